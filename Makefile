@@ -1,0 +1,42 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test validate lint format bench clean
+
+demo: $(VENV)/.installed  ## draw the quick phase diagram into runs/demo
+	$(BIN)/dysonjax phase-diagram --preset quick --out runs/demo --overwrite
+
+test: $(VENV)/.tested  ## run the test suite
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+validate: $(VENV)/.tested  ## statistical validations that need minutes
+	$(BIN)/python -m pytest -n 2 -m slow $(ARGS)
+
+lint: $(VENV)/.linted
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.linted
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed  ## throughput of this machine beside the baselines
+	$(BIN)/dysonjax bench teacher-student
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/.tested: $(VENV)/.installed
+	$(PIP) -e '.[test]'
+	touch $@
+
+$(VENV)/.linted: $(VENV)/.installed
+	$(PIP) -e '.[lint]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .jax_cache

@@ -1,0 +1,90 @@
+"""The command line: options in, one library call, files and a summary out. No physics here.
+
+A command is a frozen dataclass in a file of its own. Its fields are the options (their docstrings are the
+help texts), its docstring explains it, and `run(terminal)` does the work and returns the JSON summary.
+"""
+
+import contextlib
+import importlib
+import io
+import json
+import os
+import sys
+
+import tyro
+
+from dysonjax import __version__
+from dysonjax.checks import InputError
+from dysonjax.cli.terminal import Terminal
+
+# name: (class, one line for the list of commands); modules load only when their command runs.
+COMMANDS: dict[str, tuple[str, str]] = {}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; the exit code is 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if args[0] == "--version":
+        print(f"dysonjax {__version__}")
+        return 0
+    try:
+        command = _parse(args[0], args[1:])
+        if command is None:
+            return 0
+        terminal = Terminal(quiet=command.quiet, json=command.json)
+        summary = command.run(terminal)
+    except InputError as error:
+        print(f"dysonjax: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("dysonjax: interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if os.environ.get("DYSONJAX_DEBUG"):
+            raise
+        print(
+            f"dysonjax: {type(error).__name__}: {error} (set DYSONJAX_DEBUG=1 for the traceback)",
+            file=sys.stderr,
+        )
+        return 1
+    if command.json:
+        print(json.dumps(summary), flush=True)
+    return 0
+
+
+def _parse(name: str, args: list[str]):
+    """The command's dataclass filled from the options; None after `--help`."""
+    if name not in COMMANDS:
+        raise InputError(f"unknown command {name!r}; the commands are {', '.join(COMMANDS)}")
+    module, _, cls = COMMANDS[name][0].partition(":")
+    command = getattr(importlib.import_module(module), cls)
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(
+                command, args=args, prog=f"dysonjax {name}", config=(tyro.conf.FlagCreatePairsOff,)
+            )
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            return None
+        raise InputError(f"{_first_sentence(complaint.getvalue())} (see dysonjax {name} --help)") from None
+
+
+def _first_sentence(box: str) -> str:
+    """The message out of the parser's framed error report."""
+    lines = (line.strip("│╭╮╰╯─ \t") for line in box.splitlines()[1:])
+    return next((line for line in lines if line), "the options could not be read")
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS), default=0)
+    rows = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items())
+    return (
+        "usage: dysonjax COMMAND [options]\n\n"
+        "SGD as Dyson Brownian motion: ensembles of networks and random-matrix statistics.\n\n"
+        f"commands:\n{rows}\n\n"
+        "dysonjax COMMAND --help explains every option of a command."
+    )

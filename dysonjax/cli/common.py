@@ -1,0 +1,100 @@
+"""Options that commands share: value ranges, the output folder, the summary file."""
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from dysonjax.checks import InputError, positive
+
+RANGE_FORMS = "a number, a list 0.1,0.5, a doubling range 0.125:256:x2 or linear steps 0.01:0.1:10"
+
+
+def parse_values(name: str, text: str) -> list[float]:
+    """The positive numbers that an option text stands for, in the order given.
+
+    `0.1,0.5` is a list, `0.125:256:x2` multiplies by 2 from 0.125 to 256, `0.01:0.1:10` is ten values in
+    equal steps. Raises InputError if the text is malformed or a value is not positive and finite.
+    """
+    values = [value for part in text.split(",") for value in _parse_part(name, part.strip())]
+    return [positive(name, value) for value in values]
+
+
+def parse_integers(name: str, text: str) -> list[int]:
+    """As `parse_values`, for options that are whole numbers."""
+    values = parse_values(name, text)
+    for value in values:
+        if not float(value).is_integer():
+            raise InputError(f"{name} must hold positive integers, got {value:g}")
+    return [int(value) for value in values]
+
+
+def _parse_part(name: str, part: str) -> list[float]:
+    bad = InputError(f"{name} must be {RANGE_FORMS}, got {part!r}")
+    fields = part.split(":")
+    try:
+        if len(fields) == 1:
+            return [float(part)]
+        if len(fields) != 3:
+            raise bad
+        start, stop = float(fields[0]), float(fields[1])
+        if not (0 < start <= stop and math.isfinite(stop)):
+            raise InputError(f"{name} needs 0 < first <= last in a range, got {part!r}")
+        if fields[2].startswith("x"):
+            factor = float(fields[2][1:])
+            if not (math.isfinite(factor) and factor > 1):
+                raise InputError(f"{name} needs a factor above 1 in a range, got {part!r}")
+            count = math.floor(math.log(stop / start) / math.log(factor) + 1e-9) + 1
+            return [start * factor**k for k in range(count)]
+        count = int(fields[2])
+    except InputError:
+        raise
+    except ValueError:
+        raise bad from None
+    if count < 1 or (count == 1 and start != stop):
+        raise InputError(f"{name} needs at least two values between {start:g} and {stop:g}, got {part!r}")
+    return [float(value) for value in np.linspace(start, stop, count)]
+
+
+def output_folder(out: Path | None, command: str, overwrite: bool) -> Path:
+    """The folder for a command's files, created empty; the default is the next free `runs/COMMAND-NNN`.
+
+    Raises InputError if the folder exists (without `overwrite`) or cannot be written.
+    """
+    folder = Path(out) if out is not None else _next_free(Path("runs"), command)
+    try:
+        if folder.exists():
+            if not overwrite:
+                raise InputError(
+                    f"{folder} exists already; choose another --out or pass --overwrite to replace it"
+                )
+            if not folder.is_dir():
+                raise InputError(f"{folder} is a file, not a folder; choose another --out")
+            if any(folder.iterdir()) and not _is_ours(folder):
+                raise InputError(f"{folder} holds files that dysonjax did not write; choose another --out")
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"the output folder {folder} cannot be written: {error.strerror}") from None
+    return folder
+
+
+def _is_ours(folder: Path) -> bool:
+    return any((folder / name).exists() for name in ("summary.json", "run.zarr", "run.json"))
+
+
+def _next_free(parent: Path, command: str) -> Path:
+    numbers = (index for index in range(1, 10**6) if not (parent / f"{command}-{index:03d}").exists())
+    return parent / f"{command}-{next(numbers):03d}"
+
+
+def write_summary(folder: Path, summary: dict) -> None:
+    """`summary.json` in the run folder, replaced as a whole so that a reader never sees half a file."""
+    partial = folder / "summary.json.part"
+    partial.write_text(json.dumps(summary, indent=2) + "\n")
+    partial.replace(folder / "summary.json")

@@ -1,0 +1,55 @@
+"""One look for every figure: sizes for half a page, the Okabe-Ito colours, labelled axes."""
+
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+# Okabe & Ito (2008): distinguishable with every common form of colour blindness.
+BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW, BLACK = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000",
+)  # fmt: skip
+CYCLE = [BLUE, RED, GREEN, ORANGE, PURPLE, SKY, BLACK]
+COLUMN = 3.4  # width of one journal column, inches
+PAGE = 7.0  # width of two columns, inches
+
+RC = {
+    "axes.prop_cycle": mpl.cycler(color=CYCLE),
+    "axes.grid": False,
+    "axes.labelsize": 9,
+    "axes.titlesize": 9,
+    "errorbar.capsize": 2,
+    "figure.constrained_layout.use": True,
+    "font.size": 9,
+    "image.cmap": "cividis",
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4,
+    "savefig.bbox": "tight",
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+}
+
+
+@contextmanager
+def style():
+    """Draw inside this context so that the caller's matplotlib settings stay as they are."""
+    with mpl.rc_context(RC):
+        yield
+
+
+def new_figure(rows: int = 1, columns: int = 1, width: float = PAGE, height: float = 3.0, **kwargs):
+    """A Figure outside pyplot (no global state, no window) and its axes."""
+    figure = Figure(figsize=(width, height))
+    return figure, figure.subplots(rows, columns, **kwargs)
+
+
+def save(figure: Figure, folder: Path, name: str, dpi: int = 160) -> list[Path]:
+    """Write `name.png` and `name.pdf` into the folder; return both paths."""
+    paths = [folder / f"{name}.png", folder / f"{name}.pdf"]
+    with style():
+        for path in paths:
+            figure.savefig(path, dpi=dpi)
+    return paths

@@ -1,0 +1,53 @@
+import pytest
+
+from dysonjax.checks import InputError
+from dysonjax.cli import main
+from dysonjax.cli.common import output_folder, parse_integers, parse_values
+
+
+def test_overview_and_version(capsys):
+    assert main([]) == 0
+    assert main(["--version"]) == 0
+    assert "dysonjax" in capsys.readouterr().out
+
+
+def test_unknown_command_is_one_sentence(capsys):
+    assert main(["nonsense"]) == 2
+    assert capsys.readouterr().err.startswith("dysonjax: unknown command 'nonsense'")
+
+
+def test_ranges():
+    assert parse_values("lr", "0.125:256:x2") == [2.0**k for k in range(-3, 9)]
+    assert parse_values("lr", "0.01:0.1:10") == pytest.approx([0.01 * k for k in range(1, 11)])
+    assert parse_values("lr", "0.5,1:4:x2") == [0.5, 1, 2, 4]
+    assert parse_integers("batch_size", "4:64:x4") == [4, 16, 64]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "a", "1:2", "1:2:3:4", "2:1:x2", "1:2:x1", "1:2:x", "-1", "0", "nan", "inf", "1:inf:x2", "1,,2",
+     "1:2:0", "1:2:1", "1:2:2.5", "0:1:3"],
+)  # fmt: skip
+def test_malformed_ranges_are_refused(text):
+    with pytest.raises(InputError, match="lr"):
+        parse_values("lr", text)
+
+
+def test_fractional_batch_size_is_refused():
+    with pytest.raises(InputError, match=r"batch_size must hold positive integers, got 2\.5"):
+        parse_integers("batch_size", "2.5")
+
+
+def test_existing_output_is_kept(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "summary.json").write_text("{}")
+    with pytest.raises(InputError, match="exists already"):
+        output_folder(tmp_path / "run", "x", overwrite=False)
+    assert not list(output_folder(tmp_path / "run", "x", overwrite=True).iterdir())
+
+
+def test_a_folder_of_somebody_else_is_never_replaced(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(InputError, match="did not write"):
+        output_folder(tmp_path, "x", overwrite=True)
+    assert (tmp_path / "thesis.tex").exists()
