@@ -1,3 +1,21 @@
 """dysonjax: SGD as Dyson Brownian motion, on ensembles of networks, in JAX."""
 
 __version__ = "0.1.0"
+
+from dysonjax import dyson, models, spectra
+from dysonjax.checks import InputError
+from dysonjax.ensemble import Grid, Run, estimate, log_spaced, one_device_per_core, read, train
+
+__all__ = [
+    "Grid",
+    "InputError",
+    "Run",
+    "dyson",
+    "estimate",
+    "log_spaced",
+    "models",
+    "one_device_per_core",
+    "read",
+    "spectra",
+    "train",
+]

@@ -1,0 +1,157 @@
+"""The three compiled programs of a run: start a tile of members, advance it, observe it.
+
+A tile is `worlds` x `points` members. A world is one draw of everything random (with common randomness one
+seed, with independent randomness one seed at one grid point); its members differ in their point alone.
+
+Layout, and why it is as it is. Inside a world every leaf of a member's state carries the point axis next to
+its last axis: a weight (n_in, n_out) becomes (n_in, points, n_out). A product of the shared batch with all
+weights is then ONE product (batch, n_in) x (n_in, points * n_out) without a transposition, and the weight
+update runs along the minor axis. The update itself stands outside the vmap, since vmap would move the point
+axis to the front and copy every weight twice a step. Measured on two CPU cores for the [3, 32, 16, 1]
+student: 4.7 M network-steps/s like this, 3.5 M with the update inside the vmap, 1.1 M with the point axis
+last.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dysonjax.models.base import Model, Update
+
+# Streams of randomness within a world.
+WORLD, INIT, BATCH, OBSERVE = range(4)
+
+
+class State(NamedTuple):
+    """What training carries from step to step. Every leaf has a point axis, see `_point_axes`."""
+
+    params: Any
+    memory: Any
+    optimizer: Any
+    diverged_at: jax.Array  # (points,), int32; the step whose update was refused, -1 while alive
+
+
+class Identity(NamedTuple):
+    """Who the members of a tile are; shapes as the engine passes them in."""
+
+    root: jax.Array  # (devices,), uint32: root seed of the run
+    seed: jax.Array  # (devices, worlds), uint32
+    point_id: jax.Array  # (devices, worlds), uint32; enters the keys of independent randomness only
+    point: dict[str, jax.Array]  # each (devices, worlds, points)
+
+
+class Programs(NamedTuple):
+    """Functions over tiles; the leading axis of everything is the device."""
+
+    start: Callable  # tile -> worlds, states
+    advance: Callable  # tile, worlds, states, first step, number of steps -> states; the states are donated
+    observe: Callable  # tile, worlds, states -> observables (worlds, points), matrices (worlds, points, m, n)
+
+
+def build(
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    batch_size: int,
+    common: bool,
+    mesh: jax.sharding.Mesh,
+) -> Programs:
+    """The programs for one batch size; nothing is compiled before the first call."""
+
+    def stream(identity, number):
+        key = jax.random.fold_in(jax.random.key(identity.root, impl="threefry2x32"), identity.seed)
+        key = key if common else jax.random.fold_in(key, identity.point_id)
+        return jax.random.fold_in(key, number)
+
+    def members(identity, world):
+        key = stream(identity, INIT)
+
+        def one(point):
+            params, memory = model.init(key, world, point)
+            return State(params, memory, optimizer.init(params), jnp.int32(-1))
+
+        single = jax.eval_shape(one, jax.tree.map(lambda a: a[0], identity.point))
+        axes = jax.tree.map(lambda leaf: max(leaf.ndim - 1, 0), single)
+        return jax.vmap(one, out_axes=axes)(identity.point)
+
+    def start(identity):
+        world = model.world(stream(identity, WORLD), batch_size)
+        return world, members(identity, world)
+
+    def advance(identity, world, state, first, count):
+        key = stream(identity, BATCH)
+        point = identity.point
+
+        def step(index, state):
+            batch = model.batch(jax.random.fold_in(key, index), world, index, batch_size)
+            axes = _point_axes(state)
+            update = jax.vmap(
+                lambda params, memory, point: model.update(params, memory, batch, world, point),
+                in_axes=(axes.params, axes.memory, 0),
+                out_axes=Update(axes.params, axes.memory, 0, 0),
+            )(state.params, state.memory, point)
+            direction, optimizer_state = jax.vmap(
+                optimizer.update,
+                in_axes=(axes.params, axes.optimizer, axes.params),
+                out_axes=(axes.params, axes.optimizer),
+            )(update.direction, state.optimizer, state.params)
+            alive = (state.diverged_at < 0) & update.healthy
+
+            def keep(new, old):
+                return jnp.where(_along(alive, old), new, old)
+
+            moved = jax.tree.map(lambda p, d: p - _along(point["lr"], p) * d, state.params, direction)
+            return State(
+                jax.tree.map(keep, moved, state.params),
+                jax.tree.map(keep, update.memory, state.memory),
+                jax.tree.map(keep, optimizer_state, state.optimizer),
+                jnp.where(alive | (state.diverged_at >= 0), state.diverged_at, index),
+            )
+
+        return jax.lax.fori_loop(first, first + count, step, state)
+
+    def observe(identity, world, state):
+        key = stream(identity, OBSERVE)
+        axes = _point_axes(state.params)
+
+        def one(params, initial, point):
+            return model.observe(params, initial, world, key, point), model.matrices(params)
+
+        return jax.vmap(one, in_axes=(axes, axes, 0))(
+            state.params, members(identity, world).params, identity.point
+        )
+
+    def on_devices(function, *in_axes, donate=()):
+        """Map over the worlds of a tile, and run one tile on each device."""
+        over_worlds = jax.vmap(function, in_axes=(Identity(None, 0, 0, 0), *in_axes))
+
+        def local(*args):
+            with jax.default_matmul_precision("highest"):  # no silent TF32
+                result = over_worlds(*jax.tree.map(lambda a: a[0], args))
+            return jax.tree.map(lambda a: a[None], result)
+
+        spec = jax.sharding.PartitionSpec(mesh.axis_names[0])
+        return jax.jit(
+            jax.shard_map(local, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False),
+            donate_argnums=donate,
+        )
+
+    return Programs(
+        on_devices(start),
+        on_devices(advance, 0, 0, None, None, donate=2),
+        on_devices(observe, 0, 0),
+    )
+
+
+def _point_axes(tree: Any) -> Any:
+    """Where the points of a world stand in each leaf: next to the last axis of a member's own array."""
+    return jax.tree.map(lambda leaf: max(leaf.ndim - 2, 0), tree)
+
+
+def _along(values: jax.Array, leaf: jax.Array) -> jax.Array:
+    """One value a point, (points,), shaped to broadcast against a leaf of the state."""
+    shape = [1] * leaf.ndim
+    shape[max(leaf.ndim - 2, 0)] = values.shape[0]
+    return values.reshape(shape).astype(leaf.dtype if values.dtype != jnp.bool_ else jnp.bool_)

@@ -1,0 +1,95 @@
+"""How the members of a run are cut into tiles, one tile a device at a time.
+
+A tile is worlds x points members (see `programs`). Tiles of one run all have the same shape, so that one
+compilation serves them; places that no member fills repeat the last one and are dropped afterwards.
+"""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from dysonjax.ensemble.grid import Grid, point_identity
+from dysonjax.ensemble.programs import Identity
+
+CACHE_BYTES = 512 * 1024  # state of one tile that a CPU core keeps in its own cache
+DEVICE_FRACTION = 0.25  # of an accelerator's memory that the state of one tile may take
+FALLBACK_DEVICE_BYTES = 8 * 2**30
+
+
+class Wave(NamedTuple):
+    """One tile for each device."""
+
+    identity: Identity
+    index: np.ndarray  # (devices, worlds, points): position in the (lr, sigma_w, seed) grid, -1 for padding
+
+
+def choose(grid: Grid, common: bool, member_bytes: int, devices: list, limit: int | None) -> tuple[int, int]:
+    """Worlds and points of a tile, from the memory of a device (or the cache of a core).
+
+    limit: the largest number of members in a tile, if the caller wants to set it.
+    """
+    device = devices[0]
+    if device.platform == "cpu":
+        budget = CACHE_BYTES
+    else:
+        stats = device.memory_stats() or {}
+        budget = DEVICE_FRACTION * stats.get("bytes_limit", FALLBACK_DEVICE_BYTES)
+    members = limit or max(1, int(budget // member_bytes))
+    points_in_all = len(grid.lr) * len(grid.sigma_w) if common else 1
+    worlds_in_all = grid.seeds * (1 if common else len(grid.lr) * len(grid.sigma_w))
+    points = _even_parts(points_in_all, members)
+    worlds = _even_parts(worlds_in_all, members // points)
+    # A core without a tile idles: cut further until there is one for each device.
+    while worlds > 1 and -(-worlds_in_all // worlds) * -(-points_in_all // points) < len(devices):
+        worlds = -(-worlds // 2)
+    while points > 1 and -(-worlds_in_all // worlds) * -(-points_in_all // points) < len(devices):
+        points = -(-points // 2)
+    return worlds, points
+
+
+def waves(
+    grid: Grid, batch_size: int, common: bool, root: int, devices: int, worlds: int, points: int, dtype
+):
+    """The waves of one batch size, as a list of `Wave`; the members of a seed stand close together."""
+    point = grid.points()
+    count = len(point)
+    ids = np.array([point_identity(p, batch_size) for p in point], np.uint32)
+    # Member (seed s, point p) has position p * seeds + s in the (lr, sigma_w, seed) grid.
+    if common:
+        members = np.arange(count)[None, :] * grid.seeds + np.arange(grid.seeds)[:, None]
+    else:
+        members = (np.arange(count)[None, :] * grid.seeds + np.arange(grid.seeds)[:, None]).reshape(-1, 1)
+    tiles = [
+        _pad(members[w : w + worlds, p : p + points], (worlds, points))
+        for w in range(0, members.shape[0], worlds)
+        for p in range(0, members.shape[1], points)
+    ]
+    result = []
+    for first in range(0, len(tiles), devices):
+        index = _pad(np.stack(tiles[first : first + devices]), (devices, worlds, points))
+        filled = np.where(index < 0, index.max(), index)
+        seed, place = filled % grid.seeds, filled // grid.seeds
+        identity = Identity(
+            np.full(devices, root, np.uint32),
+            (seed[:, :, 0] + grid.first_seed).astype(np.uint32),
+            ids[place[:, :, 0]],
+            {name: np.array([p[name] for p in point], dtype)[place] for name in point[0]},
+        )
+        result.append(Wave(identity, index))
+    return result
+
+
+def member_bytes(state_of_one: jax.ShapeDtypeStruct) -> int:
+    """Bytes of one member's state, from the shapes of a state with one world and one point."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state_of_one))
+
+
+def _even_parts(total: int, largest: int) -> int:
+    """The size of parts that are as equal as possible and not larger than `largest`."""
+    parts = -(-total // max(1, min(total, largest)))
+    return -(-total // parts)
+
+
+def _pad(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return np.pad(array, [(0, n - m) for n, m in zip(shape, array.shape, strict=True)], constant_values=-1)

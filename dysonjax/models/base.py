@@ -1,0 +1,103 @@
+"""The contract between a physical system and the ensemble engine.
+
+A model is a record of pure functions of ONE network. The engine maps them over seeds and grid points,
+compiles them, freezes members that diverge and records spectra; it never sees a loss function.
+
+All randomness enters through the keys that the engine passes in, and all randomness of a training step
+lives in the batch: members that share their seed's randomness then share the batch, and a thousand small
+products become one large one. Products with a batch read `inputs @ weight`, with weights stored
+(n_in, n_out): that is the order in which the engine can fold the members into the output axis.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+Key = jax.Array  # shape (), a typed PRNG key
+Scalar = jax.Array  # shape ()
+Point = Mapping[str, Scalar]  # the traced hyperparameters of a member: "lr", "sigma_w"
+Tree = Any  # a pytree of arrays; its structure is the model's own
+
+
+class Update(NamedTuple):
+    """What one network makes of one batch."""
+
+    direction: Tree  # like params; the engine moves params by -lr * (optimiser of) direction
+    memory: Tree  # like the incoming memory
+    loss: Scalar
+    healthy: Scalar  # bool; False freezes the member for good and marks it as diverged
+
+
+class Start(NamedTuple):
+    """A network before its first step."""
+
+    params: Tree
+    memory: Tree = ()  # whatever else the network carries from step to step, such as Markov chains
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """One physical system.
+
+    world(key, batch_size): what all members of a seed share: teacher, data set, features that training
+        does not change. Computed once a seed.
+    init(key, world, point): the initial `Start` of one network.
+    batch(key, world, step, batch_size): the data and the noise of one step; `key` is fresh in every step.
+    update(params, memory, batch, world, point): an `Update`.
+    matrices(params): the weight matrices by name; their squared singular values are recorded.
+    observe(params, initial_params, world, key, point): further numbers to record, scalars by name; must
+        contain "train_loss". `key` is the same at every record of a seed.
+    observables: a long name, with unit, for each name that `observe` returns.
+    config: everything that defines the model, as JSON values; stored with the results.
+    """
+
+    name: str
+    world: Callable[[Key, int], Tree]
+    init: Callable[[Key, Tree, Point], Start]
+    batch: Callable[[Key, Tree, Scalar, int], Tree]
+    update: Callable[[Tree, Tree, Tree, Tree, Point], Update]
+    matrices: Callable[[Tree], dict[str, jax.Array]]
+    observe: Callable[[Tree, Tree, Tree, Key, Point], dict[str, Scalar]]
+    observables: Mapping[str, str]
+    config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@jax.custom_vjp
+def product(inputs: jax.Array, weight: jax.Array) -> jax.Array:
+    """`inputs @ weight` for inputs (samples, n_in) and a weight (n_in, n_out).
+
+    Its gradient with respect to the weight is written as `inputs.T @ cotangent`. JAX's own transposition rule
+    forms the transpose of that, and every training step then reads the gradient across its rows: measured
+    3.0 instead of 4.5 M network-steps/s for the [3, 32, 16, 1] student.
+    """
+    return inputs @ weight
+
+
+def _product_forward(inputs, weight):
+    return inputs @ weight, (inputs, weight)
+
+
+def _product_backward(saved, cotangent):
+    inputs, weight = saved
+    return cotangent @ weight.T, inputs.T @ cotangent
+
+
+product.defvjp(_product_forward, _product_backward)
+
+
+@jax.custom_batching.sequential_vmap
+def eigh(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Eigenvalues (ascending) and eigenvectors of one symmetric matrix, safe inside a model's functions.
+
+    On several host devices `jnp.linalg.eigh` under vmap can wait for ever: jaxlib's batched LAPACK calls
+    block threads of the pool that they need themselves. One matrix a call runs in its own thread. Any
+    non-finite matrix gives NaN, not numbers.
+    """
+    finite = jnp.isfinite(matrix).all()
+    values, vectors = jnp.linalg.eigh(
+        jnp.where(finite, matrix, jnp.eye(matrix.shape[-1], dtype=matrix.dtype))
+    )
+    return jnp.where(finite, values, jnp.nan), jnp.where(finite, vectors, jnp.nan)

@@ -1,0 +1,228 @@
+"""Teacher-student multilayer perceptron: the system of the phase diagram.
+
+Layers [3, 32, 16, 1] by default, tanh on the hidden layers, linear output, x ~ N(0, 1). Teacher: every
+entry N(0, 1/n_in). Student: with `train="middle"` it shares the teacher's first and last matrix and learns
+those between (the published setting); with `train="all"` it learns every matrix. Learned matrices start
+from N(0, sigma_w^2/n_in). Loss: half the mean squared error of a batch. [C]; arXiv 2509.01349.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dysonjax import checks
+from dysonjax.models.base import Model, Start, Update, eigh, product
+
+ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu, "identity": lambda z: z}
+MAX_BATCH_LOSS = 100.0  # a member above it is no longer updated, as in the published runs
+TRAIN_SAMPLES = 256  # size of the sample on which train_loss and grad_norm are evaluated
+
+
+class World(NamedTuple):
+    """What all members of a seed share. Matrices are stored (n_in, n_out)."""
+
+    teacher: tuple[jax.Array, ...]
+    inputs: jax.Array  # what enters the learned layers, (batches, batch_size, n); empty if data="online"
+    targets: jax.Array  # (batches, batch_size, n_out); empty if data="online"
+    key: jax.Array  # of the evaluation sample, if data="online"
+
+
+def teacher_student(
+    widths=(3, 32, 16, 1),
+    activation: str = "tanh",
+    train: str = "middle",
+    data: str = "fixed",
+    batches: int = 1000,
+    label_noise: float = 0.0,
+    test_samples: int = 128,
+) -> Model:
+    """The model for the ensemble engine.
+
+    widths: neurons of each layer, input first. data="fixed": `batches` batches, passed in order in every
+    epoch; "online": fresh samples in every step. label_noise: std of Gaussian noise added to the targets of
+    training (0: noise-free). test_samples: fresh inputs for the observables. Raises InputError if a width
+    is no positive integer, if there are fewer than two layers of weights, or if train="middle" leaves
+    nothing to learn.
+    """
+    widths = tuple(checks.positive_int("widths", width) for width in widths)
+    if len(widths) < 3:
+        raise checks.InputError(f"widths needs at least one hidden layer (three numbers), got {list(widths)}")
+    checks.one_of("activation", activation, list(ACTIVATIONS))
+    checks.one_of("train", train, ["middle", "all"])
+    checks.one_of("data", data, ["fixed", "online"])
+    if train == "middle" and len(widths) < 4:
+        raise checks.InputError(
+            f"train='middle' needs two hidden layers or more, got widths {list(widths)}; use train='all'"
+        )
+    batches = checks.positive_int("batches", batches)
+    test_samples = checks.positive_int("test_samples", test_samples)
+    if checks.finite("label_noise", label_noise) < 0:
+        raise checks.InputError(f"label_noise must be zero or positive, got {label_noise}")
+
+    phi = ACTIVATIONS[activation]
+    depth = len(widths) - 1
+    # Layers [first, last) are learned; those below are evaluated once with the data.
+    first, last = (1, depth - 1) if train == "middle" else (0, depth)
+
+    def features(matrices, inputs):
+        for matrix in matrices:
+            inputs = phi(product(inputs, matrix))
+        return inputs
+
+    def draw_samples(key, teacher, shape):
+        """Inputs of the learned layers and targets for fresh x ~ N(0, 1)."""
+        key_x, key_noise = jax.random.split(key)
+        below = features(teacher[:first], jax.random.normal(key_x, (*shape, widths[0])))
+        targets = features(teacher[first:-1], below) @ teacher[-1]
+        return below, targets + label_noise * jax.random.normal(key_noise, targets.shape)
+
+    def world(key, batch_size):
+        key_teacher, key_data = jax.random.split(key)
+        shapes = zip(widths, widths[1:], strict=False)
+        keys = jax.random.split(key_teacher, depth)
+        teacher = tuple(
+            jax.random.normal(k, shape) / jnp.sqrt(shape[0]) for k, shape in zip(keys, shapes, strict=True)
+        )
+        shape = (batches if data == "fixed" else 0, batch_size)
+        return World(teacher, *draw_samples(key_data, teacher, shape), key_data)
+
+    def init(key, world, point):
+        keys = jax.random.split(key, depth)
+        return Start(
+            {
+                f"w{layer + 1}": point["sigma_w"]
+                / jnp.sqrt(widths[layer])
+                * jax.random.normal(keys[layer], (widths[layer], widths[layer + 1]))
+                for layer in range(first, last)
+            }
+        )
+
+    def batch(key, world, step, batch_size):
+        if data == "online":
+            return draw_samples(key, world.teacher, (batch_size,))
+        index = jax.lax.rem(step, batches)
+        return jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, index, keepdims=False), world[1:3])
+
+    def hidden(params, inputs):
+        """Features of the last hidden layer, (samples, n)."""
+        learned = list(params.values())
+        return features(learned if train == "middle" else learned[:-1], inputs)
+
+    def readout(params, world):
+        return world.teacher[-1] if train == "middle" else params[f"w{depth}"]
+
+    def loss(params, samples, world):
+        inputs, targets = samples
+        errors = product(hidden(params, inputs), readout(params, world)) - targets
+        return 0.5 * jnp.mean(jnp.sum(errors * errors, axis=-1))
+
+    def update(params, memory, samples, world, point):
+        value, direction = jax.value_and_grad(loss)(params, samples, world)
+        return Update(direction, memory, value, value <= MAX_BATCH_LOSS)
+
+    def training_sample(world):
+        """A fixed sample of the training distribution: the first batches, or fresh draws if online."""
+        if data == "online":
+            return draw_samples(world.key, world.teacher, (TRAIN_SAMPLES,))
+        return tuple(a.reshape(-1, a.shape[-1])[:TRAIN_SAMPLES] for a in world[1:3])
+
+    def observe(params, initial, world, key, point):
+        value, gradient = jax.value_and_grad(loss)(params, training_sample(world), world)
+        square = sum(jnp.sum(g * g) for g in jax.tree.leaves(gradient))
+        below = features(world.teacher[:first], jax.random.normal(key, (test_samples, widths[0])))
+        targets = features(world.teacher[first:-1], below) @ world.teacher[-1]
+        now, start = hidden(params, below), hidden(initial, below)
+        errors = now @ readout(params, world) - targets
+        field = targets @ readout(params, world).T  # h = y Z: the external field of [C]
+        drift_gap, noise_gap = signal_and_noise(params, below, targets, world)
+        return {
+            "train_loss": value,
+            "grad_norm": jnp.sqrt(square),
+            "test_loss": jnp.mean(jnp.sum(errors * errors, axis=-1)),
+            "feature_overlap": jnp.mean(start * now),
+            "field_alignment": jnp.sum(_unit(field, None) * _unit(now, None)) / test_samples,
+            "field_alignment_per_sample": jnp.mean(jnp.sum(_unit(field, -1) * _unit(now, -1), axis=-1)),
+            "preactivation_variance": preactivation_variance(params, below),
+            "drift_gap": drift_gap,
+            "noise_gap": noise_gap,
+        }
+
+    def preactivation_variance(params, below):
+        """Mean square of the input to the first learned layer's activation."""
+        z = below @ params[f"w{first + 1}"]
+        return jnp.mean(z * z)
+
+    def signal_and_noise(params, below, targets, world):
+        """K and V of the noise line, for the learned matrix that feeds the last hidden layer.
+
+        The gradient of one sample with respect to W (n_in, n_out) is a d^T, with a its input and d the error
+        signal, so that delta X = W^T g + g^T W = z d^T + d z^T with z = W^T a. In the eigenbasis of X, with
+        the largest eigenvalue as level 1: K_i = |mean of delta X_ii|, V_ij = variance of delta X_ij,
+        K = K_1 - K_N, V = 2 V_1N/(N-1) + sum_{k=1}^{N-2} (V_{1,1+k} + V_{N,N-k})/k. PHYSICS 4.1.
+        """
+        names = [f"w{layer + 1}" for layer in range(first, min(last, depth - 1))]
+        a = features([params[name] for name in names[:-1]], below)
+        weight = params[names[-1]]
+        size = min(weight.shape)
+        if size < 3:
+            return jnp.nan, jnp.nan
+
+        def output_loss(z):
+            return 0.5 * jnp.sum((phi(z) @ readout(params, world) - targets) ** 2)
+
+        z = a @ weight
+        d = jax.grad(output_loss)(z)
+        _, basis = eigh(weight.T @ weight)
+        basis = basis[:, ::-1][:, :size]
+        z, d = z @ basis, d @ basis
+        first_moment = z.T @ d / test_samples
+        mean = first_moment + first_moment.T
+        second = (z * z).T @ (d * d) + 2 * (z * d).T @ (z * d) + (d * d).T @ (z * z)
+        variance = second / test_samples - mean**2
+        drift = jnp.abs(jnp.diag(mean))
+        k = jnp.arange(1, size - 1)
+        noise = 2 * variance[0, -1] / (size - 1) + jnp.sum((variance[0, k] + variance[-1, size - 1 - k]) / k)
+        return drift[0] - drift[-1], noise
+
+    def matrices(params):
+        return params
+
+    return Model(
+        name="teacher-student",
+        world=world,
+        init=init,
+        batch=batch,
+        update=update,
+        matrices=matrices,
+        observe=observe,
+        observables=OBSERVABLES,
+        config={
+            "widths": list(widths),
+            "activation": activation,
+            "train": train,
+            "data": data,
+            "batches": batches,
+            "label_noise": label_noise,
+            "test_samples": test_samples,
+        },
+    )
+
+
+OBSERVABLES = {
+    "train_loss": f"half the mean squared error on {TRAIN_SAMPLES} training samples",
+    "grad_norm": "Frobenius norm of the gradient of train_loss",
+    "test_loss": "mean squared error on fresh inputs",
+    "feature_overlap": "overlap q of the features with the initial ones, mean over samples and features",
+    "field_alignment": "h·φ/samples, both normalised over (samples, features)",
+    "field_alignment_per_sample": "cosine between field h and features φ, mean over samples",
+    "preactivation_variance": "mean square of the first learned pre-activation",
+    "drift_gap": "K: difference of the mean gradient drift of largest and smallest eigenvalue",
+    "noise_gap": "V: variance of the gradient that repels the outermost levels",
+}
+
+
+def _unit(values, axis):
+    """`values` scaled to unit norm over the axis (None: over all); zero stays zero."""
+    norm = jnp.sqrt(jnp.sum(values * values, axis=axis, keepdims=axis is not None))
+    return values / jnp.maximum(norm, jnp.finfo(values.dtype).tiny)
