@@ -2,7 +2,7 @@
 
 __version__ = "0.1.0"
 
-from dysonjax import dyson, models, spectra
+from dysonjax import dyson, models, phase, spectra
 from dysonjax.checks import InputError
 from dysonjax.ensemble import Grid, Run, estimate, log_spaced, one_device_per_core, read, train
 
@@ -15,6 +15,7 @@ __all__ = [
     "log_spaced",
     "models",
     "one_device_per_core",
+    "phase",
     "read",
     "spectra",
     "train",

@@ -18,7 +18,13 @@ from dysonjax.checks import InputError
 from dysonjax.cli.terminal import Terminal
 
 # name: (class, one line for the list of commands); modules load only when their command runs.
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "phase-diagram": (
+        "dysonjax.cli.phase_diagram:PhaseDiagram",
+        "train a teacher-student grid and draw its phase diagram",
+    ),
+    "info": ("dysonjax.cli.info:Info", "say what a run folder holds"),
+}
 
 
 def main(argv: list[str] | None = None) -> int:

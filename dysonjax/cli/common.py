@@ -31,6 +31,21 @@ def parse_integers(name: str, text: str) -> list[int]:
     return [int(value) for value in values]
 
 
+def parse_records(text: str, steps: int) -> int | tuple[int, ...]:
+    """`21` is a number of records, `log:21` spaces them logarithmically, `0,10,100` names the steps."""
+    from dysonjax.ensemble import log_spaced
+
+    try:
+        if text.startswith("log:"):
+            return log_spaced(int(text.removeprefix("log:")), steps)
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"records must be a number, log:N or a list of steps, got {text!r}") from None
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
 def _parse_part(name: str, part: str) -> list[float]:
     bad = InputError(f"{name} must be {RANGE_FORMS}, got {part!r}")
     fields = part.split(":")

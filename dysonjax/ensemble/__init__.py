@@ -3,12 +3,13 @@
 from dysonjax.ensemble.devices import one_device_per_core
 from dysonjax.ensemble.grid import Grid, log_spaced
 from dysonjax.ensemble.results import configuration, read
-from dysonjax.ensemble.train import Plan, Run, estimate, train
+from dysonjax.ensemble.train import Plan, Run, check, estimate, train
 
 __all__ = [
     "Grid",
     "Plan",
     "Run",
+    "check",
     "configuration",
     "estimate",
     "log_spaced",

@@ -48,7 +48,16 @@ class Programs(NamedTuple):
 
     start: Callable  # tile -> worlds, states
     advance: Callable  # tile, worlds, states, first step, number of steps -> states; the states are donated
-    observe: Callable  # tile, worlds, states -> observables (worlds, points), matrices (worlds, points, m, n)
+    observe: Callable  # tile, worlds, states -> `Observed`
+
+
+class Observed(NamedTuple):
+    """What is brought to the host at a record; the leading axis of everything is the device."""
+
+    numbers: dict[str, jax.Array]  # (worlds, points)
+    matrices: dict[str, jax.Array]  # (worlds, points, m, n)
+    targets: dict[str, jax.Array]  # (worlds, m, n)
+    diverged_at: jax.Array  # (worlds, points)
 
 
 def build(
@@ -119,9 +128,10 @@ def build(
         def one(params, initial, point):
             return model.observe(params, initial, world, key, point), model.matrices(params)
 
-        return jax.vmap(one, in_axes=(axes, axes, 0))(
+        numbers, matrices = jax.vmap(one, in_axes=(axes, axes, 0))(
             state.params, members(identity, world).params, identity.point
         )
+        return Observed(numbers, matrices, model.targets(world), state.diverged_at)
 
     def on_devices(function, *in_axes, donate=()):
         """Map over the worlds of a tile, and run one tile on each device."""

@@ -6,6 +6,7 @@ All arrays are allocated at the start at their full size, and only whole chunks 
 
 import json
 import platform
+import warnings
 from pathlib import Path
 
 import jax
@@ -14,6 +15,7 @@ import xarray as xr
 import zarr
 
 import dysonjax
+from dysonjax.checks import InputError
 from dysonjax.ensemble.grid import DIMS, Grid
 
 CHUNK_BYTES = 2**20  # seeds are gathered in a chunk until it has about this size
@@ -79,6 +81,7 @@ class Store:
             sizes = {"batch_size": 1, "seed": chunk}
             encoding[name] = {"chunks": tuple(sizes.get(d, n) for d, n in variable.sizes.items())}
         dataset.to_zarr(self.path, mode="w", encoding=encoding, zarr_format=3, consolidated=False)
+        self._consolidate()
         self.group = zarr.open_group(self.path, mode="r+")
 
     def flush(self, batch_index: int, seed_indices: np.ndarray) -> None:
@@ -95,13 +98,20 @@ class Store:
     def finish(self) -> None:
         """Store the final attributes, such as the wall time."""
         self.group.attrs.update(self.dataset.attrs)
+        self._consolidate()
+
+    def _consolidate(self) -> None:
+        """Gather the metadata in one place, as xarray expects (not yet in the Zarr specification)."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
+            zarr.consolidate_metadata(self.path)
 
 
 def read(folder: str | Path) -> xr.Dataset:
     """The dataset of a run folder, finished or not. Raises InputError if the folder holds no run."""
     path = Path(folder) / "run.zarr"
     if not path.is_dir():
-        raise dysonjax.checks.InputError(f"{folder} holds no run (there is no run.zarr in it)")
+        raise InputError(f"{folder} holds no run (there is no run.zarr in it)")
     return xr.open_zarr(path)
 
 

@@ -22,7 +22,7 @@ from dysonjax import checks
 from dysonjax.ensemble import devices as devices_
 from dysonjax.ensemble import optimizers, results, tiles
 from dysonjax.ensemble.grid import DIMS, Grid, record_steps
-from dysonjax.ensemble.programs import Programs, build
+from dysonjax.ensemble.programs import Observed, Programs, build
 from dysonjax.ensemble.spectrum import squared_singular_values
 from dysonjax.models.base import Model
 
@@ -88,15 +88,18 @@ def train(
     its lr and sigma_w) and on nothing else: not on the grid, tiles, devices or record times. A member that
     the model calls unhealthy is frozen, and `diverged_at` holds its step. Raises InputError on bad input.
     """
-    settings = _Settings(
-        records=record_steps(records, steps),
-        optimizer=optimizers.resolve(optimizer),
-        common=checks.one_of("randomness", randomness, ["common", "independent"]) == "common",
-        seed=checks.positive_int("seed", seed, 0),
-        x64=bool(x64),
-        tile=None if tile is None else checks.positive_int("tile", tile),
-        devices=devices_.resolve(devices),
-        keep_weights=checks.one_of("keep_weights", keep_weights, ["none", "last", "all"]),
+    settings = check(
+        model,
+        grid,
+        steps,
+        records,
+        optimizer=optimizer,
+        randomness=randomness,
+        seed=seed,
+        x64=x64,
+        tile=tile,
+        devices=devices,
+        keep_weights=keep_weights,
     )
     if out is not None and (Path(out) / "run.zarr").exists():
         raise checks.InputError(f"{out} holds a run already; choose another folder")
@@ -163,6 +166,26 @@ def estimate(model: Model, grid: Grid, steps: int, records: int | Sequence[int] 
     return found[0]
 
 
+def check(
+    model, grid, steps, records, *, optimizer, randomness, seed, x64, tile, devices, keep_weights
+) -> "_Settings":
+    """The arguments of `train` in canonical form; raises InputError without having touched anything."""
+    if not isinstance(model, Model):
+        raise checks.InputError(f"model must be a dysonjax Model, got {type(model).__name__}")
+    if not isinstance(grid, Grid):
+        raise checks.InputError(f"grid must be a dysonjax Grid, got {type(grid).__name__}")
+    return _Settings(
+        records=record_steps(records, steps),
+        optimizer=optimizers.resolve(optimizer),
+        common=checks.one_of("randomness", randomness, ["common", "independent"]) == "common",
+        seed=checks.positive_int("seed", seed, 0),
+        x64=bool(x64),
+        tile=None if tile is None else checks.positive_int("tile", tile),
+        devices=devices_.resolve(devices),
+        keep_weights=checks.one_of("keep_weights", keep_weights, ["none", "last", "all"]),
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class _Settings:
     records: tuple[int, ...]
@@ -214,13 +237,14 @@ def _compile_job(model: Model, grid: Grid, settings: _Settings, batch_index: int
 
 
 def _allocate(model: Model, grid: Grid, settings: _Settings, job: _Job) -> xr.Dataset:
-    observed, matrices = job.programs.observe.out_info
+    observed = job.programs.observe.out_info
+    matrices = observed.matrices
     base, each = dict.fromkeys(DIMS), dict.fromkeys((*DIMS, "record"))
     variables = {
         "diverged_at": (base, np.int32, -1, "step at which the member was frozen, -1 if it never was"),
         "alive": (each, np.bool_, False, "the member is trained and finite at this record"),
     }
-    for name in observed:
+    for name in observed.numbers:
         variables[name] = (each, settings.dtype, np.nan, model.observables[name])
     modes = {name: min(leaf.shape[-2:]) for name, leaf in matrices.items()}
     for name, leaf in matrices.items():
@@ -228,6 +252,9 @@ def _allocate(model: Model, grid: Grid, settings: _Settings, job: _Job) -> xr.Da
         mode = "mode" if len(set(modes.values())) == 1 else f"mode{suffix}"
         long_name = f"eigenvalues of X = WᵀW of {name}, ascending"
         variables[f"eigenvalues{suffix}"] = (each | {mode: modes[name]}, np.float64, np.nan, long_name)
+        if name in observed.targets:
+            aim = f"eigenvalues that {name} is to learn, ascending"
+            variables[f"target_eigenvalues{suffix}"] = (base | {mode: modes[name]}, np.float64, np.nan, aim)
         if settings.keep_weights != "none":
             dims = each if settings.keep_weights == "all" else base
             dims = dims | {f"row{suffix}": leaf.shape[-2], f"column{suffix}": leaf.shape[-1]}
@@ -285,7 +312,7 @@ def _train_job(job: _Job, settings: _Settings, recorder: "_Recorder") -> None:
                 state = job.programs.advance(
                     wave.identity, world, state, _per_device(now, count), _per_device(step - now, count)
                 )
-            observed = job.programs.observe(wave.identity, world, state), state.diverged_at + 0
+            observed = job.programs.observe(wave.identity, world, state)
             # The previous record is worked up on the host while the devices train on.
             if waiting is not None:
                 recorder.record(*waiting)
@@ -302,8 +329,8 @@ class _Recorder:
         self.dirty: dict[int, set[int]] = {}
         self.last_flush = time.monotonic()
 
-    def record(self, batch_index: int, wave: tiles.Wave, number: int, observed) -> None:
-        (numbers, matrices), diverged_at = jax.tree.map(np.asarray, jax.device_get(observed))
+    def record(self, batch_index: int, wave: tiles.Wave, number: int, observed: Observed) -> None:
+        numbers, matrices, targets, diverged_at = jax.device_get(observed)
         kept = wave.index >= 0
         place = wave.index[kept]
         self._put("diverged_at", batch_index, place, diverged_at[kept])
@@ -314,6 +341,10 @@ class _Recorder:
         for name, values in matrices.items():
             suffix = f"_{name}" if len(matrices) > 1 else ""
             weights = values[kept]
+            if name in targets and number == 0:
+                levels = squared_singular_values(targets[name].reshape(-1, *targets[name].shape[2:]))
+                levels = np.repeat(levels, wave.index.shape[-1], axis=0)[kept.ravel()]
+                self._put(f"target_eigenvalues{suffix}", batch_index, place, levels)
             self._put(f"eigenvalues{suffix}", batch_index, place, squared_singular_values(weights), number)
             if self.settings.keep_weights == "all":
                 self._put(f"weights{suffix}", batch_index, place, weights, number)

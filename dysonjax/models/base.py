@@ -51,6 +51,8 @@ class Model:
     observe(params, initial_params, world, key, point): further numbers to record, scalars by name; must
         contain "train_loss". `key` is the same at every record of a seed.
     observables: a long name, with unit, for each name that `observe` returns.
+    targets(world): matrices that learning aims at, under the names of the learned ones, if they are known;
+        their squared singular values are recorded once.
     config: everything that defines the model, as JSON values; stored with the results.
     """
 
@@ -62,6 +64,7 @@ class Model:
     matrices: Callable[[Tree], dict[str, jax.Array]]
     observe: Callable[[Tree, Tree, Tree, Key, Point], dict[str, Scalar]]
     observables: Mapping[str, str]
+    targets: Callable[[Tree], dict[str, jax.Array]] = lambda world: {}
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 

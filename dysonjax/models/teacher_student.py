@@ -6,6 +6,7 @@ those between (the published setting); with `train="all"` it learns every matrix
 from N(0, sigma_w^2/n_in). Loss: half the mean squared error of a batch. [C]; arXiv 2509.01349.
 """
 
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -79,7 +80,7 @@ def teacher_student(
 
     def world(key, batch_size):
         key_teacher, key_data = jax.random.split(key)
-        shapes = zip(widths, widths[1:], strict=False)
+        shapes = itertools.pairwise(widths)
         keys = jax.random.split(key_teacher, depth)
         teacher = tuple(
             jax.random.normal(k, shape) / jnp.sqrt(shape[0]) for k, shape in zip(keys, shapes, strict=True)
@@ -140,7 +141,9 @@ def teacher_student(
             "train_loss": value,
             "grad_norm": jnp.sqrt(square),
             "test_loss": jnp.mean(jnp.sum(errors * errors, axis=-1)),
+            "target_variance": jnp.mean(jnp.sum(targets * targets, axis=-1)),
             "feature_overlap": jnp.mean(start * now),
+            "feature_memory": jnp.sum(_unit(start, None) * _unit(now, None)),
             "field_alignment": jnp.sum(_unit(field, None) * _unit(now, None)) / test_samples,
             "field_alignment_per_sample": jnp.mean(jnp.sum(_unit(field, -1) * _unit(now, -1), axis=-1)),
             "preactivation_variance": preactivation_variance(params, below),
@@ -188,6 +191,9 @@ def teacher_student(
     def matrices(params):
         return params
 
+    def targets(world):
+        return {f"w{layer + 1}": world.teacher[layer] for layer in range(first, last)}
+
     return Model(
         name="teacher-student",
         world=world,
@@ -197,6 +203,7 @@ def teacher_student(
         matrices=matrices,
         observe=observe,
         observables=OBSERVABLES,
+        targets=targets,
         config={
             "widths": list(widths),
             "activation": activation,
@@ -213,7 +220,9 @@ OBSERVABLES = {
     "train_loss": f"half the mean squared error on {TRAIN_SAMPLES} training samples",
     "grad_norm": "Frobenius norm of the gradient of train_loss",
     "test_loss": "mean squared error on fresh inputs",
+    "target_variance": "mean square of the targets of test_loss",
     "feature_overlap": "overlap q of the features with the initial ones, mean over samples and features",
+    "feature_memory": "cosine between the features and the initial ones",
     "field_alignment": "h·φ/samples, both normalised over (samples, features)",
     "field_alignment_per_sample": "cosine between field h and features φ, mean over samples",
     "preactivation_variance": "mean square of the first learned pre-activation",

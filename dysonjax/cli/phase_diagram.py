@@ -1,0 +1,217 @@
+"""`dysonjax phase-diagram`: the teacher-student grid, its phases, boundaries and pictures."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from dysonjax import checks
+from dysonjax.cli.common import output_folder, parse_integers, parse_records, parse_values, write_summary
+from dysonjax.cli.terminal import Terminal
+
+PUBLISHED_GRID = {"lr": "0.125:256:x2", "sigma_w": "0.125:256:x2", "batch_size": "4"}
+PRESETS = {
+    "quick": {
+        "lr": "0.125:256:x2",
+        "sigma_w": "0.125:256:x2",
+        "batch_size": "4",
+        "seeds": 8,
+        "steps": 20_000,
+    },
+    "paper": {
+        "lr": "0.125:256:x2",
+        "sigma_w": "0.125:256:x2",
+        "batch_size": "4",
+        "seeds": 10,
+        "steps": 100_000_000,
+    },
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class PhaseDiagram:
+    """Train teacher-student networks over a grid of learning rate and weight disorder; draw their phases.
+
+    Writes phase_diagram.png/.pdf (test loss, feature overlap, field alignment, phases with both boundary
+    lines), spectra.png/.pdf (squared singular values in the three phases), run.zarr (everything recorded) and
+    summary.json. Ranges: 0.1,0.5 is a list, 0.125:256:x2 doubles, 0.01:0.1:10 are ten linear steps.
+    """
+
+    preset: str = "quick"
+    """quick: 12x12 points, 8 seeds, 20 000 steps, under a minute; paper: 10 seeds, 10^8 steps."""
+    lr: str | None = None
+    """Learning rates alpha, dimensionless; default from the preset."""
+    batch_size: str | None = None
+    """Mini-batch sizes |B|, samples; default from the preset. One picture each."""
+    sigma_w: str | None = None
+    """Initial weight widths sigma_W: weights start from N(0, sigma_W^2/n_in); default from the preset."""
+    seeds: int | None = None
+    """Networks at each grid point, each with its own teacher and data; default from the preset."""
+    steps: int | None = None
+    """Training steps; default from the preset."""
+    records: str = "21"
+    """Number of records in equal distances, log:N for logarithmic ones, or the steps as a list."""
+    widths: str = "3,32,16,1"
+    """Neurons of each layer, input first."""
+    activation: str = "tanh"
+    """tanh, relu or identity, on the hidden layers."""
+    train: str = "middle"
+    """middle: first and last matrix are the teacher's (published setting); all: every matrix is learned."""
+    data: str = "fixed"
+    """fixed: the same batches in every epoch; online: fresh samples in every step."""
+    batches: int = 1000
+    """Number of batches in the fixed data set."""
+    label_noise: float = 0.0
+    """Standard deviation of Gaussian noise on the training targets."""
+    optimizer: str = "sgd"
+    """sgd, momentum or adamw."""
+    randomness: str = "common"
+    """common: the points of a seed share teacher, data and noise; independent: each has its own."""
+    seed: int = 0
+    """Root of all randomness."""
+    threshold_loss: float = 0.03
+    """Converged: test loss below this fraction of the targets' mean square."""
+    threshold_memory: float = 0.5
+    """Jammed, not divergent: cosine between features and initial features above this."""
+    keep_weights: str = "none"
+    """Weights to store: none, last or all records."""
+    tile: int | None = None
+    """Largest number of networks trained at once on a device; default: chosen from its memory."""
+    devices: str | None = None
+    """Number of devices, or cpu, gpu, tpu; default: all that JAX finds."""
+    x64: bool = False
+    """Train in double precision."""
+    out: Path | None = None
+    """Folder for the results; default: the next free runs/phase-diagram-NNN."""
+    overwrite: bool = False
+    """Replace the results that the output folder holds."""
+    dry_run: bool = False
+    """Print the estimated time and disk space and stop."""
+    json: bool = False
+    """Print the summary as one JSON object on the last line of standard output."""
+    quiet: bool = False
+    """Print nothing but warnings and errors."""
+
+    def run(self, terminal: Terminal) -> dict:
+        from dysonjax import ensemble, models, phase
+
+        ensemble.one_device_per_core()
+        preset = PRESETS[checks.one_of("preset", self.preset, list(PRESETS))]
+        chosen = {
+            name: preset[name] if getattr(self, name) is None else getattr(self, name) for name in preset
+        }
+        grid = ensemble.Grid(
+            lr=parse_values("lr", chosen["lr"]),
+            batch_size=parse_integers("batch_size", chosen["batch_size"]),
+            sigma_w=parse_values("sigma_w", chosen["sigma_w"]),
+            seeds=chosen["seeds"],
+        )
+        steps = checks.positive_int("steps", chosen["steps"])
+        thresholds = phase.Thresholds(
+            checks.positive("threshold_loss", self.threshold_loss),
+            checks.positive("threshold_memory", self.threshold_memory),
+        )
+        model = models.teacher_student(
+            parse_integers("widths", self.widths),
+            activation=self.activation,
+            train=self.train,
+            data=self.data,
+            batches=self.batches,
+            label_noise=self.label_noise,
+        )
+        arguments = {
+            "model": model,
+            "grid": grid,
+            "steps": steps,
+            "records": parse_records(self.records, steps),
+            "optimizer": self.optimizer,
+            "randomness": self.randomness,
+            "seed": self.seed,
+            "x64": self.x64,
+            "tile": self.tile,
+            "devices": self.devices,
+            "keep_weights": self.keep_weights,
+        }
+        if self.dry_run:
+            plan = ensemble.estimate(**arguments)
+            terminal.print(_announcement(plan))
+            return {"command": "phase-diagram", **plan._asdict()}
+        ensemble.check(**arguments)
+        folder = output_folder(self.out, "phase-diagram", self.overwrite)
+        terminal.print(f"compiling for {grid.members} networks ...")
+        with terminal.progress("training", "network-steps") as progress:
+            done = ensemble.train(
+                **arguments,
+                out=folder,
+                progress=progress,
+                announce=lambda plan: terminal.print(_announcement(plan)),
+            )
+        summary = {"command": "phase-diagram", "out": str(folder), **done.summary}
+        summary |= analyse(done.dataset, thresholds, folder, terminal)
+        write_summary(folder, summary)
+        terminal.print(
+            f"{summary['net_steps_per_second'] / 1e6:.2f} M network-steps/s on {summary['device']}, "
+            f"{summary['seconds']:.1f} s and {summary['compile_seconds']:.1f} s of compilation"
+        )
+        terminal.print(f"wrote {folder}/phase_diagram.png, spectra.png, run.zarr, summary.json")
+        return summary
+
+
+def analyse(dataset: xr.Dataset, thresholds, folder: Path, terminal: Terminal) -> dict:
+    """Classify, draw, and return the part of the summary that is about phases."""
+    from dysonjax import phase
+    from dysonjax.figures import phase_diagram
+    from dysonjax.figures.style import save
+
+    averages = phase.observables(dataset)
+    phases = phase.classify(dataset, thresholds)
+    jamming = phase.jamming_line(dataset)
+    noise = phase.noise_line(dataset)
+    steps, seeds = int(dataset["record"][-1]), dataset.sizes["seed"]
+    for index, batch_size in enumerate(dataset["batch_size"].values):
+        caption = f"|B| = {batch_size}, {seeds} seeds, {steps} steps"
+        figure = phase_diagram.phase_diagram(
+            averages.isel(batch_size=index), phases.isel(batch_size=index), jamming, noise, seeds, caption
+        )
+        suffix = "" if dataset.sizes["batch_size"] == 1 else f"_{batch_size}"
+        save(figure, folder, f"phase_diagram{suffix}")
+    typical = phase.typical_members(dataset, phases)
+    if typical:
+        save(phase_diagram.spectra_of_phases(typical), folder, "spectra")
+    counts = phase.count(phases)
+    converged = phase.convergence_line(phases)
+    terminal.table(
+        "phases",
+        ["phase", "points", "seeds that agree"],
+        [
+            [name, str(counts[name]), _percent(phases["agreement"].where(phases["point"] == index).mean())]
+            for index, name in enumerate(phase.PHASES)
+        ],
+    )
+    return {
+        "phases": counts,
+        "boundary_jamming": {
+            "inverse_sigma_w": float(jamming.published),
+            "inverse_sigma_w_measured": float(jamming.measured),
+        },
+        "boundary_noise": {
+            "sigma_w": dataset["sigma_w"].values.tolist(),
+            **{f"temperature_{c:g}": _numbers(noise.sel(contour=c)) for c in noise["contour"].values},
+            "temperature_converged": _numbers(converged),
+        },
+    }
+
+
+def _announcement(plan) -> str:
+    time = f"{plan.seconds:.0f} s" if plan.seconds < 600 else f"{plan.seconds / 3600:.1f} h"
+    size = f"{plan.bytes / 1e6:.1f} MB"
+    return f"{plan.members} networks x {plan.steps} steps: about {time} and {size} of results"
+
+
+def _percent(value) -> str:
+    return "-" if np.isnan(value) else f"{100 * float(value):.0f} %"
+
+
+def _numbers(array: xr.DataArray) -> list[float | None]:
+    return [float(value) if np.isfinite(value) else None for value in array.values]

@@ -1,0 +1,135 @@
+"""The phase diagram of a teacher-student network, and the spectra of one member of each phase. [C]"""
+
+import numpy as np
+import xarray as xr
+from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from dysonjax.figures.style import BLACK, BLUE, PAGE, RED, new_figure, style
+
+PHASE_COLOURS = {"converged": "#56B4E9", "jammed": "#F5D08A", "divergent": "#8C564B"}
+
+
+def phase_diagram(
+    observables: xr.Dataset,
+    phases: xr.Dataset,
+    jamming: tuple[float, float],
+    noise: xr.DataArray,
+    seeds: int,
+    caption: str = "",
+) -> Figure:
+    """Test loss, feature overlap, field alignment and phases over 1/sigma_w and lr/batch_size.
+
+    observables, phases: dims (lr, sigma_w), one batch size selected. jamming: published and measured
+    1/sigma_w of the jamming line. noise: temperature (contour, sigma_w) of the noise line.
+    seeds: networks at each point; contours that they cannot resolve are left out.
+    """
+    with style():
+        figure, axes = new_figure(2, 2, width=PAGE, height=6.3, sharex=True, sharey=True)
+        panels = [
+            ("test loss", 10.0 ** observables["log10_test_loss"], {"norm": LogNorm(), "cmap": "viridis"}),
+            ("overlap $q$ with initial features", observables["feature_overlap"], {"vmin": 0, "vmax": 1}),
+            (r"field alignment $h\cdot\phi\;/\;10^{-3}$", 1e3 * observables["field_alignment"], {"vmin": 0}),
+        ]
+        for axis, (title, values, options) in zip(axes.flat, panels, strict=False):
+            mesh = _mesh(axis, values, **options)
+            figure.colorbar(mesh, ax=axis)
+            axis.set_title(title)
+        names = phases.attrs["phases"]
+        colours = ListedColormap([PHASE_COLOURS[name] for name in names])
+        norm = BoundaryNorm(np.arange(-0.5, len(names)), len(names))
+        mesh = _mesh(axes[1, 1], phases["point"], cmap=colours, norm=norm)
+        bar = figure.colorbar(mesh, ax=axes[1, 1], ticks=range(len(names)))
+        bar.ax.set_yticklabels(names)
+        bar.ax.tick_params(length=0)
+        axes[1, 1].set_title("phases (majority of seeds)")
+        # A contour at 95 % needs 20 seeds: with fewer it is the worst seed's threshold.
+        resolved = max(1 - 1 / max(seeds, 1), float(noise["contour"].min()))
+        for axis in axes.flat:
+            handles = _lines(axis, jamming, noise.sel(contour=noise["contour"] <= resolved))
+        figure.legend(handles=handles, loc="outside lower center", ncols=3)
+        for axis in axes[-1]:
+            axis.set_xlabel(r"inverse disorder  $1/\sigma_W$")
+        for axis in axes[:, 0]:
+            axis.set_ylabel(r"temperature  $T=\alpha/|B|$")
+        if caption:
+            figure.suptitle(caption, fontsize=8)
+    return figure
+
+
+def spectra_of_phases(members: dict[str, xr.Dataset], caption: str = "") -> Figure:
+    """Squared singular values against training steps, for one member of each phase.
+
+    members: phase -> dataset of one member with `levels` (record, mode) and `targets` (mode).
+    """
+    with style():
+        figure, axes = new_figure(1, len(members), width=PAGE, height=2.7, squeeze=False)
+        for axis, (name, member) in zip(axes[0], members.items(), strict=True):
+            steps = member["record"].values
+            levels = axis.plot(steps, member["levels"].values, color=BLUE, lw=0.9)
+            targets = [axis.axhline(x, color=RED, lw=0.7, ls=":") for x in member["targets"].values]
+            axis.set_yscale("log")
+            axis.set_ylim(*_decades(member["levels"].values, member["targets"].values))
+            axis.set_title(
+                f"{name}\n" + rf"$1/\sigma_W={1 / float(member['sigma_w']):.3g}$, "
+                rf"$\alpha/|B|={float(member['lr'] / member['batch_size']):.3g}$"
+            )
+            axis.set_xlabel("training step")
+            axis.xaxis.set_major_formatter(FuncFormatter(_steps_label))
+            axis.locator_params(axis="x", nbins=4)
+        axes[0, 0].set_ylabel(r"eigenvalues $x_i$ of $X=W^TW$")
+        figure.legend([levels[0], targets[0]], ["student", "teacher"], loc="outside lower center", ncols=2)
+        if caption:
+            figure.suptitle(caption, fontsize=8)
+    return figure
+
+
+def _mesh(axis, values: xr.DataArray, **options):
+    """A coloured grid with logarithmic cells around the grid's own values."""
+    inverse_width = 1 / values["sigma_w"].values
+    temperature = (values["lr"] / values["batch_size"]).values
+    order_x, order_y = np.argsort(inverse_width), np.argsort(temperature)
+    image = values.transpose("lr", "sigma_w").values[np.ix_(order_y, order_x)]
+    mesh = axis.pcolormesh(
+        _edges(inverse_width[order_x]), _edges(temperature[order_y]), image, rasterized=True, **options
+    )
+    axis.set_xscale("log", base=2)
+    axis.set_yscale("log", base=2)
+    return mesh
+
+
+def _lines(axis, jamming, noise):
+    limits = axis.get_xlim(), axis.get_ylim()
+    width = 1 / noise["sigma_w"].values
+    order = np.argsort(width)
+    handles = [
+        axis.axvline(jamming[0], color=RED, ls="-", label=r"jamming, published ($\sigma_W^2=\frac{1}{2}$)"),
+        axis.axvline(jamming[1], color=RED, ls=":", label="jamming, measured variance"),
+    ]
+    for contour, dashes in zip(noise["contour"].values, ("-", "--", ":"), strict=False):
+        temperature = noise.sel(contour=contour).values
+        shown = np.where(temperature > 0, temperature, np.nan)
+        label = f"drift > noise in {100 * contour:g} %"
+        handles += axis.plot(width[order], shown[order], color=BLACK, ls=dashes, label=label)
+    axis.set(xlim=limits[0], ylim=limits[1])
+    return handles
+
+
+def _edges(centres: np.ndarray) -> np.ndarray:
+    """Cell borders half-way (in the logarithm) between the values; one value gets a cell of a factor 2."""
+    if len(centres) == 1:
+        return np.array([centres[0] / 2**0.5, centres[0] * 2**0.5])
+    inner = np.sqrt(centres[1:] * centres[:-1])
+    return np.concatenate([[centres[0] ** 2 / inner[0]], inner, [centres[-1] ** 2 / inner[-1]]])
+
+
+def _decades(*values: np.ndarray) -> tuple[float, float]:
+    """Limits around all positive values; levels that vanish do not stretch the axis without end."""
+    both = np.concatenate([v[np.isfinite(v) & (v > 0)] for v in values])
+    top = both.max()
+    return max(both.min(), 1e-6 * top) / 1.5, top * 1.5
+
+
+def _steps_label(value: float, _position) -> str:
+    return f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"
