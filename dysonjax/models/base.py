@@ -10,6 +10,7 @@ products become one large one. Products with a batch read `inputs @ weight`, wit
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -89,6 +90,16 @@ def _product_backward(saved, cotangent):
 
 
 product.defvjp(_product_forward, _product_backward)
+
+
+def normal(key: Key, shape: tuple[int, ...]) -> jax.Array:
+    """The same numbers as `jax.random.normal(key, shape)`, drawn along one axis.
+
+    On a CPU the generator vectorises along the last axis only: with ten numbers there a normal costs
+    40-60 ns a core, in one long row 11 ns. The barrier keeps XLA from undoing that.
+    """
+    flat = jax.random.normal(key, (math.prod(shape),))
+    return jax.lax.optimization_barrier(flat).reshape(shape)
 
 
 @jax.custom_batching.sequential_vmap

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from dysonjax.models import dense
+from dysonjax.models.base import normal
 
 UNROLLED_SWEEPS = 8
 
@@ -49,8 +50,8 @@ def gibbs(shape: Shape) -> Moments:
     def draw(key, batch_size):
         key_h, key_v = jax.random.split(key)
         return (
-            jax.random.normal(key_h, (k, batch_size, shape.hidden)),
-            jax.random.normal(key_v, (k, batch_size, shape.visible)),
+            normal(key_h, (k, batch_size, shape.hidden)),
+            normal(key_v, (k, batch_size, shape.visible)),
         )
 
     def advance(chains, normals, weight, batch_size):
@@ -68,7 +69,7 @@ def collapsed(shape: Shape) -> Moments:
     """k sweeps in one Gaussian draw."""
 
     def draw(key, batch_size):
-        return (jax.random.normal(key, (batch_size, shape.visible)),)
+        return (normal(key, (batch_size, shape.visible)),)
 
     def advance(chains, normals, weight, batch_size):
         power, noise = collapsed_law(weight, shape)
@@ -82,7 +83,7 @@ def langevin(shape: Shape) -> Moments:
     """Exact mean and Gaussian noise, fresh in every step."""
 
     def draw(key, batch_size):
-        return (jax.random.normal(key, (shape.visible, shape.visible)),)
+        return (normal(key, (shape.visible, shape.visible)),)
 
     def advance(memory, normals, weight, batch_size):
         root = _covariance_root(weight, shape)
@@ -101,7 +102,7 @@ def langevin_chains(shape: Shape) -> Moments:
     def draw(key, batch_size):
         keys = jax.random.split(key)
         square = (shape.visible, shape.visible)
-        return jax.random.normal(keys[0], square), jax.random.normal(keys[1], square)
+        return normal(keys[0], square), normal(keys[1], square)
 
     def advance(moments, normals, weight, batch_size):
         power, noise = collapsed_law(weight, shape)
