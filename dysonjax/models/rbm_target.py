@@ -49,7 +49,9 @@ def rbm_target(visible: int | None, mu: float, *, mass: float, kappa, covariance
         matrix = checks.finite_array("covariance", covariance)
         _width("covariance", matrix.shape, matrix.ndim == 2 and len(set(matrix.shape)) == 1, visible)
         if np.abs(matrix - matrix.T).max() > SYMMETRY_TOLERANCE * np.abs(matrix).max():
-            raise checks.InputError("covariance must be symmetric; pass (C + C.T)/2 if the difference is noise")
+            raise checks.InputError(
+                "covariance must be symmetric; pass (C + C.T)/2 if the difference is noise"
+            )
         description = {"target": "covariance"}
     elif data is not None:
         samples = checks.finite_array("data", data)

@@ -1,0 +1,76 @@
+"""The matrix Langevin rung for any model without theory of its own. [A] 2.1.
+
+W′ = W − α E[∂L] + (α/√|B|) √Var(∂L) ∘ η with η_ij ~ N(0, 1): mini-batches are replaced by the mean gradient and
+noise of the same variance in every element, uncorrelated between elements.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dysonjax import checks
+from dysonjax.models.base import Model
+
+
+class Draws(NamedTuple):
+    """What one step is made of."""
+
+    batches: Any  # the model's own batches, stacked along a new leading axis
+    normals: Any  # η: like params
+
+
+def elementwise_langevin(model: Model, draws: int = 64) -> Model:
+    """The Langevin twin of a model, from the mean and the elementwise variance of its own directions.
+
+    Every step draws `draws` mini-batches of |B| samples and takes mean and variance over them of the model's
+    update direction, which has the variance Var(∂L)/|B| already. With a fixed data set of as many batches as
+    `draws` both are exact for that set; otherwise the mean's own error is counted into the noise. The cost of
+    a step is that of `draws` steps of the model. A network is healthy if it is on each of the batches.
+    Raises InputError if draws < 2; ValueError at the first use for a model whose networks carry memory.
+
+    >>> from dysonjax.models import teacher_student
+    >>> elementwise_langevin(teacher_student(batches=100), draws=100).config["dynamics"]
+    'langevin-elementwise'
+    """
+    draws = checks.positive_int("draws", draws, 2)
+
+    def batch(key, world, step, batch_size):
+        key_batches, key_noise = jax.random.split(key)
+
+        def one(index):
+            return model.batch(
+                jax.random.fold_in(key_batches, index), world, step * draws + index, batch_size
+            )
+
+        # Shapes alone are asked for here; no number depends on the point.
+        point = {"lr": jnp.zeros(()), "sigma_w": jnp.ones(())}
+        shapes = jax.eval_shape(lambda: model.init(key, world, point).params)
+        leaves, tree = jax.tree.flatten(shapes)
+        keys = jax.random.split(key_noise, len(leaves))
+        normals = [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
+        return Draws(jax.vmap(one)(jnp.arange(draws)), jax.tree.unflatten(tree, normals))
+
+    def update(params, memory, drawn, world, point):
+        if jax.tree.leaves(memory):
+            raise ValueError(
+                f"{model.name} carries memory from step to step; it needs a Langevin form of its own"
+            )
+        each = jax.vmap(lambda one: model.update(params, memory, one, world, point))(drawn.batches)
+
+        def direction(values, eta):
+            # Bessel's correction and the error of the mean, which already is in it: (1 − 1/n) · n/(n − 1) = 1.
+            return jnp.mean(values, axis=0) + jnp.std(values, axis=0) * eta
+
+        return each._replace(
+            direction=jax.tree.map(direction, each.direction, drawn.normals),
+            memory=memory,
+            loss=jnp.mean(each.loss),
+            healthy=jnp.all(each.healthy),
+        )
+
+    config = {**model.config, "dynamics": "langevin-elementwise", "draws": draws}
+    return dataclasses.replace(
+        model, name=f"{model.name}-langevin", batch=batch, update=update, config=config
+    )

@@ -1,0 +1,217 @@
+"""Linear network with one hidden layer: ŷ = Z W x, with Z fixed and shared, against ŷ = Z W_t x. [B].
+
+L = ⟨|Z W_t x − Z W x|²⟩/2 with x ~ N(0, 1)^n; the gradient of one sample is −ZᵀZ (W_t − W) x xᵀ. Without more
+noise learning would become exact; [B] therefore adds Gaussian noise of strength ε to every sample, in the
+gradient or in the label. Z = 1 is the plain teacher-student model. A mode of ZᵀZ with eigenvalue z² relaxes at
+the rate α z² a step and fluctuates, with gradient noise, with variance ∝ 1/z²: a gas of several species.
+
+The weights are stored as W itself, (n, n), acting on column vectors x.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dysonjax import checks
+from dysonjax.models.base import Model, Start, Update, normal
+
+# [B] does not print its two Z; these are ours: equal and clearly unequal singular values.
+Z_PRESETS = {
+    "identity": np.eye(2),
+    "equal": np.array([[0.6, -0.8], [0.8, 0.6]]),
+    "unequal": np.array([[1.0, 0.0], [0.0, 0.5]]),
+}
+MAX_LOSS = 100.0  # a member whose exact loss is above it is no longer updated
+
+OBSERVABLES = {
+    "train_loss": "half the mean squared error over all inputs, exact",
+    "grad_norm": "Frobenius norm of the gradient of train_loss",
+}
+
+
+class World(NamedTuple):
+    """What all members of a seed share."""
+
+    teacher: jax.Array  # W_t, (n, n)
+
+
+class Noise(NamedTuple):
+    """The randomness of one step."""
+
+    moments: jax.Array  # (1/|B|) Σ x xᵀ, or 1 plus its Gaussian fluctuation, (n, n)
+    gradient: jax.Array  # noise of the mean gradient at epsilon = 1, (n, n)
+
+
+def linear(
+    z="identity",
+    teacher=None,
+    *,
+    values=(2.0, 2.0),
+    basis: str | None = None,
+    epsilon: float = 0.1,
+    noise: str = "gradient",
+    dynamics: str = "sgd",
+) -> Model:
+    """The model for the ensemble engine.
+
+    z: "identity", "equal", "unequal" or an invertible matrix (n_out, n). teacher: W_t (n, n), the same for
+    all seeds; or None for singular `values` (equal ones make degenerate levels) in a random `basis` for every
+    seed: "rotation", W_t = R diag(values) with det R = 1; "orthogonal", the same with any sign of det R;
+    "symmetric", W_t = Q diag(values) Qᵀ. The default is a rotation for two levels and symmetric for more.
+    epsilon: std of the noise of one sample. noise="gradient" adds a symmetric matrix of std ε off the diagonal
+    and √2 ε on it to the gradient of every sample; "label" adds ε times a normal vector to every label.
+    dynamics="sgd" draws samples; "langevin" takes the exact mean gradient and Gaussian noise with the
+    mini-batch's covariance ([A] 2.1), in one draw. Weights start from N(0, sigma_w²/n): published std 0.1.
+
+    Which teachers repel: with symmetric gradient noise a degenerate pair follows the surmise for det R = 1
+    only. In the teacher's frame the noise is Rᵀ G; a rotation turns its traceless part into itself, but a
+    reflection turns it into trace and antisymmetric part, and one Gaussian number alone splits the pair: the
+    levels cross freely and ⟨S⟩ is smaller by 2/π. So for "orthogonal" half of the seeds show no repulsion
+    (tested). Label noise has no such preference.
+
+    Raises InputError if Z is not invertible, if shapes do not fit, or if a number is out of range.
+    """
+    z = _matrix_z(z)
+    size = z.shape[1]
+    if teacher is None:
+        values = checks.finite_array("values", values)
+        if values.ndim != 1 or len(values) != size or (values <= 0).any():
+            raise checks.InputError(
+                f"values must hold {size} positive singular values, one for each column of Z, got "
+                f"{np.round(values, 6).tolist()}"
+            )
+        basis = basis or ("rotation" if size == 2 else "symmetric")
+        checks.one_of("basis", basis, ["rotation", "orthogonal", "symmetric"])
+    else:
+        teacher = checks.finite_array("teacher", teacher)
+        if teacher.shape != (size, size):
+            raise checks.InputError(
+                f"teacher must have shape {(size, size)} to follow Z, got {teacher.shape}"
+            )
+    if checks.finite("epsilon", epsilon) < 0:
+        raise checks.InputError(f"epsilon must be zero or positive, got {epsilon}")
+    checks.one_of("noise", noise, ["gradient", "label"])
+    checks.one_of("dynamics", dynamics, ["sgd", "langevin"])
+
+    def world(key, batch_size):
+        if teacher is not None:
+            return World(jnp.asarray(teacher, jnp.zeros(()).dtype))
+        diagonal = jnp.asarray(values, jnp.zeros(()).dtype)
+        q = _random_orthogonal(key, size, any_sign=basis == "orthogonal")
+        return World((q * diagonal) @ q.T if basis == "symmetric" else q * diagonal)
+
+    def init(key, world, point):
+        return Start({"w": point["sigma_w"] / jnp.sqrt(size) * normal(key, (size, size))})
+
+    def batch(key, world, step, batch_size):
+        key_x, key_noise = jax.random.split(key)
+        if dynamics == "sgd":
+            x = normal(key_x, (batch_size, size))
+            moments = x.T @ x / batch_size
+        else:
+            moments = jnp.eye(size) + _symmetric(key_x, size) / jnp.sqrt(batch_size)
+        if noise == "gradient":
+            # The mean of |B| independent matrices is one matrix with a |B|-th of the variance.
+            return Noise(moments, _symmetric(key_noise, size) / jnp.sqrt(batch_size))
+        labels = normal(key_noise, (batch_size if dynamics == "sgd" else size, len(z)))
+        forward = jnp.asarray(z, labels.dtype)
+        if dynamics == "sgd":
+            return Noise(moments, forward.T @ (labels.T @ x) / batch_size)
+        return Noise(moments, forward.T @ labels.T / jnp.sqrt(batch_size))
+
+    def mean_gradient(weight, world):
+        """ZᵀZ (W − W_t), the gradient of the exact loss."""
+        return jnp.asarray(z.T @ z, weight.dtype) @ (weight - world.teacher)
+
+    def exact_loss(weight, world):
+        error = jnp.asarray(z, weight.dtype) @ (weight - world.teacher)
+        return 0.5 * jnp.sum(error * error)
+
+    def update(params, memory, noise, world, point):
+        weight = params["w"]
+        gradient = mean_gradient(weight, world) @ noise.moments + epsilon * noise.gradient
+        loss = exact_loss(weight, world)
+        return Update({"w": gradient}, memory, loss, loss <= max_loss)
+
+    def observe(params, initial, world, key, point):
+        gradient = mean_gradient(params["w"], world)
+        return {
+            "train_loss": exact_loss(params["w"], world),
+            "grad_norm": jnp.sqrt(jnp.sum(gradient**2)),
+        }
+
+    # The start is as far away as the teacher is large.
+    scale = np.sum(z**2) * (np.sum(values**2) if teacher is None else np.sum(teacher**2))
+    max_loss = MAX_LOSS * max(1.0, float(scale))
+    return Model(
+        name="linear",
+        world=world,
+        init=init,
+        batch=batch,
+        update=update,
+        matrices=lambda params: params,
+        observe=observe,
+        observables=OBSERVABLES,
+        targets=lambda world: {"w": world.teacher},
+        config={
+            "z": z.tolist(),
+            "teacher": None if teacher is None else teacher.tolist(),
+            "values": values.tolist() if teacher is None else None,
+            "basis": basis if teacher is None else None,
+            "epsilon": float(epsilon),
+            "noise": noise,
+            "dynamics": dynamics,
+        },
+    )
+
+
+def _matrix_z(z) -> np.ndarray:
+    if isinstance(z, str):
+        return Z_PRESETS[checks.one_of("z", z, list(Z_PRESETS))]
+    z = checks.finite_array("z", z, min_ndim=2)
+    if z.ndim != 2 or z.shape[0] < z.shape[1]:
+        raise checks.InputError(
+            f"z must be a matrix with at least as many rows as columns, got shape {z.shape}"
+        )
+    singular = np.linalg.svd(z, compute_uv=False)
+    if singular[-1] <= 1e-10 * singular[0]:
+        raise checks.InputError(
+            f"z must be invertible, but its singular values are {np.round(singular, 12).tolist()}; "
+            f"a zero among them hides a direction of W from the loss"
+        )
+    return z
+
+
+def _symmetric(key, size: int) -> jax.Array:
+    """A symmetric Gaussian matrix with unit variance off the diagonal and 2 on it."""
+    half = normal(key, (size, size))
+    return (half + half.T) / jnp.sqrt(2.0)
+
+
+def _random_orthogonal(key, size: int, any_sign: bool) -> jax.Array:
+    """A matrix drawn evenly from the rotations, or from all orthogonal matrices, by Gram-Schmidt.
+
+    Written out, since jaxlib's batched QR must not run inside a model (see `base.eigh`).
+    """
+    columns = []
+    for column in normal(key, (size, size)):
+        for _ in range(2):  # twice is enough to be orthogonal to the last digit
+            for other in columns:
+                column = column - other * jnp.sum(other * column)
+        columns.append(column / jnp.sqrt(jnp.sum(column**2)))
+    q = jnp.stack(columns, axis=1)
+    return q if any_sign else q.at[:, -1].multiply(_sign_of_permutations(q))
+
+
+def _sign_of_permutations(q: jax.Array) -> jax.Array:
+    """det of an orthogonal matrix (±1), by Gaussian elimination with the largest pivots."""
+    size, sign, rest = len(q), jnp.ones((), q.dtype), q
+    for _ in range(size - 1):
+        pivot = jnp.argmax(jnp.abs(rest[:, 0]))
+        top = rest[pivot]
+        sign = sign * jnp.sign(top[0]) * jnp.where(pivot == 0, 1, -1)
+        swapped = rest.at[pivot].set(rest[0])
+        rest = swapped[1:, 1:] - jnp.outer(swapped[1:, 0], top[1:]) / top[0]
+    return sign * jnp.sign(rest[0, 0])

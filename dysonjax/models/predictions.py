@@ -1,0 +1,75 @@
+"""Closed forms for isolated pairs of levels of the RBM and the linear network.
+
+Two levels that the target makes degenerate form a 2 x 2 block with Gaussian fluctuations of variance v off the
+diagonal and 2v on it. Their distance then follows the surmise P(S) = S/(2σ²) e^{−S²/4σ²} with σ² = 2v and mean
+⟨S⟩ = √π σ. [A] 2.5, [C]; the prefactors are derived here and tested against simulation.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class PairLaw(NamedTuple):
+    """The surmise of an isolated pair; arrays where the arguments were."""
+
+    sigma: np.ndarray  # σ of the surmise and of the two-mode density, units of the level
+    mean_spacing: np.ndarray  # ⟨S⟩ = √π σ
+
+    @classmethod
+    def of(cls, off_diagonal_variance) -> "PairLaw":
+        sigma = np.sqrt(2 * np.asarray(off_diagonal_variance, np.float64))
+        return cls(sigma, np.sqrt(np.pi) * sigma)
+
+
+def rbm_pair(kappa, lr, batch_size, mu=3.0, sigma_h=1.0, k: int = 3, order: int = 1) -> PairLaw:
+    """A degenerate pair of the RBM at rest, levels x of X = σ_h² WᵀW near μ² − κ.
+
+    order=1: σ² = 2 σ_h² (α/|B|)(μ² − κ), the limit of small α and of independent chains, so that
+    ⟨S⟩ = √(2π σ_h² (α/|B|)(μ² − κ)). order=2: exact for small fluctuations at any α and k. With s the deviation
+    of Ŝ from 1/κ and δ that of the block of X from μ² − κ,
+        s′ = ρ s + (1 − ρ) δ/κ² + noise of variance (1 − ρ²)/(κ²|B|),   ρ = ((μ² − κ)/μ²)^{2k},
+        δ′ = δ − 2 α σ_h² (μ² − κ) s′,
+    the first line being the chains' memory and their pursuit of the moving weights. The stationary variance of
+    δ solves the discrete Lyapunov equation of this pair.
+    """
+    kappa, lr, batch_size = np.broadcast_arrays(*(np.asarray(a, np.float64) for a in (kappa, lr, batch_size)))
+    x = mu**2 - kappa
+    if order == 1:
+        return PairLaw.of(sigma_h**2 * lr / batch_size * x)
+    rho = (x / mu**2) ** (2 * k)
+    pull = 2 * lr * sigma_h**2 * x
+    chains = np.stack([rho, (1 - rho) / kappa**2], axis=-1)  # s′ as a row over (s, δ)
+    weights = np.stack([np.zeros_like(x), np.ones_like(x)], axis=-1) - pull[..., None] * chains
+    step = np.stack([chains, weights], axis=-2)
+    source = np.stack([np.ones_like(x), -pull], axis=-1)
+    noise = source[..., :, None] * source[..., None, :]
+    noise = noise * ((1 - rho**2) / (kappa**2 * batch_size))[..., None, None]
+    # vec(V) = (1 − step ⊗ step)⁻¹ vec(noise)
+    product = np.einsum("...ij,...kl->...ikjl", step, step).reshape(*x.shape, 4, 4)
+    variance = np.linalg.solve(np.eye(4) - product, noise.reshape(*x.shape, 4, 1))
+    return PairLaw.of(variance[..., 3, 0])
+
+
+def linear_pair(epsilon, lr, batch_size, z: float = 1.0, order: int = 1) -> PairLaw:
+    """A degenerate pair of the linear network at rest; levels are SINGULAR VALUES of W, all |z_i| = z.
+
+    With b = α² z⁴/|B| and q = α z² (2 − α z²): order=1 is v = α² ε²/(|B| q), that is, for z = 1,
+    ⟨S_ξ⟩ = √(2π α ε²/(|B|(2 − α))). order=2 adds what the fluctuating x xᵀ of the mini-batch does to the
+    fluctuations themselves; the second moments close, and for two levels
+        v = α² ε²/(|B| q) · q²/((q − 3b)(q + b)),  a factor 1 + b/q + … = 1 + α/(|B|(2 − α)) + … in ⟨S_ξ⟩ at z = 1
+    (for small |B| and large α the law of S is then no longer exactly the surmise: the noise is multiplicative).
+    """
+    epsilon, lr, batch_size = (np.asarray(a, np.float64) for a in (epsilon, lr, batch_size))
+    rate = lr * z**2
+    q, b = rate * (2 - rate), rate**2 / batch_size
+    variance = lr**2 * epsilon**2 / (batch_size * q)
+    return PairLaw.of(variance if order == 1 else variance * q**2 / ((q - 3 * b) * (q + b)))
+
+
+def degenerate_pairs(targets, tolerance: float = 1e-5) -> np.ndarray:
+    """Indices i of the pairs (i, i + 1) that a target spectrum (mode,), ascending, holds exactly twice."""
+    targets = np.asarray(targets, np.float64)
+    same = np.diff(targets) <= tolerance * max(abs(targets[-1]), abs(targets[0]))
+    padded = np.concatenate([[False], same, [False]])
+    return np.flatnonzero(padded[1:-1] & ~padded[:-2] & ~padded[2:])
