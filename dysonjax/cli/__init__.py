@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "dysonjax.cli.phase_diagram:PhaseDiagram",
         "train a teacher-student grid and draw its phase diagram",
     ),
+    "bench": ("dysonjax.cli.bench:Bench", "throughput on this machine beside the baselines"),
     "info": ("dysonjax.cli.info:Info", "say what a run folder holds"),
 }
 
