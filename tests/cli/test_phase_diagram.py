@@ -62,7 +62,7 @@ def test_dry_run_estimates_and_writes_nothing(tmp_path, capsys):
         (["--batch-size", "inf"], "batch_size must be positive and finite"),
         (["--seeds", "0"], "seeds must be a positive integer, got 0"),
         (["--steps", "0"], "steps must be a positive integer, got 0"),
-        (["--steps", "many"], "Error parsing --steps: invalid literal"),
+        (["--steps", "many"], "--steps must be of the form INT"),
         (["--records", "200"], "records must be at most the number of steps (100), got 200"),
         (["--records", "log:x"], "records must be a number, log:N or a list of steps"),
         (["--preset", "huge"], "preset must be one of quick, paper, got 'huge'"),
@@ -72,6 +72,7 @@ def test_dry_run_estimates_and_writes_nothing(tmp_path, capsys):
         (["--widths", "3,16,1"], "train='middle' needs two hidden layers or more"),
         (["--optimizer", "adam"], "optimizer must be one of sgd, momentum, adamw"),
         (["--threshold-loss", "0"], "threshold_loss must be positive"),
+        (["--batches", "some"], "--batches: invalid literal for int() with base 10: 'some'"),
         (["--nonsense", "1"], "Unrecognized options"),
     ],
 )
