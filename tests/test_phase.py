@@ -116,3 +116,23 @@ def test_the_error_of_a_hundred_seeds_covers_a_second_hundred():
         assert (abs(z) < 3).all(), f"{name}: {z.values.ravel()}"
         # The twin: the errors are no larger than they must be.
         assert (first[f"{name}_err"] > 0).all() and abs(z).max() > 0.05
+
+
+@pytest.mark.slow
+def test_runs_of_equal_temperature_collapse_at_small_learning_rate():
+    """The linear scaling rule: at equal T = lr/batch_size and equal lr * steps, batch sizes do not matter."""
+
+    def log_loss(temperature, batch_size):
+        lr = temperature * batch_size
+        steps = round(100 / lr)
+        grid = dj.Grid(lr=lr, sigma_w=1.0, batch_size=batch_size, seeds=32)
+        data = dj.train(dj.models.teacher_student(), grid, steps, [0, steps]).dataset
+        return np.log10(data.test_loss.isel(record=1).values.ravel())
+
+    # The teacher of a seed is the same at every batch size, so that differences are taken seed by seed.
+    small = log_loss(1 / 256, 4)
+    for batch_size in (16, 64):
+        difference = log_loss(1 / 256, batch_size) - small
+        assert abs(difference.mean()) < 0.05, difference.mean()
+    # The twin: at lr = 4 the step is no longer small, and the rule fails by an order of magnitude.
+    assert (log_loss(1 / 16, 64) - log_loss(1 / 16, 4)).mean() > 0.5
