@@ -90,7 +90,9 @@ def _fit(x: np.ndarray, ratio: float, method: str, n: int, seed: int) -> Marchen
     law = MarchenkoPastur(min(ratio, 1 / ratio), 1.0)
     scale = np.median(x) / law.ppf(0.5)
     if not scale > 0:
-        raise InputError("more than half of the levels are zero; a Marchenko-Pastur fit needs non-zero levels")
+        raise InputError(
+            "more than half of the levels are zero; a Marchenko-Pastur fit needs non-zero levels"
+        )
     root = np.sqrt(x / scale)
     members, modes = x.shape
     rng = np.random.default_rng(seed)
@@ -116,10 +118,12 @@ def _fit(x: np.ndarray, ratio: float, method: str, n: int, seed: int) -> Marchen
     # The blurred law has mean σ² + blur²; σ² is defined as the mean of the levels that it accounts for.
     added = (np.array(_BLUR)[best] * unit) ** 2 * scale / max(ratio, 1.0)
     log_sigma2 = np.array([at for at, _ in peaks])[best, rows]
-    area = np.array([
-        [np.interp(a, np.log(grid), line) for a, line in zip(at, areas, strict=True)]
-        for (at, _), (_, areas) in zip(peaks, fits, strict=True)
-    ])[best, rows]
+    area = np.array(
+        [
+            [np.interp(a, np.log(grid), line) for a, line in zip(at, areas, strict=True)]
+            for (at, _), (_, areas) in zip(peaks, fits, strict=True)
+        ]
+    )[best, rows]
     sigma2 = np.exp(log_sigma2) * scale / max(ratio, 1.0) + added
     spread = [np.nan, np.nan]
     if members > 1:

@@ -59,7 +59,9 @@ def fit_wigner_surmise(spacings, beta: float = 1.0, n: int = 1000, seed: int = 0
 def _checked(spacings) -> np.ndarray:
     s = as_members("spacings", spacings, MIN_MEMBERS)
     if s.min() < 0:
-        raise InputError(f"spacings must not be negative (sort the levels first), the smallest is {s.min():.6g}")
+        raise InputError(
+            f"spacings must not be negative (sort the levels first), the smallest is {s.min():.6g}"
+        )
     if (s.max(axis=-2) == 0).any():
         raise InputError("a spacing is zero in every member; it has no width to fit")
     return s
@@ -73,11 +75,13 @@ def _surmise(s: np.ndarray, beta: float, n: int, seed: int) -> SurmiseFit:
     distance = np.array([_ks(column[None], beta)[0] for column in s.T])
     rng = np.random.default_rng(seed + 1)
     chunk = max(1, CHUNK // members)
-    null = np.concatenate([
-        # S²/4σ² is a gamma variable; σ drops out because every sample is measured by its own.
-        _ks(np.sqrt(rng.gamma((beta + 1) / 2, size=(min(chunk, n - first), members))), beta)
-        for first in range(0, n, chunk)
-    ])
+    null = np.concatenate(
+        [
+            # S²/4σ² is a gamma variable; σ drops out because every sample is measured by its own.
+            _ks(np.sqrt(rng.gamma((beta + 1) / 2, size=(min(chunk, n - first), members))), beta)
+            for first in range(0, n, chunk)
+        ]
+    )
     p_value = (1 + (null[:, None] >= distance).sum(axis=0)) / (1 + n)
     return SurmiseFit(
         np.sqrt(square),

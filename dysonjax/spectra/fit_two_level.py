@@ -121,7 +121,10 @@ def _two_species(x: np.ndarray, n: int, seed: int) -> TwoSpeciesFit:
     unit = 2 * len(x) * np.log(scale)
     log_l_best = max(float(log_l[best]), log_l_equal)
     return TwoSpeciesFit(
-        *values[0], *standard_errors(values, len(x)), 6 - 2 * (log_l_best - unit), 4 - 2 * (log_l_equal - unit)
+        *values[0],
+        *standard_errors(values, len(x)),
+        6 - 2 * (log_l_best - unit),
+        4 - 2 * (log_l_equal - unit),
     )
 
 

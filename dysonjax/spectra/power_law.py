@@ -143,7 +143,9 @@ def _candidates(points: int, min_tail: int, most: int | None) -> np.ndarray:
     last = points - min_tail
     if most is None or most > last:
         return np.arange(last + 1)
-    return np.unique(np.linspace(0, last, positive_int("max_candidates", most, minimum=2)).round().astype(int))
+    return np.unique(
+        np.linspace(0, last, positive_int("max_candidates", most, minimum=2)).round().astype(int)
+    )
 
 
 def _synthetic_distances(
