@@ -24,7 +24,7 @@ class Tensor:
 
 
 def open_weights(path: Path) -> list[Tensor]:
-    """The tensors of a file, in its order. Raises InputError if it cannot be opened as what it claims to be."""
+    """The tensors of a file, in its order. Raises InputError if it is not what its name claims."""
     if not path.exists():
         raise InputError(f"{path} does not exist; give a {FORMATS}")
     if path.is_dir():

@@ -44,8 +44,9 @@ def _draw_density(axes, spectrum: MatrixSpectrum) -> None:
         axes.plot(grid, pdf, color=RED, label=f"MP, A = {float(fit.area):.2f}")
         # Stops below the legend.
         axes.axvline(spectrum.edge, ymax=0.68, color=BLACK, ls=":", lw=1, label="Tracy–Widom 99 %")
-        peak = max(heights.max() / (x.size * width), np.max(pdf[5:-5], initial=0))
-        axes.set_ylim(0, 1.55 * peak)
+        # Near r = 1 the law diverges at zero: the bars, not the curve, set the scale.
+        bars = heights.max() / (x.size * width)
+        axes.set_ylim(0, 1.55 * max(bars, min(pdf.max(), 1.6 * bars)))
         axes.legend(loc="upper right", handlelength=1.4)
         axes.set_title(f"{spectrum.outliers} of {x.size} levels beyond")
     axes.set(xlabel="eigenvalue $x$ of $W^TW$", ylabel=r"density $\rho(x)$", xlim=(0, stop))

@@ -7,8 +7,8 @@ from dysonjax.spectra.fit_spacings import BrodyFit, SurmiseFit, fit_brody, fit_w
 from dysonjax.spectra.fit_two_level import TwoModeFit, TwoSpeciesFit, fit_two_mode, fit_two_species
 from dysonjax.spectra.marchenko_pastur import MarchenkoPastur
 from dysonjax.spectra.power_law import PowerLawFit, fit_power_law
-from dysonjax.spectra.resampling import Estimate, PermutationTest, bootstrap, jackknife, permutation_test
 from dysonjax.spectra.repulsion import SpacingTest, spacing_test
+from dysonjax.spectra.resampling import Estimate, PermutationTest, bootstrap, jackknife, permutation_test
 from dysonjax.spectra.surmise import PairSpacing, WignerSurmise
 from dysonjax.spectra.two_level import TwoMode, TwoSpecies
 

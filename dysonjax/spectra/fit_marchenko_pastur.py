@@ -51,9 +51,9 @@ def fit_marchenko_pastur(
     replicates over members for the errors.
 
     The density is compared in bins of equal width in √x, where it stays finite at r = 1, and the bins hold
-    the integral of the law, not its value at the centre, so that they may be wide. The law may be blurred by up
-    to what finite N does to its edges, whichever amount fits best. All of it happens in units
-    of the median: the result scales exactly with the data. For r > 1 the N − M zero levels are set aside,
+    the integral of the law, not its value at the centre, so that they may be wide. The law may be blurred
+    by up to what finite N does to its edges, whichever amount fits best. All of it happens in units of the
+    median: the result scales exactly with the data. For r > 1 the N − M zero levels are set aside,
     `area` refers to the others and `sigma2` still is M times the variance of an entry.
     Raises ValueError for NaN, negative levels beyond rounding, ratio ≤ 0, fewer than 8 non-zero levels, or
     levels that are mostly zero.
@@ -70,10 +70,9 @@ def fit_marchenko_pastur(
     if ratio > 1:
         zeros = round(x.shape[-1] * (1 - 1 / ratio))
         x = np.sort(x, axis=-1)[..., zeros:]
-    if x.shape[-2] * x.shape[-1] < MIN_LEVELS:
-        raise InputError(
-            f"a Marchenko-Pastur fit needs at least {MIN_LEVELS} non-zero levels, got {x.shape[-2] * x.shape[-1]}"
-        )
+    levels = x.shape[-2] * x.shape[-1]
+    if levels < MIN_LEVELS:
+        raise InputError(f"a Marchenko-Pastur fit needs at least {MIN_LEVELS} non-zero levels, got {levels}")
     return over_leading_axes(lambda levels: _fit(levels, ratio, method, n, seed), x)
 
 

@@ -25,7 +25,7 @@ def grouped(x: np.ndarray, most: int = 1024) -> tuple[np.ndarray, sparse.csr_arr
     """Values with equal weight up to `most` of them, else means of neighbours in equal groups.
 
     x: shape (members, k). Returns (points, counts) with counts of shape (members, points), so that
-    `member weights @ counts` weighs the points. With a thousand groups the error is far below the statistical.
+    `member weights @ counts` weighs the points. A thousand groups err far less than the data do.
     """
     order = np.argsort(x, axis=None)
     group = np.empty(x.size, dtype=int)
