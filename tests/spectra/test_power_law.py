@@ -24,16 +24,15 @@ def null_samples(rng, repetitions, points, body):
 
 
 def test_exponent_of_a_pareto_law_is_recovered():
-    fit = fit_power_law(pareto(np.random.default_rng(0), 2.5, (100, 1000)), n=0)
+    fit = fit_power_law(pareto(np.random.default_rng(0), 2.5, (100, 500)), n=50, max_candidates=60)
     z = (fit.alpha - 2.5) / fit.alpha_err
-    # xmin is chosen from the data, which makes the error of one fit some 20 % larger than stated.
-    assert abs(z.mean()) < 3 * 1.3 / 10 and 0.8 < z.std() < 1.6
-    assert abs((fit.alpha - 2.7) / fit.alpha_err).mean() > 2
+    assert abs(z.mean()) < 3 * 1.2 / 10 and 0.75 < z.std() < 1.3
+    assert abs((fit.alpha - 2.8) / fit.alpha_err).mean() > 2
 
 
 def test_start_of_the_tail_is_found():
     fit = fit_power_law(null_samples(np.random.default_rng(1), 20, 2000, 0.5), n=0)
-    assert 0.95 < np.median(fit.xmin) < 2 and np.median(fit.n_tail) > 300
+    assert 0.8 < np.median(fit.xmin) < 1.5 and np.median(fit.n_tail) > 300
 
 
 def test_estimates_agree_with_the_powerlaw_package():
@@ -79,7 +78,9 @@ def test_marchenko_pastur_noise_is_not_accepted(rows, modes):
 
 def test_lognormal_and_exponential_tails_lose_the_likelihood_ratio():
     rng = np.random.default_rng(7)
-    assert (fit_power_law(rng.lognormal(sigma=0.7, size=(10, 1000)), n=0, min_tail=500).lognormal_p < 0.01).all()
+    assert (
+        fit_power_law(rng.lognormal(sigma=0.7, size=(10, 1000)), n=0, min_tail=500).lognormal_p < 0.01
+    ).all()
     assert (fit_power_law(1 + rng.exponential(size=(10, 1000)), n=0, min_tail=500).truncated_p < 0.01).all()
 
 
@@ -88,7 +89,7 @@ def test_likelihood_ratios_are_never_positive_and_calibrated_on_the_boundary():
     for ratio, p in ((fit.lognormal, fit.lognormal_p), (fit.truncated, fit.truncated_p)):
         assert (ratio <= 0).all()
         # Half of the weight at p = 1; 5 % below 0.05, standard error 1.5 %.
-        assert abs((p < 0.05).mean() - 0.05) < 0.05 and 0.3 < (p == 1).mean() < 0.8
+        assert abs((p < 0.05).mean() - 0.05) < 0.05 and 0.2 < (p == 1).mean() < 0.7
 
 
 def test_lognormal_ratio_is_the_one_of_a_direct_fit():
@@ -127,10 +128,21 @@ def test_full_calibration_of_p_values(body):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("body", [0.0, 0.5])
+def test_full_coverage_of_the_exponent(body):
+    fit = fit_power_law(null_samples(np.random.default_rng(15), 1000, 500, body), n=200, max_candidates=100)
+    z = np.abs(fit.alpha - 2.5) / fit.alpha_err
+    low, high = (z < 0.9945).mean(), (z < 1.96).mean()
+    print(f"coverage of alpha, 1000 repetitions, body {body}: {low:.3f} at 68 %, {high:.3f} at 95 %")
+    assert abs(low - 0.68) < 0.04 and abs(high - 0.95) < 0.02
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "modes"), [(64, 32), (256, 128)])
 def test_marchenko_pastur_noise_is_accepted_in_fewer_than_a_tenth(rows, modes):
     fit = fit_power_law(noise_spectra(np.random.default_rng(13), rows, modes, 500), n=200)
-    print(f"{rows}x{modes}: accepted {fit.accepted().mean():.3f}, p > 0.1 alone {(fit.p_value > 0.1).mean():.3f}")
+    alone = (fit.p_value > 0.1).mean()
+    print(f"{rows}x{modes}: accepted {fit.accepted().mean():.3f}, by goodness of fit alone {alone:.3f}")
     assert fit.accepted().mean() < 0.1
 
 
@@ -152,7 +164,9 @@ def test_twenty_times_faster_than_powerlaw_with_a_python_bootstrap():
         draws = first.xmin * pareto(rng, first.alpha, 500)
         powerlaw.Fit(np.where(tail, draws, rng.choice(below, 500) if len(below) else draws), verbose=False)
     theirs = (time.perf_counter() - start) * 1000 / repeats
-    print(f"500 points, 1000 replicates: {ours:.2f} s against {theirs:.0f} s, {theirs / ours:.0f} times faster")
+    print(
+        f"500 points, 1000 replicates: {ours:.2f} s against {theirs:.0f} s, {theirs / ours:.0f} times faster"
+    )
     assert theirs > 20 * ours
 
 
