@@ -33,7 +33,8 @@ class Terminal:
             table.add_column(name, justify="left" if index == 0 else "right")
         for row in rows:
             table.add_row(*row)
-        self.console.print(table)
+        # A pipe or a log has no width of its own; cutting cells to 80 columns would lose numbers.
+        self.console.print(table, width=None if self.console.is_terminal else 1000)
 
     @contextmanager
     def progress(self, label: str, unit: str = "steps") -> Iterator[Callable[[float, float], None]]:

@@ -56,7 +56,7 @@ def _draw_density(axes, spectrum: MatrixSpectrum) -> None:
 def _draw_tail(axes, spectrum: MatrixSpectrum) -> None:
     x, fit = np.sort(spectrum.levels.ravel()), spectrum.tail
     survival = 1 - np.arange(x.size) / x.size
-    positive = x > 1e-13 * x[-1]
+    positive = x > 0
     axes.loglog(x[positive], survival[positive], ".", color=BLUE, ms=3, rasterized=x.size > 5000)
     if fit is not None:
         grid = np.geomspace(fit.xmin, x[-1], 100)
@@ -65,7 +65,9 @@ def _draw_tail(axes, spectrum: MatrixSpectrum) -> None:
         axes.legend(loc="lower left", handlelength=1.4)
         axes.set_title(_verdict(fit))
     for axis, values in ((axes.xaxis, x[positive]), (axes.yaxis, survival[positive])):
-        if values.max() < 20 * values.min():  # less than two decades: powers of ten alone label nothing
+        if (
+            values.size and values.max() < 20 * values.min()
+        ):  # less than two decades: powers of ten alone label nothing
             axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,8 @@ from dysonjax.checks import InputError
 from dysonjax.spectra.fit_marchenko_pastur import MarchenkoPasturFit, fit_marchenko_pastur
 from dysonjax.spectra.power_law import PowerLawFit, fit_power_law
 from dysonjax.spectra.repulsion import SpacingTest, spacing_test, unfolded_spacings
+from dysonjax.spectra.tracy_widom import TracyWidom
 
-# 99 % quantile of the β = 1 Tracy-Widom law (Bejan, "Largest eigenvalues and sample covariance matrices",
-# 2005, Table 1): one noise matrix in a hundred has a level beyond the edge built from it.
-TRACY_WIDOM_99 = 2.0234
 MAX_CANDIDATES = 100  # values of xmin tried; keeps a layer of thousands of levels within seconds
 
 
@@ -145,14 +144,20 @@ def analyse_matrix(
     )
 
 
-def noise_edge(sigma2: float, rows: int, modes: int, quantile: float = TRACY_WIDOM_99) -> float:
-    """Where the largest level of a noise matrix ends, units of sigma2.
+def noise_edge(sigma2: float, rows: int, modes: int, probability: float = 0.99) -> float:
+    """What the largest level of a noise matrix stays below with this probability, units of sigma2.
 
     Centre (√(M−1) + √N)² and scale (√(M−1) + √N)(1/√(M−1) + 1/√N)^⅓ in units of the entries' variance
-    σ²/M: Johnstone, Ann. Stat. 29, 295 (2001). sigma2: σ² = M × variance. quantile: in Tracy-Widom units.
+    σ²/M: Johnstone, Ann. Stat. 29, 295 (2001). sigma2: σ² = M × variance.
     """
     a, b = np.sqrt(max(rows - 1, 1)), np.sqrt(modes)
+    quantile = _tracy_widom_quantile(probability)
     return float(sigma2 / rows * ((a + b) ** 2 + quantile * (a + b) * (1 / a + 1 / b) ** (1 / 3)))
+
+
+@lru_cache(maxsize=8)
+def _tracy_widom_quantile(probability: float) -> float:
+    return float(TracyWidom(1).ppf(probability))
 
 
 def _noted(notes: list[str], fit: Callable[[], Any]) -> Any:
