@@ -15,6 +15,9 @@ class Terminal:
     def __init__(self, quiet: bool = False, json: bool = False):
         self.quiet = quiet
         self.console = Console(stderr=json, soft_wrap=True, highlight=False)
+        if not self.console.is_terminal:
+            # A pipe or a log has no width of its own; tables cut to 80 columns would lose numbers.
+            self.console.width = 1000
         self.errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
     def print(self, text: str = "") -> None:
@@ -33,8 +36,7 @@ class Terminal:
             table.add_column(name, justify="left" if index == 0 else "right")
         for row in rows:
             table.add_row(*row)
-        # A pipe or a log has no width of its own; cutting cells to 80 columns would lose numbers.
-        self.console.print(table, width=None if self.console.is_terminal else 1000)
+        self.console.print(table)
 
     @contextmanager
     def progress(self, label: str, unit: str = "steps") -> Iterator[Callable[[float, float], None]]:

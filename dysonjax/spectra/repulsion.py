@@ -109,7 +109,8 @@ def gaussian_spectra(rng: np.random.Generator, rows: float, modes: int, count: i
     """Eigenvalues of WᵀW for Gaussian W of unit variance, ascending, shape (count, modes); rows ≥ modes.
 
     From the bidiagonal form of W, whose entries are independent χ (Dumitriu & Edelman, J. Math. Phys. 43,
-    5830 (2002)), for which `rows` need not be whole.
+    5830 (2002)), for which `rows` need not be whole. Not the JAX sampler of the exact ensembles: a
+    checkpoint has many shapes, and one compilation for each would take longer than all else.
     """
     freedom = rows - np.arange(modes)
     diagonal = rng.chisquare(np.maximum(freedom, 1e-3), size=(count, modes))
