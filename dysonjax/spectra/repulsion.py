@@ -123,7 +123,9 @@ def gaussian_spectra(rng: np.random.Generator, rows: float, modes: int, count: i
     main[:, 1:] += off
     side = np.sqrt(diagonal[:, :-1] * off)
     if modes > 48:
-        levels = np.array([eigvalsh_tridiagonal(d, e, lapack_driver="sterf") for d, e in zip(main, side, strict=True)])
+        levels = np.array(
+            [eigvalsh_tridiagonal(d, e, lapack_driver="sterf") for d, e in zip(main, side, strict=True)]
+        )
     else:
         levels, index = np.empty((count, modes)), np.arange(modes)
         for first in range(0, count, CHUNK):

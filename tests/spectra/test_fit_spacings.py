@@ -118,8 +118,8 @@ def test_simulated_spectra_are_those_of_dense_gaussian_matrices():
         assert (np.abs(a - b) < 4 * error).all()
 
 
-def spacing_p_values(repetitions, members, n, poisson=False):
-    rng = np.random.default_rng(11)
+def spacing_p_values(repetitions, members, n, poisson=False, seed=12):
+    rng = np.random.default_rng(seed)
     x = wishart(rng, 64, 16, (repetitions, members))
     if poisson:
         x = np.sort(MarchenkoPastur(0.25, 64).rvs(x.shape, rng), axis=-1)
