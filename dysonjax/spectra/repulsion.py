@@ -47,7 +47,8 @@ def spacing_test(x, ratio: float, n: int = 500, seed: int = 0) -> SpacingTest:
     x: eigenvalues of WᵀW, shape (..., members, modes), ascending, at least 3 modes. ratio: r = N/M ≤ 1 with
     N = modes; take the smaller of WᵀW and WWᵀ. n: simulated ensembles; p-values are (1 + k)/(1 + n).
     From 10 members on the spacings are unfolded by index, below that by a local running mean; the null is
-    treated alike. Of more than 500 members, 500 evenly spaced ones are tested. Raises ValueError for NaN, unsorted levels, fewer than 3 modes, or ratio outside (0, 1].
+    treated alike. Of more than 500 members, 500 evenly spaced ones are tested. Raises ValueError for NaN,
+    unsorted levels, fewer than 3 modes, or ratio outside (0, 1].
     """
     x = as_members("x", x)
     ratio, n = positive("ratio", ratio), positive_int("n", n, minimum=2)
