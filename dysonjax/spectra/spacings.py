@@ -143,7 +143,7 @@ def _by_polynomial(x: np.ndarray, degree: int) -> np.ndarray:
     unfolded = smooth(x)
     if (np.diff(unfolded, axis=-1) < 0).any():
         raise InputError(
-            f"the polynomial of degree {degree} is not increasing over all levels: cut off the sparse edges of x"
+            f"the polynomial of degree {degree} is not increasing over all levels: cut off the sparse edges"
             " or choose another degree"
         )
     return unfolded

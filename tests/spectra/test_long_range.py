@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.optimize import minimize
+from scipy.special import sici
 
 from dysonjax.checks import InputError
 from dysonjax.spectra import GOEDensity, number_variance, rigidity, sample_beta_hermite, unfold
@@ -20,19 +21,31 @@ def test_independent_levels_have_the_number_variance_of_a_binomial():
     np.testing.assert_allclose(number_variance(POISSON, LENGTHS), expected, rtol=0.03)
 
 
-def test_goe_number_variance_is_logarithmic():
-    expected = 2 / np.pi**2 * (np.log(2 * np.pi * LENGTHS) + np.euler_gamma + 1 - np.pi**2 / 8)
-    np.testing.assert_allclose(number_variance(GOE, LENGTHS), expected, rtol=0.05)
+def _goe_number_variance(length):
+    """Exact for infinite matrices: Guhr, Müller-Groeling & Weidenmüller, Phys. Rep. 299 (1998), Eq. 3.61."""
+    x = 2 * np.pi * length
+    sine, cosine = sici(x)
+    unitary = (np.log(x) + np.euler_gamma + 1 - np.cos(x) - cosine) / np.pi**2
+    unitary += length * (1 - 2 / np.pi * sine)
+    half = sici(np.pi * length)[0]
+    return 2 * unitary + (half / np.pi) ** 2 - half / np.pi
+
+
+def test_goe_number_variance_is_the_exact_one():
+    np.testing.assert_allclose(number_variance(GOE, LENGTHS), _goe_number_variance(LENGTHS), rtol=0.03)
 
 
 def test_rigidity_of_independent_levels_is_a_fifteenth():
     np.testing.assert_allclose(rigidity(POISSON, LENGTHS), LENGTHS / 15, rtol=0.06)
 
 
-def test_goe_rigidity_is_logarithmic():
-    # The O(1/L) term is 0.01 at L = 5.
-    expected = (np.log(2 * np.pi * LENGTHS) + np.euler_gamma - 1.25 - np.pi**2 / 8) / np.pi**2
-    np.testing.assert_allclose(rigidity(GOE, LENGTHS)[1:], expected[1:], rtol=0.05)
+def test_goe_rigidity_is_the_integral_of_the_number_variance():
+    # Δ₃(L) = 2/L⁴ ∫₀^L (L³ − 2L²r + r³) Σ²(r) dr: Pandey, Ann. Phys. 119 (1979) 170.
+    expected = [
+        2 / L**4 * quad(lambda r, L=L: (L**3 - 2 * L**2 * r + r**3) * _goe_number_variance(r), 1e-12, L)[0]
+        for L in LENGTHS
+    ]
+    np.testing.assert_allclose(rigidity(GOE, LENGTHS), expected, rtol=0.03)
 
 
 def test_the_closed_form_of_the_rigidity_is_the_minimum_over_lines():
