@@ -117,7 +117,8 @@ def _run_store(path: Path) -> list[Tensor]:
 
     store = path / "run.zarr" if (path / "run.zarr").exists() else path
     try:
-        data = xr.open_zarr(store, chunks=None)
+        # Consolidated metadata are an optional extra, and of a run in progress they would be out of date.
+        data = xr.open_zarr(store, chunks=None, consolidated=False)
     except Exception as error:  # zarr raises a different type for every way in which a folder is no store
         raise InputError(f"{path} is not a run folder that can be opened ({error})".splitlines()[0]) from None
     names = [str(n) for n in data.data_vars if n == "weights" or str(n).startswith("weights_")]

@@ -33,7 +33,7 @@ class Terminal:
             return
         table = Table(title=title, title_justify="left")
         for index, name in enumerate(columns):
-            table.add_column(name, justify="left" if index == 0 else "right")
+            table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
         for row in rows:
             table.add_row(*row)
         self.console.print(table)

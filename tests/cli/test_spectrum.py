@@ -72,7 +72,7 @@ def test_run_store_gives_one_ensemble_per_grid_point(tmp_path):
     w[0, 1, 0, 3] = np.nan
     dims = ("batch_size", "lr", "sigma_w", "seed", "row", "col")
     coords = {"batch_size": [4], "lr": [0.125, 1.0], "sigma_w": [0.5]}
-    xr.Dataset({"weights": (dims, w)}, coords).to_zarr(tmp_path / "run" / "run.zarr")
+    xr.Dataset({"weights": (dims, w)}, coords).to_zarr(tmp_path / "run" / "run.zarr", consolidated=False)
     assert spectrum(tmp_path / "run", tmp_path / "out") == 0
     rows = summary(tmp_path / "out")["matrices"]
     assert [row["name"] for row in rows] == [

@@ -35,6 +35,7 @@ def test_start_of_the_tail_is_found():
     assert 0.8 < np.median(fit.xmin) < 1.5 and np.median(fit.n_tail) > 300
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:powerlaw")
 def test_estimates_agree_with_the_powerlaw_package():
     powerlaw = pytest.importorskip("powerlaw")
     x = null_samples(np.random.default_rng(2), 1, 300, 0.4)[0]
@@ -149,6 +150,7 @@ def test_marchenko_pastur_noise_is_accepted_in_fewer_than_a_tenth(rows, modes):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:powerlaw")
 def test_twenty_times_faster_than_powerlaw_with_a_python_bootstrap():
     powerlaw = pytest.importorskip("powerlaw")
     rng = np.random.default_rng(14)
