@@ -96,7 +96,11 @@ class Spectrum:
 
     def _report(self, terminal: Terminal, summary: dict) -> None:
         rows, skipped = summary["matrices"], summary["skipped"]
-        terminal.table(f"Spectra of {self.file}", list(_COLUMNS), [_cells(row) for row in rows])
+        # Width is short on a terminal: say how tensors became matrices only where one was reshaped.
+        reshaped = any(row["how"] != "as stored" for row in rows)
+        columns = {name: cell for name, cell in _COLUMNS.items() if reshaped or name != "read"}
+        cells = [[cell(row) for cell in columns.values()] for row in rows]
+        terminal.table(f"Spectra of {self.file}", list(columns), cells)
         terminal.print(
             "A, σ²: Marchenko-Pastur area and width; out: levels beyond the 99 % Tracy-Widom edge; r̃: mean "
             "spacing ratio (noise of the same shape); p(r̃), p(s): tests of ratio and spacings; α: tail "
@@ -157,10 +161,6 @@ _COLUMNS = {
     ),
     "p(α)": lambda r: _number(r["tail_p"], "{:.2g}"),
 }
-
-
-def _cells(row: dict) -> list[str]:
-    return [cell(row) for cell in _COLUMNS.values()]
 
 
 def _number(value, form: str, error=None) -> str:
