@@ -24,8 +24,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "dysonjax.cli.phase_diagram:PhaseDiagram",
         "train a teacher-student grid and draw its phase diagram",
     ),
-    "bench": ("dysonjax.cli.bench:Bench", "throughput on this machine beside the baselines"),
+    "spectrum": ("dysonjax.cli.spectrum:Spectrum", "analyse the weight matrices of a checkpoint"),
     "info": ("dysonjax.cli.info:Info", "say what a run folder holds"),
+    "bench": ("dysonjax.cli.bench:Bench", "throughput on this machine beside the baselines"),
 }
 
 
