@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+# Warnings about machine features of cached programs, half a page each.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
 import jax

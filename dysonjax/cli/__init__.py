@@ -9,6 +9,7 @@ import importlib
 import io
 import json
 import os
+import re
 import sys
 
 import tyro
@@ -23,7 +24,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "dysonjax.cli.phase_diagram:PhaseDiagram",
         "train a teacher-student grid and draw its phase diagram",
     ),
+    "spectrum": ("dysonjax.cli.spectrum:Spectrum", "analyse the weight matrices of a checkpoint"),
     "info": ("dysonjax.cli.info:Info", "say what a run folder holds"),
+    "bench": ("dysonjax.cli.bench:Bench", "throughput on this machine beside the baselines"),
 }
 
 
@@ -81,8 +84,13 @@ def _parse(name: str, args: list[str]):
 
 def _first_sentence(box: str) -> str:
     """The message out of the parser's framed error report."""
-    lines = (line.strip("│╭╮╰╯─ \t") for line in box.splitlines()[1:])
-    return next((line for line in lines if line), "the options could not be read")
+    # Frames are drawn with ASCII where the terminal has no other characters.
+    lines = (line.strip("│╭╮╰╯─|+- \t") for line in box.splitlines()[1:])
+    sentence = next((line for line in lines if line), "the options could not be read")
+    optional = re.fullmatch(r"Error parsing (--\S+): no type matching \{None\}\|(\w+) .*", sentence)
+    if optional:
+        sentence = f"{optional[1]} must be of the form {optional[2]}"
+    return sentence.removeprefix("Error parsing ")
 
 
 def _overview() -> str:

@@ -15,6 +15,9 @@ class Terminal:
     def __init__(self, quiet: bool = False, json: bool = False):
         self.quiet = quiet
         self.console = Console(stderr=json, soft_wrap=True, highlight=False)
+        if not self.console.is_terminal:
+            # A pipe or a log has no width of its own; tables cut to 80 columns would lose numbers.
+            self.console.width = 1000
         self.errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
     def print(self, text: str = "") -> None:
@@ -30,7 +33,7 @@ class Terminal:
             return
         table = Table(title=title, title_justify="left")
         for index, name in enumerate(columns):
-            table.add_column(name, justify="left" if index == 0 else "right")
+            table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
         for row in rows:
             table.add_row(*row)
         self.console.print(table)

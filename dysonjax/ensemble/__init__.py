@@ -3,7 +3,7 @@
 from dysonjax.ensemble.devices import one_device_per_core
 from dysonjax.ensemble.grid import Grid, log_spaced
 from dysonjax.ensemble.results import configuration, read
-from dysonjax.ensemble.train import Plan, Run, check, estimate, train
+from dysonjax.ensemble.training import Plan, Run, check, estimate, train
 
 __all__ = [
     "Grid",

@@ -70,9 +70,7 @@ def build(
     """The programs for one batch size; nothing is compiled before the first call."""
 
     def stream(identity, number):
-        key = jax.random.fold_in(jax.random.key(identity.root, impl="threefry2x32"), identity.seed)
-        key = key if common else jax.random.fold_in(key, identity.point_id)
-        return jax.random.fold_in(key, number)
+        return stream_key(identity.root, identity.seed, None if common else identity.point_id, number)
 
     def members(identity, world):
         key = stream(identity, INIT)
@@ -153,6 +151,17 @@ def build(
         on_devices(advance, 0, 0, None, None, donate=2),
         on_devices(observe, 0, 0),
     )
+
+
+def stream_key(root, seed, point_id, number) -> jax.Array:
+    """The key of one stream of a world; `point_id` is None if the points of a seed share their randomness.
+
+    Batches fold in the global step as well. Nothing else enters a key, above all no position in an array.
+    """
+    key = jax.random.fold_in(jax.random.key(root, impl="threefry2x32"), seed)
+    if point_id is not None:
+        key = jax.random.fold_in(key, point_id)
+    return jax.random.fold_in(key, number)
 
 
 def _point_axes(tree: Any) -> Any:

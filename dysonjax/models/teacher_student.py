@@ -102,7 +102,7 @@ def teacher_student(
     def batch(key, world, step, batch_size):
         if data == "online":
             return draw_samples(key, world.teacher, (batch_size,))
-        index = jax.lax.rem(step, batches)
+        index = jax.lax.rem(step, jnp.asarray(batches, step.dtype))
         return jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, index, keepdims=False), world[1:3])
 
     def hidden(params, inputs):

@@ -47,7 +47,9 @@ class PooledLevels:
         modes = self.owner.size // labels.shape[1]
         # cdf difference after each pooled level: (count in first)/n_x − (count in second)/n_y.
         a, b = 1 / (n_first * modes), 1 / ((labels.shape[1] - n_first) * modes)
-        count = np.cumsum(labels[:, self.owner[:-1]], axis=1, dtype=np.int32)
+        # `take` of bytes: indexing a boolean array here is five times slower.
+        in_first = np.take(labels.view(np.int8), self.owner[:-1], axis=1)
+        count = np.cumsum(in_first, axis=1, dtype=np.int32)
         difference = count * (a + b)
         difference -= b * np.arange(1, self.owner.size)
         return DISTANCES[name](difference, self.gaps, self.width)

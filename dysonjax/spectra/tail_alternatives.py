@@ -29,7 +29,7 @@ def likelihood_ratios(y: np.ndarray) -> np.ndarray:
     result = np.empty((2, 2))
     for row, (t_data, t_nodes) in enumerate([(u**2, _U**2), (cut[0], cut[1])]):
         gain = len(y) * max(0.0, _best_gain(t_data.mean(), t_nodes, t_data.max()))
-        result[row] = -gain, 0.5 * special.erfc(np.sqrt(gain)) if gain > 0 else 1.0
+        result[row] = 0.0 - gain, 0.5 * special.erfc(np.sqrt(gain)) if gain > 0 else 1.0
     return result
 
 

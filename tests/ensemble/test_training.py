@@ -1,0 +1,249 @@
+"""The engine: identity of members, divergence, optimisers, results."""
+
+import json
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import xarray as xr
+
+import dysonjax as dj
+from dysonjax.ensemble import training
+from dysonjax.ensemble.spectrum import squared_singular_values
+
+MODEL = dj.models.teacher_student(batches=20)
+VALUES = [2.0**k for k in range(-3, 9)]
+
+
+def _train(grid, steps=200, records=(200,), model=MODEL, **options):
+    return dj.train(model, grid, steps, records, keep_weights="last", x64=True, **options).dataset
+
+
+@pytest.fixture(scope="module")
+def full_grid():
+    grid = dj.Grid(lr=VALUES[:4], sigma_w=VALUES, batch_size=4, seeds=3)
+    return _train(grid)
+
+
+@pytest.mark.parametrize("options", [{}, {"tile": 1}, {"tile": 64}, {"devices": 1}], ids=str)
+@pytest.mark.parametrize("randomness", ["common", "independent"])
+def test_a_member_is_the_same_in_every_grid_tile_and_device(full_grid, options, randomness):
+    small = dj.Grid(lr=0.5, sigma_w=2.0, batch_size=4, seeds=1, first_seed=2)
+    alone = _train(small, randomness=randomness, **options)
+    if randomness == "common":
+        within = full_grid
+    else:
+        order = dj.Grid(lr=[1.0, 0.5], sigma_w=[8.0, 2.0, 0.5], batch_size=[2, 4], seeds=3)
+        within = _train(order, randomness=randomness)
+    member = within.sel(lr=[0.5], sigma_w=[2.0], seed=[2], batch_size=[4])
+    np.testing.assert_allclose(alone.weights, member.weights, rtol=1e-12, atol=1e-14)
+
+
+def test_record_times_do_not_change_a_trajectory():
+    grid = dj.Grid(lr=0.5, sigma_w=1.0, batch_size=4, seeds=2)
+    once = _train(grid)
+    often = _train(grid, records=(0, 1, 7, 100, 199, 200))
+    np.testing.assert_array_equal(once.weights, often.weights)
+
+
+def test_grid_points_share_their_seeds_randomness_or_not():
+    grid = dj.Grid(lr=[0.5, 1.0], sigma_w=1.0, batch_size=4, seeds=1)
+    for randomness, same in (("common", True), ("independent", False)):
+        targets = _train(grid, steps=1, records=(1,), randomness=randomness).target_eigenvalues
+        assert np.array_equal(targets.isel(lr=0), targets.isel(lr=1)) == same
+
+
+def test_spectra_equal_a_singular_value_decomposition_of_the_stored_weights():
+    grid = dj.Grid(lr=[0.25, 8.0, 64.0], sigma_w=[0.5, 64.0], batch_size=4, seeds=2)
+    data = dj.train(MODEL, grid, 500, [0, 100, 500], keep_weights="all").dataset
+    assert data.weights.dtype == np.float32
+    expected = np.linalg.svd(data.weights.values, compute_uv=False)[..., ::-1].astype(np.float64) ** 2
+    np.testing.assert_allclose(data.eigenvalues, expected, rtol=1e-5)
+
+
+def test_matrices_that_are_not_finite_give_nan_and_leave_the_others_alone():
+    matrices = np.random.default_rng(0).normal(size=(200, 6, 4))
+    matrices[7, 2, 1], matrices[9, 0, 0] = np.nan, np.inf
+    levels = squared_singular_values(matrices)
+    assert np.isnan(levels[[7, 9]]).all() and np.isfinite(np.delete(levels, [7, 9], 0)).all()
+    np.testing.assert_allclose(levels[3], np.linalg.svd(matrices[3])[1][::-1] ** 2, rtol=1e-12)
+    wide = squared_singular_values(matrices[:5].swapaxes(1, 2))
+    np.testing.assert_allclose(wide, levels[:5], rtol=1e-10)
+
+
+def test_a_diverging_member_is_frozen_and_does_not_touch_the_others():
+    # A linear network with a large step diverges for certain.
+    model = dj.models.teacher_student(activation="identity", batches=20)
+    grid = dj.Grid(lr=[0.05, 50.0], sigma_w=1.0, batch_size=4, seeds=3)
+    data = _train(grid, model=model, records=(0, 100, 200))
+    alone = _train(dj.Grid(lr=0.05, sigma_w=1.0, batch_size=4, seeds=3), model=model)
+    assert (data.diverged_at.sel(lr=50.0) >= 0).all() and (data.diverged_at.sel(lr=0.05) == -1).all()
+    np.testing.assert_allclose(data.weights.sel(lr=[0.05]), alone.weights, rtol=1e-12)
+    assert not data.alive.sel(lr=50.0).isel(record=-1).any() and data.alive.sel(lr=0.05).all()
+    # Frozen: nothing changes after the step of divergence, and the loss there is the first above 100.
+    frozen = data.sel(lr=50.0).eigenvalues
+    np.testing.assert_array_equal(frozen.isel(record=1), frozen.isel(record=2))
+    assert np.isfinite(frozen).all()
+
+
+def test_divergence_is_marked_with_the_step_that_a_numpy_loop_finds():
+    from dysonjax.bench.numpy_loop import train_one
+    from dysonjax.ensemble.programs import WORLD, stream_key
+
+    model = dj.models.teacher_student(train="all", batches=20)
+    grid = dj.Grid(lr=[4.0, 12.0], sigma_w=4.0, batch_size=4, seeds=4)
+    data = dj.train(model, grid, 300, [0, 300], x64=True, keep_weights="all").dataset
+    found = 0
+    for seed in range(4):
+        with jax.enable_x64(True):
+            world = model.world(stream_key(0, seed, None, WORLD), 4)
+        for lr in (4.0, 12.0):
+            start = data.sel(lr=lr, seed=seed).isel(batch_size=0, sigma_w=0, record=0)
+            student = [start[f"weights_w{k}"].values.copy() for k in (1, 2, 3)]
+            step = train_one(student, [0, 1, 2], np.asarray(world.inputs), np.asarray(world.targets), lr, 300)
+            assert int(start.diverged_at) == step
+            found += step >= 0
+    assert found > 0, "no member diverged: the test would not see a wrong step"
+
+
+@pytest.mark.parametrize("name", ["momentum", "adamw", "custom"])
+def test_optimisers_equal_optax_with_its_own_learning_rate(name):
+    own = {
+        "momentum": optax.sgd(0.05, momentum=0.9),
+        "adamw": optax.adamw(0.05, weight_decay=0.01),
+        "custom": optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(0.05)),
+    }[name]
+    optimizer = optax.clip_by_global_norm(0.1) if name == "custom" else name
+    grid = dj.Grid(lr=[0.05, 0.2], sigma_w=[0.5, 1.0], batch_size=4, seeds=2)
+    data = dj.train(MODEL, grid, 50, [0, 50], x64=True, keep_weights="all", optimizer=optimizer).dataset
+    from dysonjax.ensemble.programs import WORLD, stream_key
+
+    with jax.enable_x64(True):
+        world = MODEL.world(stream_key(0, 1, None, WORLD), 4)
+        member = data.sel(lr=0.05, sigma_w=0.5, seed=1).isel(batch_size=0).weights
+        weights = jnp.asarray(member.isel(record=0).values)
+        state = own.init(weights)
+
+        def loss(w, x, y):
+            return 0.5 * jnp.mean((jnp.tanh(x @ w) @ world.teacher[2] - y) ** 2)
+
+        for step in range(50):
+            gradient = jax.grad(loss)(weights, world.inputs[step % 20], world.targets[step % 20])
+            updates, state = own.update(gradient, state, weights)
+            weights = optax.apply_updates(weights, updates)
+    np.testing.assert_allclose(member.isel(record=1), weights, rtol=1e-9, atol=1e-12)
+
+
+def test_the_store_is_readable_while_the_run_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "FLUSH_SECONDS", 0.0)
+    seen = []
+
+    def look(done, total):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            data = xr.open_zarr(tmp_path / "run.zarr")
+        seen.append(float(np.isfinite(data.train_loss).mean()))
+
+    grid = dj.Grid(lr=[0.5, 1.0], sigma_w=[1.0, 2.0], batch_size=[2, 4], seeds=4)
+    run = dj.train(MODEL, grid, 100, 5, out=tmp_path, progress=look, devices=1)
+    assert seen[0] < 1 and seen == sorted(seen)
+    xr.testing.assert_identical(dj.read(tmp_path).load(), run.dataset)
+
+
+def test_results_say_how_they_were_made(tmp_path):
+    grid = dj.Grid(lr=0.5, sigma_w=1.0, batch_size=4, seeds=2)
+    run = dj.train(MODEL, grid, 10, [0, 10], out=tmp_path, seed=7, optimizer="momentum")
+    stored = dj.read(tmp_path)
+    config = json.loads(stored.attrs["config"])
+    assert config["model"]["widths"] == [3, 32, 16, 1] and config["seed"] == 7
+    assert config["optimizer"] == "momentum" and config["records"] == [0, 10] and config["dtype"] == "float32"
+    assert json.loads(stored.attrs["summary"]) == run.summary
+    assert run.summary["members"] == 2 and run.summary["steps"] == 10
+    assert stored.eigenvalues.dims == ("batch_size", "lr", "sigma_w", "seed", "record", "mode")
+    assert all(variable.attrs.get("long_name") for variable in stored.variables.values())
+    with pytest.raises(dj.InputError, match="holds a run already"):
+        dj.train(MODEL, grid, 10, 2, out=tmp_path)
+
+
+def test_running_out_of_memory_halves_the_tile_and_changes_nothing(monkeypatch):
+    grid = dj.Grid(lr=[0.5, 1.0], sigma_w=[1.0, 2.0], batch_size=[2, 4], seeds=4)
+    expected = _train(grid)
+    original, calls = training._train_job, []
+
+    def scarce(job, settings, recorder):
+        calls.append(job.tile_members)
+        if job.tile_members > 2:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+        original(job, settings, recorder)
+
+    monkeypatch.setattr(training, "_train_job", scarce)
+    with pytest.warns(UserWarning, match="out of device memory; going on with"):
+        found = _train(grid, tile=8)
+    assert max(calls) > 2 and calls[-2:] == [calls[-1]] * 2 and calls[-1] <= 2
+    np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-12, atol=1e-14)
+
+
+def test_importing_the_library_changes_no_jax_setting():
+    import subprocess
+    import sys
+
+    code = (
+        "import jax; before = dict(jax.config.values); import dysonjax, dysonjax.cli;"
+        "assert dict(jax.config.values) == before"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_estimate_trains_nothing_and_is_of_the_right_size():
+    grid = dj.Grid(lr=[0.5, 1.0], sigma_w=[1.0, 2.0], batch_size=4, seeds=2)
+    plan = dj.estimate(MODEL, grid, steps=1000, records=3)
+    run = dj.train(MODEL, grid, steps=1000, records=3)
+    assert plan.members == 8 and plan.steps == 1000 and plan.bytes == run.dataset.nbytes
+    assert 0 < plan.seconds < 60
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"lr": 0.0}, "lr must be positive and finite, got 0.0"),
+        ({"lr": float("nan")}, "lr must be positive"),
+        ({"lr": []}, "lr must hold at least one value"),
+        ({"lr": [1.0, 1.0]}, "lr holds a value twice"),
+        ({"sigma_w": -1.0}, "sigma_w must be positive"),
+        ({"batch_size": 0}, "batch_size must be a positive integer, got 0"),
+        ({"batch_size": 2.5}, "batch_size must be a positive integer"),
+        ({"seeds": 0}, "seeds must be a positive integer"),
+        ({"first_seed": -1}, "first_seed must be an integer of at least 0"),
+    ],
+)
+def test_bad_grids_are_refused_with_a_sentence(arguments, sentence):
+    with pytest.raises(dj.InputError, match=sentence):
+        dj.Grid(**({"lr": 1.0, "batch_size": 4, "sigma_w": 1.0, "seeds": 1} | arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"steps": 0}, "steps must be a positive integer"),
+        ({"records": 0}, "records must be a positive integer"),
+        ({"records": 101}, "records must be at most the number of steps"),
+        ({"records": [0, 101]}, "records must not lie beyond the last step 100"),
+        ({"randomness": "some"}, "randomness must be one of common, independent"),
+        ({"optimizer": "adam"}, "optimizer must be one of sgd, momentum, adamw"),
+        ({"optimizer": 3}, "optimizer must be one of"),
+        ({"devices": "quantum"}, "devices must be one of cpu, gpu, tpu"),
+        ({"devices": "tpu"}, "JAX sees cpu devices only"),
+        ({"devices": 99}, "devices must be at most"),
+        ({"tile": 0}, "tile must be a positive integer"),
+        ({"keep_weights": "some"}, "keep_weights must be one of none, last, all"),
+        ({"seed": -1}, "seed must be an integer of at least 0"),
+    ],
+)
+def test_bad_training_arguments_are_refused_before_anything_is_written(arguments, sentence, tmp_path):
+    grid = dj.Grid(lr=1.0, batch_size=4)
+    with pytest.raises(dj.InputError, match=sentence):
+        dj.train(MODEL, grid, **({"steps": 100, "records": 2, "out": tmp_path / "run"} | arguments))
+    assert not (tmp_path / "run").exists()
