@@ -1,7 +1,7 @@
 """The matrix Langevin rung for any model without theory of its own. [A] 2.1.
 
-W′ = W − α E[∂L] + (α/√|B|) √Var(∂L) ∘ η with η_ij ~ N(0, 1): mini-batches are replaced by the mean gradient and
-noise of the same variance in every element, uncorrelated between elements.
+W′ = W − α E[∂L] + (α/√|B|) √Var(∂L) ∘ η with η_ij ~ N(0, 1): mini-batches are replaced by the mean gradient
+and noise of the same variance in every element, uncorrelated between elements.
 """
 
 import dataclasses
@@ -60,7 +60,7 @@ def elementwise_langevin(model: Model, draws: int = 64) -> Model:
         each = jax.vmap(lambda one: model.update(params, memory, one, world, point))(drawn.batches)
 
         def direction(values, eta):
-            # Bessel's correction and the error of the mean, which already is in it: (1 − 1/n) · n/(n − 1) = 1.
+            # The variance over n draws is too small by 1/n of itself: just what the mean's error adds.
             return jnp.mean(values, axis=0) + jnp.std(values, axis=0) * eta
 
         return each._replace(

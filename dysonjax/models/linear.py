@@ -1,9 +1,10 @@
 """Linear network with one hidden layer: ŷ = Z W x, with Z fixed and shared, against ŷ = Z W_t x. [B].
 
-L = ⟨|Z W_t x − Z W x|²⟩/2 with x ~ N(0, 1)^n; the gradient of one sample is −ZᵀZ (W_t − W) x xᵀ. Without more
-noise learning would become exact; [B] therefore adds Gaussian noise of strength ε to every sample, in the
-gradient or in the label. Z = 1 is the plain teacher-student model. A mode of ZᵀZ with eigenvalue z² relaxes at
-the rate α z² a step and fluctuates, with gradient noise, with variance ∝ 1/z²: a gas of several species.
+L = ⟨|Z W_t x − Z W x|²⟩/2 with x ~ N(0, 1)^n; the gradient of one sample is −ZᵀZ (W_t − W) x xᵀ. Without
+more noise learning would become exact; [B] therefore adds Gaussian noise of strength ε to every sample, in
+the gradient or in the label. Z = 1 is the plain teacher-student model. A mode of ZᵀZ with eigenvalue z²
+relaxes at the rate α z² a step and fluctuates, with gradient noise, with variance ∝ 1/z²: a gas of several
+species.
 
 The weights are stored as W itself, (n, n), acting on column vectors x.
 """
@@ -60,8 +61,9 @@ def linear(
     all seeds; or None for singular `values` (equal ones make degenerate levels) in a random `basis` for every
     seed: "rotation", W_t = R diag(values) with det R = 1; "orthogonal", the same with any sign of det R;
     "symmetric", W_t = Q diag(values) Qᵀ. The default is a rotation for two levels and symmetric for more.
-    epsilon: std of the noise of one sample. noise="gradient" adds a symmetric matrix of std ε off the diagonal
-    and √2 ε on it to the gradient of every sample; "label" adds ε times a normal vector to every label.
+    epsilon: std of the noise of one sample. noise="gradient" adds a symmetric matrix of std ε off the
+    diagonal and √2 ε on it to the gradient of every sample; "label" adds ε times a normal vector to every
+    label.
     dynamics="sgd" draws samples; "langevin" takes the exact mean gradient and Gaussian noise with the
     mini-batch's covariance ([A] 2.1), in one draw. Weights start from N(0, sigma_w²/n): published std 0.1.
 

@@ -1,8 +1,8 @@
 """Closed forms for isolated pairs of levels of the RBM and the linear network.
 
-Two levels that the target makes degenerate form a 2 x 2 block with Gaussian fluctuations of variance v off the
-diagonal and 2v on it. Their distance then follows the surmise P(S) = S/(2σ²) e^{−S²/4σ²} with σ² = 2v and mean
-⟨S⟩ = √π σ. [A] 2.5, [C]; the prefactors are derived here and tested against simulation.
+Two levels that the target makes degenerate form a 2 x 2 block with Gaussian fluctuations of variance v off
+the diagonal and 2v on it. Their distance then follows the surmise P(S) = S/(2σ²) e^{−S²/4σ²} with σ² = 2v and
+mean ⟨S⟩ = √π σ. [A] 2.5, [C]; the prefactors are derived here and tested against simulation.
 """
 
 from typing import NamedTuple
@@ -26,12 +26,12 @@ def rbm_pair(kappa, lr, batch_size, mu=3.0, sigma_h=1.0, k: int = 3, order: int 
     """A degenerate pair of the RBM at rest, levels x of X = σ_h² WᵀW near μ² − κ.
 
     order=1: σ² = 2 σ_h² (α/|B|)(μ² − κ), the limit of small α and of independent chains, so that
-    ⟨S⟩ = √(2π σ_h² (α/|B|)(μ² − κ)). order=2: exact for small fluctuations at any α and k. With s the deviation
-    of Ŝ from 1/κ and δ that of the block of X from μ² − κ,
+    ⟨S⟩ = √(2π σ_h² (α/|B|)(μ² − κ)). order=2: exact for small fluctuations at any α and k. With s the
+    deviation of Ŝ from 1/κ and δ that of the block of X from μ² − κ,
         s′ = ρ s + (1 − ρ) δ/κ² + noise of variance (1 − ρ²)/(κ²|B|),   ρ = ((μ² − κ)/μ²)^{2k},
         δ′ = δ − 2 α σ_h² (μ² − κ) s′,
-    the first line being the chains' memory and their pursuit of the moving weights. The stationary variance of
-    δ solves the discrete Lyapunov equation of this pair.
+    the first line being the chains' memory and their pursuit of the moving weights. The stationary variance
+    of δ solves the discrete Lyapunov equation of this pair.
     """
     kappa, lr, batch_size = np.broadcast_arrays(*(np.asarray(a, np.float64) for a in (kappa, lr, batch_size)))
     x = mu**2 - kappa
@@ -57,8 +57,9 @@ def linear_pair(epsilon, lr, batch_size, z: float = 1.0, order: int = 1) -> Pair
     With b = α² z⁴/|B| and q = α z² (2 − α z²): order=1 is v = α² ε²/(|B| q), that is, for z = 1,
     ⟨S_ξ⟩ = √(2π α ε²/(|B|(2 − α))). order=2 adds what the fluctuating x xᵀ of the mini-batch does to the
     fluctuations themselves; the second moments close, and for two levels
-        v = α² ε²/(|B| q) · q²/((q − 3b)(q + b)),  a factor 1 + b/q + … = 1 + α/(|B|(2 − α)) + … in ⟨S_ξ⟩ at z = 1
-    (for small |B| and large α the law of S is then no longer exactly the surmise: the noise is multiplicative).
+        v = α² ε²/(|B| q) · q²/((q − 3b)(q + b)),
+    a factor 1 + b/q + … = 1 + α/(|B|(2 − α)) + … in ⟨S_ξ⟩ at z = 1. (For small |B| and large α the law of S
+    is then no longer exactly the surmise, since this noise is multiplicative.)
     """
     epsilon, lr, batch_size = (np.asarray(a, np.float64) for a in (epsilon, lr, batch_size))
     rate = lr * z**2

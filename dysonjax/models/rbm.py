@@ -107,7 +107,7 @@ def rbm(
         return mu**2 * jnp.eye(len(gram), dtype=gram.dtype) - sigma_h**2 * gram
 
     def divergence(weight, factor):
-        """Kullback-Leibler divergence of the model's law from the target's, from the factor of `precision`."""
+        """Kullback-Leibler divergence of the model from the target, by the factor of `precision`."""
         c = jnp.asarray(target.covariance, weight.dtype)
         trace = mu**2 * jnp.trace(c) - sigma_h**2 * jnp.sum(weight * (c @ weight))
         log_det = dense.log_det(factor) + (visible - len(factor)) * np.log(mu**2)

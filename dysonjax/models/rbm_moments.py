@@ -7,8 +7,8 @@ Q = (1 + A)/μ² · Σ_{j<k} A^{2j} = (1/μ²) Σ_{j<2k} A^j = (1 − A^{2k}) K�
 - "gibbs": the literal sweeps.
 - "collapsed": one draw of the same law, φ′ = A^k φ + L η with L Lᵀ = Q: |B|·N_v normals instead of
   |B|·k·(N_v + N_h), which bind the speed.
-- "langevin": Ŝ = K⁻¹ + Gaussian noise with the covariance of |B| independent draws, ⟨δS_ij²⟩ = 1/(λ_i λ_j |B|)
-  in the eigenbasis, twice that on the diagonal; fresh in every step. Matrix Langevin of [A] 2.1.
+- "langevin": Ŝ = K⁻¹ + Gaussian noise with the covariance of |B| independent draws, in the eigenbasis
+  ⟨δS_ij²⟩ = 1/(λ_i λ_j |B|), twice that on the diagonal; fresh in every step. Matrix Langevin of [A] 2.1.
 - "langevin-chains": S′ = A^k S A^k + Q + noise, which has the chains' exact mean at any W and, at rest, their
   covariance at any time lag: entry (i, j) forgets by (x_i x_j/μ⁴)^k a step.
 """

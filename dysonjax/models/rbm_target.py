@@ -67,8 +67,8 @@ def rbm_target(visible: int | None, mu: float, *, mass: float, kappa, covariance
     kappa = _precision_eigenvalues(matrix, description["target"])
     if kappa[-1] >= mu**2:
         raise checks.InputError(
-            f"the target's largest precision {kappa[-1]:.6g} must lie below mu² = {mu**2:.6g}, or learning has "
-            f"no fixed point; raise mu above {np.sqrt(kappa[-1]):.4g}"
+            f"the target's largest precision {kappa[-1]:.6g} must lie below mu² = {mu**2:.6g}, or learning "
+            f"has no fixed point; raise mu above {np.sqrt(kappa[-1]):.4g}"
         )
     return Target(matrix, kappa, samples, description | {"kappa": [round(float(v), 12) for v in kappa]})
 
