@@ -14,6 +14,7 @@ ALLOWED = {
     "dyson": {"spectra"},  # the exact β-ensembles that the Coulomb gas samples from
     "ensemble": {"models"},
     "compare": {"models", "spectra", "dyson", "ensemble"},
+    "pairs": {"models", "spectra"},
     "phase": {"models", "spectra", "dyson", "ensemble"},
     "figures": {"spectra", "dyson"},
 }

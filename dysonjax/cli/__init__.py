@@ -25,6 +25,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "train a teacher-student grid and draw its phase diagram",
     ),
     "spectrum": ("dysonjax.cli.spectrum:Spectrum", "analyse the weight matrices of a checkpoint"),
+    "rbm": ("dysonjax.cli.rbm:Rbm", "train Gaussian RBMs and compare their levels with theory"),
+    "linear": ("dysonjax.cli.linear:Linear", "train linear networks and compare their levels with theory"),
     "info": ("dysonjax.cli.info:Info", "say what a run folder holds"),
     "bench": ("dysonjax.cli.bench:Bench", "throughput on this machine beside the baselines"),
 }

@@ -9,6 +9,7 @@ import xarray as xr
 from dysonjax import checks
 from dysonjax.cli.common import output_folder, parse_integers, parse_records, parse_values, write_summary
 from dysonjax.cli.terminal import Terminal
+from dysonjax.cli.training import announcement
 
 PUBLISHED_GRID = {"lr": "0.125:256:x2", "sigma_w": "0.125:256:x2", "batch_size": "4"}
 PRESETS = {
@@ -135,7 +136,7 @@ class PhaseDiagram:
         }
         if self.dry_run:
             plan = ensemble.estimate(**arguments)
-            terminal.print(_announcement(plan))
+            terminal.print(announcement(plan))
             return {"command": "phase-diagram", **plan._asdict()}
         ensemble.check(**arguments)
         folder = output_folder(self.out, "phase-diagram", self.overwrite)
@@ -145,7 +146,7 @@ class PhaseDiagram:
                 **arguments,
                 out=folder,
                 progress=progress,
-                announce=lambda plan: terminal.print(_announcement(plan)),
+                announce=lambda plan: terminal.print(announcement(plan)),
             )
         summary = {"command": "phase-diagram", "out": str(folder), **done.summary}
         summary |= analyse(done.dataset, thresholds, folder, terminal)
@@ -201,12 +202,6 @@ def analyse(dataset: xr.Dataset, thresholds, folder: Path, terminal: Terminal) -
             "temperature_converged": _numbers(converged),
         },
     }
-
-
-def _announcement(plan) -> str:
-    time = f"{plan.seconds:.0f} s" if plan.seconds < 600 else f"{plan.seconds / 3600:.1f} h"
-    size = f"{plan.bytes / 1e6:.1f} MB"
-    return f"{plan.members} networks x {plan.steps} steps: about {time} and {size} of results"
 
 
 def _percent(value) -> str:

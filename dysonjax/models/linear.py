@@ -50,7 +50,7 @@ def linear(
     teacher=None,
     *,
     values=(2.0, 2.0),
-    basis: str | None = None,
+    basis: str = "symmetric",
     epsilon: float = 0.1,
     noise: str = "gradient",
     dynamics: str = "sgd",
@@ -59,19 +59,20 @@ def linear(
 
     z: "identity", "equal", "unequal" or an invertible matrix (n_out, n). teacher: W_t (n, n), the same for
     all seeds; or None for singular `values` (equal ones make degenerate levels) in a random `basis` for every
-    seed: "rotation", W_t = R diag(values) with det R = 1; "orthogonal", the same with any sign of det R;
-    "symmetric", W_t = Q diag(values) Qᵀ. The default is a rotation for two levels and symmetric for more.
+    seed: "symmetric", W_t = Q diag(values) Qᵀ, which for all values equal is a multiple of 1; "rotation",
+    W_t = R diag(values) with det R = 1; "orthogonal", the same with any sign of det R.
     epsilon: std of the noise of one sample. noise="gradient" adds a symmetric matrix of std ε off the
     diagonal and √2 ε on it to the gradient of every sample; "label" adds ε times a normal vector to every
     label.
     dynamics="sgd" draws samples; "langevin" takes the exact mean gradient and Gaussian noise with the
     mini-batch's covariance ([A] 2.1), in one draw. Weights start from N(0, sigma_w²/n): published std 0.1.
 
-    Which teachers repel: with symmetric gradient noise a degenerate pair follows the surmise for det R = 1
-    only. In the teacher's frame the noise is Rᵀ G; a rotation turns its traceless part into itself, but a
-    reflection turns it into trace and antisymmetric part, and one Gaussian number alone splits the pair: the
-    levels cross freely and ⟨S⟩ is smaller by 2/π. So for "orthogonal" half of the seeds show no repulsion
-    (tested). Label noise has no such preference.
+    Why symmetric: in the teacher's frame symmetric gradient noise G becomes Rᵀ G, which splits a pair of levels
+    by its symmetric part. For R = 1 that is G itself and surmise and two-mode density hold. A rotation by θ
+    leaves the traceless part alone, and with it the surmise, but shrinks the motion of the center by cos θ, so
+    that the density is too narrow. A reflection leaves one Gaussian number alone to split the pair: the levels
+    cross freely and ⟨S⟩ is smaller by 2/π. Of "orthogonal" teachers half show no repulsion (tested). Label
+    noise has no such preference.
 
     Raises InputError if Z is not invertible, if shapes do not fit, or if a number is out of range.
     """
@@ -84,7 +85,6 @@ def linear(
                 f"values must hold {size} positive singular values, one for each column of Z, got "
                 f"{np.round(values, 6).tolist()}"
             )
-        basis = basis or ("rotation" if size == 2 else "symmetric")
         checks.one_of("basis", basis, ["rotation", "orthogonal", "symmetric"])
     else:
         teacher = checks.finite_array("teacher", teacher)

@@ -1,0 +1,98 @@
+"""Summary, table and figure of a trained ensemble whose targets are known: shared by `rbm` and `linear`."""
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from dysonjax.cli.common import write_summary
+from dysonjax.cli.terminal import Terminal
+
+
+def report(command: str, run, folder: Path, terminal: Terminal, predict, singular_values=False, extra=None):
+    """Write figure and summary.json into the folder; return the summary.
+
+    predict(target, lr, batch_size) -> the law of an isolated pair at that target, arrays broadcast. extra:
+    more entries for the summary.
+    """
+    from dysonjax import pairs
+    from dysonjax.figures.levels import ensemble_levels
+    from dysonjax.figures.style import save
+
+    dataset = run.dataset
+    levels, points = pairs.final_levels(dataset, singular_values)
+    targets = dataset["target_eigenvalues"].values.reshape(-1, levels.shape[-1])[0]
+    targets = np.sqrt(targets) if singular_values else targets
+    found = pairs.degenerate_pairs(targets)
+    lr, batch_size = (np.array([p[name] for p in points])[:, None] for name in ("lr", "batch_size"))
+    theory = np.full((len(points), len(targets) - 1), np.nan)
+    middle = 0.5 * (targets[found] + targets[found + 1])
+    theory[:, found] = predict(middle, lr, batch_size).mean_spacing
+    summary = {"command": command, "out": str(folder), **run.summary, **(extra or {})}
+    summary |= pairs.summarise(levels, points, targets, theory)
+    averages = pairs.means(levels)
+    figure = ensemble_levels(
+        dataset["record"].values,
+        _evolution(dataset, singular_values),
+        levels[-1],
+        targets,
+        pairs.normalised_spacings(levels, found),
+        {
+            "temperature": (lr / batch_size)[:, 0],
+            "mean": averages.spacings[:, found],
+            "error": averages.spacings_sem[:, found],
+            "theory": theory[:, found],
+            "names": [f"pair at {x:.3g}" for x in middle],
+        },
+        r"singular value $\xi_i$ of $W$" if singular_values else r"eigenvalue $x_i$ of $X$",
+        _caption(command, points, dataset),
+    )
+    save(figure, folder, command)
+    write_summary(folder, summary)
+    _tables(terminal, averages, targets, theory, points)
+    if np.isfinite(summary["scaling_exponent"] or np.nan):
+        value, error = summary["scaling_exponent"], summary["scaling_exponent_error"]
+        terminal.print(f"mean spacing of the pairs ~ (alpha/|B|)^{value:.4f}, standard error {error:.4f}")
+    terminal.print(
+        f"{summary['net_steps_per_second']:.3g} network-steps/s on {summary['device']}, "
+        f"{summary['seconds']:.1f} s and {summary['compile_seconds']:.1f} s of compilation; "
+        f"{summary['diverged']} members diverged"
+    )
+    terminal.print(f"wrote {folder}/{command}.png, {command}.pdf, run.zarr, summary.json")
+    return summary
+
+
+def _evolution(dataset: xr.Dataset, singular_values: bool) -> np.ndarray:
+    """Mean levels of the last grid point at every record, (records, modes); members alive until the end."""
+    point = dataset.isel(batch_size=-1, lr=-1, sigma_w=-1)
+    levels = point["eigenvalues"].where(point["alive"].isel(record=-1))
+    levels = levels.transpose("record", "seed", "mode").values
+    kept = np.isfinite(levels).all(axis=(0, 2))
+    if not kept.any():
+        return np.full((levels.shape[0], levels.shape[2]), np.nan)
+    return (np.sqrt(levels[:, kept]) if singular_values else levels[:, kept]).mean(axis=1)
+
+
+def _caption(command: str, points: list[dict], dataset: xr.Dataset) -> str:
+    last = points[-1]
+    return (
+        f"{command}: {dataset.sizes['seed']} seeds, {int(dataset['record'][-1])} steps; "
+        rf"learning and density at $\alpha={last['lr']:g}$, $|B|={last['batch_size']}$, "
+        rf"$\sigma_W={last['sigma_w']:.3g}$"
+    )
+
+
+def _tables(terminal: Terminal, averages, targets, theory, points) -> None:
+    for index, point in enumerate(points[:4]):
+        rows = []
+        for i, target in enumerate(targets):
+            level = f"{averages.levels[index, i]:.4f} ± {averages.levels_sem[index, i]:.4f}"
+            spacing = pair = "-"
+            if i + 1 < len(targets):
+                spacing = f"{averages.spacings[index, i]:.4f} ± {averages.spacings_sem[index, i]:.4f}"
+                pair = "-" if np.isnan(theory[index, i]) else f"{theory[index, i]:.4f}"
+            rows.append([str(i), f"{target:.4f}", level, spacing, pair])
+        title = f"alpha = {point['lr']:g}, |B| = {point['batch_size']}, sigma_W = {point['sigma_w']:.3g}"
+        terminal.table(title, ["level", "target", "mean", "spacing to next", "theory"], rows)
+    if len(points) > 4:
+        terminal.print(f"... and {len(points) - 4} more points in summary.json")

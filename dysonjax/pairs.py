@@ -1,0 +1,141 @@
+"""Levels and degenerate pairs of a trained ensemble, held against the closed forms for isolated pairs.
+
+Everything here takes levels of shape (points, members, modes), ascending, with NaN for members that diverged;
+a point is one combination of hyperparameters. Errors are over members.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from dysonjax import spectra
+from dysonjax.models.predictions import degenerate_pairs
+
+MIN_MEMBERS = 20  # fewer members do not support the fit of a density
+
+
+class Means(NamedTuple):
+    """Ensemble means with standard errors, each (points, modes or modes − 1)."""
+
+    levels: np.ndarray
+    levels_sem: np.ndarray
+    spacings: np.ndarray  # S_i = x_{i+1} − x_i
+    spacings_sem: np.ndarray
+
+
+class Exponent(NamedTuple):
+    """⟨S⟩ ∝ (α/|B|)^value over the pairs of all points; NaN with fewer than two temperatures."""
+
+    value: float
+    error: float
+
+
+def final_levels(dataset: xr.Dataset, singular_values: bool = False) -> tuple[np.ndarray, list[dict]]:
+    """Levels at the last record, (points, seeds, modes), and each point's batch_size, lr and sigma_w.
+
+    singular_values: take singular values of W instead of the recorded eigenvalues of X.
+    """
+    last = dataset.isel(record=-1)
+    levels = last["eigenvalues"].where(last["alive"])
+    levels = levels.transpose("batch_size", "lr", "sigma_w", "seed", "mode").values
+    points = [
+        {"batch_size": int(b), "lr": float(a), "sigma_w": float(s)}
+        for b in dataset["batch_size"].values
+        for a in dataset["lr"].values
+        for s in dataset["sigma_w"].values
+    ]
+    levels = levels.reshape(len(points), *levels.shape[3:])
+    return (np.sqrt(levels) if singular_values else levels), points
+
+
+def means(levels: np.ndarray) -> Means:
+    """Mean levels and spacings of each point."""
+
+    def mean_and_sem(values):
+        alive = np.isfinite(values).all(axis=-1, keepdims=True)
+        count = alive.sum(axis=1)
+        safe = np.where(alive, values, 0)
+        mean = safe.sum(axis=1) / np.where(count > 0, count, np.nan)
+        variance = np.where(alive, (values - mean[:, None]) ** 2, 0).sum(axis=1)
+        return mean, np.sqrt(variance / np.where(count > 1, count * (count - 1.0), np.nan))
+
+    return Means(*mean_and_sem(levels), *mean_and_sem(np.diff(levels, axis=-1)))
+
+
+def scaling_exponent(averages: Means, points: list[dict], pairs: np.ndarray) -> Exponent:
+    """Slope of ln ⟨S⟩ over ln(α/|B|), common to all pairs, each pair with its own prefactor."""
+    temperature = np.log([p["lr"] / p["batch_size"] for p in points])
+    y = np.log(averages.spacings[:, pairs])
+    weight = (averages.spacings[:, pairs] / averages.spacings_sem[:, pairs]) ** 2
+    weight = np.where(np.isfinite(weight) & np.isfinite(y), weight, 0.0)
+    y = np.where(weight > 0, y, 0.0)
+    if len(pairs) == 0 or np.ptp(temperature) < 1e-9:
+        return Exponent(np.nan, np.nan)
+    norm = np.maximum(weight.sum(axis=0), 1e-300)
+    t = temperature[:, None] - (weight * temperature[:, None]).sum(axis=0) / norm
+    spread = (weight * t**2).sum()
+    return Exponent(float((weight * t * y).sum() / spread), float(1 / np.sqrt(spread)))
+
+
+def normalised_spacings(levels: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """s = S/⟨S⟩ of every pair at every point, flat: unfolding by index."""
+    s = np.diff(levels, axis=-1)[:, :, pairs]
+    alive = np.isfinite(s).all(axis=-1)
+    parts = [s[p][alive[p]] / s[p][alive[p]].mean(axis=0) for p in range(len(s)) if alive[p].any()]
+    return np.concatenate([part.ravel() for part in parts]) if parts else np.empty(0)
+
+
+def summarise(levels: np.ndarray, points: list[dict], targets: np.ndarray, theory: np.ndarray) -> dict:
+    """What the commands report, as JSON values; lists run over points, then over levels or spacings.
+
+    targets: (modes,). theory: ⟨S⟩ of each spacing, (points, modes − 1), NaN where the target has no isolated
+    pair. For pairs also: sigma_from_spacing = ⟨S⟩/√π, sigma_from_density (fit of the two-mode density) and
+    the Binder cumulant.
+    """
+    averages = means(levels)
+    pairs = degenerate_pairs(targets)
+    exponent = scaling_exponent(averages, points, pairs)
+    result = {
+        "points": points,
+        "levels_mean": averages.levels,
+        "levels_sem": averages.levels_sem,
+        "targets": targets,
+        "spacing_mean": averages.spacings,
+        "spacing_sem": averages.spacings_sem,
+        "spacing_theory": theory,
+        "pairs": pairs,
+        "scaling_exponent": exponent.value,
+        "scaling_exponent_error": exponent.error,
+        **_densities(levels, averages, pairs),
+    }
+    return {name: _json(value) for name, value in result.items()}
+
+
+def _densities(levels: np.ndarray, averages: Means, pairs: np.ndarray) -> dict:
+    shape = (len(levels), len(pairs))
+    names = ("sigma_from_density", "sigma_from_density_error", "binder", "binder_error")
+    found = {name: np.full(shape, np.nan) for name in names}
+    for p, members in enumerate(levels):
+        members = members[np.isfinite(members).all(axis=-1)]
+        if len(members) < MIN_MEMBERS:
+            continue
+        for i, pair in enumerate(pairs):
+            both = members[:, pair : pair + 2]
+            fit = spectra.fit_two_mode(both, n=50)
+            binder = spectra.bootstrap(both, spectra.binder_cumulant, n=200)
+            found["sigma_from_density"][p, i] = fit.sigma
+            found["sigma_from_density_error"][p, i] = fit.sigma_err
+            found["binder"][p, i], found["binder_error"][p, i] = binder.estimate, binder.error
+    sigma = averages.spacings[:, pairs] / np.sqrt(np.pi)
+    return {"sigma_from_spacing": sigma, **found}
+
+
+def _json(value):
+    if isinstance(value, np.ndarray):
+        return _json(value.tolist())
+    if isinstance(value, list):
+        return [_json(item) for item in value]
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value

@@ -1,0 +1,93 @@
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from dysonjax.cli import main
+from dysonjax.cli.arrays import read_array
+
+KEYS = {
+    "command", "out", "members", "steps", "seconds", "compile_seconds", "net_steps_per_second", "diverged",
+    "device", "version", "levels_mean", "levels_sem", "targets", "spacing_mean", "spacing_sem",
+    "spacing_theory", "scaling_exponent",
+}  # fmt: skip
+
+
+def last_json(capsys):
+    return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+
+
+def test_rbm_writes_summary_store_and_figure(tmp_path, capsys):
+    out = tmp_path / "run"
+    args = "rbm --sampler collapsed --lr 0.05,0.1 --batch-size 16 --seeds 24 --steps 300 --records 5 --json"
+    assert main([*args.split(), "--out", str(out)]) == 0
+    summary = last_json(capsys)
+    assert summary.keys() >= KEYS
+    assert json.loads((out / "summary.json").read_text()) == summary
+    assert np.shape(summary["levels_mean"]) == (2, 10) and np.shape(summary["spacing_mean"]) == (2, 9)
+    theory = summary["spacing_theory"][1]
+    assert [i for i, value in enumerate(theory) if value is not None] == summary["pairs"] == [1, 3, 5, 7]
+    assert theory[7] == pytest.approx(np.sqrt(2 * np.pi * 0.1 / 16 * summary["targets"][7]), rel=1e-5)
+    assert (out / "rbm.png").stat().st_size > 10_000
+    assert xr.open_zarr(out / "run.zarr")["eigenvalues"].shape == (1, 2, 1, 24, 5, 10)
+
+
+def test_linear_reports_the_scaling_exponent(tmp_path, capsys):
+    args = "linear --lr 0.02:0.16:x2 --batch-size 8,32 --seeds 200 --steps 400 --records 3 --json"
+    assert main([*args.split(), "--out", str(tmp_path / "run")]) == 0
+    summary = last_json(capsys)
+    assert abs(summary["scaling_exponent"] - 0.5) < 4 * summary["scaling_exponent_error"]
+    assert summary["scaling_exponent_error"] < 0.02
+    ratio = np.array(summary["spacing_mean"]) / np.array(summary["spacing_theory"])
+    assert np.abs(ratio - 1).max() < 0.15
+    sigma, density = (np.array(summary[f"sigma_from_{name}"]) for name in ("spacing", "density"))
+    np.testing.assert_allclose(sigma / density, 1, atol=0.12)
+    assert np.abs(np.array(summary["binder"]) + 4 / 27).max() < 0.12
+
+
+def test_a_dry_run_writes_nothing(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["linear", "--seeds", "8", "--steps", "50", "--dry-run", "--json", "--out", str(out)]) == 0
+    assert last_json(capsys)["members"] == 8 and not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        ("rbm --mu 2.5", "must lie below mu² = 6.25"),
+        ("rbm --k 0", "k must be a positive integer"),
+        ("rbm --kappa 4,-1", "kappa must be positive"),
+        ("rbm --covariance {bad}", "covariance must be finite"),
+        ("rbm --data {wide} --visible 2", "data must have shape (samples, visible) with visible = 2"),
+        ("rbm --data {missing}", "cannot be read"),
+        ("rbm --data run.txt", "must be a .npy, .npz or .csv file"),
+        ("linear --z {singular}", "z must be invertible"),
+        ("linear --teacher {wide}", "teacher must have shape (2, 2)"),
+        ("linear --z diagonal", "z must be one of"),
+        ("linear --seeds 0", "seeds must be a positive integer"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_2(args, sentence, tmp_path, capsys):
+    np.save(tmp_path / "bad.npy", np.array([[1.0, np.nan], [np.nan, 1.0]]))
+    np.savetxt(tmp_path / "wide.csv", np.eye(3), delimiter=",", header="a,b,c", comments="")
+    np.savez(tmp_path / "singular.npz", z=np.ones((2, 2)))
+    files = {
+        "bad": tmp_path / "bad.npy",
+        "wide": tmp_path / "wide.csv",
+        "singular": tmp_path / "singular.npz",
+        "missing": tmp_path / "missing.npy",
+    }
+    out = tmp_path / "run"
+    assert main([*args.format(**files).split(), "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1 and not out.exists()
+
+
+def test_arrays_are_read_from_every_kind_of_file(tmp_path):
+    array = np.arange(6.0).reshape(3, 2)
+    np.save(tmp_path / "a.npy", array)
+    np.savez(tmp_path / "a.npz", array=array)
+    np.savetxt(tmp_path / "a.csv", array, delimiter=",")
+    for suffix in ("npy", "npz", "csv"):
+        np.testing.assert_array_equal(read_array("data", tmp_path / f"a.{suffix}"), array)
