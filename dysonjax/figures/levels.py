@@ -68,7 +68,9 @@ def _spacings(axis, spacings):
 
 
 def _scaling(axis, temperature, mean, error, theory, names):
-    axis.set(xlabel=r"temperature  $\sqrt{\alpha/|B|}$", ylabel=r"mean spacing $\langle S\rangle$")
+    axis.set(
+        xlabel=r"root of the temperature  $\sqrt{\alpha/|B|}$", ylabel=r"mean spacing $\langle S\rangle$"
+    )
     axis.set_title("points: ensemble, lines: theory")
     order = np.argsort(temperature)
     root = np.sqrt(temperature[order])

@@ -67,10 +67,10 @@ def linear(
     dynamics="sgd" draws samples; "langevin" takes the exact mean gradient and Gaussian noise with the
     mini-batch's covariance ([A] 2.1), in one draw. Weights start from N(0, sigma_w²/n): published std 0.1.
 
-    Why symmetric: in the teacher's frame symmetric gradient noise G becomes Rᵀ G, which splits a pair of levels
-    by its symmetric part. For R = 1 that is G itself and surmise and two-mode density hold. A rotation by θ
-    leaves the traceless part alone, and with it the surmise, but shrinks the motion of the center by cos θ, so
-    that the density is too narrow. A reflection leaves one Gaussian number alone to split the pair: the levels
+    Why symmetric: in the teacher's frame symmetric gradient noise G becomes Rᵀ G, which splits a pair of
+    levels by its symmetric part. For R = 1 that is G itself; surmise and two-mode density hold. A rotation by
+    θ leaves the traceless part alone, and with it the surmise, but shrinks the motion of the center by cos θ:
+    the density is too narrow. A reflection leaves one Gaussian number alone to split the pair: the levels
     cross freely and ⟨S⟩ is smaller by 2/π. Of "orthogonal" teachers half show no repulsion (tested). Label
     noise has no such preference.
 
