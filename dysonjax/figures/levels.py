@@ -38,7 +38,9 @@ def ensemble_levels(
 def _evolution(axis, steps, evolution, targets, level_name):
     lines = axis.plot(steps, evolution, color=BLUE, lw=1)
     marks = [axis.axhline(x, color=RED, lw=0.8, ls="--") for x in np.unique(np.round(targets, 6))]
-    axis.legend([lines[0], marks[0]], ["ensemble mean", "target"], loc="lower right")
+    # Room above all levels, so that the legend never lies on one.
+    axis.set_ylim(0, 1.25 * max(np.nanmax(evolution, initial=0), targets.max()))
+    axis.legend([lines[0], marks[0]], ["ensemble mean", "target"], loc="upper right", ncols=2)
     axis.set(xlabel="training step", ylabel=level_name, title="learning")
     axis.xaxis.set_major_locator(MaxNLocator(5))
 

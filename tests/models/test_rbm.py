@@ -206,9 +206,9 @@ def test_plain_numpy_implementation_agrees(collapsed_levels):
     pairs = [1, 3, 5, 7]
     pooled = z_scores(np.diff(plain)[:, pairs].mean(axis=1), np.diff(collapsed_levels)[:, pairs].mean(axis=1))
     assert abs(pooled) < 3
-    wrong = np.array([pcd_levels(seed, 1500, batch_size=8) for seed in range(30)])
+    wrong = np.array([pcd_levels(seed, 1500, batch_size=8) for seed in range(40)])
     wrong = z_scores(np.diff(wrong)[:, pairs].mean(axis=1), np.diff(collapsed_levels)[:, pairs].mean(axis=1))
-    assert abs(wrong) > 5
+    assert abs(wrong) > 4
 
 
 def test_mean_spacing_of_pairs_matches_theory():
