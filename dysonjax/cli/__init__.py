@@ -18,7 +18,9 @@ from dysonjax.checks import InputError
 from dysonjax.cli.terminal import Terminal
 
 # name: (class, one line for the list of commands); modules load only when their command runs.
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "spectrum": ("dysonjax.cli.spectrum:Spectrum", "analyse the weight matrices of a checkpoint"),
+}
 
 
 def main(argv: list[str] | None = None) -> int:

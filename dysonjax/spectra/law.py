@@ -1,0 +1,96 @@
+"""What the laws share: checked arguments, numeric inversion of a cdf and the result's shape.
+
+Every law is a frozen dataclass with `pdf(x)`, `cdf(x)`, `ppf(u)`, `rvs(size, random_state)`, `mean()`
+and `var()` in SciPy's manner: arrays of any shape in, float64 of the same shape out, a float for a
+scalar. NaN arguments give NaN; probabilities outside [0, 1] give NaN, as in SciPy.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+Size = int | tuple[int, ...] | None
+RandomState = int | np.random.Generator | np.random.RandomState | None
+
+
+class Law(Protocol):
+    """A distribution of levels or spacings, in the units of its parameters."""
+
+    def pdf(self, x: Any) -> Any:
+        """Density at `x`, in 1/units of x."""
+
+    def cdf(self, x: Any) -> Any:
+        """Probability of a value ≤ x."""
+
+    def ppf(self, u: Any) -> Any:
+        """Smallest x with cdf(x) ≥ u."""
+
+    def rvs(self, size: Size = None, random_state: RandomState = None) -> Any:
+        """Independent draws of shape `size`; a scalar for None."""
+
+    def mean(self) -> float:
+        """First moment."""
+
+    def var(self) -> float:
+        """Second central moment."""
+
+
+def real(x: Any) -> np.ndarray:
+    """`x` as a float64 array."""
+    return np.asarray(x, dtype=np.float64)
+
+
+def probability(u: Any) -> np.ndarray:
+    """`u` as a float64 array with everything outside [0, 1] turned into NaN."""
+    u = real(u)
+    return np.where((u >= 0) & (u <= 1), u, np.nan)
+
+
+def scalar_or_array(x: np.ndarray) -> Any:
+    """A float for a zero-dimensional result, else the array itself."""
+    return float(x) if np.ndim(x) == 0 else x
+
+
+def generator(random_state: RandomState) -> np.random.Generator | np.random.RandomState:
+    """`random_state` as something with `random` draws: a seed, None or a generator as in SciPy."""
+    if isinstance(random_state, np.random.Generator | np.random.RandomState):
+        return random_state
+    return np.random.default_rng(random_state)
+
+
+def uniform(size: Size, random_state: RandomState) -> np.ndarray:
+    """Uniform draws in [0, 1) for inverse-cdf sampling."""
+    return np.asarray(generator(random_state).uniform(size=size))
+
+
+def invert(
+    cdf: Callable[[np.ndarray], np.ndarray],
+    pdf: Callable[[np.ndarray], np.ndarray],
+    u: np.ndarray,
+    low: float,
+    high: float,
+) -> np.ndarray:
+    """Solve cdf(x) = u on [low, high] for every entry of `u`: Newton steps inside a shrinking bracket.
+
+    The bracket makes it safe where the density vanishes or diverges (a Newton step that would leave it
+    becomes a bisection, and so does every third step, against one-sided convergence).
+    """
+    u = real(u)
+    x = np.where(np.isnan(u), np.nan, 0.5 * (low + high))
+    below, above = np.full(u.shape, float(low)), np.full(u.shape, float(high))
+    tolerance = 4 * np.finfo(float).eps
+    for step in range(200):
+        miss = cdf(x) - u
+        below = np.where(miss < 0, x, below)
+        above = np.where(miss > 0, x, above)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            newton = x - miss / pdf(x)
+        usable = (newton > below) & (newton < above) & (step % 3 != 2)
+        following = np.where(miss == 0, x, np.where(usable, newton, 0.5 * (below + above)))
+        moved = np.abs(following - x)
+        x = following
+        if not np.any(moved > tolerance * np.maximum(np.abs(x), tolerance)):
+            break
+    x = np.where(u <= 0, low, np.where(u >= 1, high, x))
+    return np.where(np.isnan(u), np.nan, x)

@@ -1,0 +1,107 @@
+"""What every law must satisfy, whatever its formula."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.stats import kstest
+
+from dysonjax.checks import InputError
+from dysonjax.spectra import MarchenkoPastur, PairSpacing, TwoMode, TwoSpecies, WignerSurmise
+
+# law, and the atom at zero that its continuous part lacks
+LAWS = [
+    MarchenkoPastur(0.25, 1 / 3),
+    MarchenkoPastur(1e-5, 2.0),
+    MarchenkoPastur(0.9999, 1.0),
+    MarchenkoPastur(1.0, 2.0),
+    MarchenkoPastur(4.0, 0.5),
+    WignerSurmise(1),
+    WignerSurmise(2),
+    WignerSurmise(4),
+    WignerSurmise(0.5),
+    PairSpacing(0.3),
+    TwoMode(0.7, 2.0),
+    TwoSpecies(0.5, 2.0, -1.0),
+    TwoSpecies(1e-3, 1.0),
+]
+each_law = pytest.mark.parametrize("law", LAWS, ids=str)
+QUANTILES = np.array([1e-6, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 1 - 1e-6])
+
+
+def _atom(law):
+    return getattr(law, "atom", 0.0)
+
+
+def _smooth(t):
+    """Map [0, 1] to itself with vanishing slope at the ends, where quantiles change fastest."""
+    return t**2 * (3 - 2 * t)
+
+
+@each_law
+def test_the_density_integrates_to_the_cdf(law):
+    x = law.ppf(_atom(law) + (1 - _atom(law)) * _smooth(np.linspace(0.01, 0.99, 301)))
+    node, weight = np.polynomial.legendre.leggauss(60)
+    width = np.diff(x)[:, None]
+    integral = (law.pdf(x[:-1, None] + width * (node + 1) / 2) * width / 2) @ weight
+    np.testing.assert_allclose(integral, np.diff(law.cdf(x)), atol=1e-12, rtol=1e-7)
+
+
+@each_law
+def test_ppf_inverts_cdf(law):
+    u = _atom(law) + (1 - _atom(law)) * QUANTILES
+    np.testing.assert_allclose(law.cdf(law.ppf(u)), u, rtol=1e-9, atol=0)
+    assert law.cdf(law.ppf(0.0)) == pytest.approx(_atom(law), abs=1e-12)
+    assert law.cdf(law.ppf(1.0)) == pytest.approx(1.0)
+
+
+@each_law
+def test_mean_and_variance_are_the_integrals_of_the_quantiles(law):
+    t, weight = np.polynomial.legendre.leggauss(400)
+    t, weight = (t + 1) / 2, weight / 2
+    u = _atom(law) + (1 - _atom(law)) * _smooth(t)
+    x, weight = law.ppf(u), (1 - _atom(law)) * weight * 6 * t * (1 - t)
+    mean, square = weight @ x, weight @ x**2
+    scale = np.sqrt(law.var())
+    assert mean == pytest.approx(law.mean(), abs=1e-6 * scale)
+    assert square - mean**2 == pytest.approx(law.var(), rel=2e-5)
+
+
+@each_law
+def test_draws_pass_a_kolmogorov_smirnov_test(law):
+    x = law.rvs(100_000, random_state=7)
+    x = x[x > 0] if _atom(law) else x
+    atom = _atom(law)
+    assert kstest(x, lambda y: (law.cdf(y) - atom) / (1 - atom)).pvalue > 0.01
+
+
+@each_law
+def test_the_ks_test_sees_a_width_wrong_by_two_percent(law):
+    atom = _atom(law)
+    x = law.rvs(100_000, random_state=7)
+    x = law.mean() + 1.02 * (x[x > 0] - law.mean())
+    assert kstest(x, lambda y: (law.cdf(y) - atom) / (1 - atom)).pvalue < 0.01
+
+
+@each_law
+def test_shapes_seeds_and_nan_follow_scipy(law):
+    x = law.rvs((2, 3), random_state=1)
+    assert x.shape == (2, 3)
+    assert isinstance(law.rvs(random_state=1), float)
+    np.testing.assert_array_equal(x, law.rvs((2, 3), random_state=np.random.default_rng(1)))
+    assert law.rvs(4, random_state=np.random.RandomState(3)).shape == (4,)
+    assert isinstance(law.pdf(0.5), float)
+    assert law.pdf(x).shape == law.cdf(x).shape == (2, 3)
+    assert np.isnan([law.pdf(np.nan), law.cdf(np.nan), law.ppf(np.nan), law.ppf(-0.1), law.ppf(1.1)]).all()
+    assert law.cdf(-np.inf) == 0
+    assert law.cdf(np.inf) == 1
+
+
+@pytest.mark.parametrize("value", [0, -1.0, np.nan, np.inf, "wide", None])
+@pytest.mark.parametrize(
+    "law", list({type(law): law for law in LAWS}.values()), ids=lambda x: type(x).__name__
+)
+def test_a_parameter_that_is_not_positive_is_refused(law, value):
+    name = dataclasses.fields(law)[0].name
+    with pytest.raises(InputError, match=name):
+        dataclasses.replace(law, **{name: value})
