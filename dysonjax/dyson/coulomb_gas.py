@@ -54,7 +54,9 @@ class CoulombGas:
             object.__setattr__(self, "g2", g2)
             shapes.append(g2.shape)
         if any(len(shape) > 1 for shape in shapes):
-            raise InputError("a CoulombGas is one law: g2 and the potential take a number or one value per level")
+            raise InputError(
+                "a CoulombGas is one law: g2 and the potential take a number or one value per level"
+            )
         known = {shape[0] for shape in shapes if shape}
         if self.levels is not None:
             known.add(positive_int("levels", self.levels))
@@ -69,9 +71,7 @@ class CoulombGas:
 
     @property
     def chart(self) -> OrderedChart:
-        return OrderedChart(
-            float(np.max(self.potential.lower)), float(np.min(self.potential.upper))
-        )
+        return OrderedChart(float(np.max(self.potential.lower)), float(np.min(self.potential.upper)))
 
     def energy(self, x):
         """U_i(x_i) with P ∝ Π|Δ|^β e^{−ΣU}: V/g², or for g(x) the Itô form U′ = ((g²)′ − K)/g²; shape of x."""
@@ -110,7 +110,9 @@ class CoulombGas:
             if exact is not None:
                 return exact(key, n)
             if method == "exact":
-                raise InputError(f"no exact sampler is known for this {self.potential.name} gas; use method='mcmc'")
+                raise InputError(
+                    f"no exact sampler is known for this {self.potential.name} gas; use method='mcmc'"
+                )
         chains = self.run_mcmc(key, n, **options)
         mcmc.warn_if_poor(chains)
         return chains.flat(n)
@@ -124,7 +126,14 @@ class CoulombGas:
         with jax.enable_x64(True):
             mode, curvature = mcmc.climb(target, np.asarray(chart.coordinates(jnp.asarray(self._start()))))
             return mcmc.sample_chains(
-                target, lambda z: chart.levels(z)[0], mode, curvature, key, max(8, -(-n // chains)), chains, warmup
+                target,
+                lambda z: chart.levels(z)[0],
+                mode,
+                curvature,
+                key,
+                max(8, -(-n // chains)),
+                chains,
+                warmup,
             )
 
     def most_likely(self) -> np.ndarray:
@@ -174,7 +183,9 @@ class CoulombGas:
                     if not np.all(exponent > -1 + 1e-6):
                         raise InputError(f"{message} (the density diverges at the wall x = {end:g})")
                 continue
-            scale = 1.0 + max((float(np.max(np.abs(p), initial=0.0)) for p in self.potential.params), default=0.0)
+            scale = 1.0 + max(
+                (float(np.max(np.abs(p), initial=0.0)) for p in self.potential.params), default=0.0
+            )
             x = -inwards * scale * np.array([1e4, 1e6])[:, None] * np.ones(self.levels)
             pull = -x * self._force(x)
             if not np.all(pull > power):
@@ -196,7 +207,9 @@ class CoulombGas:
         unit = np.ptp(center) + np.sqrt(self.beta * self.levels) * self._unit(float(np.median(center)))
         x = center + unit * stretch
         if math.isfinite(chart.lower):
-            return chart.lower + np.abs(np.median(center) - chart.lower) * np.exp(stretch) * (1 + 1e-3 * stretch)
+            return chart.lower + np.abs(np.median(center) - chart.lower) * np.exp(stretch) * (
+                1 + 1e-3 * stretch
+            )
         if math.isfinite(chart.upper):
             x = chart.upper - (chart.upper - np.median(center)) * np.exp(-stretch)
         return x
@@ -275,5 +288,3 @@ def _search_grid(chart: OrderedChart) -> tuple[float, np.ndarray]:
     if math.isfinite(chart.upper):
         return 1.0, chart.upper - far[::-1]
     return 1.0, np.concatenate([-far[::-1], [0.0], far])
-
-

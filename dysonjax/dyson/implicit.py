@@ -116,7 +116,9 @@ def first_guess(equation: Equation, y: jax.Array, inside: jax.Array, h) -> jax.A
     inside: any position within the domain, (1, 1) or (1, members).
     """
     strength = h * equation.beta * jnp.broadcast_to(equation.g2, y.shape)
-    guess = jnp.concatenate([y[:1], y[:1] + jnp.cumsum(_pair_gap(y[1:] - y[:-1], strength[1:] + strength[:-1]), 0)])
+    guess = jnp.concatenate(
+        [y[:1], y[:1] + jnp.cumsum(_pair_gap(y[1:] - y[:-1], strength[1:] + strength[:-1]), 0)]
+    )
     guess = guess + jnp.mean(y - guess, axis=0)
     if equation.lower is None and equation.upper is None:
         return guess

@@ -17,10 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dysonjax.checks import InputError, finite, finite_array, one_of, positive, positive_int
+from dysonjax.checks import InputError, finite_array, one_of, positive, positive_int
 from dysonjax.dyson import steppers
-from dysonjax.dyson.noise import SquareRoot, Strength, check_strength, key_words
 from dysonjax.dyson.implicit import WALL
+from dysonjax.dyson.noise import SquareRoot, Strength, check_strength, key_words
 from dysonjax.dyson.potentials import UNBOUNDED, Potential
 
 METHODS = ("implicit", "matrix", "euler")
@@ -192,7 +192,9 @@ class _Chart:
 def _lamperti(potential: Potential, noise: SquareRoot, x0: np.ndarray) -> _Chart:
     """The equation for ξ = 2√(x/c): unit noise, repulsion from mirror images, drift K/g − g′."""
     if not np.all(np.asarray(potential.lower) >= 0):
-        raise InputError(f"SquareRoot noise needs levels x >= 0; the {potential.name} potential has no such limit")
+        raise InputError(
+            f"SquareRoot noise needs levels x >= 0; the {potential.name} potential has no such limit"
+        )
     c = noise.c
     with np.errstate(all="ignore"):
         at_zero = np.asarray(potential.drift(np.zeros(x0.shape[-1:])), dtype=np.float64)

@@ -82,7 +82,9 @@ def sample_chains(
     z = np.where(alive[:, None], z, mode + 0.1 * (z - mode))
     step = jnp.asarray(0.5 * levels**-0.25)
     half = warmup // 2
-    z, step, trail, _ = _stage(log_density, keys[1], z, jnp.asarray(mode), jnp.asarray(spread), step, half, True)
+    z, step, trail, _ = _stage(
+        log_density, keys[1], z, jnp.asarray(mode), jnp.asarray(spread), step, half, True
+    )
     recent = np.asarray(trail)[:, half // 2 :].reshape(-1, levels)
     center = mode
     if len(recent) >= 20 * levels:
@@ -136,9 +138,7 @@ def _stage(log_density, key, z, center, spread, step, iterations: int, adapt: bo
             height, slope = value_and_slope(position)
             return position, speed + 0.5 * size * slope, height, slope
 
-        new, speed, new_height, new_slope = jax.lax.fori_loop(
-            0, count, leap, (w, momentum, height, slope)
-        )
+        new, speed, new_height, new_slope = jax.lax.fori_loop(0, count, leap, (w, momentum, height, slope))
         gain = new_height - height + 0.5 * jnp.sum(momentum**2 - speed**2, axis=1)
         rate = jnp.where(jnp.isfinite(gain), jnp.exp(jnp.minimum(gain, 0.0)), 0.0)
         take = jax.random.uniform(accept_key, rate.shape, w.dtype) < rate

@@ -51,7 +51,9 @@ def check_strength(g2: Strength, x: np.ndarray) -> np.ndarray | Callable:
         return g2
     array = finite_array("g2", g2, min_ndim=0)
     if not np.all(array > 0):
-        raise InputError(f"g2 must be positive, got {float(np.min(array)):g}; without noise levels do not move")
+        raise InputError(
+            f"g2 must be positive, got {float(np.min(array)):g}; without noise levels do not move"
+        )
     try:
         np.broadcast_to(array, np.shape(x))
     except ValueError:

@@ -38,9 +38,7 @@ class State(NamedTuple):
 
 
 def start(x: jax.Array) -> State:
-    return State(
-        x, jnp.zeros_like(x), jnp.zeros((), bool), jnp.zeros_like(x[0]), jnp.zeros((), jnp.int32)
-    )
+    return State(x, jnp.zeros_like(x), jnp.zeros((), bool), jnp.zeros_like(x[0]), jnp.zeros((), jnp.int32))
 
 
 def implicit_step(system: System, state: State, index, dt) -> State:

@@ -79,7 +79,9 @@ def test_marchenko_pastur_noise_is_not_accepted(rows, modes):
 
 def test_lognormal_and_exponential_tails_lose_the_likelihood_ratio():
     rng = np.random.default_rng(7)
-    assert (fit_power_law(rng.lognormal(sigma=0.7, size=(10, 1000)), n=0, min_tail=500).lognormal_p < 0.01).all()
+    assert (
+        fit_power_law(rng.lognormal(sigma=0.7, size=(10, 1000)), n=0, min_tail=500).lognormal_p < 0.01
+    ).all()
     assert (fit_power_law(1 + rng.exponential(size=(10, 1000)), n=0, min_tail=500).truncated_p < 0.01).all()
 
 
@@ -130,7 +132,9 @@ def test_full_calibration_of_p_values(body):
 @pytest.mark.parametrize(("rows", "modes"), [(64, 32), (256, 128)])
 def test_marchenko_pastur_noise_is_accepted_in_fewer_than_a_tenth(rows, modes):
     fit = fit_power_law(noise_spectra(np.random.default_rng(13), rows, modes, 500), n=200)
-    print(f"{rows}x{modes}: accepted {fit.accepted().mean():.3f}, p > 0.1 alone {(fit.p_value > 0.1).mean():.3f}")
+    print(
+        f"{rows}x{modes}: accepted {fit.accepted().mean():.3f}, p > 0.1 alone {(fit.p_value > 0.1).mean():.3f}"
+    )
     assert fit.accepted().mean() < 0.1
 
 
@@ -152,7 +156,9 @@ def test_twenty_times_faster_than_powerlaw_with_a_python_bootstrap():
         draws = first.xmin * pareto(rng, first.alpha, 500)
         powerlaw.Fit(np.where(tail, draws, rng.choice(below, 500) if len(below) else draws), verbose=False)
     theirs = (time.perf_counter() - start) * 1000 / repeats
-    print(f"500 points, 1000 replicates: {ours:.2f} s against {theirs:.0f} s, {theirs / ours:.0f} times faster")
+    print(
+        f"500 points, 1000 replicates: {ours:.2f} s against {theirs:.0f} s, {theirs / ours:.0f} times faster"
+    )
     assert theirs > 20 * ours
 
 
