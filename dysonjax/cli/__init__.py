@@ -19,6 +19,7 @@ from dysonjax.cli.terminal import Terminal
 
 # name: (class, one line for the list of commands); modules load only when their command runs.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "dyson": ("dysonjax.cli.dyson:Dyson", "integrate Dyson Brownian motion, compare with its stationary law"),
     "spectrum": ("dysonjax.cli.spectrum:Spectrum", "analyse the weight matrices of a checkpoint"),
 }
 

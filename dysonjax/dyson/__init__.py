@@ -1,4 +1,4 @@
-"""Eigenvalue dynamics with no network in it: potentials, integrators, the Coulomb gas, measured drift and noise."""
+"""Eigenvalue dynamics without a network: potentials, integrators, Coulomb gas, measured drift and noise."""
 
 from dysonjax.dyson.coulomb_gas import CoulombGas
 from dysonjax.dyson.equilibrium import Density, equilibrium_density, level_density, pair_density

@@ -1,4 +1,4 @@
-"""Unconstrained coordinates for ordered levels, so that a sampler can neither cross levels nor leave the domain."""
+"""Unconstrained coordinates for ordered levels: a sampler can neither cross them nor leave the domain."""
 
 import dataclasses
 import math
@@ -34,6 +34,10 @@ class OrderedChart:
             return self.upper - jnp.flip(jnp.cumsum(jnp.flip(gaps, -1), axis=-1), -1), jnp.sum(z, axis=-1)
         gaps = jnp.concatenate([z[..., :1], jnp.exp(z[..., 1:])], axis=-1)
         return jnp.cumsum(gaps, axis=-1), jnp.sum(z[..., 1:], axis=-1)
+
+    def positions(self, z: jax.Array) -> jax.Array:
+        """x alone."""
+        return self.levels(z)[0]
 
     def coordinates(self, x: jax.Array) -> jax.Array:
         """The inverse of `levels`; x strictly ascending and inside the limits."""

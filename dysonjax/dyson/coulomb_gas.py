@@ -1,9 +1,9 @@
-"""The stationary law of Dyson Brownian motion: P_s ∝ Π_{i<j} |x_i − x_j|^β exp(−Σ V_i(x_i)/g_i²). [A] Eq. 2.5.
+"""The stationary law of Dyson Brownian motion, P_s ∝ Π_{i<j} |x_i − x_j|^β exp(−Σ V_i/g_i²). [A] Eq. 2.5.
 
 For the equation dx_i = (K_i + β g_i² Σ_j 1/(x_i − x_j)) dt + √2 g_i dB_i the law is exact on ordered levels
 whatever the constants g_i: the probability current of level i, K_i P + β g_i² Σ_j P/(x_i − x_j) − g_i² ∂_i P,
-vanishes level by level. It does not hold for matrix dynamics with unequal noise, whose repulsion between i and
-j has one strength for both, and so is not this equation.
+vanishes level by level. It does not hold for matrix dynamics with unequal noise: there the repulsion between
+i and j has one strength for both, and so is not this equation.
 """
 
 import dataclasses
@@ -43,6 +43,7 @@ class CoulombGas:
     g2: Strength
     beta: float = 1.0
     levels: int | None = None
+    _origin: Any = dataclasses.field(default=None, init=False, repr=False)  # a point of the support
 
     def __post_init__(self):
         object.__setattr__(self, "beta", positive("beta", self.beta))
@@ -54,9 +55,7 @@ class CoulombGas:
             object.__setattr__(self, "g2", g2)
             shapes.append(g2.shape)
         if any(len(shape) > 1 for shape in shapes):
-            raise InputError(
-                "a CoulombGas is one law: g2 and the potential take a number or one value per level"
-            )
+            raise InputError("a CoulombGas is one law: give g2 and the potential one value per level at most")
         known = {shape[0] for shape in shapes if shape}
         if self.levels is not None:
             known.add(positive_int("levels", self.levels))
@@ -68,13 +67,14 @@ class CoulombGas:
             )
         object.__setattr__(self, "levels", known.pop())
         self._check_confinement()
+        object.__setattr__(self, "_origin", self._start())
 
     @property
     def chart(self) -> OrderedChart:
         return OrderedChart(float(np.max(self.potential.lower)), float(np.min(self.potential.upper)))
 
     def energy(self, x):
-        """U_i(x_i) with P ∝ Π|Δ|^β e^{−ΣU}: V/g², or for g(x) the Itô form U′ = ((g²)′ − K)/g²; shape of x."""
+        """U_i(x_i) with P ∝ Π|Δ|^β e^{−ΣU}: V/g², or for g(x) (Itô) U′ = ((g²)′ − K)/g²; shape of x."""
         if isinstance(self.g2, SquareRoot) and self.potential.name == "wishart":
             omega, shape = self.potential.params
             return omega / self.g2.c * x - (shape / self.g2.c - 1) * jnp.log(x)
@@ -111,7 +111,7 @@ class CoulombGas:
                 return exact(key, n)
             if method == "exact":
                 raise InputError(
-                    f"no exact sampler is known for this {self.potential.name} gas; use method='mcmc'"
+                    f"no exact sampler is known for a {self.potential.name} gas; use method='mcmc'"
                 )
         chains = self.run_mcmc(key, n, **options)
         mcmc.warn_if_poor(chains)
@@ -124,10 +124,10 @@ class CoulombGas:
         chart = self.chart
         target = _ChartDensity(self, chart)
         with jax.enable_x64(True):
-            mode, curvature = mcmc.climb(target, np.asarray(chart.coordinates(jnp.asarray(self._start()))))
+            mode, curvature = mcmc.climb(target, np.asarray(chart.coordinates(jnp.asarray(self._origin))))
             return mcmc.sample_chains(
                 target,
-                lambda z: chart.levels(z)[0],
+                chart.positions,
                 mode,
                 curvature,
                 key,
@@ -140,7 +140,7 @@ class CoulombGas:
         """The configuration of largest density, shape (levels,): Fekete points, e.g. zeros of Hermite."""
         chart = self.chart
         with jax.enable_x64(True):
-            start = np.asarray(chart.coordinates(jnp.asarray(self._start())))
+            start = np.asarray(chart.coordinates(jnp.asarray(self._origin)))
             best, _ = mcmc.climb(lambda z: self._log_prob(chart.levels(z)[0]), start)
             return np.asarray(chart.levels(jnp.asarray(best))[0])
 
@@ -151,7 +151,7 @@ class CoulombGas:
         lower, upper = self.chart.lower, self.chart.upper
         inside = jnp.all(gaps > 0, axis=-1) & (x[..., 0] > lower) & (x[..., -1] < upper)
         distance = jnp.where(inside[..., None], distance, 1.0)
-        safe = jnp.where(inside[..., None], x, self._start())
+        safe = jnp.where(inside[..., None], x, self._origin)
         value = self.beta * jnp.sum(jnp.log(distance), axis=-1) - jnp.sum(self.energy(safe), axis=-1)
         return jnp.where(inside, value, -jnp.inf)
 
@@ -258,7 +258,7 @@ class _ChartDensity:
 
 
 def _ito_energy(potential: Potential, g2: Callable, x):
-    """−∫ (K − (g²)′)/g² dx from a reference point; on a half line in the logarithm, where walls are regular."""
+    """−∫ (K − (g²)′)/g² dx from a reference point; on a half line in log x, where walls are regular."""
     lower = float(np.max(potential.lower))
     half_line = math.isfinite(lower)
     reference = lower + 1.0 if half_line else 0.0

@@ -2,11 +2,11 @@
 
 A step of length Δt is the trapezoidal rule x′ = x + h (F(x) + F(x′)) + √(2Δt) g η with h = Δt/2 and F the
 drift plus the repulsion. Its implicit half, x′ − h F(x′) = y, is the minimum of a strictly convex function
-that is infinite wherever two levels meet: for any y there is one solution, and it is ordered. The explicit half
-costs nothing, h F(x) being y minus x of the step before. Against the backward Euler step (h = Δt, no explicit
-half) the trapezoidal rule keeps the virial identity E Σ x_i F_i = −Σ g_i² at every Δt, hence E Σ x² exact in
-the stationary state for linear drift. The first step is backward Euler, because F is unbounded at a degenerate
-start.
+that is infinite wherever two levels meet: for any y there is one solution, and it is ordered. The explicit
+half costs nothing, h F(x) being x minus y of the step before. Against the backward Euler step (h = Δt, no
+explicit half) the trapezoidal rule keeps the virial identity E Σ x_i F_i = −Σ g_i² at every Δt, hence E Σ x²
+exact in the stationary state for linear drift. The first step is backward Euler, because F is unbounded at a
+degenerate start.
 
 Arrays are (levels, members): members fill the vector lanes, and sums over levels are loops.
 """
@@ -116,9 +116,8 @@ def first_guess(equation: Equation, y: jax.Array, inside: jax.Array, h) -> jax.A
     inside: any position within the domain, (1, 1) or (1, members).
     """
     strength = h * equation.beta * jnp.broadcast_to(equation.g2, y.shape)
-    guess = jnp.concatenate(
-        [y[:1], y[:1] + jnp.cumsum(_pair_gap(y[1:] - y[:-1], strength[1:] + strength[:-1]), 0)]
-    )
+    gaps = _pair_gap(y[1:] - y[:-1], strength[1:] + strength[:-1])
+    guess = jnp.concatenate([y[:1], y[:1] + jnp.cumsum(gaps, 0)])
     guess = guess + jnp.mean(y - guess, axis=0)
     if equation.lower is None and equation.upper is None:
         return guess
@@ -198,7 +197,7 @@ def _newton(equation: Equation, y, x, h):
 
 
 def _newton_direction(equation: Equation, x, diagonal, h, force):
-    """Solve H s = force, H the Hessian at x, by conjugate gradients to 1e-3 (the outer loop corrects the rest).
+    """Solve H s = force, H the Hessian at x, by conjugate gradients to 1e-3; the outer loop does the rest.
 
     No LAPACK: its calls from loops on two CPU devices of one process block each other for ever.
     """
@@ -261,7 +260,7 @@ def _stay_inside(equation: Equation, x, moved, share: float):
 
 
 def _change(x, moved, equation: Equation, h):
-    """Largest relative change of a gap or a wall distance, or shift against a tenth of √(h g²); (members,)."""
+    """Largest relative change of a gap or wall distance, or a tenth of the shift over √(h g²); (members,)."""
     scale = 0.1 / jnp.sqrt(h * equation.g2)
     change = jnp.max(jnp.abs(moved - x) * scale, axis=0)
     if x.shape[0] > 1:

@@ -192,9 +192,7 @@ class _Chart:
 def _lamperti(potential: Potential, noise: SquareRoot, x0: np.ndarray) -> _Chart:
     """The equation for ξ = 2√(x/c): unit noise, repulsion from mirror images, drift K/g − g′."""
     if not np.all(np.asarray(potential.lower) >= 0):
-        raise InputError(
-            f"SquareRoot noise needs levels x >= 0; the {potential.name} potential has no such limit"
-        )
+        raise InputError(f"SquareRoot noise needs x >= 0; the {potential.name} potential has no such limit")
     c = noise.c
     with np.errstate(all="ignore"):
         at_zero = np.asarray(potential.drift(np.zeros(x0.shape[-1:])), dtype=np.float64)

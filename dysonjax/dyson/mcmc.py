@@ -76,10 +76,12 @@ def sample_chains(
     spread = vectors / np.sqrt(np.maximum(np.abs(values), 1e-6 * np.abs(values).max()))
     keys = jax.random.split(key, 4)
     z = mode + 1.5 * np.asarray(jax.random.normal(keys[0], (chains, levels), jnp.float64)) @ spread.T
-    # A start without density would never be accepted away from.
+    # From far out in a steep tail no proposal is ever accepted: such starts move towards the mode.
     height = jax.jit(jax.vmap(log_density))
-    alive = np.isfinite(np.asarray(height(z)))
-    z = np.where(alive[:, None], z, mode + 0.1 * (z - mode))
+    lowest = float(log_density(jnp.asarray(mode))) - levels - 5 * np.sqrt(levels)
+    for _ in range(30):
+        far = ~(np.asarray(height(z)) > lowest)
+        z = np.where(far[:, None], mode + 0.7 * (z - mode), z)
     step = jnp.asarray(0.5 * levels**-0.25)
     half = warmup // 2
     z, step, trail, _ = _stage(
@@ -128,7 +130,7 @@ def _stage(log_density, key, z, center, spread, step, iterations: int, adapt: bo
         w, height, slope, log_step, log_mean = carry
         momentum_key, jitter_key, accept_key = jax.random.split(jax.random.fold_in(key, index), 3)
         momentum = jax.random.normal(momentum_key, w.shape, w.dtype)
-        size = jnp.exp(log_step) * jax.random.uniform(jitter_key, (), w.dtype, 0.8, 1.2)
+        size = jnp.exp(log_step) * jax.random.uniform(jitter_key, (), w.dtype, 0.6, 1.2)
         count = jnp.clip(jnp.ceil(QUARTER_TURN / size), 1, 200).astype(jnp.int32)
 
         def leap(_, state):

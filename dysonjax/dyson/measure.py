@@ -6,8 +6,8 @@ The increments of level i over an interval Δ obey, to order Δ³ in the mean (t
     E[δx_i²]    = 2 g_i² Δ + Δ E[δx_i F_i(x + δx)].
 
 K_i is a sum of hat functions, linear between knots. The end point x + δx shares the noise of δx, so a plain
-regression on it would be biased; instruments that know x alone make it consistent. Both equations are linear in
-(K_i, g_i²) and are solved together.
+regression on it would be biased; instruments that know x alone make it consistent. Both equations are
+linear in (K_i, g_i²) and are solved together.
 """
 
 import dataclasses

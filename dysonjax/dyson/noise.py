@@ -51,14 +51,12 @@ def check_strength(g2: Strength, x: np.ndarray) -> np.ndarray | Callable:
         return g2
     array = finite_array("g2", g2, min_ndim=0)
     if not np.all(array > 0):
-        raise InputError(
-            f"g2 must be positive, got {float(np.min(array)):g}; without noise levels do not move"
-        )
+        raise InputError(f"g2 must be positive, got {float(np.min(array)):g}")
     try:
         np.broadcast_to(array, np.shape(x))
     except ValueError:
         raise InputError(
-            f"g2 of shape {array.shape} does not fit levels of shape {np.shape(x)}; give a number or one per level"
+            f"g2 of shape {array.shape} does not fit levels of shape {np.shape(x)}; give one per level"
         ) from None
     return array
 

@@ -44,7 +44,7 @@ def _linear_quantile(left, right, p):
 
 
 def _extent(gas) -> tuple[float, float, float]:
-    """Start and length of the x_1 range and length of the gap range, beyond which the density is below e^-36."""
+    """Start and length of the x_1 range and length of the gap range; the density outside is below e^-36."""
     chart = gas.chart
     mode = gas.most_likely()
     top = gas.log_prob(mode)

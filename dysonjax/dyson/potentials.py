@@ -106,7 +106,7 @@ def wishart(omega=1.0, shape=1.0) -> Potential:
 
 
 def rbm(mu2=9.0, kappa=None) -> Potential:
-    """Gaussian restricted Boltzmann machine, levels x_i = eigenvalues of X = σ_h² WᵀW, 0 ≤ x < μ². [A] Eq. 3.2.
+    """Gaussian restricted Boltzmann machine: eigenvalues of X = σ_h² WᵀW, 0 ≤ x < μ². [A] Eq. 3.2.
 
     K_i = (1/κ_i − 1/(μ² − x)) x, V_i = −x²/(2κ_i) − x − μ² log(μ² − x), in time τ = 2σ_h²αt. The minimum
     lies at μ² − κ_i with curvature Ω_i = (μ² − κ_i)/κ_i². X is positive, so levels are reflected at 0, which
@@ -121,7 +121,7 @@ def rbm(mu2=9.0, kappa=None) -> Potential:
     kappa = _parameter("kappa", kappa, positive=True)
     if np.any(kappa >= mu2):
         raise InputError(
-            f"kappa must lie below mu2 = {np.max(mu2):g}, got {np.max(kappa):g}: such a level is not learnable"
+            f"kappa must lie below mu2 = {np.max(mu2):g}, got {np.max(kappa):g}, which no machine can learn"
         )
     if kappa.ndim and np.any(np.diff(kappa, axis=-1) > 0):
         raise InputError("kappa must be in descending order, so that the level positions mu2 - kappa ascend")
