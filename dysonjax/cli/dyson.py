@@ -16,8 +16,8 @@ class Dyson:
     """Integrate Dyson Brownian motion dx_i = (K_i + beta sum_j g_i^2/(x_i - x_j)) dt + sqrt(2) g_i dB_i.
 
     The end is compared with the stationary law (the Coulomb gas): per level, by the Wasserstein distance
-    relative to the width of the ensemble, and by a permutation test over members. Writes dyson.png, dyson.pdf,
-    levels.npz and summary.json.
+    relative to the width of the ensemble, and by a permutation test over members. Writes dyson.png,
+    dyson.pdf, levels.npz and summary.json.
     """
 
     potential: Literal["quadratic", "laguerre", "wishart", "rbm", "linear_network", "quartic", "free"] = (

@@ -23,6 +23,8 @@ from dysonjax.dyson.pair_sampler import sample_pair
 from dysonjax.dyson.potentials import Potential
 from dysonjax.spectra.samplers import sample_beta_hermite, sample_beta_laguerre
 
+CHAINS = 32
+MIXED = 400  # draws per chain from which R̂ is known to a few thousandths
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 
 
@@ -113,11 +115,11 @@ class CoulombGas:
                 raise InputError(
                     f"no exact sampler is known for a {self.potential.name} gas; use method='mcmc'"
                 )
-        chains = self.run_mcmc(key, n, **options)
+        chains = self.run_mcmc(key, max(n, MIXED * options.get("chains", CHAINS)), **options)
         mcmc.warn_if_poor(chains)
         return chains.flat(n)
 
-    def run_mcmc(self, key, n: int, chains: int = 64, warmup: int = 400) -> mcmc.Chains:
+    def run_mcmc(self, key, n: int, chains: int = CHAINS, warmup: int = 400) -> mcmc.Chains:
         """At least n draws by Hamiltonian Monte Carlo in log-gaps, with R̂ and effective sample size."""
         n, chains = positive_int("n", n), positive_int("chains", chains, 4)
         warmup = positive_int("warmup", warmup, 20)

@@ -207,12 +207,9 @@ def custom(
     if expansion is None:
         expansion = float(np.max(slope[np.isfinite(slope)], initial=0.0))
     if reflecting is None:
-        # A drift that grows without limit towards the wall holds the levels back by itself.
-        near = np.abs(force.reshape(len(grid), -1)).max(axis=1)
-        inner = np.median(near)
         reflecting = (
-            math.isfinite(lower) and not near[0] > 1e4 * (1 + inner),
-            math.isfinite(upper) and not near[-1] > 1e4 * (1 + inner),
+            math.isfinite(lower) and not _diverges(drift, params, lower, 1.0),
+            math.isfinite(upper) and not _diverges(drift, params, upper, -1.0),
         )
     return Potential(name, drift, potential, params, lower, upper, reflecting, expansion)
 
@@ -246,6 +243,16 @@ def _parameter(name: str, value, positive: bool = False) -> np.ndarray:
     if positive and not np.all(array > 0):
         raise InputError(f"{name} must be positive, got {float(np.min(array)):g}")
     return array
+
+
+def _diverges(drift, params, wall: float, inwards: float) -> bool:
+    """Whether the drift grows without limit towards a wall, pushing away from it, as 1/x does but not log x."""
+    with jax.enable_x64(True):
+        far, near = (
+            np.min(inwards * np.asarray(drift(jnp.asarray(wall + inwards * step * (1 + abs(wall))), *params)))
+            for step in (1e-6, 1e-10)
+        )
+    return bool(near > 30 * max(far, 1.0))
 
 
 def _grid(lower: float, upper: float) -> np.ndarray:
