@@ -246,7 +246,7 @@ def _parameter(name: str, value, positive: bool = False) -> np.ndarray:
 
 
 def _diverges(drift, params, wall: float, inwards: float) -> bool:
-    """Whether the drift grows without limit towards a wall, pushing away from it, as 1/x does but not log x."""
+    """Whether the drift pushes away from a wall without limit, as 1/x does but not log x."""
     with jax.enable_x64(True):
         far, near = (
             np.min(inwards * np.asarray(drift(jnp.asarray(wall + inwards * step * (1 + abs(wall))), *params)))
