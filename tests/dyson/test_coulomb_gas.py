@@ -44,10 +44,10 @@ def test_most_likely_levels_are_the_zeros_of_the_hermite_polynomial():
 
 
 def test_equilibrium_density_tends_to_the_semicircle():
-    density = dyson.equilibrium_density(dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, levels=100))
-    radius = np.sqrt(2 * 100)
+    density = dyson.equilibrium_density(dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, levels=60))
+    radius = np.sqrt(2 * 60)
     exact = 2 / (np.pi * radius**2) * np.sqrt(np.maximum(radius**2 - density.position**2, 0))
-    assert np.abs(density.density - exact)[5:-5].max() < 0.01 * exact.max()
+    assert np.abs(density.density - exact)[5:-5].max() < 0.02 * exact.max()
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_unequal_noise_keeps_the_common_vandermonde_law():
     """The current of every level vanishes by itself: the end of the dynamics is the gas, g² 1 : 8 or not."""
     g2 = np.array([0.25, 2.0])
     gas = dyson.CoulombGas(dyson.quadratic(1.0, [-0.5, 0.5]), g2)
-    x = dyson.integrate(gas.potential, g2, np.tile([-0.5, 0.5], (30_000, 1)), 8.0, 800, key=KEY).levels[:, -1]
+    x = dyson.integrate(gas.potential, g2, np.tile([-0.5, 0.5], (20_000, 1)), 8.0, 400, key=KEY).levels[:, -1]
     exact = gas.sample(jax.random.key(1), 100_000)
     assert agree(x, exact), distances(x, exact)
     mean = np.full(2, g2.mean())  # the twin: one noise for both levels

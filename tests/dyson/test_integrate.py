@@ -8,6 +8,7 @@ from dysonjax import dyson
 from dysonjax.checks import InputError
 
 KEY = jax.random.key(0)
+SLOW = pytest.mark.slow
 
 
 def start(members, levels, scale=1.0):
@@ -18,11 +19,11 @@ def end(*args, **kwargs):
     return dyson.integrate(*args, **kwargs).levels[..., -1, :]
 
 
-@pytest.mark.parametrize("beta", [1.0, 2.0, 4.0])
+@pytest.mark.parametrize("beta", [2.0, pytest.param(1.0, marks=SLOW), pytest.param(4.0, marks=SLOW)])
 def test_quadratic_drift_ends_in_the_beta_hermite_law(beta):
-    """20 000 members: an error of 1 % in a spacing or 2 % in a variance would show."""
+    """10 000 members: an error of 1 % in a spacing or 2 % in a variance would show."""
     gas = dyson.CoulombGas(dyson.quadratic(), 1.0, beta, levels=5)
-    x = end(gas.potential, 1.0, start(20_000, 5, 3.0), time=6.0, steps=600, beta=beta, key=KEY)
+    x = end(gas.potential, 1.0, start(10_000, 5, 3.0), time=6.0, steps=400, beta=beta, key=KEY)
     exact = gas.sample(jax.random.key(1), 100_000)
     assert agree(x, exact), distances(x, exact)
 
@@ -37,11 +38,11 @@ def test_halved_repulsion_is_noticed():
 
 @pytest.mark.parametrize("method", ["implicit", "matrix"])
 def test_sum_of_squares_relaxes_along_its_exponential(method):
-    """d⟨Σx²⟩/dt = −2ω⟨Σx²⟩ + 2Σg² + βg²N(N−1): within 3 standard errors, 0.3 % each, at every record."""
+    """d⟨Σx²⟩/dt = −2ω⟨Σx²⟩ + 2Σg² + βg²N(N−1): within 3 standard errors, 0.6 % each, at every record."""
     omega, g2, beta, n = 1.5, 0.7, 2.0, 5
-    x0 = start(20_000, n, 4.0)
+    x0 = start(5_000, n, 4.0)
     path = dyson.integrate(
-        dyson.quadratic(omega), g2, x0, time=2.0, steps=800, beta=beta, key=KEY, method=method, records=9
+        dyson.quadratic(omega), g2, x0, time=2.0, steps=400, beta=beta, key=KEY, method=method, records=9
     )
     rest = g2 * (2 * n + beta * n * (n - 1)) / (2 * omega)
     exact = rest + ((x0[0] ** 2).sum() - rest) * np.exp(-2 * omega * path.times)
@@ -49,15 +50,15 @@ def test_sum_of_squares_relaxes_along_its_exponential(method):
     error = squares.std(0) / np.sqrt(len(squares))
     assert np.all(np.abs(squares.mean(0) - exact)[1:] < 3 * error[1:])
     wrong = rest - g2 * beta * n * (n - 1) / (4 * omega)  # repulsion halved
-    assert np.abs(squares.mean(0)[-1] - wrong) > 30 * error[-1]
+    assert np.abs(squares.mean(0)[-1] - wrong) > 15 * error[-1]
 
 
 def test_wishart_process_relaxes_and_ends_in_the_beta_laguerre_law():
     """State-dependent noise: d⟨Σx⟩/dt = N shape − ω⟨Σx⟩ + βcN(N−1)/2, then the exact law."""
     n, beta, c = 5, 1.0, 2.0
     gas = dyson.CoulombGas(dyson.wishart(1.0, 3.0), dyson.SquareRoot(c), beta, n)
-    x0 = np.tile(np.linspace(0.1, 1.0, n), (20_000, 1))
-    path = dyson.integrate(gas.potential, gas.g2, x0, 8.0, 1600, beta, KEY, records=9)
+    x0 = np.tile(np.linspace(0.1, 1.0, n), (6_000, 1))
+    path = dyson.integrate(gas.potential, gas.g2, x0, 8.0, 800, beta, KEY, records=9)
     total = path.levels.sum(-1)
     rest = n * 3.0 + beta * c * n * (n - 1) / 2
     exact = rest + (x0[0].sum() - rest) * np.exp(-path.times)
@@ -66,6 +67,7 @@ def test_wishart_process_relaxes_and_ends_in_the_beta_laguerre_law():
     assert agree(path.levels[:, -1], gas.sample(jax.random.key(1), 100_000))
 
 
+@pytest.mark.slow
 def test_constant_noise_laguerre_keeps_positive_and_ends_in_its_law():
     gas = dyson.CoulombGas(dyson.laguerre(1.0, 1.5), 1.0, 2.0, 4)
     x = end(gas.potential, 1.0, gas.sample(KEY, 10_000), time=2.0, steps=400, beta=2.0, key=KEY)
@@ -73,12 +75,12 @@ def test_constant_noise_laguerre_keeps_positive_and_ends_in_its_law():
 
 
 def test_implicit_and_matrix_agree_out_of_equilibrium():
-    x0 = start(20_000, 4, 0.5)
+    x0 = start(6_000, 4, 0.5)
     args = (dyson.quadratic(1.0, 2.0), 0.5, x0, 0.7, 140, 1.0)
     assert agree(end(*args, KEY), end(*args, jax.random.key(5), method="matrix"))
 
 
-@pytest.mark.parametrize("beta", [2.0, 4.0])
+@pytest.mark.parametrize("beta", [pytest.param(2.0, marks=SLOW), 4.0])
 def test_matrix_method_knows_all_three_symmetry_classes(beta):
     gas = dyson.CoulombGas(dyson.quadratic(), 1.0, beta, levels=3)
     x = end(gas.potential, 1.0, start(10_000, 3), 8.0, 4, beta, KEY, method="matrix")
@@ -109,7 +111,7 @@ def test_two_hundred_levels():
     assert abs((x**2).sum(1).mean() / exact - 1) < 0.01
 
 
-@pytest.mark.parametrize("steps", [2, 20, 400])
+@pytest.mark.parametrize("steps", [2, 200])
 def test_rbm_levels_stay_in_the_domain_at_every_step_size(steps):
     potential = dyson.rbm(9.0, [8.0, 6.0, 6.0, 4.0])
     path = dyson.integrate(potential, 2.0, np.tile([0.0, 0.01, 0.02, 0.03], (500, 1)), 20.0, steps, key=KEY)
@@ -141,16 +143,15 @@ def test_results_do_not_depend_on_batch_records_or_grid():
 
 
 def test_state_dependent_noise_is_ito():
-    """One level with g² = 1 + x², K = −2x: Itô gives ⟨x²⟩ = 1, Stratonovich would give 2 ⟨x²⟩ = … = ∞."""
-    x = end(dyson.quadratic(2.0), lambda x: 0.5 * (1 + x * x), np.zeros((20_000, 1)), 4.0, 800, key=KEY)
-    # d⟨x²⟩ = −4⟨x²⟩ + 1 + ⟨x²⟩, at rest 1/3.
+    """One level, g² = (1 + x²)/2, K = −2x: d⟨x²⟩/dt = −4⟨x²⟩ + 1 + ⟨x²⟩, at rest 1/3; Stratonovich gives 1/2."""
+    x = end(dyson.quadratic(2.0), lambda x: 0.5 * (1 + x * x), np.zeros((20_000, 1)), 4.0, 400, key=KEY)
     assert (x**2).mean() == pytest.approx(1 / 3, rel=0.04)
 
 
 def test_euler_with_its_safeguard_approaches_the_exact_law():
     gas = dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, levels=3)
-    x = end(gas.potential, 1.0, gas.sample(KEY, 4000), 1.0, 50, 1.0, KEY, method="euler")
-    assert np.diff(x).mean() == pytest.approx(np.diff(gas.sample(KEY, 50_000)).mean(), rel=0.03)
+    x = end(gas.potential, 1.0, gas.sample(KEY, 1000), 1.0, 20, 1.0, KEY, method="euler")
+    assert np.diff(x).mean() == pytest.approx(np.diff(gas.sample(KEY, 50_000)).mean(), rel=0.05)
 
 
 def test_learning_map_tends_to_dyson_brownian_motion():
