@@ -120,7 +120,10 @@ class CoulombGas:
         return chains.flat(n)
 
     def run_mcmc(self, key, n: int, chains: int = CHAINS, warmup: int = 400) -> mcmc.Chains:
-        """At least n draws by Hamiltonian Monte Carlo in log-gaps, with R̂ and effective sample size."""
+        """At least n draws by Hamiltonian Monte Carlo in log-gaps, with R̂ and effective sample size.
+
+        All chains start around one maximum of the density: wells behind a high barrier stay unseen.
+        """
         n, chains = positive_int("n", n), positive_int("chains", chains, 4)
         warmup = positive_int("warmup", warmup, 20)
         chart = self.chart

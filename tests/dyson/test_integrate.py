@@ -143,7 +143,7 @@ def test_results_do_not_depend_on_batch_records_or_grid():
 
 
 def test_state_dependent_noise_is_ito():
-    """One level, g² = (1 + x²)/2, K = −2x: d⟨x²⟩/dt = −4⟨x²⟩ + 1 + ⟨x²⟩, at rest 1/3; Stratonovich gives 1/2."""
+    """One level, g² = (1 + x²)/2, K = −2x: at rest ⟨x²⟩ = 1/3; read as Stratonovich it would be 1/2."""
     x = end(dyson.quadratic(2.0), lambda x: 0.5 * (1 + x * x), np.zeros((20_000, 1)), 4.0, 400, key=KEY)
     assert (x**2).mean() == pytest.approx(1 / 3, rel=0.04)
 
