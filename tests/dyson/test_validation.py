@@ -9,8 +9,8 @@ from dysonjax import dyson
 
 pytestmark = pytest.mark.slow
 KEY, OTHER = jax.random.key(0), jax.random.key(1)
-# levels: members, step, length. The step must be small against the squared mean gap: at 0.07 S²/g² the spacing
-# variance is 2 % high. Starts are exact draws of another key: only a wrong law moves them.
+# levels: members, step, length. The step must be small against the squared mean gap: at 0.03 S²/g² the
+# spacing variance is 2 % high. Starts are exact draws of another key: only a wrong law moves them.
 SIZES = {2: (100_000, 0.02, 4.0), 5: (60_000, 0.01, 2.0), 10: (60_000, 0.01, 1.5), 50: (8_000, 0.001, 0.2)}
 
 
