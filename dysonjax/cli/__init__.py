@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "dysonjax.cli.phase_diagram:PhaseDiagram",
         "train a teacher-student grid and draw its phase diagram",
     ),
+    "dyson": ("dysonjax.cli.dyson:Dyson", "integrate Dyson Brownian motion, compare with its stationary law"),
     "spectrum": ("dysonjax.cli.spectrum:Spectrum", "analyse the weight matrices of a checkpoint"),
     "info": ("dysonjax.cli.info:Info", "say what a run folder holds"),
     "bench": ("dysonjax.cli.bench:Bench", "throughput on this machine beside the baselines"),
