@@ -33,6 +33,7 @@ def dyson_figure(times, levels, stationary=None, title: str = "") -> Figure:
             height, _ = np.histogram(stationary, bins=edges, density=True)
             right.stairs(height, edges, orientation="horizontal", color=RED, label="stationary law")
         right.set(xlabel=r"density $\rho(x)$")
+        right.locator_params(axis="x", nbins=4)
         start = levels[:, 0]
         bottom, top = min(edges[0], start.min()), max(edges[-1], start.max())
         left.set_ylim(bottom, top)
