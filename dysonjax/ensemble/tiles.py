@@ -12,7 +12,9 @@ import numpy as np
 from dysonjax.ensemble.grid import Grid, point_identity
 from dysonjax.ensemble.programs import Identity
 
-CACHE_BYTES = 512 * 1024  # state of one tile that a CPU core keeps in its own cache
+# State of one tile on a CPU core. A step also holds the gradient, the new state and the batch: at four times
+# this the tile leaves a 1 MB cache, and a [3, 32, 16, 1] network-step takes 760 instead of 450 ns.
+CACHE_BYTES = 160 * 1024
 DEVICE_FRACTION = 0.25  # of an accelerator's memory that the state of one tile may take
 FALLBACK_DEVICE_BYTES = 8 * 2**30
 

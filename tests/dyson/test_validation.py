@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 KEY, OTHER = jax.random.key(0), jax.random.key(1)
 # levels: members, step, length. The step must be small against the squared mean gap: at 0.03 S²/g² the
 # spacing variance is 2 % high. Starts are exact draws of another key: only a wrong law moves them.
-SIZES = {2: (100_000, 0.02, 4.0), 5: (60_000, 0.01, 2.0), 10: (60_000, 0.01, 1.5), 50: (8_000, 0.001, 0.2)}
+SIZES = {2: (100_000, 0.02, 4.0), 5: (60_000, 0.01, 2.0), 10: (30_000, 0.004, 1.0), 50: (8_000, 0.001, 0.2)}
 
 
 @pytest.mark.parametrize("beta", [1.0, 2.0, 4.0])
