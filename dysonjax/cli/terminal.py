@@ -54,12 +54,13 @@ class Terminal:
                 TextColumn("left"),
                 TimeRemainingColumn(),
             )
-            start = time.monotonic()
+            rate = _Rate(unit)
             with Progress(*columns, console=self.console, transient=True) as bar:
                 task = bar.add_task(label, rate="", total=None)
 
                 def update(done: float, total: float) -> None:
-                    bar.update(task, completed=done, total=total, rate=_rate(done, start, unit))
+                    rate.see(done)
+                    bar.update(task, completed=done, total=total, rate=str(rate))
 
                 yield update
         else:
@@ -68,24 +69,36 @@ class Terminal:
 
 def _plain_lines(console: Console, label: str, unit: str, every: float = 10.0):
     """Progress for logs: one line every ten seconds."""
-    start = last = time.monotonic()
+    rate, last = _Rate(unit), None
 
     def update(done: float, total: float) -> None:
         nonlocal last
+        rate.see(done)
         now = time.monotonic()
-        if now - last < every or not done:
+        last = now if last is None else last
+        if now - last < every or not rate.value:
             return
         last = now
-        left = (now - start) * (total - done) / done
-        percent = 100 * done / total
-        console.print(
-            f"{label}: {percent:.0f} %, {_rate(done, start, unit)}, {left:.0f} s left", markup=False
-        )
+        left = (total - done) / rate.value
+        console.print(f"{label}: {100 * done / total:.0f} %, {rate}, {left:.0f} s left", markup=False)
 
     return update
 
 
-def _rate(done: float, start: float, unit: str) -> str:
-    rate = done / max(time.monotonic() - start, 1e-9)
-    scale, prefix = next(((s, p) for s, p in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if rate >= s), (1, ""))
-    return f"{rate / scale:.3g} {prefix}{unit}/s"
+class _Rate:
+    """Work done per second since the first report; what came before, such as compiling, does not count."""
+
+    def __init__(self, unit: str):
+        self.unit, self.first, self.value = unit, None, 0.0
+
+    def see(self, done: float) -> None:
+        now = time.monotonic()
+        if self.first is None:
+            self.first = done, now
+        elif now > self.first[1]:
+            self.value = (done - self.first[0]) / (now - self.first[1])
+
+    def __str__(self) -> str:
+        prefixes = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+        scale, prefix = next(((s, p) for s, p in prefixes if self.value >= s), (1, ""))
+        return f"{self.value / scale:.3g} {prefix}{self.unit}/s"

@@ -328,6 +328,7 @@ class _Recorder:
         self.progress, self.done = progress, 0
         self.dirty: dict[int, set[int]] = {}
         self.last_flush = time.monotonic()
+        self._report()
 
     def record(self, batch_index: int, wave: tiles.Wave, number: int, observed: Observed) -> None:
         numbers, matrices, targets, diverged_at = jax.device_get(observed)
@@ -355,6 +356,9 @@ class _Recorder:
             self.flush()
         steps = np.diff((0, *self.settings.records))[number]
         self.done += len(place) * int(steps)
+        self._report()
+
+    def _report(self) -> None:
         if self.progress is not None:
             self.progress(self.done, self.grid.members * self.settings.records[-1])
 
