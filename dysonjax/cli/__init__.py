@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "dysonjax.cli.phase_diagram:PhaseDiagram",
         "train a teacher-student grid and draw its phase diagram",
     ),
+    "dyson": ("dysonjax.cli.dyson:Dyson", "integrate Dyson Brownian motion, compare with its stationary law"),
     "spectrum": ("dysonjax.cli.spectrum:Spectrum", "analyse the weight matrices of a checkpoint"),
     "rbm": ("dysonjax.cli.rbm:Rbm", "train Gaussian RBMs and compare their levels with theory"),
     "linear": ("dysonjax.cli.linear:Linear", "train linear networks and compare their levels with theory"),

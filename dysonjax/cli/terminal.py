@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 
 class Terminal:
@@ -31,11 +32,11 @@ class Terminal:
     def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
         if self.quiet:
             return
-        table = Table(title=title, title_justify="left")
+        table = Table(title=Text(title), title_justify="left")
         for index, name in enumerate(columns):
             table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(Text, row))  # plain text: names may hold brackets, which rich reads as markup
         self.console.print(table)
 
     @contextmanager

@@ -1,1 +1,47 @@
+"""Eigenvalue dynamics without a network: potentials, integrators, Coulomb gas, measured drift and noise."""
 
+from dysonjax.dyson.coulomb_gas import CoulombGas
+from dysonjax.dyson.equilibrium import Density, equilibrium_density, level_density, pair_density
+from dysonjax.dyson.integrate import Path, integrate
+from dysonjax.dyson.learning_map import MapPath, learning_map
+from dysonjax.dyson.mcmc import Chains
+from dysonjax.dyson.measure import Measured, measure
+from dysonjax.dyson.noise import SquareRoot
+from dysonjax.dyson.potentials import (
+    Potential,
+    custom,
+    free,
+    laguerre,
+    linear_network,
+    piecewise_linear,
+    quadratic,
+    quartic,
+    rbm,
+    wishart,
+)
+
+__all__ = [
+    "Chains",
+    "CoulombGas",
+    "Density",
+    "MapPath",
+    "Measured",
+    "Path",
+    "Potential",
+    "SquareRoot",
+    "custom",
+    "equilibrium_density",
+    "free",
+    "integrate",
+    "laguerre",
+    "learning_map",
+    "level_density",
+    "linear_network",
+    "measure",
+    "pair_density",
+    "piecewise_linear",
+    "quadratic",
+    "quartic",
+    "rbm",
+    "wishart",
+]

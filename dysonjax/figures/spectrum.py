@@ -2,7 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from dysonjax.figures.style import BLACK, BLUE, ORANGE, RED, new_figure, style
 from dysonjax.spectra.checkpoint import MatrixSpectrum
@@ -50,7 +50,10 @@ def _draw_density(axes, spectrum: MatrixSpectrum) -> None:
         axes.legend(loc="upper right", handlelength=1.4)
         axes.set_title(f"{spectrum.outliers} of {x.size} levels beyond")
     axes.set(xlabel="eigenvalue $x$ of $W^TW$", ylabel=r"density $\rho(x)$", xlim=(0, stop))
-    axes.ticklabel_format(axis="both", style="sci", scilimits=(-2, 4), useMathText=True)
+    # A common factor of the x axis would stand on its label.
+    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 4), useMathText=True)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _draw_tail(axes, spectrum: MatrixSpectrum) -> None:

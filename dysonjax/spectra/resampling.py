@@ -140,7 +140,7 @@ def permutation_test(
 
     The p-value is exact for any correlation between the levels of a member. With large ensembles it tends
     to 0 for any approximation, however good: read the effect size first. Raises ValueError if the shapes
-    do not fit or a level is not finite. 10⁴ members of 16 modes take about 3 s for 1000 relabellings.
+    do not fit or a level is not finite. 10⁴ members of 16 modes take seconds for 1000 relabellings.
     """
     one_of("statistic", statistic, tuple(DISTANCES))
     n = positive_int("n", n)

@@ -71,7 +71,7 @@ def test_most_true_power_laws_are_accepted():
 
 @pytest.mark.parametrize(("rows", "modes"), [(64, 32), (256, 128)])
 def test_marchenko_pastur_noise_is_not_accepted(rows, modes):
-    fit = fit_power_law(noise_spectra(np.random.default_rng(6), rows, modes, 40), n=100)
+    fit = fit_power_law(noise_spectra(np.random.default_rng(6), rows, modes, 30), n=60)
     assert fit.accepted().mean() < 0.1
     # Without a p-value that refits xmin every one of them has an exponent in the range of "heavy tails".
     assert (fit.alpha < 6).all()
@@ -86,11 +86,11 @@ def test_lognormal_and_exponential_tails_lose_the_likelihood_ratio():
 
 
 def test_likelihood_ratios_are_never_positive_and_calibrated_on_the_boundary():
-    fit = fit_power_law(pareto(np.random.default_rng(8), 2.5, (200, 300)), n=0, min_tail=299)
+    fit = fit_power_law(pareto(np.random.default_rng(8), 2.5, (120, 300)), n=0, min_tail=299)
     for ratio, p in ((fit.lognormal, fit.lognormal_p), (fit.truncated, fit.truncated_p)):
         assert (ratio <= 0).all()
-        # Half of the weight at p = 1; 5 % below 0.05, standard error 1.5 %.
-        assert abs((p < 0.05).mean() - 0.05) < 0.05 and 0.2 < (p == 1).mean() < 0.7
+        # Half of the weight at p = 1; 5 % below 0.05, standard error 2 %.
+        assert abs((p < 0.05).mean() - 0.05) < 0.06 and 0.2 < (p == 1).mean() < 0.7
 
 
 def test_lognormal_ratio_is_the_one_of_a_direct_fit():

@@ -177,7 +177,7 @@ def test_ten_thousand_members_take_seconds():
     x, y = rng.normal(size=(2, 10_000, 16))
     start = time.perf_counter()
     permutation_test(x, y, n=100)
-    assert time.perf_counter() - start < 6  # 0.5 s when nothing else runs
+    assert time.perf_counter() - start < 10  # half a second when nothing else runs
 
 
 @pytest.mark.parametrize("bad", [np.full((5, 2), np.nan), np.full((5, 2), np.inf), np.ones((1, 2))])

@@ -1,0 +1,379 @@
+"""Dyson Brownian motion dx_i = (K_i + β Σ_{j≠i} g_i²/(x_i − x_j)) dt + √2 g_i dB_i. [A] Eq. 2.3.
+
+Levels, members and grids of parameters go in as arrays of shape (..., members, levels). Inside, members lie
+in the minor axis of tiles that fit the cache; tiles are dealt out to all local devices, and one compiled
+segment takes every tile from one record to the next.
+"""
+
+import dataclasses
+import functools
+import math
+import time as clock
+import warnings
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from dysonjax.checks import InputError, finite_array, one_of, positive, positive_int
+from dysonjax.dyson import steppers
+from dysonjax.dyson.implicit import WALL
+from dysonjax.dyson.noise import SquareRoot, Strength, check_strength, key_words
+from dysonjax.dyson.potentials import UNBOUNDED, Potential
+
+METHODS = ("implicit", "matrix", "euler")
+TILE_NUMBERS = 8192  # levels × members of a tile; with its temporaries a tile stays in the L2 cache
+
+
+@dataclasses.dataclass(frozen=True)
+class Path:
+    """Trajectories of an ensemble.
+
+    levels: float64, shape (..., members, records, levels), ascending, units of x.
+    times: float64, shape (records,), from 0 to the end.
+    method: the integrator. steps: steps of the compiled loop from 0 to the end.
+    work: mean number of force evaluations per member, above `steps` only for the safeguarded euler.
+    seconds, compile_seconds: wall time of stepping and of compiling.
+    """
+
+    levels: np.ndarray
+    times: np.ndarray
+    method: str
+    steps: int
+    work: float
+    seconds: float
+    compile_seconds: float
+
+    @property
+    def level_steps_per_second(self) -> float:
+        """Levels × members × steps over wall time, compilation excluded."""
+        size = math.prod(self.levels.shape[:-2]) * self.levels.shape[-1]
+        return size * self.steps / max(self.seconds, 1e-9)
+
+
+def integrate(
+    potential: Potential,
+    g2: Strength,
+    x0,
+    time: float,
+    steps: int,
+    beta=1.0,
+    key=None,
+    *,
+    method: str = "implicit",
+    records: int = 11,
+    safeguard: int = 6,
+    progress: Callable[[float, float], None] | None = None,
+) -> Path:
+    """Trajectories of Dyson Brownian motion from x0 at time 0 to `time`.
+
+    potential: drift and domain. Parameters of shape (..., members, levels) give every member its own.
+    g2: noise strength g², units of x² over time: a number, one per level, an array that broadcasts to x0,
+        `SquareRoot(c)`, or an elementwise jax function of x (read at the start of a step: Itô).
+    x0: start, shape (..., members, levels), ascending within a member; equal levels are allowed.
+    time: > 0. steps: number of equal steps. The implicit method takes more where K expands so fast that
+        Δt K′ > 1. beta: Dyson index ≥ 1, a number or an array that broadcasts to x0 with a last axis of 1.
+    key: jax random key. A member's noise depends on the key and its index along the members axis only: not
+        on how many members there are, nor on records, tiles or devices. Points of a grid (leading axes)
+        share it, so that they differ by their parameters alone.
+    method: "implicit" (default; any g, ordered at every step size, weak order 1 with exact second moments
+        for linear drift), "matrix" (equal g, β = 1, 2, 4; exact in law for one Ornstein–Uhlenbeck drift),
+        "euler" (for comparison; halves steps up to `safeguard` times where gaps are small, 0 for never).
+    records: number of stored times, equally spaced from 0 to the end, rounded to whole steps.
+    progress: called with (steps done, steps) after every segment.
+
+    Raises InputError for crossed, non-finite or out-of-domain starts, g² ≤ 0, β < 1, non-positive time or
+    steps, and for a method that does not fit the noise.
+
+    >>> x0 = np.tile([-1.0, 0.0, 1.0], (4, 1))
+    >>> path = integrate(quadratic(), 0.5, x0, time=1.0, steps=50, key=jax.random.key(0))
+    >>> path.levels.shape
+    (4, 11, 3)
+    """
+    x0 = finite_array("x0", x0, min_ndim=2)
+    if x0.size == 0:
+        raise InputError(f"x0 must hold at least one member with one level, got shape {x0.shape}")
+    time, steps = positive("time", time), positive_int("steps", steps)
+    records = positive_int("records", records, minimum=2)
+    one_of("method", method, METHODS)
+    if isinstance(safeguard, bool) or int(safeguard) != safeguard or not 0 <= safeguard <= 30:
+        raise InputError(f"safeguard must be a whole number from 0 to 30, got {safeguard!r}")
+    if key is None:
+        raise InputError("key must be a jax random key, e.g. key=jax.random.key(0)")
+    beta = _check_beta(beta, x0.shape)
+    check_start(potential, x0)
+    g2 = check_strength(g2, x0)
+    fixed = _method_options(method, potential, g2, beta, x0.shape, int(safeguard))
+    with jax.enable_x64(True):
+        system = _lamperti(potential, g2, x0) if isinstance(g2, SquareRoot) and method == "implicit" else None
+        chart = system or _Chart(potential, g2, x0, False, WALL)
+        if method == "implicit":
+            steps = _refine(chart.potential, time, steps)
+        levels, times, info = _run(chart, beta, time, steps, key, method, fixed, records, progress)
+        if system is not None:
+            levels = 0.25 * g2.c * levels**2
+    if info["failed"]:
+        warnings.warn(
+            f"{info['failed']} of {steps} steps did not converge; use more steps or look at the drift",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    levels = levels.reshape(x0.shape[:-1] + levels.shape[-2:])
+    return Path(levels, times, method, steps, info["work"], info["seconds"], info["compile_seconds"])
+
+
+def check_start(potential: Potential, x: np.ndarray) -> None:
+    """Raise InputError unless levels ascend and lie in the domain of the potential."""
+    if np.any(np.diff(x, axis=-1) < 0):
+        count = int(np.any(np.diff(x, axis=-1) < 0, axis=-1).sum())
+        raise InputError(f"x0 must ascend within every member, but {count} are crossed; sort the last axis")
+    lower, upper = np.asarray(potential.lower), np.asarray(potential.upper)
+    closed = potential.reflecting
+    low_bad = x < lower if closed[0] else x <= lower
+    high_bad = x > upper if closed[1] else x >= upper
+    if np.any(low_bad) or np.any(high_bad):
+        left, right = "[("[not closed[0]], "])"[not closed[1]]
+        raise InputError(
+            f"x0 must lie in {left}{float(np.min(lower)):g}, {float(np.max(upper)):g}{right}, the domain of "
+            f"the {potential.name} potential, got values from {x.min():g} to {x.max():g}"
+        )
+
+
+def _check_beta(beta, shape) -> np.ndarray:
+    array = finite_array("beta", beta, min_ndim=0)
+    if not np.all(array >= 1):
+        raise InputError(
+            f"beta must be at least 1, got {float(np.min(array)):g}: below, levels collide and the equation "
+            "needs a boundary condition; CoulombGas samples any beta > 0"
+        )
+    if array.ndim:
+        try:
+            np.broadcast_to(array, (*shape[:-1], 1))
+        except ValueError:
+            raise InputError(f"beta of shape {array.shape} must broadcast to {(*shape[:-1], 1)}") from None
+    return array
+
+
+def _method_options(method, potential, g2, beta, shape, safeguard) -> tuple:
+    if method == "euler":
+        return (safeguard,)
+    if method == "implicit":
+        return ()
+    if callable(g2) or (np.ndim(g2) and np.any(g2 != g2[..., :1])):
+        raise InputError("method='matrix' needs one constant g2 for all levels; use method='implicit'")
+    if beta.ndim or float(beta) not in (1.0, 2.0, 4.0):
+        raise InputError("method='matrix' needs beta 1, 2 or 4; use method='implicit' for other values")
+    one_drift = all(np.ndim(p) == 0 or np.all(p == p[..., :1]) for p in potential.params)
+    return int(beta), potential.name == "quadratic" and one_drift
+
+
+def _refine(potential: Potential, time: float, steps: int) -> int:
+    """Steps so small that x − (Δt/2) K(x) increases: below, the implicit equation has one solution."""
+    rate = float(np.max(potential.expansion))
+    if not rate < UNBOUNDED:
+        return steps
+    # The first, backward Euler step is the strictest: Δt K′ < 0.7.
+    return max(steps, steps * math.ceil(rate * time / steps / 0.7))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Chart:
+    """The equation in the coordinate that is integrated."""
+
+    potential: Potential
+    g2: object
+    x0: np.ndarray
+    images: bool
+    wall: float
+
+
+def _lamperti(potential: Potential, noise: SquareRoot, x0: np.ndarray) -> _Chart:
+    """The equation for ξ = 2√(x/c): unit noise, repulsion from mirror images, drift K/g − g′."""
+    if not np.all(np.asarray(potential.lower) >= 0):
+        raise InputError(f"SquareRoot noise needs x >= 0; the {potential.name} potential has no such limit")
+    c = noise.c
+    with np.errstate(all="ignore"):
+        at_zero = np.asarray(potential.drift(np.zeros(x0.shape[-1:])), dtype=np.float64)
+    push = 2 * np.min(np.where(np.isfinite(at_zero), at_zero, np.inf)) / c - 1
+    if push < -1e-9:
+        raise InputError(
+            f"SquareRoot(c={c:g}) needs a drift of at least c/2 at x = 0, got {float(np.min(at_zero)):g}: "
+            "otherwise levels stick at 0; raise the shape of the potential"
+        )
+    upper = np.asarray(potential.upper, dtype=np.float64)
+    moved = Potential(
+        potential.name, _LampertiDrift(potential.drift_fn, c), potential.potential_fn, potential.params,
+        lower=0.0, upper=2 * np.sqrt(upper / c), reflecting=(True, potential.reflecting[1]),
+        expansion=potential.expansion,
+    )  # fmt: skip
+    return _Chart(moved, np.float64(1.0), 2 * np.sqrt(x0 / c), True, max(WALL - push, 0.0))
+
+
+@dataclasses.dataclass(frozen=True)
+class _LampertiDrift:
+    drift: Callable
+    c: float
+
+    def __call__(self, xi, *params):
+        return (2 * self.drift(0.25 * self.c * xi * xi, *params) / self.c - 1) / xi
+
+
+def _run(chart, beta, time, steps, key, method, fixed, records, progress):
+    levels = chart.x0.shape[-1]
+    total = math.prod(chart.x0.shape[:-1])
+    members = chart.x0.shape[-2]
+    # LAPACK's eigensolver blocks for ever when two CPU devices of one process call it inside loops.
+    devices = jax.local_devices()[: 1 if method == "matrix" else None]
+    tile, tiles = _tiling(total, levels, devices)
+
+    def into_lanes(array):
+        """(..., members, levels) -> (tiles, levels, tile), the last member repeated to fill up."""
+        flat = np.broadcast_to(array, chart.x0.shape).reshape(total, levels)
+        flat = np.concatenate([flat, np.repeat(flat[-1:], tiles * tile - total, axis=0)])
+        return np.ascontiguousarray(flat.reshape(tiles, tile, levels).transpose(0, 2, 1))
+
+    leaves, tree = jax.tree.flatten((chart.potential.params, beta, _constant(chart.g2)))
+    limits = [np.asarray(v, dtype=np.float64) for v in (chart.potential.lower, chart.potential.upper)]
+    finite_limits = tuple(bool(np.isfinite(v).all()) for v in limits)
+    leaves += [v for v, used in zip(limits, finite_limits, strict=True) if used]
+    shared, own, is_own = [], [], []
+    for leaf in map(np.asarray, leaves):
+        is_own.append(leaf.ndim > 1)
+        if leaf.ndim > 1:
+            own.append(into_lanes(leaf))
+        else:
+            shared.append(leaf.reshape(-1, 1))
+    problem = _Problem(
+        drift=chart.potential.drift_fn,
+        g2=chart.g2 if callable(chart.g2) else None,
+        tree=tree,
+        is_own=tuple(is_own),
+        finite_limits=finite_limits,
+        reflecting=chart.potential.reflecting,
+        images=chart.images,
+        wall=chart.wall,
+        method=method,
+        fixed=fixed,
+    )
+    ids = np.tile(np.arange(members, dtype=np.uint32), total // members)
+    ids = np.concatenate([ids, np.repeat(ids[-1:], tiles * tile - total)]).reshape(tiles, tile)
+    mesh = Mesh(np.array(devices), ("tiles",))
+    spread = NamedSharding(mesh, PartitionSpec("tiles"))
+    state = jax.vmap(steppers.start)(jnp.asarray(into_lanes(chart.x0)))
+    state, own, ids = jax.device_put((state, own, ids), spread)
+    words = jax.device_put(key_words(key), NamedSharding(mesh, PartitionSpec()))
+    advance = functools.partial(_segment, problem, mesh)
+    dt = time / steps
+
+    begin = clock.perf_counter()
+    state = jax.block_until_ready(advance(shared, own, ids, words, state, 0, 0, dt))
+    compile_seconds = clock.perf_counter() - begin
+    marks = np.unique(np.rint(np.linspace(0, steps, min(records, steps + 1))).astype(int))
+    stored = np.empty((total, len(marks), levels))
+    seconds = 0.0
+    for record, mark in enumerate(marks):
+        if record:
+            begin = clock.perf_counter()
+            state = jax.block_until_ready(
+                advance(shared, own, ids, words, state, int(marks[record - 1]), int(mark), dt)
+            )
+            seconds += clock.perf_counter() - begin
+            if progress is not None:
+                progress(float(mark), float(steps))
+        snapshot = np.asarray(state.x).transpose(0, 2, 1).reshape(tiles * tile, levels)
+        stored[:, record] = snapshot[:total]
+    work = np.asarray(state.work).reshape(-1)[:total].mean()
+    info = {
+        "work": float(work),
+        "failed": int(np.asarray(state.failed).sum()),
+        "seconds": seconds,
+        "compile_seconds": compile_seconds,
+    }
+    return stored, marks * dt, info
+
+
+def _constant(g2):
+    return () if callable(g2) else np.asarray(g2, dtype=np.float64)
+
+
+def _tiling(total: int, levels: int, devices) -> tuple[int, int]:
+    """Members of a tile and number of tiles, the latter a multiple of the number of devices."""
+    share = -(-total // len(devices))
+    if devices[0].platform == "cpu":
+        tile = max(64, 2 ** round(math.log2(TILE_NUMBERS / levels)))
+        tile = min(tile, max(8, 2 ** math.ceil(math.log2(share))))
+    else:
+        tile = share
+    return tile, -(-total // (tile * len(devices))) * len(devices)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Problem:
+    """All that decides what is compiled."""
+
+    drift: Callable
+    g2: Callable | None
+    tree: object
+    is_own: tuple[bool, ...]
+    finite_limits: tuple[bool, bool]
+    reflecting: tuple[bool, bool]
+    images: bool
+    wall: float
+    method: str
+    fixed: tuple
+
+    def system(self, shared, own, words, ids) -> steppers.System:
+        shared, own = iter(shared), iter(own)
+        leaves = [next(own) if mine else next(shared) for mine in self.is_own]
+        count = self.tree.num_leaves
+        params, beta, g2 = jax.tree.unflatten(self.tree, leaves[:count])
+        limits = iter(leaves[count:])
+        lower = next(limits)[:1] if self.finite_limits[0] else None
+        upper = next(limits)[:1] if self.finite_limits[1] else None
+        return steppers.System(
+            drift=lambda x: self.drift(x, *params),
+            g2=self.g2 if self.g2 is not None else lambda x: jnp.broadcast_to(g2, (x.shape[0], g2.shape[-1])),
+            beta=beta[:1],
+            lower=lower,
+            upper=upper,
+            reflecting=self.reflecting,
+            images=self.images,
+            wall=self.wall,
+            words=words,
+            members=ids,
+        )
+
+    def step(self, system, state, index, dt):
+        if self.method == "implicit":
+            return steppers.implicit_step(system, state, index, dt)
+        if self.method == "matrix":
+            return steppers.matrix_step(system, state, index, dt, *self.fixed)
+        return steppers.euler_step(system, state, index, dt, *self.fixed)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=(6,))
+def _segment(problem: _Problem, mesh: Mesh, shared, own, ids, words, state, begin, end, dt):
+    """Every tile from step `begin` to step `end`, each tile's steps in one go while it sits in the cache."""
+
+    def on_device(shared, own, ids, words, state, begin, end, dt):
+        def one_tile(args):
+            own, ids, state = args
+            system = problem.system(shared, own, words, ids)
+            return jax.lax.fori_loop(
+                begin, end, lambda index, state: problem.step(system, state, index, dt), state
+            )
+
+        return jax.lax.map(one_tile, (own, ids, state))
+
+    spread, same = PartitionSpec("tiles"), PartitionSpec()
+    return jax.shard_map(
+        on_device, mesh=mesh, in_specs=(same, spread, spread, same, spread, same, same, same),
+        out_specs=spread, check_vma=False,
+    )(shared, own, ids, words, state, begin, end, dt)  # fmt: skip
+
+
+def final_levels(path: Path) -> np.ndarray:
+    """The last record, shape (..., members, levels)."""
+    return path.levels[..., -1, :]

@@ -1,0 +1,126 @@
+"""Drift and noise measured from an ensemble of trajectories: K_i(x) and g_i² as conditional moments.
+
+The increments of level i over an interval Δ obey, to order Δ³ in the mean (trapezoidal rule in time),
+
+    E[δx_i | x] = (Δ/2) E[F_i(x) + F_i(x + δx) | x],       F_i = K_i + β g_i² Σ_j 1/(x_i − x_j),
+    E[δx_i²]    = 2 g_i² Δ + Δ E[δx_i F_i(x + δx)].
+
+K_i is a sum of hat functions, linear between knots. The end point x + δx shares the noise of δx, so a plain
+regression on it would be biased; instruments that know x alone make it consistent. Both equations are
+linear in (K_i, g_i²) and are solved together.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from dysonjax.checks import InputError, finite_array, positive, positive_int
+from dysonjax.dyson.potentials import Potential, piecewise_linear
+
+GROUPS = 40  # jackknife groups of members
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """Measured drift and noise.
+
+    knots: shape (levels, knots), units of x. drift, drift_err: K_i at the knots with standard errors, same
+    shape, units of x over time. g2, g2_err: shape (levels,), units of x² over time. Errors are a jackknife
+    over groups of members.
+    """
+
+    knots: np.ndarray
+    drift: np.ndarray
+    drift_err: np.ndarray
+    g2: np.ndarray
+    g2_err: np.ndarray
+
+    def potential(self, **limits) -> Potential:
+        """K_i interpolated between the knots, for `integrate(measured.potential(), measured.g2, …)`.
+
+        limits: `lower`, `upper` and `reflecting` of the domain.
+        """
+        return piecewise_linear(self.knots, self.drift, **limits)
+
+
+def measure(levels, times, beta: float = 1.0, knots: int = 4, repulsion: bool = True) -> Measured:
+    """K_i(x) and g_i² from trajectories.
+
+    levels: shape (members, records, levels), ascending. times: shape (records,), ascending. beta: Dyson index
+    of the repulsion. knots: per level, at quantiles of its positions, ≥ 2. With repulsion=False the Coulomb
+    term counts as drift, for data that are not known to repel.
+
+    The interval between records should be short against the relaxation time: what is left of it is of second
+    order. Raises InputError if shapes do not fit or there are fewer than 40 members.
+    """
+    x = finite_array("levels", levels, min_ndim=3)
+    times = finite_array("times", times)
+    beta, knots = positive("beta", beta), positive_int("knots", knots, minimum=2)
+    if x.ndim != 3 or times.shape != (x.shape[1],) or len(times) < 2:
+        raise InputError(
+            f"levels must have shape (members, records, levels) with one time per record and two records or "
+            f"more, got {x.shape} and {times.shape}"
+        )
+    if np.any(np.diff(times) <= 0):
+        raise InputError("times must ascend")
+    if x.shape[0] < GROUPS:
+        raise InputError(f"measuring needs at least {GROUPS} members for its errors, got {x.shape[0]}")
+    if repulsion and np.any(np.diff(x, axis=-1) <= 0):
+        raise InputError("levels must be distinct and ascending; pass repulsion=False for levels that cross")
+    field = _coulomb(x) if repulsion else np.zeros_like(x)
+    group = np.arange(x.shape[0]) * GROUPS // x.shape[0]
+    results = [
+        _level(x[..., i], beta * field[..., i], np.diff(times), group, knots, repulsion)
+        for i in range(x.shape[2])
+    ]
+    at, value, error = (np.stack([r[k] for r in results]) for k in range(3))
+    return Measured(at, value[:, :-1], error[:, :-1], value[:, -1], error[:, -1])
+
+
+def _coulomb(x: np.ndarray) -> np.ndarray:
+    field = np.zeros_like(x)
+    for shift in range(1, x.shape[-1]):
+        inverse = 1 / (x[..., shift:] - x[..., :-shift])
+        field[..., shift:] += inverse
+        field[..., :-shift] -= inverse
+    return field
+
+
+def _level(x, field, interval, group, knots, repulsion):
+    """Knots and jackknifed (K at the knots, g²) of one level; x, field of shape (members, records)."""
+    at = np.quantile(x, np.linspace(0.02, 0.98, knots))
+    if np.any(np.diff(at) <= 0):
+        raise InputError("levels do not move: knots coincide; record a longer stretch")
+    basis = _hats(x, at)
+    change = np.diff(x, axis=1)
+    half = 0.5 * interval[:, None]
+    # Unknowns θ = (K at the knots, g²). Rows 0…: instruments φ(x) and the equation of the mean.
+    predictors = np.concatenate(
+        [half * (basis[:, :-1] + basis[:, 1:]), half * (field[:, :-1] + field[:, 1:])[..., None]], axis=-1
+    )
+    instruments = basis[:, :-1]
+    mean_left = np.einsum("mti,mtj->mij", instruments, predictors)
+    mean_right = np.einsum("mti,mt->mi", instruments, change)
+    # Last row: the equation of the square.
+    square = change[..., None] * np.concatenate([basis[:, 1:], field[:, 1:, None]], axis=-1) * 2 * half
+    square[..., -1] += 2 * interval
+    left = np.concatenate([mean_left, square.sum(1)[:, None]], axis=1)
+    right = np.concatenate([mean_right, (change**2).sum(1)[:, None]], axis=1)
+    left = np.stack([left[group == g].sum(0) for g in range(GROUPS)])
+    right = np.stack([right[group == g].sum(0) for g in range(GROUPS)])
+    if not repulsion:
+        left[:, :-1, -1] = 0.0
+    best = np.linalg.solve(left.sum(0), right.sum(0))
+    without = np.linalg.solve(left.sum(0) - left, (right.sum(0) - right)[..., None])[..., 0]
+    error = np.sqrt((GROUPS - 1) / GROUPS * ((without - without.mean(0)) ** 2).sum(0))
+    return at, best, error
+
+
+def _hats(x: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Hat functions at the knots, linear beyond the last ones; shape (*x.shape, knots)."""
+    cell = np.clip(np.searchsorted(at, x) - 1, 0, len(at) - 2)
+    share = (x - at[cell]) / (at[cell + 1] - at[cell])
+    basis = np.zeros((*x.shape, len(at)))
+    np.put_along_axis(basis, cell[..., None], (1 - share)[..., None], axis=-1)
+    np.put_along_axis(basis, cell[..., None] + 1, share[..., None], axis=-1)
+    return basis

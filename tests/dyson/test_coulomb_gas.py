@@ -1,0 +1,121 @@
+import jax
+import numpy as np
+import pytest
+from ensemble_statistics import agree, distances
+
+from dysonjax import dyson
+from dysonjax.checks import InputError
+from dysonjax.dyson.mcmc import Chains, diagnose, warn_if_poor
+
+KEY = jax.random.key(0)
+
+
+def test_density_of_two_levels_is_the_printed_one():
+    gas = dyson.CoulombGas(dyson.quadratic([1.0, 2.0]), [0.5, 0.25], beta=2.0)
+    x = np.array([[-0.3, 0.9], [0.1, 0.2]])
+    expected = 2 * np.log(x[:, 1] - x[:, 0]) - x[:, 0] ** 2 / 1.0 - x[:, 1] ** 2 / 0.25
+    np.testing.assert_allclose(gas.log_prob(x), expected - 0 * expected, rtol=1e-12)
+
+
+def test_density_vanishes_off_the_ordered_domain():
+    gas = dyson.CoulombGas(dyson.rbm(9.0, [6.0, 4.0]), 0.1)
+    assert np.all(np.isneginf(gas.log_prob([[2.0, 1.0], [-0.1, 3.0], [3.0, 9.1], [2.0, 2.0]])))
+
+
+def test_gradient_is_the_derivative_of_the_density():
+    gas = dyson.CoulombGas(dyson.rbm(9.0, [6.0, 5.0, 4.0]), [0.1, 0.2, 0.3])
+    x, step = np.array([2.0, 4.1, 5.3]), 1e-6 * np.eye(3)
+    numeric = (gas.log_prob(x + step) - gas.log_prob(x - step)) / 2e-6
+    np.testing.assert_allclose(gas.grad_log_prob(x), numeric, rtol=1e-5)
+
+
+def test_ito_energy_of_state_dependent_noise_matches_its_closed_form():
+    closed = dyson.CoulombGas(dyson.wishart(1.0, 1.5), dyson.SquareRoot(0.7), 1.0, 3)
+    general = dyson.CoulombGas(dyson.wishart(1.0, 1.5), lambda x: 0.7 * x, 1.0, 3)
+    x = np.array([[0.2, 1.0, 4.0], [0.01, 2.0, 8.0]])
+    np.testing.assert_allclose(np.diff(general.log_prob(x)), np.diff(closed.log_prob(x)), rtol=1e-6)
+
+
+def test_most_likely_levels_are_the_zeros_of_the_hermite_polynomial():
+    zeros = np.polynomial.hermite.hermroots([0] * 8 + [1])
+    gas = dyson.CoulombGas(dyson.quadratic(), 1.0, 2.0, levels=8)
+    np.testing.assert_allclose(gas.most_likely(), np.sqrt(2.0) * np.sort(zeros), atol=1e-6)
+
+
+def test_equilibrium_density_tends_to_the_semicircle():
+    density = dyson.equilibrium_density(dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, levels=60))
+    radius = np.sqrt(2 * 60)
+    exact = 2 / (np.pi * radius**2) * np.sqrt(np.maximum(radius**2 - density.position**2, 0))
+    assert np.abs(density.density - exact)[5:-5].max() < 0.02 * exact.max()
+
+
+@pytest.mark.parametrize(
+    "gas",
+    [
+        dyson.CoulombGas(dyson.quadratic(2.0, 1.0), 0.5, 2.0, 8),
+        dyson.CoulombGas(dyson.laguerre(1.0, 2.0), 0.5, 1.0, 4),
+        dyson.CoulombGas(dyson.wishart(1.0, 1.5), dyson.SquareRoot(1.0), 4.0, 4),
+    ],
+    ids=["hermite", "laguerre", "wishart"],
+)
+def test_hamiltonian_monte_carlo_agrees_with_exact_samples(gas):
+    """Thinned to its effective size so that standard errors hold; errors of 1 % would show."""
+    chains = gas.run_mcmc(KEY, 16_000)
+    assert chains.r_hat < 1.01 and chains.ess > 4000
+    thin = max(1, int(np.ceil(chains.samples.shape[0] * chains.samples.shape[1] / chains.ess)))
+    draws = chains.samples[:, ::thin].reshape(-1, gas.levels)
+    exact = gas.sample(jax.random.key(1), 50_000, method="exact")
+    assert agree(draws, exact, sigmas=3.5), distances(draws, exact)
+    wrong = dyson.CoulombGas(gas.potential, gas.g2, gas.beta / 2, gas.levels).sample(KEY, 5000)
+    assert not agree(draws, wrong)
+
+
+def test_two_levels_by_quadrature_agree_with_the_hermite_law():
+    from dysonjax.dyson.pair_sampler import sample_pair
+
+    gas = dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, 2)
+    assert agree(sample_pair(gas, KEY, 100_000), gas.sample(jax.random.key(1), 100_000))
+
+
+def test_unequal_noise_keeps_the_common_vandermonde_law():
+    """The current of every level vanishes by itself: the end of the dynamics is the gas, g² 1 : 8 or not."""
+    g2 = np.array([0.25, 2.0])
+    gas = dyson.CoulombGas(dyson.quadratic(1.0, [-0.5, 0.5]), g2)
+    x = dyson.integrate(gas.potential, g2, np.tile([-0.5, 0.5], (20_000, 1)), 8.0, 400, key=KEY).levels[:, -1]
+    exact = gas.sample(jax.random.key(1), 100_000)
+    assert agree(x, exact), distances(x, exact)
+    mean = np.full(2, g2.mean())  # the twin: one noise for both levels
+    assert not agree(x, dyson.CoulombGas(gas.potential, mean).sample(KEY, 30_000))
+
+
+def test_diagnostics_see_chains_that_disagree():
+    rng = np.random.default_rng(0)
+    good = rng.normal(size=(8, 500, 1))
+    r_hat, ess = diagnose(good)
+    assert r_hat[0] < 1.01 and 3000 < ess[0] < 5500
+    assert diagnose(good + np.arange(8)[:, None, None])[0][0] > 1.5
+
+
+def test_poor_chains_are_announced():
+    with pytest.warns(RuntimeWarning, match="have not mixed"):
+        warn_if_poor(Chains(np.zeros((4, 8, 1)), r_hat=1.2, ess=5000.0, acceptance=0.8))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: dyson.CoulombGas(dyson.free(), 1.0, 1.0, 3), "free potential is not confining"),
+        (
+            lambda: dyson.CoulombGas(dyson.custom(drift=lambda x: -x / (1 + x * x)), 1.0, 1.0, 3),
+            "not confining",
+        ),
+        (lambda: dyson.CoulombGas(dyson.quadratic(), 1.0), "levels must be given"),
+        (lambda: dyson.CoulombGas(dyson.quadratic([1.0, 2.0]), [1.0] * 3), "disagree"),
+        (lambda: dyson.CoulombGas(dyson.quadratic(), -1.0, 1.0, 2), "g2 must be positive"),
+        (lambda: dyson.CoulombGas(dyson.quadratic(), 1.0, 0.0, 2), "beta must be positive"),
+        (lambda: dyson.CoulombGas(dyson.quartic(), 1.0, 1.0, 3).sample(KEY, 9, "exact"), "no exact sampler"),
+    ],
+)
+def test_bad_gases_are_refused(build, message):
+    with pytest.raises(InputError, match=message):
+        build()
