@@ -6,7 +6,6 @@ from pathlib import Path
 import tyro
 
 from dysonjax import __version__
-from dysonjax.checks import InputError, one_of
 from dysonjax.cli.common import output_folder, parse_values, write_summary
 from dysonjax.cli.terminal import Terminal
 
@@ -76,14 +75,14 @@ class Compare:
         from dysonjax.figures.style import save
 
         one_device_per_core()
-        one_of("system", self.system, list(compare.OPTIONS))
         options = self._model_options()
-        steps = self.steps or (QUICK["steps"][self.system] if self.quick else None)
-        if self.steps is not None and self.steps < 1:
-            raise InputError(f"steps must be a positive integer, got {self.steps}")
+        steps = QUICK["steps"].get(self.system) if self.quick and self.steps is None else self.steps
         members = self.members if self.members is not None else QUICK["members"] if self.quick else 500
         # Everything that can be wrong with the input is found before the folder is made.
-        compare.check(self.system, self.lr, self.batch_size, members, self.noise, options)
+        compare.check(
+            self.system, self.lr, self.batch_size, self.sigma_w, members, steps, self.noise, self.seed,
+            self.permutations, options,
+        )  # fmt: skip
         folder = output_folder(self.out, "compare", self.overwrite)
         terminal.print(f"{self.system}: {members} members of every rung; this takes a minute or two")
         ladder = compare.ladder(
@@ -142,17 +141,17 @@ def _report(terminal: Terminal, ladder, mean_and_sem) -> None:
         spacings.append([f"{i + 1}-{i + 2}", *(f"{m[i]:.4f} ± {e[i]:.4f}" for m, e in gaps)])
     terminal.table("mean levels", ["level", "target", *ladder.levels], rows)
     terminal.table("mean spacings", ["levels", *ladder.levels], spacings)
-    steps = [
-        [f"{s.first} -> {s.second}", f"{s.wasserstein:.3f}", f"{s.chance:.3f}", f"{s.p_value:.3f}",
-         f"{s.wasserstein_levels.max():.3f}", f"{np.abs(s.z_levels).max():.1f}",
-         f"{np.abs(s.z_spacings).max(initial=0):.1f}", *(f"{100 * v:+.2f} ± {100 * e:.2f} %" for v, e in (s.level_shift, s.spacing_shift))]
-        for s in ladder.steps
-    ]  # fmt: skip
+    steps = []
+    for s in ladder.steps:
+        shifts = [f"{100 * v:+.2f} ± {100 * e:.2f} %" for v, e in (s.level_shift, s.spacing_shift)]
+        effects = [s.wasserstein, s.chance, s.p_value, s.wasserstein_levels.max()]
+        z = [np.abs(s.z_levels).max(), np.abs(s.z_spacings).max(initial=0)]
+        steps.append([_name(s), *(f"{v:.3f}" for v in effects), *(f"{v:.1f}" for v in z), *shifts])
     columns = ["step", "effect", "by chance", "p", "largest effect", "largest |z| level",
                "largest |z| spacing", "levels", "spacings"]  # fmt: skip
     terminal.table("what each approximation changes", columns, steps)
     z = [
-        [f"{s.first} -> {s.second}", kind, " ".join(f"{v:+.1f}" for v in values)]
+        [_name(s), kind, " ".join(f"{v:+.1f}" for v in values)]
         for s in ladder.steps
         for kind, values in (("levels", s.z_levels), ("spacings", s.z_spacings))
     ]
@@ -160,3 +159,7 @@ def _report(terminal: Terminal, ladder, mean_and_sem) -> None:
     for note in ladder.notes:
         terminal.print(f"note: {note}")
     terminal.print(ladder.verdict)
+
+
+def _name(step) -> str:
+    return f"{step.first} -> {step.second}"

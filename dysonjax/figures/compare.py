@@ -56,4 +56,4 @@ def _effects(axis, steps):
     axis.set(xlabel="Wasserstein distance / level width", title="cost of each approximation")
     axis.set_xlim(0, 1.4 * max(effect.max(), chance.max()))
     axis.set_ylim(-0.6, len(steps) - 0.05)
-    axis.legend(loc="upper right", fontsize=7)
+    axis.legend(loc="upper right", fontsize=7, markerscale=0.4, handletextpad=0.1)
