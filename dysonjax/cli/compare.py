@@ -22,7 +22,7 @@ class Compare:
     eigenvalues of X = sigma_h^2 W^T W (rbm) or singular values of W (linear).
     """
 
-    system: tyro.conf.Positional[str]
+    system: tyro.conf.Positional[str] = ""
     """rbm: Gaussian RBM with persistent contrastive divergence; linear: linear network with Z = 1."""
     members: int | None = None
     """Members of every rung; default 500."""

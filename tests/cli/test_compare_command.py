@@ -30,6 +30,7 @@ def test_compare_writes_tables_figure_levels_and_summary(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
+        ("", "system must be one of rbm, linear, got ''"),
         ("ising", "system must be one of rbm, linear"),
         ("linear --members 0", "members must be"),
         ("linear --steps 0", "steps must be a positive integer"),
