@@ -2,7 +2,7 @@
 
 __version__ = "0.1.0"
 
-from dysonjax import dyson, models, phase, spectra
+from dysonjax import compare, dyson, models, phase, spectra
 from dysonjax.checks import InputError
 from dysonjax.ensemble import Grid, Run, estimate, log_spaced, one_device_per_core, read, train
 
@@ -10,6 +10,7 @@ __all__ = [
     "Grid",
     "InputError",
     "Run",
+    "compare",
     "dyson",
     "estimate",
     "log_spaced",
