@@ -21,8 +21,8 @@ CONTOURS = (0.68, 0.95, 0.997)
 class Thresholds(NamedTuple):
     """Where one phase ends and the next begins.
 
-    The defaults lie in the gaps between the phases of the published grid after 2e4 steps and more; a factor
-    of two in either moves few points, all of them on the boundaries.
+    Chosen by eye on the published grid after 2e4 steps, where the phases are well apart; how far the
+    boundaries move with them has not been measured, so both are arguments.
     """
 
     loss: float = 0.03  # converged: test loss below this fraction of the targets' mean square

@@ -10,8 +10,8 @@ from dysonjax import checks
 def one_device_per_core() -> None:
     """Give JAX one single-threaded host device for each core; call it before JAX is used for the first time.
 
-    Small products do not profit from threads: members spread over two such devices train about twice as fast
-    as on one device with two threads. The commands call this; the library never does it on import.
+    Small products do not profit from threads, members spread over such devices do. The commands call this;
+    the library never does it on import.
     """
     flag = "--xla_cpu_multi_thread_eigen"
     flags = os.environ.get("XLA_FLAGS", "")
