@@ -8,6 +8,7 @@ import xarray as xr
 
 from dysonjax import checks
 from dysonjax.cli.common import output_folder, parse_integers, parse_records, parse_values, write_summary
+from dysonjax.cli.compile_cache import compiling
 from dysonjax.cli.terminal import Terminal
 from dysonjax.cli.training import announcement
 
@@ -140,7 +141,7 @@ class PhaseDiagram:
             return {"command": "phase-diagram", **plan._asdict()}
         ensemble.check(**arguments)
         folder = output_folder(self.out, "phase-diagram", self.overwrite)
-        terminal.print(f"compiling for {grid.members} networks ...")
+        terminal.print(compiling(f"{grid.members} networks"))
         with terminal.progress("training", "network-steps") as progress:
             done = ensemble.train(
                 **arguments,

@@ -8,6 +8,7 @@ import tyro
 
 from dysonjax import checks
 from dysonjax.cli.common import output_folder, parse_integers, parse_records, parse_values
+from dysonjax.cli.compile_cache import compiling
 from dysonjax.cli.terminal import Terminal
 
 
@@ -78,7 +79,7 @@ def train(command: str, model, options: TrainingOptions, terminal: Terminal):
         return plan, None
     ensemble.check(**arguments)
     folder = output_folder(options.out, command, options.overwrite)
-    terminal.print(f"compiling for {arguments['grid'].members} networks ...")
+    terminal.print(compiling(f"{arguments['grid'].members} networks"))
     with terminal.progress("training", "network-steps") as progress:
         run = ensemble.train(
             **arguments,
