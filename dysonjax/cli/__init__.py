@@ -48,7 +48,8 @@ def main(argv: list[str] | None = None) -> int:
         command = _parse(args[0], args[1:])
         if command is None:
             return 0
-        terminal = Terminal(quiet=command.quiet, json=command.json)
+        execution = getattr(command, "execution", command)  # small commands list their options themselves
+        terminal = Terminal(quiet=execution.quiet, json=execution.json)
         summary = command.run(terminal)
     except InputError as error:
         print(f"dysonjax: {error}", file=sys.stderr)
@@ -64,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    if command.json:
+    if execution.json:
         print(json.dumps(summary), flush=True)
     return 0
 
