@@ -18,6 +18,7 @@ ALLOWED = {
     "phase": {"models", "spectra", "dyson", "ensemble"},
     "selftest": {"models", "spectra", "dyson", "ensemble"},
     "figures": {"spectra", "dyson"},
+    "published": {"models", "spectra", "dyson", "ensemble", "compare", "pairs", "phase", "figures"},
 }
 
 
