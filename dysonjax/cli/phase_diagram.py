@@ -7,12 +7,7 @@ import numpy as np
 import xarray as xr
 
 from dysonjax import checks
-<<<<<<< HEAD
-from dysonjax.cli.common import output_folder, parse_integers, parse_records, parse_values, write_summary
-from dysonjax.cli.compile_cache import compiling
-=======
 from dysonjax.cli.common import EXECUTION, Execution, parse_integers, write_summary
->>>>>>> main
 from dysonjax.cli.terminal import Terminal
 from dysonjax.cli.training import Training, TrainingOptions, train
 
@@ -88,39 +83,9 @@ class PhaseDiagram:
             batches=self.batches,
             label_noise=self.label_noise,
         )
-<<<<<<< HEAD
-        arguments = {
-            "model": model,
-            "grid": grid,
-            "steps": steps,
-            "records": parse_records(self.records, steps),
-            "optimizer": self.optimizer,
-            "randomness": self.randomness,
-            "seed": self.seed,
-            "x64": self.x64,
-            "tile": self.tile,
-            "devices": self.devices,
-            "keep_weights": self.keep_weights,
-        }
-        if self.dry_run:
-            plan = ensemble.estimate(**arguments)
-            terminal.print(announcement(plan))
-            return {"command": "phase-diagram", **plan._asdict()}
-        ensemble.check(**arguments)
-        folder = output_folder(self.out, "phase-diagram", self.overwrite)
-        terminal.print(compiling(f"{grid.members} networks"))
-        with terminal.progress("training", "network-steps") as progress:
-            done = ensemble.train(
-                **arguments,
-                out=folder,
-                progress=progress,
-                announce=lambda plan: terminal.print(announcement(plan)),
-            )
-=======
         done, folder = train(command, model, terminal, self.optimizer)
         if folder is None:
             return {"command": "phase-diagram", **done._asdict()}
->>>>>>> main
         summary = {"command": "phase-diagram", "out": str(folder), **done.summary}
         summary |= analyse(done.dataset, thresholds, folder, terminal)
         write_summary(folder, summary)
