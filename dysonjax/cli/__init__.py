@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rbm": ("dysonjax.cli.rbm:Rbm", "train Gaussian RBMs and compare their levels with theory"),
     "linear": ("dysonjax.cli.linear:Linear", "train linear networks and compare their levels with theory"),
     "compare": ("dysonjax.cli.compare:Compare", "compare SGD with its approximations, down to closed forms"),
+    "figure": ("dysonjax.cli.figure:Figure", "reproduce one published figure"),
     "info": ("dysonjax.cli.info:Info", "say what a run folder holds"),
     "bench": ("dysonjax.cli.bench:Bench", "throughput on this machine beside the baselines"),
 }

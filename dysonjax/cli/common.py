@@ -109,7 +109,12 @@ def _next_free(parent: Path, command: str) -> Path:
 
 
 def write_summary(folder: Path, summary: dict) -> None:
-    """`summary.json` in the run folder, replaced as a whole so that a reader never sees half a file."""
-    partial = folder / "summary.json.part"
-    partial.write_text(json.dumps(summary, indent=2) + "\n")
-    partial.replace(folder / "summary.json")
+    """`summary.json` in the run folder."""
+    write_json(folder / "summary.json", summary)
+
+
+def write_json(path: Path, values: dict) -> None:
+    """A JSON file, replaced as a whole so that a reader never sees half of it."""
+    partial = path.with_name(f"{path.name}.part")
+    partial.write_text(json.dumps(values, indent=2) + "\n")
+    partial.replace(path)
