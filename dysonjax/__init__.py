@@ -12,6 +12,7 @@ _HOME = {  # public name: the module that defines it; a name that is its own hom
     "Grid": "ensemble",
     "InputError": "checks",
     "Run": "ensemble",
+    "advise": "advice",
     "compare": "compare",
     "dyson": "dyson",
     "estimate": "ensemble",

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "linear": ("dysonjax.cli.linear:Linear", "train linear networks and compare their levels with theory"),
     "compare": ("dysonjax.cli.compare:Compare", "compare SGD with its approximations, down to closed forms"),
     "figure": ("dysonjax.cli.figure:Figure", "reproduce one published figure"),
+    "advise": ("dysonjax.cli.advise:Advise", "predict from short runs where training will converge"),
     "info": ("dysonjax.cli.info:Info", "say what a run folder holds"),
     "report": ("dysonjax.cli.report:Report", "one HTML file about a run: figures, tables, verdicts"),
     "bench": ("dysonjax.cli.bench:Bench", "throughput on this machine beside the baselines"),
