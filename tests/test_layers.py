@@ -17,6 +17,7 @@ ALLOWED = {
     "pairs": {"models", "spectra"},
     "phase": {"models", "spectra", "dyson", "ensemble"},
     "figures": {"spectra", "dyson"},
+    "published": {"models", "spectra", "dyson", "ensemble", "compare", "pairs", "phase", "figures"},
 }
 
 

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rbm": ("dysonjax.cli.rbm:Rbm", "train Gaussian RBMs and compare their levels with theory"),
     "linear": ("dysonjax.cli.linear:Linear", "train linear networks and compare their levels with theory"),
     "compare": ("dysonjax.cli.compare:Compare", "compare SGD with its approximations, down to closed forms"),
+    "figure": ("dysonjax.cli.figure:Figure", "reproduce one published figure"),
     "info": ("dysonjax.cli.info:Info", "say what a run folder holds"),
     "bench": ("dysonjax.cli.bench:Bench", "throughput on this machine beside the baselines"),
 }
@@ -47,7 +48,8 @@ def main(argv: list[str] | None = None) -> int:
         command = _parse(args[0], args[1:])
         if command is None:
             return 0
-        terminal = Terminal(quiet=command.quiet, json=command.json)
+        execution = getattr(command, "execution", command)  # small commands list their options themselves
+        terminal = Terminal(quiet=execution.quiet, json=execution.json)
         summary = command.run(terminal)
     except InputError as error:
         print(f"dysonjax: {error}", file=sys.stderr)
@@ -63,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    if command.json:
+    if execution.json:
         print(json.dumps(summary), flush=True)
     return 0
 

@@ -1,5 +1,6 @@
 """One look for every figure: sizes for half a page, the Okabe-Ito colours, labelled axes."""
 
+import textwrap
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,6 +45,15 @@ def new_figure(rows: int = 1, columns: int = 1, width: float = PAGE, height: flo
     """A Figure outside pyplot (no global state, no window) and its axes."""
     figure = Figure(figsize=(width, height))
     return figure, figure.subplots(rows, columns, **kwargs)
+
+
+def add_caption(figure: Figure, text: str, size: float = 6.5) -> None:
+    """Put a caption of plain text under a figure, which grows by its height."""
+    width, height = figure.get_size_inches()
+    # The style's sans-serif is about 0.53 of its size wide on average.
+    lines = textwrap.wrap(text, int(width * 72 / (0.53 * size)))
+    figure.set_size_inches(width, height + len(lines) * 1.35 * size / 72)
+    figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=size, linespacing=1.2)
 
 
 def save(figure: Figure, folder: Path, name: str, dpi: int = 160) -> list[Path]:

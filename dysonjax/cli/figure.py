@@ -1,0 +1,170 @@
+"""`dysonjax figure NAME`: reproduce one published figure."""
+
+import dataclasses
+import textwrap
+import time
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from dysonjax import __version__
+from dysonjax.checks import InputError, positive_int
+from dysonjax.cli.common import write_json
+from dysonjax.cli.terminal import Terminal
+
+SUFFIXES = (".png", ".pdf", ".nc", ".txt", ".json")
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """Reproduce one published figure: run its simulation, compare with theory, draw.
+
+    Writes NAME.png, NAME.pdf, NAME.nc (the data behind the picture, for xarray.open_dataset), NAME.txt (the
+    caption: parameters, seeds, fit results with errors) and NAME.json (summary, with every check against the
+    theory line). Without --quick or --paper it takes a few minutes on two cores.
+    """
+
+    name: Annotated[str, tyro.conf.Positional] = ""
+    """Which figure; --list names them."""
+    list: bool = False
+    """List all figures with their sources and times, and stop."""
+    quick: bool = False
+    """Fewer networks: under a minute on two cores."""
+    paper: bool = False
+    """The published number of networks and steps."""
+    run_dir: Annotated[Path | None, tyro.conf.arg(name="run")] = None
+    """Draw from this run folder instead of training, for figures that allow it."""
+    dpi: int = 160
+    """Dots per inch of the PNG."""
+    out: Path = Path("runs/figures")
+    """Folder for the files; it may hold other figures."""
+    overwrite: bool = False
+    """Replace the files of this figure in the output folder."""
+    json: bool = False
+    """Print the summary as one JSON object on the last line of standard output."""
+    quiet: bool = False
+    """Print nothing but warnings and errors."""
+
+    def run(self, terminal: Terminal) -> dict:
+        from dysonjax import ensemble, published
+
+        if self.list:
+            return _list(published.RECIPES, terminal)
+        if not self.name:
+            raise InputError("name a figure; dysonjax figure --list shows them")
+        if self.quick and self.paper:
+            raise InputError("choose one of --quick and --paper")
+        recipe = published.get(self.name)
+        if self.run_dir is not None and recipe.draw is None:
+            raise InputError(f"{recipe.name} draws from no run; leave out --run")
+        positive_int("dpi", self.dpi, 20)
+        ensemble.one_device_per_core()
+        scale = "quick" if self.quick else "paper" if self.paper else "default"
+        dataset = None if self.run_dir is None else ensemble.read(self.run_dir)
+        _claim(self.out, recipe.name, self.overwrite)
+        begin = time.perf_counter()
+        if dataset is not None:
+            scale, made = "run", recipe.draw(dataset)
+        else:
+            terminal.print(
+                f"{recipe.title} ({recipe.source}), {scale} statistics: about "
+                f"{duration(recipe.seconds[scale])} on two cores"
+            )
+            with terminal.progress("training", "network-steps") as progress:
+                made = recipe.make(scale, progress)
+        return self._write(recipe, made, scale, time.perf_counter() - begin, terminal)
+
+    def _write(self, recipe, made, scale: str, seconds: float, terminal: Terminal) -> dict:
+        import jax
+
+        from dysonjax.figures.style import add_caption, save
+
+        device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+        how = f"drawn from {self.run_dir}" if scale == "run" else f"made in {duration(seconds)} on {device}"
+        caption = (
+            f"{recipe.title} ({recipe.source}). {made.caption} Command: dysonjax figure {recipe.name}"
+            f"{'' if scale in ('run', 'default') else f' --{scale}'}; {how}, dysonjax {__version__}."
+        )
+        add_caption(made.figure, caption)
+        save(made.figure, self.out, recipe.name, self.dpi)
+        data = made.data.assign_attrs(caption=caption, source=recipe.source)
+        data.to_netcdf(self.out / f"{recipe.name}.nc", engine="scipy")
+        (self.out / f"{recipe.name}.txt").write_text("\n".join(textwrap.wrap(caption, 100)) + "\n")
+        summary = {
+            "command": "figure",
+            "name": recipe.name,
+            "source": recipe.source,
+            "title": recipe.title,
+            "scale": scale,
+            "out": str(self.out),
+            "files": [str(self.out / f"{recipe.name}{suffix}") for suffix in SUFFIXES],
+            "caption": caption,
+            "checks": [
+                {**{k: _number(v) for k, v in dataclasses.asdict(check).items()}, "z": _number(check.z)}
+                for check in made.checks
+            ],
+            "seconds": round(seconds, 2),
+            "device": device,
+            "version": __version__,
+        }
+        write_json(self.out / f"{recipe.name}.json", summary)
+        terminal.table(
+            "against the lines drawn",
+            ["number", "measured", "expected", "z"],
+            [[c.name, f"{c.measured:.4g} ± {c.error:.2g}", _expected(c), f"{c.z:+.1f}"] for c in made.checks],
+        )
+        terminal.print(f"wrote {self.out}/{recipe.name}.png, .pdf, .nc, .txt, .json in {duration(seconds)}")
+        return summary
+
+
+def duration(seconds: float) -> str:
+    """A time as one reads it."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _claim(folder: Path, name: str, overwrite: bool) -> None:
+    """Make the folder; raises InputError if it holds this figure already or cannot be written."""
+    existing = [folder / f"{name}{suffix}" for suffix in SUFFIXES if (folder / f"{name}{suffix}").exists()]
+    if existing and not overwrite:
+        raise InputError(
+            f"{existing[0]} exists already; choose another --out or pass --overwrite to replace it"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".{name}.writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"the output folder {folder} cannot be written: {error.strerror}") from None
+
+
+def _list(recipes, terminal: Terminal) -> dict:
+    terminal.table(
+        "published figures",
+        ["name", "source", "what it shows", "--quick", "default", "--paper"],
+        [[r.name, r.source, r.title, *(duration(r.seconds[s]) for s in ("quick", "default", "paper"))]
+         for r in recipes],
+    )  # fmt: skip
+    return {
+        "command": "figure",
+        "figures": [
+            {"name": r.name, "source": r.source, "title": r.title, "seconds": dict(r.seconds)}
+            for r in recipes
+        ],
+    }
+
+
+def _expected(check) -> str:
+    if not check.systematic:
+        return f"{check.expected:.4g}"
+    return f"{check.expected:.4g} ± {check.systematic:.2g} (theory)"
+
+
+def _number(value):
+    """JSON has no NaN; NumPy scalars become plain ones."""
+    if isinstance(value, str):
+        return value
+    return float(value) if value == value and abs(value) != float("inf") else None

@@ -1,0 +1,27 @@
+"""One recipe for every published figure: run the simulation, analyse it, draw it beside its theory."""
+
+import difflib
+
+from dysonjax.checks import InputError
+from dysonjax.published import rbm
+from dysonjax.published.recipe import SCALES, Check, Recipe, Reproduction
+
+__all__ = ["RECIPES", "SCALES", "Check", "Recipe", "Reproduction", "get"]
+
+RECIPES: tuple[Recipe, ...] = (rbm.REPULSION,)
+
+
+def get(name: str) -> Recipe:
+    """The recipe of that name. Raises InputError, with the nearest names, if there is none.
+
+    >>> get("rbm-repulsion").source
+    '[A] Fig. 1 left; [C] eigenvalue repulsion'
+    """
+    recipes = {recipe.name: recipe for recipe in RECIPES}
+    if name not in recipes:
+        near = difflib.get_close_matches(name, recipes, n=3, cutoff=0.4) or sorted(
+            other for other in recipes if set(other.split("-")) & set(name.split("-"))
+        )
+        hint = f"did you mean {' or '.join(near)}?" if near else "see dysonjax figure --list"
+        raise InputError(f"there is no figure {name!r}; {hint}")
+    return recipes[name]

@@ -1,0 +1,93 @@
+"""Levels of trained ensembles at rest: many late records of every member, errors over members.
+
+Once a member fluctuates about its target, its late records are draws of the stationary law, correlated in
+time. Their average over time says as much as several members would; members stay the unit of resampling.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from dysonjax.ensemble import Grid, train
+from dysonjax.models.base import Model
+from dysonjax.models.predictions import degenerate_pairs
+from dysonjax.published.recipe import Progress
+from dysonjax.spectra import bootstrap
+
+
+@dataclasses.dataclass(frozen=True)
+class Equilibrium:
+    """Levels of an ensemble at rest, at every grid point.
+
+    levels: (points, members, records, modes), ascending; members that diverged at any point are left out at
+    all, because the points of a seed may share their noise. targets: (modes,).
+    """
+
+    lr: np.ndarray  # (points,)
+    batch_size: np.ndarray  # (points,)
+    levels: np.ndarray
+    targets: np.ndarray
+    steps: int
+    diverged: int
+
+    @property
+    def temperature(self) -> np.ndarray:
+        """T = α/|B|, (points,)."""
+        return self.lr / self.batch_size
+
+    @property
+    def members(self) -> int:
+        return self.levels.shape[1]
+
+    @property
+    def pairs(self) -> np.ndarray:
+        """Indices i of the degenerate pairs (i, i + 1)."""
+        return degenerate_pairs(self.targets)
+
+    def flat(self, point: int) -> np.ndarray:
+        """All levels of each member at one point, (members, records·modes)."""
+        return self.levels[point].reshape(self.members, -1)
+
+    def pair_levels(self, point: int, pair: int) -> np.ndarray:
+        """Both levels of a pair at all records, (members, records, 2)."""
+        return self.levels[point][:, :, pair : pair + 2]
+
+    def mean(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard error of values (points, members, records, n), each (points, n)."""
+        each = values.mean(axis=2)
+        return each.mean(axis=1), each.std(axis=1, ddof=1) / np.sqrt(self.members)
+
+    def joint(self, values: np.ndarray, statistic, n: int = 400) -> tuple[np.ndarray, np.ndarray]:
+        """A statistic of the member means (points, members, n) and its error; members drawn at all points
+        together, so that noise which the points of a seed share is counted once."""
+        found = bootstrap(values.mean(axis=2), statistic, n=n)
+        return found.estimate, found.error
+
+
+def equilibrium(
+    model: Model,
+    lr,
+    batch_size,
+    sigma_w: float,
+    seeds: int,
+    steps: int,
+    *,
+    records: int = 9,
+    singular_values: bool = False,
+    randomness: str = "common",
+    progress: Progress | None = None,
+) -> Equilibrium:
+    """Train for `steps` steps and keep `records` records of the second half, at every point of the grid."""
+    kept = np.linspace(steps / 2, steps, records).round().astype(int)
+    grid = Grid(lr=lr, batch_size=batch_size, sigma_w=sigma_w, seeds=seeds)
+    dataset = train(
+        model, grid, steps, kept[-records:].tolist(), randomness=randomness, progress=progress
+    ).dataset.isel(sigma_w=0)
+    # Not alive at the last record means frozen somewhere on the way.
+    alive = dataset["alive"].isel(record=-1).transpose("seed", ...).values.reshape(seeds, -1).all(axis=1)
+    levels = dataset["eigenvalues"].transpose("batch_size", "lr", "seed", "record", "mode").values
+    levels = levels.reshape(-1, *levels.shape[2:])[:, alive]
+    targets = dataset["target_eigenvalues"].values.reshape(-1, levels.shape[-1])[0]
+    b, a = np.meshgrid(dataset["batch_size"].values, dataset["lr"].values, indexing="ij")
+    root = np.sqrt if singular_values else np.asarray
+    return Equilibrium(a.ravel(), b.ravel(), root(levels), root(targets), steps, int((~alive).sum()))
