@@ -4,11 +4,12 @@ __version__ = "0.1.0"
 
 from dysonjax import compare, dyson, models, phase, spectra
 from dysonjax.checks import InputError
-from dysonjax.ensemble import Grid, Run, estimate, log_spaced, one_device_per_core, read, train
+from dysonjax.ensemble import Grid, Optimizer, Run, estimate, log_spaced, one_device_per_core, read, train
 
 __all__ = [
     "Grid",
     "InputError",
+    "Optimizer",
     "Run",
     "compare",
     "dyson",

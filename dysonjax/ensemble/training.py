@@ -176,7 +176,7 @@ def check(
         raise checks.InputError(f"grid must be a dysonjax Grid, got {type(grid).__name__}")
     return _Settings(
         records=record_steps(records, steps),
-        optimizer=optimizers.resolve(optimizer),
+        optimizer=optimizers.resolve(optimizer, checks.positive_int("steps", steps)),
         common=checks.one_of("randomness", randomness, ["common", "independent"]) == "common",
         seed=checks.positive_int("seed", seed, 0),
         x64=bool(x64),

@@ -24,15 +24,6 @@ EPSILON = 1e-5  # of LayerNorm
 WINDOWS = 256  # windows of text on which the losses are evaluated
 
 
-def linear(n_in: int, n_out: int, name: str, bias: bool = True) -> nn.Dense:
-    """A layer whose weights and biases start uniform in ±1/√n_in."""
-
-    def uniform(key, shape, dtype=jnp.float32):
-        return jax.random.uniform(key, shape, dtype, -1, 1) / np.sqrt(n_in).astype(dtype)
-
-    return nn.Dense(n_out, bias, kernel_init=uniform, bias_init=uniform, name=name)
-
-
 class Attention(nn.Module):
     """Heads that look back: each position averages the values of those before it and of itself."""
 
@@ -44,7 +35,7 @@ class Attention(nn.Module):
         batch, context, width = x.shape
         size = width // self.heads
         # All matrices in one product, columns (kind, head, component): twelve of 64×16 are as fast as one.
-        kqv = linear(width, 3 * width, "key_query_value", bias=False)(x)
+        kqv = nn.Dense(3 * width, use_bias=False, name="key_query_value")(x)
         kqv = kqv.reshape(batch, context, 3, self.heads, size)
         key, query, value = kqv[:, :, 0], kqv[:, :, 1], kqv[:, :, 2]
         score = jnp.einsum("bqhi,bkhi->bhqk", query, key) / np.sqrt(size).astype(x.dtype)
@@ -52,7 +43,7 @@ class Attention(nn.Module):
         weight = nn.softmax(jnp.where(past, score, -jnp.inf))
         weight = nn.Dropout(self.dropout, deterministic=not train)(weight)
         mixed = jnp.einsum("bhqk,bkhi->bqhi", weight, value).reshape(batch, context, width)
-        out = linear(width, width, "projection")(mixed)
+        out = nn.Dense(width, name="projection")(mixed)
         return nn.Dropout(self.dropout, deterministic=not train)(out)
 
 
@@ -66,8 +57,8 @@ class Block(nn.Module):
     def __call__(self, x, train: bool):
         width = x.shape[-1]
         x = x + Attention(self.heads, self.dropout, name="attention")(_norm("norm_attention")(x), train)
-        hidden = linear(width, 4 * width, "up")(_norm("norm_mlp")(x))
-        out = linear(4 * width, width, "down")(nn.relu(hidden))
+        hidden = nn.Dense(4 * width, name="up")(_norm("norm_mlp")(x))
+        out = nn.Dense(width, name="down")(nn.relu(hidden))
         return x + nn.Dropout(self.dropout, deterministic=not train)(out)
 
 
@@ -83,19 +74,50 @@ class NanoGPT(nn.Module):
 
     @nn.compact
     def __call__(self, tokens, train: bool = False):
-        normal = nn.initializers.normal(1.0)
-        embedding = self.param("embedding", normal, (self.vocabulary, self.width))
-        position = self.param("position", normal, (self.context, self.width))
+        zeros = nn.initializers.zeros  # what the weights really start from stands in `initial`
+        embedding = self.param("embedding", zeros, (self.vocabulary, self.width))
+        position = self.param("position", zeros, (self.context, self.width))
         # As a product, since the gradient of an indexing scatters row by row, slowly on every platform.
         x = jax.nn.one_hot(tokens, self.vocabulary, dtype=embedding.dtype) @ embedding
         x = x + position[: tokens.shape[1]]
         for layer in range(self.layers):
             x = Block(self.heads, self.dropout, name=f"layer{layer + 1}")(x, train)
-        return linear(self.width, self.vocabulary, "output")(_norm("norm_output")(x))
+        return nn.Dense(self.vocabulary, name="output")(_norm("norm_output")(x))
 
 
 def _norm(name: str) -> nn.LayerNorm:
     return nn.LayerNorm(EPSILON, name=name)
+
+
+def initial(module: NanoGPT, key: jax.Array, sigma_w: float | jax.Array = 1.0) -> dict:
+    """Parameters to start from; sigma_w multiplies the weights of all linear layers.
+
+    They are cut from one row of random numbers: drawn layer by layer, the program took four times as long
+    to compile.
+    """
+    tokens = jnp.zeros((1, module.context), jnp.int32)
+    shapes = jax.eval_shape(module.init, key, tokens)["params"]
+    leaves, structure = jax.tree.flatten(shapes)
+    ends = np.cumsum([leaf.size for leaf in leaves])
+    # Open at -1, where the inverse error function of the embeddings would be infinite.
+    lowest = np.nextafter(np.float32(-1), np.float32(0))
+    row = jax.lax.optimization_barrier(jax.random.uniform(key, (int(ends[-1]),), minval=lowest, maxval=1.0))
+    cuts = [cut.reshape(leaf.shape) for cut, leaf in zip(jnp.split(row, ends[:-1]), leaves, strict=True)]
+    return _start(jax.tree.unflatten(structure, cuts), sigma_w)
+
+
+def _start(uniform: Mapping, sigma_w) -> dict:
+    """The start of one layer, or of all inside it, from numbers uniform in (-1, 1)."""
+    if "scale" in uniform:  # LayerNorm
+        return {"scale": jnp.ones_like(uniform["scale"]), "bias": jnp.zeros_like(uniform["bias"])}
+    if "kernel" in uniform:
+        bound = uniform["kernel"].shape[0] ** -0.5
+        width = {"kernel": bound * sigma_w, "bias": bound}
+        return {name: width[name] * numbers for name, numbers in uniform.items()}
+    return {
+        name: _start(part, sigma_w) if isinstance(part, Mapping) else 2**0.5 * jax.lax.erf_inv(part)
+        for name, part in uniform.items()
+    }
 
 
 def cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
@@ -148,9 +170,7 @@ def nanogpt(
         return ()  # what members share is the text, and that is the same for all seeds
 
     def init(key, world, point):
-        params = module.init(key, jnp.zeros((1, context), jnp.int32))["params"]
-        scale = jax.tree_util.tree_map_with_path(lambda path, leaf: _scaled(path, leaf, point), params)
-        return Start(scale)
+        return Start(initial(module, key, point["sigma_w"]))
 
     def batch(key, world, step, batch_size):
         key_text, key_dropout = jax.random.split(key)
@@ -206,6 +226,31 @@ OBSERVABLES = {
 }
 
 
+def write(config: Mapping, params: Mapping, length: int, key: jax.Array) -> str:
+    """Text of `length` characters, drawn one by one from what a trained network predicts after a line break.
+
+    config: of the model that was trained. params: of one network. After `context` characters the oldest is
+    forgotten for each new one.
+    """
+    names = ("width", "heads", "layers", "context")
+    characters = config["vocabulary"]
+    module = NanoGPT(len(characters), **{name: config[name] for name in names})
+    blank = max(characters.find("\n"), 0)
+
+    def step(state, key):
+        window, known = state
+        logits = module.apply({"params": params}, window[None])[0, known - 1]
+        token = jax.random.categorical(key, logits)
+        full = known == module.context
+        window = jnp.where(full, jnp.roll(window, -1), window)
+        window = window.at[jnp.where(full, known - 1, known)].set(token)
+        return (window, jnp.where(full, known, known + 1)), token
+
+    first = jnp.full(module.context, blank, jnp.int32), jnp.int32(1)
+    _, tokens = jax.lax.scan(step, first, jax.random.split(key, length))
+    return "".join(characters[int(token)] for token in tokens)
+
+
 def attention_matrices(params: Mapping, heads: int) -> dict[str, jax.Array]:
     """K, Q and V of every head, (width, width/heads), by names such as `layer1_head1_key`."""
     result = {}
@@ -236,10 +281,6 @@ def parameters(params: Mapping) -> int:
 def _blocks(params: Mapping) -> list[tuple[str, Mapping]]:
     names = [name for name in params if name.startswith("layer")]
     return [(name, params[name]) for name in sorted(names, key=lambda name: int(name[5:]))]
-
-
-def _scaled(path, leaf, point):
-    return point["sigma_w"].astype(leaf.dtype) * leaf if path[-1].key == "kernel" else leaf
 
 
 def _square(tree) -> jax.Array:
