@@ -15,8 +15,8 @@ from dysonjax import spectra
 from dysonjax.checks import InputError
 
 KINDS = ("key", "query", "value")
-GRID = ("batch_size", "lr", "sigma_w")
 MIN_MEMBERS = 2  # below, nothing can be resampled
+MIN_TAIL_LEVELS = 50
 TAIL_SAMPLES = 100  # synthetic samples behind the p-value of a tail
 TAIL_CANDIDATES = 60  # values of xmin that are tried
 
@@ -56,29 +56,25 @@ def levels(
     return values[at["alive"].values & np.isfinite(values).all(axis=(1, 2))]
 
 
-def ratio(point: xr.Dataset, config: dict) -> float:
-    """r = N/M of an attention matrix: head size over width."""
-    return 1 / config["heads"]
-
-
 def marchenko_pastur(
-    point: xr.Dataset, ratio: float, kind: str = "key", head: int | None = None, n: int = 300
+    point: xr.Dataset, kind: str = "key", head: int | None = None, n: int = 300
 ) -> xr.Dataset:
     """σ² and A of every layer at every record, dims (layer, record), with errors over members.
 
-    ratio: r = N/M = 1/heads. head: one head as in [A] Fig. 4, or None for all heads of the layer together.
-    n: bootstrap replicates. NaN where fewer than two members are alive.
+    head: one head as in [A] Fig. 4, or None for all heads of the layer together. n: bootstrap replicates.
+    r = N/M is one over the number of heads. NaN where fewer than two members are alive.
     """
-    layers, _ = size(point)
+    layers, heads = size(point)
     records = point["record"].values
     names = ("sigma2", "sigma2_err", "area", "area_err")
     found = {name: np.full((layers, len(records)), np.nan) for name in names}
     for layer in range(layers):
         for record in range(len(records)):
             x = levels(point, layer + 1, record, kind, head)
-            if len(x) < MIN_MEMBERS or x[0].size * len(x) < spectra.fit_marchenko_pastur_levels:
+            if len(x) < MIN_MEMBERS:
                 continue
-            fit = spectra.fit_marchenko_pastur(x.reshape(len(x), -1), ratio, n=n, matrices=x.shape[1])
+            flat = x.reshape(len(x), -1)
+            fit = spectra.fit_marchenko_pastur(flat, 1 / heads, n=n, matrices=x.shape[1])
             for name in names:
                 found[name][layer, record] = getattr(fit, name)
     dims = ("layer", "record")
@@ -88,14 +84,51 @@ def marchenko_pastur(
     )
 
 
-def tails(point: xr.Dataset, kind: str = "key", record: int = -1, seed: int = 0) -> list:
-    """A power-law fit to the levels of each layer, all heads and members; None where there are too few."""
+def tails(point: xr.Dataset, kind: str = "key", record: int = -1) -> list[spectra.PowerLawFit | None]:
+    """A power-law fit to the levels of each layer, all heads and members; None if fewer than 50 levels."""
     result = []
     for layer in range(1, size(point)[0] + 1):
         x = levels(point, layer, record, kind).ravel()
-        enough = x.size >= 50 and (x > 0).all()
-        fit = None
-        if enough:
-            fit = spectra.fit_power_law(x, TAIL_SAMPLES, seed, max_candidates=TAIL_CANDIDATES)
-        result.append(fit)
+        x = x[x > 0]
+        fits = x.size >= MIN_TAIL_LEVELS
+        result.append(
+            spectra.fit_power_law(x, TAIL_SAMPLES, max_candidates=TAIL_CANDIDATES) if fits else None
+        )
     return result
+
+
+def spacings(point: xr.Dataset, layer: int, record: int = -1, kind: str = "key") -> np.ndarray:
+    """Spacings of unit mean, flat, every head unfolded by index: s_i = S_i/⟨S_i⟩ over the members."""
+    x = levels(point, layer, record, kind)
+    if len(x) < MIN_MEMBERS:
+        raise InputError(f"spacings are unfolded over members and need at least 2 alive, got {len(x)}")
+    return np.diff(spectra.unfold(x.swapaxes(0, 1)), axis=-1).ravel()
+
+
+def summarise(dataset: xr.Dataset, kind: str = "key") -> dict:
+    """What the command reports, as JSON values. Lists run over grid points, then layers, then records; the
+    tails are those of the last record."""
+    result = {"points": [], "matrix": kind}
+    for coordinates, point in points(dataset):
+        fits = marchenko_pastur(point, kind)
+        values = {f"mp_{name.replace('err', 'error')}": fits[name].values for name in fits.data_vars}
+        tail = tails(point, kind)
+        values["tail_alpha"] = [np.nan if fit is None else float(fit.alpha) for fit in tail]
+        values["tail_alpha_error"] = [np.nan if fit is None else float(fit.alpha_err) for fit in tail]
+        values["tail_p"] = [np.nan if fit is None else float(fit.p_value) for fit in tail]
+        alive = point.where(point["alive"])
+        for name in ("val_loss", "train_loss"):
+            values[name] = alive[name].mean("seed").values
+            values[f"{name}_error"] = (alive[name].std("seed", ddof=1) / alive[name].count("seed") ** 0.5).values
+        result["points"].append(coordinates)
+        for name, value in values.items():
+            result.setdefault(name, []).append(_json(value))
+    return result
+
+
+def _json(value):
+    if isinstance(value, np.ndarray):
+        return _json(value.tolist())
+    if isinstance(value, list):
+        return [_json(item) for item in value]
+    return value if np.isfinite(value) else None
