@@ -8,32 +8,12 @@ import importlib
 
 __version__ = "0.1.0"
 
-<<<<<<< HEAD
-from dysonjax import compare, dyson, models, phase, spectra
-from dysonjax.checks import InputError
-from dysonjax.ensemble import Grid, Optimizer, Run, estimate, log_spaced, one_device_per_core, read, train
-
-__all__ = [
-    "Grid",
-    "InputError",
-    "Optimizer",
-    "Run",
-    "compare",
-    "dyson",
-    "estimate",
-    "log_spaced",
-    "models",
-    "one_device_per_core",
-    "phase",
-    "read",
-    "spectra",
-    "train",
-]
-=======
 _HOME = {  # public name: the module that defines it; a name that is its own home is a module
     "Grid": "ensemble",
     "InputError": "checks",
+    "Optimizer": "ensemble",
     "Run": "ensemble",
+    "attention": "attention",
     "compare": "compare",
     "dyson": "dyson",
     "estimate": "ensemble",
@@ -59,4 +39,3 @@ def __getattr__(name: str):
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
->>>>>>> main

@@ -119,7 +119,9 @@ def summarise(dataset: xr.Dataset, kind: str = "key") -> dict:
         alive = point.where(point["alive"])
         for name in ("val_loss", "train_loss"):
             values[name] = alive[name].mean("seed").values
-            values[f"{name}_error"] = (alive[name].std("seed", ddof=1) / alive[name].count("seed") ** 0.5).values
+            values[f"{name}_error"] = (
+                alive[name].std("seed", ddof=1) / alive[name].count("seed") ** 0.5
+            ).values
         result["points"].append(coordinates)
         for name, value in values.items():
             result.setdefault(name, []).append(_json(value))

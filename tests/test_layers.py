@@ -12,13 +12,24 @@ ALLOWED = {
     "models": set(),
     "spectra": set(),
     "dyson": {"spectra"},  # the exact β-ensembles that the Coulomb gas samples from
+    "attention": {"spectra"},
     "ensemble": {"models"},
     "compare": {"models", "spectra", "dyson", "ensemble"},
     "pairs": {"models", "spectra"},
     "phase": {"models", "spectra", "dyson", "ensemble"},
     "selftest": {"models", "spectra", "dyson", "ensemble"},
     "figures": {"spectra", "dyson"},
-    "published": {"models", "spectra", "dyson", "ensemble", "compare", "pairs", "phase", "figures"},
+    "published": {
+        "models",
+        "spectra",
+        "dyson",
+        "ensemble",
+        "compare",
+        "pairs",
+        "phase",
+        "attention",
+        "figures",
+    },
 }
 
 

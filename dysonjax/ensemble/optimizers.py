@@ -52,7 +52,9 @@ class Optimizer:
     def transform(self, steps: int) -> optax.GradientTransformation:
         """For a run of that many steps. Raises InputError if the warm-up takes all of them."""
         if self.warmup >= steps:
-            raise checks.InputError(f"warmup must be shorter than the run of {steps} steps, got {self.warmup}")
+            raise checks.InputError(
+                f"warmup must be shorter than the run of {steps} steps, got {self.warmup}"
+            )
         parts = [SCALINGS[self.name]()]
         if self.weight_decay:
             parts.append(optax.add_decayed_weights(self.weight_decay))

@@ -215,6 +215,7 @@ def nanogpt(
             "text": corpus.name,
             "text_sha256": corpus.sha256,
             "vocabulary": corpus.vocabulary,
+            "parameters": parameters(module),
         },
     )
 
@@ -273,9 +274,10 @@ def other_matrices(params: Mapping) -> dict[str, jax.Array]:
     return result | {"output": params["output"]["kernel"]}
 
 
-def parameters(params: Mapping) -> int:
+def parameters(module: NanoGPT) -> int:
     """The number of trained numbers of one network."""
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
+    shapes = jax.eval_shape(lambda key: initial(module, key), jax.random.key(0))
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes))
 
 
 def _blocks(params: Mapping) -> list[tuple[str, Mapping]]:

@@ -9,7 +9,7 @@ EPSILON = 1e-5
 
 
 def loss_and_gradient(p, tokens, targets, layers, heads):
-    """Mean cross-entropy, logits (batch, context, vocabulary) and the gradient, for tokens (batch, context)."""
+    """Mean cross-entropy, logits (batch, context, vocabulary), gradient; tokens: (batch, context)."""
     x = p["embedding"][tokens] + p["position"][: tokens.shape[1]]
     tape = []
     for i in range(layers):
