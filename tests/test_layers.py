@@ -19,6 +19,7 @@ ALLOWED = {
     "phase": {"models", "spectra", "dyson", "ensemble"},
     "selftest": {"models", "spectra", "dyson", "ensemble"},
     "figures": {"spectra", "dyson"},
+    "report": {"ensemble", "figures"},
     "published": {
         "models",
         "spectra",
@@ -29,7 +30,7 @@ ALLOWED = {
         "phase",
         "attention",
         "figures",
-    },
+    },  # fmt: skip
 }
 
 
