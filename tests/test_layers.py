@@ -30,7 +30,7 @@ ALLOWED = {
         "phase",
         "attention",
         "figures",
-    },  # fmt: skip
+    },
 }
 
 
