@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 import dysonjax as dj
 from dysonjax.curvature import curvature
@@ -24,6 +25,7 @@ def test_edges_of_the_linear_network_are_the_exact_ones():
     assert (large["lr_mean_square"] < 2 * found["lr_mean_square"]).all()
 
 
+@pytest.mark.slow
 def test_the_steepest_direction_of_unequal_modes_is_found():
     """ZᵀZ with eigenvalues 1 and 1/4: the larger one counts."""
     found = _of(dj.models.linear("unequal", epsilon=0.0), 64)

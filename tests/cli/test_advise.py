@@ -16,6 +16,8 @@ def test_advice_writes_picture_and_summary(tmp_path, capsys):
     assert found["verdict"].startswith("A converged window is predicted") and found["verdict"] in captured.err
     assert len(found["window"]) == 25 and all(row["share"] == 1 for row in found["window"])
     assert found["evidence"]["lr_stable"][0] == pytest.approx(2, abs=0.3)
+    # Errors shrink in the mean square for α < 2/(1 + 2/|B|) to 2/(1 + 1/|B|), |B| = 4: 1.33 to 1.6.
+    assert all(1.0 <= row["lr_high_0.5"] <= 2.0 for row in found["window"])
     assert main(["report", str(out), "--quiet"]) == 0  # a report can be made of it as well
 
 
