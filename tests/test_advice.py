@@ -69,7 +69,7 @@ def test_bad_input_is_named(options, sentence, monkeypatch):
     ("widths", "batch_size"), [((3, 32, 16, 1), 4), ((3, 32, 16, 1), 16), ((3, 64, 32, 1), 4)]
 )
 def test_hit_rate_on_a_phase_diagram_that_it_has_not_seen(widths, batch_size):
-    """Measured 0.975, 0.942 and 0.927 ± 0.02; always "no" scores 0.6 to 0.8, which the test demands to beat."""
+    """Measured 0.975, 0.942 and 0.927 ± 0.02; always "no" scores 0.6 to 0.8, which is to be beaten."""
     model = dj.models.teacher_student(widths)
     values = [2.0 ** (k + 0.5) for k in range(-3, 8)]
     grid = dj.Grid(lr=values, sigma_w=values, batch_size=batch_size, seeds=6)

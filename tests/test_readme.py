@@ -39,7 +39,14 @@ def test_python_block_of_the_readme_runs_by_itself(index, tmp_path, monkeypatch)
     exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
 
 
-@pytest.mark.parametrize("page", PYTHON_PAGES, ids=lambda page: page.stem)
+SLOW_PAGES = ("own-potential",)  # samples a gas by Hamiltonian Monte Carlo
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(p, marks=pytest.mark.slow if p.stem in SLOW_PAGES else ()) for p in PYTHON_PAGES],
+    ids=lambda page: page.stem,
+)
 def test_python_blocks_of_a_page_run_from_top_to_bottom(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "page"}
