@@ -1,0 +1,141 @@
+"""One run folder, one writer: a lock file that names its owner and beats while the owner lives."""
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import NamedTuple
+
+from dysonjax.checks import InputError, RunError
+
+BEAT_SECONDS = 5.0
+SILENCE_SECONDS = 60.0  # without a beat, after which an owner on another host counts as dead
+
+
+class Owner(NamedTuple):
+    """The process that holds a lock."""
+
+    host: str
+    pid: int
+    started: str  # tells a process from a later one with the same number
+    since: float  # seconds since the epoch
+
+
+def myself() -> Owner:
+    return Owner(socket.gethostname(), os.getpid(), _process_start(os.getpid()), time.time())
+
+
+class Lock:
+    """The file `run.lock` of a run folder, held from construction to `release`.
+
+    Raises InputError if another living process holds it. The lock of a dead process is taken over: on this
+    host by its number and start time, on another host when it has been silent for a minute.
+    """
+
+    def __init__(self, folder: Path):
+        self.path = Path(folder) / "run.lock"
+        self.owner = myself()
+        self._take()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
+
+    def _take(self) -> None:
+        # Written aside and linked: whoever sees the lock sees all of it.
+        aside = self.path.with_name(f".lock-{uuid.uuid4().hex}")
+        aside.write_text(json.dumps(self.owner._asdict()))
+        try:
+            while True:
+                try:
+                    os.link(aside, self.path)
+                    return
+                except FileExistsError:
+                    holder = living_owner(self.path)
+                    if holder is not None:
+                        raise InputError(_refusal(self.path, holder)) from None
+                    # Renaming succeeds for one of several that found the same dead owner.
+                    grave = self.path.with_name(f".stale-{uuid.uuid4().hex}")
+                    try:
+                        os.rename(self.path, grave)
+                        grave.unlink()
+                    except FileNotFoundError:
+                        continue
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def check(self) -> None:
+        """Raise RunError if the folder has vanished or the lock is no longer ours."""
+        found = _read(self.path)
+        if found is None or found[:3] != self.owner[:3]:
+            raise RunError(f"{self.path.parent} has vanished or was taken over by another process")
+
+    def release(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        found = _read(self.path)
+        if found is not None and found[:3] == self.owner[:3]:
+            self.path.unlink(missing_ok=True)
+
+    def _beat(self) -> None:
+        while not self._stop.wait(BEAT_SECONDS):
+            try:
+                os.utime(self.path)
+            except OSError:  # the loop that writes results says so with a sentence
+                continue
+
+
+def living_owner(path: Path) -> Owner | None:
+    """Who holds a lock, None if nobody does or the owner is dead."""
+    owner = _read(path)
+    if owner is None:
+        return None
+    if owner.host == socket.gethostname():
+        return owner if _process_start(owner.pid) == owner.started != "" else None
+    return owner if silence(path) < SILENCE_SECONDS else None
+
+
+def silence(path: Path) -> float:
+    """Seconds since a file was touched, by the clock of its file system: hosts may disagree on the time."""
+    probe = path.with_name(f".clock-{uuid.uuid4().hex}")
+    try:
+        probe.touch()
+        now = probe.stat().st_mtime
+        probe.unlink()
+    except OSError:  # read-only for us
+        now = time.time()
+    try:
+        return now - path.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
+
+
+def _refusal(path: Path, holder: Owner) -> str:
+    where = "this host" if holder.host == socket.gethostname() else holder.host
+    return (
+        f"{path.parent} is in use by process {holder.pid} on {where}; wait for it or stop it"
+        f" (if it is gone, remove {path})"
+    )
+
+
+def _read(path: Path) -> Owner | None:
+    try:
+        return Owner(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _process_start(pid: int) -> str:
+    """When a process of this host started, in ticks since boot; empty if there is none."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "" if fields[0] == "Z" else fields[19]
+    except OSError:
+        pass
+    try:  # a system without /proc: the number alone has to do
+        os.kill(pid, 0)
+        return "" if Path("/proc/self/stat").exists() else "unknown"
+    except OSError:
+        return ""
