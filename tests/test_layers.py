@@ -16,6 +16,7 @@ ALLOWED = {
     "compare": {"models", "spectra", "dyson", "ensemble"},
     "pairs": {"models", "spectra"},
     "phase": {"models", "spectra", "dyson", "ensemble"},
+    "selftest": {"models", "spectra", "dyson", "ensemble"},
     "figures": {"spectra", "dyson"},
     "published": {"models", "spectra", "dyson", "ensemble", "compare", "pairs", "phase", "figures"},
 }

@@ -14,8 +14,8 @@ import sys
 
 import tyro
 
-from dysonjax import __version__
 from dysonjax.checks import InputError
+from dysonjax.cli import compile_cache
 from dysonjax.cli.terminal import Terminal
 
 # name: (class, one line for the list of commands); modules load only when their command runs.
@@ -32,6 +32,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "figure": ("dysonjax.cli.figure:Figure", "reproduce one published figure"),
     "info": ("dysonjax.cli.info:Info", "say what a run folder holds"),
     "bench": ("dysonjax.cli.bench:Bench", "throughput on this machine beside the baselines"),
+    "doctor": ("dysonjax.cli.doctor:Doctor", "check this installation and machine against exact laws"),
+    "completion": ("dysonjax.cli.completion:Completion", "print the completion script of a shell"),
 }
 
 
@@ -42,8 +44,11 @@ def main(argv: list[str] | None = None) -> int:
         print(_overview())
         return 0
     if args[0] == "--version":
-        print(f"dysonjax {__version__}")
+        from dysonjax.cli.versions import report
+
+        print(report())
         return 0
+    compile_cache.activate()
     try:
         command = _parse(args[0], args[1:])
         if command is None:
@@ -67,7 +72,8 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     if execution.json:
         print(json.dumps(summary), flush=True)
-    return 0
+    # Commands that judge (doctor) say by their exit code how it went.
+    return command.exit_code(summary) if hasattr(command, "exit_code") else 0
 
 
 def _parse(name: str, args: list[str]):

@@ -8,6 +8,7 @@ import tyro
 from dysonjax import checks
 from dysonjax.cli import run_folder
 from dysonjax.cli.common import output_folder, parse_integers, parse_records, parse_values
+from dysonjax.cli.compile_cache import compiling
 from dysonjax.cli.terminal import Terminal
 
 
@@ -77,7 +78,7 @@ def train(command, model, terminal: Terminal, optimizer: str = "sgd"):
     ensemble.check(**arguments)
     folder = output_folder(execution.out, run_folder.name_of(command), execution.overwrite)
     run_folder.write(folder, command)
-    terminal.print(f"compiling for {arguments['grid'].members} networks ...")
+    terminal.print(compiling(f"{arguments['grid'].members} networks"))
     with terminal.progress("training", "network-steps") as progress:
         run = ensemble.train(
             **arguments,
