@@ -11,7 +11,9 @@ __version__ = "0.1.0"
 _HOME = {  # public name: the module that defines it; a name that is its own home is a module
     "Grid": "ensemble",
     "InputError": "checks",
+    "Interrupted": "ensemble",
     "Run": "ensemble",
+    "RunError": "checks",
     "compare": "compare",
     "dyson": "dyson",
     "estimate": "ensemble",
@@ -20,6 +22,7 @@ _HOME = {  # public name: the module that defines it; a name that is its own hom
     "one_device_per_core": "ensemble",
     "phase": "phase",
     "read": "ensemble",
+    "resume": "ensemble",
     "spectra": "spectra",
     "train": "ensemble",
 }

@@ -10,11 +10,12 @@ import io
 import json
 import os
 import re
+import signal
 import sys
 
 import tyro
 
-from dysonjax.checks import InputError
+from dysonjax.checks import InputError, RunError
 from dysonjax.cli import compile_cache
 from dysonjax.cli.terminal import Terminal
 
@@ -30,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "linear": ("dysonjax.cli.linear:Linear", "train linear networks and compare their levels with theory"),
     "compare": ("dysonjax.cli.compare:Compare", "compare SGD with its approximations, down to closed forms"),
     "figure": ("dysonjax.cli.figure:Figure", "reproduce one published figure"),
+    "resume": ("dysonjax.cli.resume:Resume", "go on with an interrupted run"),
     "info": ("dysonjax.cli.info:Info", "say what a run folder holds"),
     "bench": ("dysonjax.cli.bench:Bench", "throughput on this machine beside the baselines"),
     "doctor": ("dysonjax.cli.doctor:Doctor", "check this installation and machine against exact laws"),
@@ -38,7 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; the exit code is 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    """Run one command; the exit code is 0 done, 1 failed, 2 bad input, 130 or 143 interrupted."""
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help"):
         print(_overview())
@@ -59,9 +61,12 @@ def main(argv: list[str] | None = None) -> int:
     except InputError as error:
         print(f"dysonjax: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("dysonjax: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:  # a run that was saved says how to go on, and by which signal it ended
+        print(f"dysonjax: {str(stop) or 'interrupted'}", file=sys.stderr)
+        return 128 + getattr(stop, "signal", signal.SIGINT)
+    except RunError as error:
+        print(f"dysonjax: {error}", file=sys.stderr)
+        return 1
     except Exception as error:
         if os.environ.get("DYSONJAX_DEBUG"):
             raise

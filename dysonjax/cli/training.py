@@ -40,8 +40,11 @@ class TrainingOptions:
     """Number of devices, or cpu, gpu, tpu; default: all that JAX finds."""
     x64: bool = False
     """Train in double precision."""
+    save_every: float = 300.0
+    """Longest time between two checkpoints, seconds; there is also one at a record now and then."""
     dry_run: bool = False
     """Print the estimated time and disk space and stop."""
+    resume: Annotated[bool, tyro.conf.Suppress] = False
 
 
 Training = Annotated[TrainingOptions, tyro.conf.arg(name="")]  # its options carry no prefix
@@ -76,16 +79,27 @@ def train(command, model, terminal: Terminal, optimizer: str = "sgd"):
         terminal.print(announcement(plan))
         return plan, None
     ensemble.check(**arguments)
-    folder = output_folder(execution.out, run_folder.name_of(command), execution.overwrite)
-    run_folder.write(folder, command)
+    save_every = checks.positive("save_every", options.save_every)
+    if options.resume:
+        folder = execution.out
+    else:
+        folder = output_folder(execution.out, run_folder.name_of(command), execution.overwrite)
+        run_folder.write(folder, command)
     terminal.print(compiling(f"{arguments['grid'].members} networks"))
     with terminal.progress("training", "network-steps") as progress:
-        run = ensemble.train(
-            **arguments,
-            out=folder,
-            progress=progress,
-            announce=lambda plan: terminal.print(announcement(plan)),
-        )
+        try:
+            run = ensemble.train(
+                **arguments,
+                out=folder,
+                save_every=save_every,
+                resume=options.resume,
+                progress=progress,
+                announce=lambda plan: terminal.print(announcement(plan)),
+                say=terminal.warn,
+            )
+        except checks.InputError:
+            run_folder.remove_empty(folder)
+            raise
     return run, folder
 
 

@@ -1,8 +1,8 @@
 """How far a run is, and the networks that are half trained, in one file that is whole or not there.
 
-A checkpoint knows members by their place in the grid, never by tile or device: a run goes on with other tiles,
-another number of devices, another number of processes. It says which members are done, and for those under
-way their state, their step and how many records they have. What it claims is in the store before it is
+A checkpoint knows members by their place in the grid, never by tile or device: a run goes on with other
+tiles, another number of devices, another number of processes. It says which members are done, and for those
+under way their state, their step and how many records they have. What it claims is in the store before it is
 written.
 
 The file is an uncompressed `.npz`, which every NumPy opens; zip keeps a CRC-32 of each entry. It is written
@@ -14,7 +14,6 @@ of 60 flipped bits came back as wrong numbers without an error.
 import json
 import os
 import uuid
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,6 +45,7 @@ class Fragment(NamedTuple):
 class Progress(NamedTuple):
     done: np.ndarray  # (batch sizes, members), bool
     fragments: list[Fragment]
+    seconds: float = 0.0  # spent on training so far
 
     def steps(self, batch_index: int, members: np.ndarray, last: int) -> int:
         """Network-steps behind these members."""
@@ -63,8 +63,8 @@ def take(state: Any, index: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
     index: (devices, worlds, points), -1 where no member stands.
     """
     kept = index >= 0
-    leaves = [np.moveaxis(leaf, _point_axis(leaf), 2)[kept] for leaf in jax.tree.leaves(jax.device_get(state))]
-    return index[kept], leaves
+    leaves = jax.tree.leaves(jax.device_get(state))
+    return index[kept], [np.moveaxis(leaf, _point_axis(leaf), 2)[kept] for leaf in leaves]
 
 
 def place(fragment: Fragment, index: np.ndarray, state: Any) -> Any:
@@ -83,7 +83,9 @@ def place(fragment: Fragment, index: np.ndarray, state: Any) -> Any:
                 # Types that NumPy does not know, such as bfloat16, come back as plain bytes.
                 result.append(np.ascontiguousarray(value).view(shape.dtype))
     if len(result) < len(shapes):
-        raise InputError("the checkpoint holds networks of another shape; model and optimizer must not change")
+        raise InputError(
+            "the checkpoint holds networks of another shape; keep model and optimizer as they were"
+        )
     return jax.tree.unflatten(tree, result)
 
 
@@ -100,6 +102,7 @@ def save(folder: Path, process: int, config: str, progress: Progress) -> Path:
     header = {
         "format": FORMAT,
         "config": config,
+        "seconds": progress.seconds,
         "fragments": [[f.batch_index, f.records, f.step, len(f.leaves)] for f in progress.fragments],
     }
     arrays = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8), "done": progress.done}
@@ -121,6 +124,14 @@ def save(folder: Path, process: int, config: str, progress: Progress) -> Path:
     return target
 
 
+def replace_all(folder: Path, config: str, progress: Progress) -> None:
+    """Make `progress` the only checkpoint of a run."""
+    kept = save(folder, 0, config, progress)
+    for path in folder.glob("*.npz"):
+        if path != kept:
+            path.unlink(missing_ok=True)
+
+
 def of_process(folder: Path, process: int) -> list[Path]:
     """The checkpoints of one process, oldest first."""
     return sorted(folder.glob(f"*-{process:03d}.npz"))
@@ -134,24 +145,28 @@ def load(folder: Path, config: str, shape: tuple[int, int], say: Callable[[str],
     """
     done = np.zeros(shape, bool)
     fragments: list[Fragment] = []
+    seconds = 0.0
     processes = sorted({int(path.stem.split("-")[1]) for path in folder.glob("[0-9]*-[0-9]*.npz")})
     for process in processes:
         for path in reversed(of_process(folder, process)):
             try:
                 header, arrays = _read(path)
-            except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-                say(f"checkpoint {path.name} is damaged ({error}); going back to the one before")
+            except Exception as error:  # what a broken file raises depends on where it is broken
+                say(
+                    f"checkpoint {path.name} is damaged ({type(error).__name__}); going back to the one before"
+                )
                 continue
             if header["format"] != FORMAT:
                 raise InputError(f"{path} has format {header['format']}, this version reads {FORMAT}")
             if header["config"] != config or arrays["done"].shape != shape:
                 raise InputError(f"{path} belongs to another configuration")
             done |= arrays["done"]
+            seconds = max(seconds, header["seconds"])
             for i, (batch_index, records, step, count) in enumerate(header["fragments"]):
                 leaves = [arrays[f"{i}/{j}"] for j in range(count)]
                 fragments.append(Fragment(batch_index, records, step, arrays[f"{i}/members"], leaves))
             break
-    return Progress(done, _furthest(done, fragments))
+    return Progress(done, _furthest(done, fragments), seconds)
 
 
 def _furthest(done: np.ndarray, fragments: list[Fragment]) -> list[Fragment]:

@@ -29,14 +29,14 @@ def myself() -> Owner:
 
 
 class Lock:
-    """The file `run.lock` of a run folder, held from construction to `release`.
+    """A lock file such as `run.lock` in a run folder, held from construction to `release`.
 
     Raises InputError if another living process holds it. The lock of a dead process is taken over: on this
     host by its number and start time, on another host when it has been silent for a minute.
     """
 
-    def __init__(self, folder: Path):
-        self.path = Path(folder) / "run.lock"
+    def __init__(self, path: Path):
+        self.path = path
         self.owner = myself()
         self._take()
         self._stop = threading.Event()

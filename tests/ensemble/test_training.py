@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 import dysonjax as dj
-from dysonjax.ensemble import training
+from dysonjax.ensemble import session, training
 from dysonjax.ensemble.spectrum import squared_singular_values
 
 MODEL = dj.models.teacher_student(batches=20)
@@ -138,7 +138,8 @@ def test_optimisers_equal_optax_with_its_own_learning_rate(name):
 
 
 def test_the_store_is_readable_while_the_run_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(session, "SAVE_AT_RECORDS_SECONDS", 0.0)
+    monkeypatch.setattr(session, "SAVE_COST", 0.0)
     seen = []
 
     def look(done, total):
