@@ -18,6 +18,7 @@ ALLOWED = {
     "phase": {"models", "spectra", "dyson", "ensemble"},
     "selftest": {"models", "spectra", "dyson", "ensemble"},
     "figures": {"spectra", "dyson"},
+    "report": {"ensemble", "figures"},
     "published": {"models", "spectra", "dyson", "ensemble", "compare", "pairs", "phase", "figures"},
 }
 

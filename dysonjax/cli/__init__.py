@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "figure": ("dysonjax.cli.figure:Figure", "reproduce one published figure"),
     "resume": ("dysonjax.cli.resume:Resume", "go on with an interrupted run"),
     "info": ("dysonjax.cli.info:Info", "say what a run folder holds"),
+    "report": ("dysonjax.cli.report:Report", "one HTML file about a run: figures, tables, verdicts"),
     "bench": ("dysonjax.cli.bench:Bench", "throughput on this machine beside the baselines"),
     "doctor": ("dysonjax.cli.doctor:Doctor", "check this installation and machine against exact laws"),
     "completion": ("dysonjax.cli.completion:Completion", "print the completion script of a shell"),
