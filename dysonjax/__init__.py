@@ -18,6 +18,7 @@ _HOME = {  # public name: the module that defines it; a name that is its own hom
     "dyson": "dyson",
     "estimate": "ensemble",
     "log_spaced": "ensemble",
+    "merge": "ensemble",
     "models": "models",
     "one_device_per_core": "ensemble",
     "phase": "phase",

@@ -132,6 +132,13 @@ def _next_free(parent: Path, command: str) -> Path:
     return parent / f"{command}-{next(numbers):03d}"
 
 
+def duration(seconds: float) -> str:
+    """A time as one reads it."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
 def write_summary(folder: Path, summary: dict) -> None:
     """`summary.json` in the run folder."""
     write_json(folder / "summary.json", summary)

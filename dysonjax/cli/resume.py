@@ -9,6 +9,7 @@ import tyro
 
 from dysonjax.checks import InputError
 from dysonjax.cli import run_folder
+from dysonjax.cli.distributed import PROCESSES, Processes
 from dysonjax.cli.terminal import Terminal
 
 
@@ -29,6 +30,7 @@ class Resume:
     """Number of devices, or cpu, gpu, tpu; default: as before."""
     save_every: float | None = None
     """Longest time between two checkpoints, seconds; default: as before."""
+    processes: Processes = PROCESSES
     json: bool = False
     """Print the summary as one JSON object on the last line of standard output."""
     quiet: bool = False
@@ -45,7 +47,7 @@ class Resume:
         if summary.exists() and ensemble.intact(self.folder):
             terminal.print(f"{self.folder} is finished; there is nothing to go on with")
             return json_.loads(summary.read_text())
-        changes = {n: getattr(self, n) for n in ("tile", "devices", "save_every")}
+        changes = {n: getattr(self, n) for n in ("tile", "devices", "save_every", "processes")}
         changes = {n: value for n, value in changes.items() if value is not None}
         again = dataclasses.replace(
             command,

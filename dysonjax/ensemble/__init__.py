@@ -3,7 +3,11 @@
 from dysonjax.ensemble.devices import one_device_per_core
 from dysonjax.ensemble.grid import Grid, log_spaced
 from dysonjax.ensemble.interrupts import Interrupted
+from dysonjax.ensemble.merge import merge
+from dysonjax.ensemble.processes import barrier
+from dysonjax.ensemble.processes import index as process_index
 from dysonjax.ensemble.results import configuration, intact, read
+from dysonjax.ensemble.status import status
 from dysonjax.ensemble.training import Plan, Run, check, estimate, resume, train
 
 __all__ = [
@@ -11,13 +15,17 @@ __all__ = [
     "Interrupted",
     "Plan",
     "Run",
+    "barrier",
     "check",
     "configuration",
     "estimate",
     "intact",
     "log_spaced",
+    "merge",
     "one_device_per_core",
+    "process_index",
     "read",
     "resume",
+    "status",
     "train",
 ]

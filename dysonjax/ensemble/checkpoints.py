@@ -152,9 +152,8 @@ def load(folder: Path, config: str, shape: tuple[int, int], say: Callable[[str],
             try:
                 header, arrays = _read(path)
             except Exception as error:  # what a broken file raises depends on where it is broken
-                say(
-                    f"checkpoint {path.name} is damaged ({type(error).__name__}); going back to the one before"
-                )
+                damage = f"checkpoint {path.name} is damaged ({type(error).__name__})"
+                say(f"{damage}; going back to the one before")
                 continue
             if header["format"] != FORMAT:
                 raise InputError(f"{path} has format {header['format']}, this version reads {FORMAT}")

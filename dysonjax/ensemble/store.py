@@ -128,7 +128,7 @@ def open_again(folder: Path, template: xr.Dataset, say: Callable[[str], None]) -
         if found != FORMAT:
             raise InputError(f"{path} has format {found}; this version goes on with format {FORMAT} only")
         if attributes["config"] != template.attrs["config"]:
-            change = _difference(attributes["config"], template.attrs["config"])
+            change = difference(attributes["config"], template.attrs["config"])
             raise InputError(f"{folder} was made with {change}")
     try:
         size = int(attributes["seeds_per_block"])
@@ -219,7 +219,7 @@ def _consolidate(path: Path) -> None:
         zarr.consolidate_metadata(path)
 
 
-def _difference(old: str, new: str) -> str:
+def difference(old: str, new: str) -> str:
     """The first entry in which two configurations differ, in words."""
     before, after = _flat(json.loads(old)), _flat(json.loads(new))
     for key in sorted(before.keys() | after.keys()):

@@ -7,7 +7,7 @@ from dysonjax.models.base import Model, Start, Update
 
 
 def tiny(size: int = 2) -> Model:
-    """A matrix that is pulled towards its seed's target and kicked; it has a memory, and diverges if lr is large."""
+    """A matrix that is pulled towards its seed's target and kicked; it has a memory, and may diverge."""
 
     def init(key, world, point):
         return Start({"w": point["sigma_w"] * jax.random.normal(key, (size, 2))}, jnp.zeros(()))
