@@ -4,6 +4,7 @@ from dysonjax.ensemble.devices import one_device_per_core
 from dysonjax.ensemble.grid import Grid, log_spaced
 from dysonjax.ensemble.interrupts import Interrupted
 from dysonjax.ensemble.merge import merge
+from dysonjax.ensemble.optimizers import Optimizer
 from dysonjax.ensemble.processes import barrier
 from dysonjax.ensemble.processes import index as process_index
 from dysonjax.ensemble.results import configuration, intact, read
@@ -13,6 +14,7 @@ from dysonjax.ensemble.training import Plan, Run, check, estimate, resume, train
 __all__ = [
     "Grid",
     "Interrupted",
+    "Optimizer",
     "Plan",
     "Run",
     "barrier",

@@ -46,6 +46,7 @@ class Progress(NamedTuple):
     done: np.ndarray  # (batch sizes, members), bool
     fragments: list[Fragment]
     seconds: float = 0.0  # spent on training so far
+    example: list[np.ndarray] | None = None  # parameters of one finished network, leaf by leaf
 
     def steps(self, batch_index: int, members: np.ndarray, last: int) -> int:
         """Network-steps behind these members."""
@@ -103,12 +104,14 @@ def save(folder: Path, process: int, config: str, progress: Progress) -> Path:
         "format": FORMAT,
         "config": config,
         "seconds": progress.seconds,
+        "example": len(progress.example or []),
         "fragments": [[f.batch_index, f.records, f.step, len(f.leaves)] for f in progress.fragments],
     }
     arrays = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8), "done": progress.done}
     for i, fragment in enumerate(progress.fragments):
         arrays[f"{i}/members"] = fragment.members
         arrays |= {f"{i}/{j}": leaf for j, leaf in enumerate(fragment.leaves)}
+    arrays |= {f"example/{j}": leaf for j, leaf in enumerate(progress.example or [])}
     partial = folder / f".{uuid.uuid4().hex}.part"
     try:
         with partial.open("wb") as file:
@@ -145,7 +148,7 @@ def load(folder: Path, config: str, shape: tuple[int, int], say: Callable[[str],
     """
     done = np.zeros(shape, bool)
     fragments: list[Fragment] = []
-    seconds = 0.0
+    seconds, example = 0.0, None
     processes = sorted({int(path.stem.split("-")[1]) for path in folder.glob("[0-9]*-[0-9]*.npz")})
     for process in processes:
         for path in reversed(of_process(folder, process)):
@@ -161,11 +164,13 @@ def load(folder: Path, config: str, shape: tuple[int, int], say: Callable[[str],
                 raise InputError(f"{path} belongs to another configuration")
             done |= arrays["done"]
             seconds = max(seconds, header["seconds"])
+            if example is None and header["example"]:
+                example = [arrays[f"example/{j}"] for j in range(header["example"])]
             for i, (batch_index, records, step, count) in enumerate(header["fragments"]):
                 leaves = [arrays[f"{i}/{j}"] for j in range(count)]
                 fragments.append(Fragment(batch_index, records, step, arrays[f"{i}/members"], leaves))
             break
-    return Progress(done, _furthest(done, fragments), seconds)
+    return Progress(done, _furthest(done, fragments), seconds, example)
 
 
 def _furthest(done: np.ndarray, fragments: list[Fragment]) -> list[Fragment]:

@@ -45,7 +45,7 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> xr.Dataset:
             target.write(batch_index, block, values)
     target.set_attributes({"summary": json.dumps(_summary(parts))})
     shape = (template.sizes["batch_size"], template["diverged_at"][0].size)
-    done = checkpoints.Progress(np.ones(shape, bool), [])
+    done = checkpoints.Progress(np.ones(shape, bool), [], example=_example(reference))
     checkpoints.save(Path(out) / "checkpoints", 0, template.attrs["config"], done)
     return results.read(out)
 
@@ -100,6 +100,13 @@ def _values(parts: list[_Part], batch_index: int, first: int, end: int) -> dict[
             pieces.setdefault(str(name), []).append(variable.values)
     axis = parts[0].dataset["diverged_at"].dims.index("seed") - 1
     return {name: np.concatenate(values, axis) for name, values in pieces.items()}
+
+
+def _example(part: _Part) -> list[np.ndarray] | None:
+    dataset = part.dataset
+    shape = (dataset.sizes["batch_size"], dataset["diverged_at"][0].size)
+    folder, config = part.folder / "checkpoints", dataset.attrs["config"]
+    return checkpoints.load(folder, config, shape, lambda sentence: None).example
 
 
 def _summary(parts: list[_Part]) -> dict:

@@ -47,6 +47,7 @@ class Run:
     dataset: xr.Dataset  # dims (batch_size, lr, sigma_w[, scalars], seed, record[, mode])
     summary: dict[str, Any]  # members, steps, seconds, compile_seconds, net_steps_per_second, ...
     out: Path | None
+    example: Any = None  # final parameters of the first member alive, in the model's own structure
 
 
 def train(
@@ -112,7 +113,7 @@ def train(
         stack.enter_context(jax.enable_x64(settings.x64))
         # The shapes of what a run records are known before anything is compiled or written.
         work = [jobs.job(model, grid, settings, b, range(grid.seeds)) for b in range(len(grid.batch_size))]
-        template = _template(model, grid, settings, work[0])
+        template, shapes = _template(model, grid, settings, work[0]), work[0].state.params
         shape = (len(grid.batch_size), template["diverged_at"][0].size)
         request, kept, before = Request(), None, checkpoints.Progress(np.zeros(shape, bool), [])
         if folder is None:
@@ -133,7 +134,7 @@ def train(
         work = [job for job in work if not before.done[job.batch_index, members].all()]
         finished = store.read_attributes(found.store.path).get("summary") if kept else None
         if not work and finished:
-            return Run(found.dataset(), json.loads(finished), folder)
+            return Run(found.dataset(), json.loads(finished), folder, _example(before, shapes))
         begin = time.perf_counter()
         work = [job.compiled() for job in work]
         compile_seconds = time.perf_counter() - begin
@@ -146,7 +147,7 @@ def train(
         seconds = session.seconds()
         if kept is not None:
             processes.wait_for_all(folder)
-        dataset = found.dataset()
+        before, dataset = session.progress, found.dataset()
         summary = {
             "members": grid.members,
             "steps": settings.last,
@@ -160,7 +161,7 @@ def train(
         dataset.attrs["summary"] = json.dumps(summary)
         if kept is not None and processes.index() == 0:
             found.store.set_attributes(dataset.attrs)
-    return Run(dataset, summary, folder)
+    return Run(dataset, summary, folder, _example(before, shapes))
 
 
 def resume(
@@ -168,7 +169,7 @@ def resume(
     model: Model,
     *,
     optimizer: optax.GradientTransformation | None = None,
-    **options,
+    **options: Any,
 ) -> Run:
     """Go on with the run that `folder` holds, from its last checkpoint; a finished run is returned as it is.
 
@@ -190,7 +191,7 @@ def resume(
         config["records"],
         out=folder,
         resume=True,
-        optimizer=config["optimizer"] if optimizer is None else optimizer,
+        optimizer=optimizers.from_label(config["optimizer"]) if optimizer is None else optimizer,
         randomness=config["randomness"],
         seed=config["seed"],
         x64=config["dtype"] == "float64",
@@ -234,7 +235,7 @@ def check(
             model.scalars[name].check(name, value)
     return Settings(
         records=record_steps(records, steps),
-        optimizer=optimizers.resolve(optimizer),
+        optimizer=optimizers.resolve(optimizer, checks.positive_int("steps", steps)),
         common=checks.one_of("randomness", randomness, ["common", "independent"]) == "common",
         seed=checks.positive_int("seed", seed, 0),
         x64=bool(x64),
@@ -335,7 +336,25 @@ def _train_wave(
         enter()
         waiting = number, job.programs.observe(wave.identity, world, state)
     enter()
+    if session.progress.example is None:
+        session.progress = session.progress._replace(example=_one_alive(state, wave.index))
     session.complete(job.batch_index, members)
+
+
+def _one_alive(state: Any, index: np.ndarray) -> list[np.ndarray] | None:
+    """The parameters of one whole network: spectra hold its matrices alone."""
+    alive = np.where(np.asarray(state.diverged_at) < 0, index, -1)
+    if (alive < 0).all():
+        return None
+    _, leaves = checkpoints.take(state.params, np.where(alive == alive[alive >= 0][0], alive, -1))
+    return [leaf[0] for leaf in leaves]
+
+
+def _example(progress: checkpoints.Progress, shapes: Any) -> Any:
+    """The example that was kept, in the model's own structure."""
+    if progress.example is None:
+        return None
+    return jax.tree.unflatten(jax.tree.structure(shapes), progress.example)
 
 
 def _template(model: Model, grid: Grid, settings: Settings, job: Job) -> xr.Dataset:
