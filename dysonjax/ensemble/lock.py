@@ -1,5 +1,6 @@
 """One run folder, one writer: a lock file that names its owner and beats while the owner lives."""
 
+import contextlib
 import json
 import os
 import socket
@@ -40,7 +41,7 @@ class Lock:
         self.owner = myself()
         self._take()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread = threading.Thread(target=self._beat, daemon=True, name=_thread_name(self.owner))
         self._thread.start()
 
     def _take(self) -> None:
@@ -77,7 +78,8 @@ class Lock:
         self._thread.join()
         found = _read(self.path)
         if found is not None and found[:3] == self.owner[:3]:
-            self.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a file system that became read-only; the lock is stale then
+                self.path.unlink()
 
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
@@ -87,11 +89,17 @@ class Lock:
                 continue
 
 
+def _thread_name(owner: Owner) -> str:
+    return f"lock of {owner.since!r}"
+
+
 def living_owner(path: Path) -> Owner | None:
     """Who holds a lock, None if nobody does or the owner is dead."""
     owner = _read(path)
     if owner is None:
         return None
+    if owner[:3] == myself()[:3]:  # another run of this process, or one that lost its folder
+        return owner if _thread_name(owner) in {thread.name for thread in threading.enumerate()} else None
     if owner.host == socket.gethostname():
         return owner if _process_start(owner.pid) == owner.started != "" else None
     return owner if silence(path) < SILENCE_SECONDS else None

@@ -1,7 +1,8 @@
 """A run under way: what is done, when it is saved, when it stops."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -88,8 +89,7 @@ class Session:
         """Bring the results, then the checkpoint that vouches for them, to disk."""
         begin = time.monotonic()
         self._set_fragments(fragment)
-        try:
-            self.folder.lock.check()
+        with self.writing():
             self.results.flush(self.progress.done)
             checkpoints.save(
                 self.folder.checkpoints,
@@ -97,11 +97,6 @@ class Session:
                 self.folder.config,
                 self.progress._replace(seconds=self.seconds()),
             )
-        except OSError as error:
-            raise RunError(
-                f"{self.folder.path} cannot be written ({error.strerror or error}); what was written before "
-                f"is intact: make room for the rest, then dysonjax resume {self.folder.path}"
-            ) from None
         self.saved, self.recorded = time.monotonic(), False
         self.save_cost = self.saved - begin
         self._tell(at_once=True)
@@ -111,6 +106,18 @@ class Session:
         if self.folder is not None:
             self.save(None)
             self._tell(at_once=True, finished=True)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Trouble with the disk ends the run with a sentence; a folder that vanished is not made anew."""
+        self.folder.lock.check()
+        try:
+            yield
+        except OSError as error:
+            raise RunError(
+                f"{self.folder.path} cannot be written ({error.strerror or error}); what was written before "
+                f"is intact: when it can be written again, dysonjax resume {self.folder.path}"
+            ) from None
 
     def _set_fragments(self, fragment: Fragment | None) -> None:
         """Keep the states of members that still wait for their turn, and that of those under way."""
@@ -131,17 +138,14 @@ class Session:
             return
         self.told = now
         elapsed = now - self.begin
-        processes.write_status(
-            self.folder.checkpoints,
-            {
-                "done": self.done,
-                "total": self.total,
-                "rate": (self.done - self.begun_with) / elapsed if elapsed > 0 else 0.0,
-                "time": time.time(),
-                "saved": time.time() - (now - self.saved),
-                "finished": finished,
-            },
-        )
+        status = {
+            "done": self.done,
+            "total": self.total,
+            "rate": (self.done - self.begun_with) / elapsed if elapsed > 0 else 0.0,
+            "finished": finished,
+        }
+        with self.writing():
+            processes.write_status(self.folder.checkpoints, status)
 
 
 def recover(results: Results, progress: Progress, say: Callable[[str], None]) -> tuple[Progress, bool]:

@@ -160,7 +160,8 @@ def train(
         }
         dataset.attrs["summary"] = json.dumps(summary)
         if kept is not None and processes.index() == 0:
-            found.store.set_attributes(dataset.attrs)
+            with session.writing():
+                found.store.set_attributes(dataset.attrs)
     return Run(dataset, summary, folder, _example(before, shapes))
 
 

@@ -98,6 +98,7 @@ def test_info_knows_a_run_that_is_alive(tmp_path, monkeypatch, capsys):
         yield update
 
     monkeypatch.setattr(Terminal, "progress", progress)
+    monkeypatch.setattr("dysonjax.ensemble.session.STATUS_SECONDS", 0.0)
     assert main([*RUN, "--quiet", "--out", str(out)]) == 0
     captured = capsys.readouterr()
     assert seen == [0, 2] and f"in use by process {os.getpid()} on this host" in captured.err
