@@ -113,6 +113,7 @@ def output_folder(out: Path | None, command: str, overwrite: bool) -> Path:
                 raise InputError(f"{folder} is a file, not a folder; choose another --out")
             if any(folder.iterdir()) and not _is_ours(folder):
                 raise InputError(f"{folder} holds files that dysonjax did not write; choose another --out")
+            _refuse_living(folder)
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
         probe = folder / ".writable"
@@ -121,6 +122,16 @@ def output_folder(out: Path | None, command: str, overwrite: bool) -> Path:
     except OSError as error:
         raise InputError(f"the output folder {folder} cannot be written: {error.strerror}") from None
     return folder
+
+
+def _refuse_living(folder: Path) -> None:
+    """Raise InputError if a run is writing into a folder that is to be replaced."""
+    if (folder / "run.lock").exists():
+        from dysonjax.ensemble.lock import living_owner
+
+        owner = living_owner(folder / "run.lock")
+        if owner is not None:
+            raise InputError(f"{folder} is in use by process {owner.pid} on {owner.host}; stop it first")
 
 
 def _is_ours(folder: Path) -> bool:

@@ -9,6 +9,7 @@ import tyro
 from dysonjax.checks import InputError
 from dysonjax.cli import run_folder
 from dysonjax.cli.common import EXECUTION, Execution, output_folder
+from dysonjax.cli.distributed import PROCESSES
 from dysonjax.cli.terminal import Terminal
 from dysonjax.cli.training import parse_shard
 
@@ -76,7 +77,13 @@ def _whole(folders: tuple[Path, ...], commands: list):
 def _without_shard(command):
     """What the run computes, without where and how it was computed."""
     training = dataclasses.replace(
-        command.training, shard=None, tile=None, devices=None, save_every=300.0, dry_run=False
+        command.training,
+        shard=None,
+        tile=None,
+        devices=None,
+        save_every=300.0,
+        dry_run=False,
+        processes=PROCESSES,
     )
     execution = dataclasses.replace(EXECUTION, seed=command.execution.seed)
     return dataclasses.replace(command, training=training, execution=execution)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from dysonjax.checks import InputError, RunError
 
 BEAT_SECONDS = 5.0
-SILENCE_SECONDS = 60.0  # without a beat, after which an owner on another host counts as dead
+SILENCE_SECONDS = 120.0  # without a beat, after which an owner on another host counts as dead
 
 
 class Owner(NamedTuple):
@@ -33,7 +33,8 @@ class Lock:
     """A lock file such as `run.lock` in a run folder, held from construction to `release`.
 
     Raises InputError if another living process holds it. The lock of a dead process is taken over: on this
-    host by its number and start time, on another host when it has been silent for a minute.
+    host by its number and start time, on another host when it has been silent for two minutes; construction
+    waits until it beats or that time is over.
     """
 
     def __init__(self, path: Path):
@@ -56,7 +57,9 @@ class Lock:
                 except FileExistsError:
                     holder = living_owner(self.path)
                     if holder is not None:
-                        raise InputError(_refusal(self.path, holder)) from None
+                        if _is_here(holder) or _beats(self.path):
+                            raise InputError(_refusal(self.path, holder)) from None
+                        continue
                     # Renaming succeeds for one of several that found the same dead owner.
                     grave = self.path.with_name(f".stale-{uuid.uuid4().hex}")
                     try:
@@ -100,7 +103,7 @@ def living_owner(path: Path) -> Owner | None:
         return None
     if owner[:3] == myself()[:3]:  # another run of this process, or one that lost its folder
         return owner if _thread_name(owner) in {thread.name for thread in threading.enumerate()} else None
-    if owner.host == socket.gethostname():
+    if _is_here(owner):
         return owner if _process_start(owner.pid) == owner.started != "" else None
     return owner if silence(path) < SILENCE_SECONDS else None
 
@@ -114,14 +117,35 @@ def silence(path: Path) -> float:
         probe.unlink()
     except OSError:  # read-only for us
         now = time.time()
+    touched = _touched(path)
+    return float("inf") if touched is None else now - touched
+
+
+def _touched(path: Path) -> float | None:
+    """When a file was touched, None if there is none; opening it makes a network file system look again."""
     try:
-        return now - path.stat().st_mtime
+        with path.open("rb") as file:
+            return os.fstat(file.fileno()).st_mtime
     except FileNotFoundError:
-        return float("inf")
+        return None
+
+
+def _beats(path: Path) -> bool:
+    """Whether a lock is touched before it counts as dead."""
+    before = _touched(path)
+    while silence(path) < SILENCE_SECONDS:
+        time.sleep(BEAT_SECONDS / 5)
+        if _touched(path) != before:
+            return _touched(path) is not None
+    return False
+
+
+def _is_here(owner: Owner) -> bool:
+    return owner.host == socket.gethostname()
 
 
 def _refusal(path: Path, holder: Owner) -> str:
-    where = "this host" if holder.host == socket.gethostname() else holder.host
+    where = "this host" if _is_here(holder) else holder.host
     return (
         f"{path.parent} is in use by process {holder.pid} on {where}; wait for it or stop it"
         f" (if it is gone, remove {path})"

@@ -50,8 +50,9 @@ class Session:
     ):
         self.results, self.progress, self.request = results, progress, request
         self.folder, self.report = folder, report
+        self.members, self.last = members, last
         self.total = len(progress.done) * len(members) * last
-        self.done = sum(progress.steps(b, members, last) for b in range(len(progress.done)))
+        self.rewind()
         self.begin, self.begun_with = time.monotonic(), self.done
         self.saved, self.save_cost, self.recorded = self.begin, 0.0, False
         self.told = -STATUS_SECONDS
@@ -60,6 +61,11 @@ class Session:
     def seconds(self) -> float:
         """Of training, with those of earlier sessions up to their last checkpoint."""
         return self.progress.seconds + time.monotonic() - self.begin
+
+    def rewind(self) -> None:
+        """Count what is done from the last save on: what came after it is lost."""
+        batches = range(len(self.progress.done))
+        self.done = sum(self.progress.steps(b, self.members, self.last) for b in batches)
 
     def advanced(self, network_steps: int) -> None:
         self.done += network_steps

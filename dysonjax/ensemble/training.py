@@ -119,6 +119,12 @@ def train(
         if folder is None:
             found = results.Results(template, grid, None)
         else:
+            if any(
+                jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key) for a in jax.tree.leaves(work[0].state)
+            ):
+                raise checks.InputError(
+                    "a network's state holds a typed random key, which no file can hold; keep its key_data"
+                )
             if not resume:
                 disk.check_space(folder, template.nbytes + 3 * disk.state_bytes(work))
             request = stack.enter_context(listening())
@@ -267,6 +273,7 @@ def _train_all(
             half = job.tile_members // 2
             say(f"out of device memory; going on with {half} members a tile")
             settings = dataclasses.replace(settings, tile=half)
+            session.rewind()
             left = [j.batch_index for j in (job, *work)]
             work = [jobs.job(model, grid, settings, index, seeds).compiled() for index in left]
 

@@ -81,21 +81,3 @@ def test_shards_out_of_range_are_refused(text, tmp_path, capsys):
     assert main([*RUN, "--shard", text, "--out", str(out)]) == 2
     error = capsys.readouterr().err
     assert ("shard must be I/N" in error or "cannot be cut into 9 shards" in error) and not out.exists()
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ("--coordinator localhost:1", "coordinator is an option of --distributed"),
-        ("--distributed --coordinator localhost:1", "coordinator, num_processes and process_id go together"),
-        (
-            "--distributed --coordinator here --num-processes 2 --process-id 0",
-            "coordinator must be HOST:PORT",
-        ),
-        ("--distributed --coordinator h:1 --num-processes 2 --process-id 2", "process_id must be below"),
-        ("--distributed", "the job was not recognised"),
-    ],
-)
-def test_options_of_distributed_runs_that_do_not_fit_are_refused(options, sentence, tmp_path, capsys):
-    assert main([*RUN, *options.split(), "--out", str(tmp_path / "run")]) == 2
-    assert sentence in capsys.readouterr().err

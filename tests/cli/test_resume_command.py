@@ -94,6 +94,7 @@ def test_info_knows_a_run_that_is_alive(tmp_path, monkeypatch, capsys):
             if done > 0.5 * total and not seen:
                 seen.append(main(["info", str(out), "--json", "--quiet"]))
                 seen.append(main(["resume", str(out)]))
+                seen.append(main([*RUN, "--out", str(out), "--overwrite"]))
 
         yield update
 
@@ -101,7 +102,7 @@ def test_info_knows_a_run_that_is_alive(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("dysonjax.ensemble.session.STATUS_SECONDS", 0.0)
     assert main([*RUN, "--quiet", "--out", str(out)]) == 0
     captured = capsys.readouterr()
-    assert seen == [0, 2] and f"in use by process {os.getpid()} on this host" in captured.err
+    assert seen == [0, 2, 2] and f"in use by process {os.getpid()} on this host" in captured.err
     info = json.loads(captured.out.splitlines()[0])
     assert info["running"] == f"process {os.getpid()} on {os.uname().nodename}"
     assert info["net_steps_per_second"] > 0 and info["seconds_left"] > 0

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -43,13 +44,17 @@ def test_a_later_process_with_the_same_number_is_not_the_owner(tmp_path):
     Lock(tmp_path / "run.lock").release()
 
 
-def test_an_owner_on_another_host_counts_until_it_has_been_silent(tmp_path):
+def test_an_owner_on_another_host_counts_until_it_has_been_silent(tmp_path, monkeypatch):
     path = tmp_path / "run.lock"
     put(path, host="elsewhere")
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.05)
+    beat = threading.Timer(0.2, lambda: os.utime(path))
+    beat.start()
     with pytest.raises(InputError, match="on elsewhere; wait for it or stop it"):
         Lock(path)
-    silent = path.stat().st_mtime - lock.SILENCE_SECONDS - 1
-    os.utime(path, (silent, silent))
+    beat.join()
+    almost = path.stat().st_mtime - lock.SILENCE_SECONDS + 0.3
+    os.utime(path, (almost, almost))
     Lock(path).release()
 
 

@@ -1,5 +1,6 @@
 """Interrupted runs end as uninterrupted ones; damage is found and repaired, never passed on."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -7,12 +8,13 @@ import signal
 import time
 import warnings
 
+import jax
 import numpy as np
 import pytest
 from tiny import tiny
 
 import dysonjax as dj
-from dysonjax.ensemble import checkpoints, jobs, session
+from dysonjax.ensemble import checkpoints, jobs, session, training
 
 MODEL = tiny()
 GRID = dj.Grid(lr=[0.1, 0.3, 9.0], sigma_w=1.0, batch_size=[2, 4], seeds=3)
@@ -140,6 +142,26 @@ def test_a_second_signal_stops_at_once(tmp_path):
         dj.train(MODEL, GRID, out=tmp_path, progress=progress, **RUN)
     assert not isinstance(stopped.value, dj.Interrupted)
     assert dj.resume(tmp_path, MODEL, tile=4).summary["members"] == GRID.members
+
+
+@pytest.mark.parametrize("out", [None, "run"])
+def test_running_out_of_memory_half_way_loses_nothing_that_was_saved(out, tmp_path, expected, monkeypatch):
+    original, calls, seen = training._train_wave, [], []
+
+    def scarce(job, wave, *rest):
+        calls.append(job.tile_members)
+        if len(calls) == 3:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+        original(job, wave, *rest)
+
+    monkeypatch.setattr(training, "_train_wave", scarce)
+    with pytest.warns(UserWarning, match="out of device memory; going on with 1 members a tile"):
+        run = dj.train(
+            MODEL, GRID, out=out and tmp_path / out, progress=lambda d, t: seen.append(d / t), **RUN
+        )
+    assert set(calls[:3]) == {3} and set(calls[3:]) == {1}
+    assert seen[-1] == 1.0 and max(seen) == 1.0 and min(seen[len(seen) // 2 :]) > 0.2
+    np.testing.assert_allclose(run.dataset.weights, expected.weights, rtol=1e-12, atol=1e-14)
 
 
 def test_a_finished_run_is_returned_as_it_is(tmp_path):
@@ -279,6 +301,18 @@ def test_another_format_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "FORMAT", 2)
     with pytest.raises(dj.InputError, match="has format 1, this version reads 2"):
         dj.resume(tmp_path, MODEL)
+
+
+def test_a_state_that_cannot_be_stored_is_refused_at_the_start(tmp_path):
+    model = tiny()
+    keyed = dataclasses.replace(
+        model,
+        init=lambda key, world, point: model.init(key, world, point)._replace(memory=key),
+        update=lambda params, memory, *rest: model.update(params, 0.0, *rest)._replace(memory=memory),
+    )
+    with pytest.raises(dj.InputError, match="typed random key"):
+        dj.train(keyed, dj.Grid(lr=0.1, batch_size=3), 2, 1, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
