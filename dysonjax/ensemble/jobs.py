@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import optax
 
+from dysonjax import checks
 from dysonjax.ensemble import tiles
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.programs import Programs, build
@@ -89,6 +90,14 @@ def _in_grid(index: np.ndarray, grid: Grid, seeds: range) -> np.ndarray:
     """Places in a grid of some of the seeds as places in the whole grid."""
     point, seed = index // len(seeds), index % len(seeds)
     return np.where(index < 0, -1, point * grid.seeds + seeds.start + seed)
+
+
+def check_storable(job: Job) -> None:
+    """Raise InputError if a file cannot hold the state of a network."""
+    if any(jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in jax.tree.leaves(job.state)):
+        raise checks.InputError(
+            "a network's state holds a typed random key, which no file can hold; keep its key_data"
+        )
 
 
 class Pace:

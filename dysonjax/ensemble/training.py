@@ -2,8 +2,8 @@
 
 Python loops over tiles and, inside, over the segments between records; what lies between is one compiled
 program without host traffic. A tile goes through all its records before the next one starts, so that only
-one tile's data are alive at a time and the cost of a member does not depend on how many there are. Long
-segments are cut into pieces of about a second, between which a run saves itself and listens to signals.
+one tile's data are alive at a time and the cost of a member does not depend on how many there are. See `loop`
+for the loop itself, `session` for what is saved when.
 """
 
 import contextlib
@@ -21,13 +21,23 @@ import optax
 import xarray as xr
 
 from dysonjax import checks
-from dysonjax.ensemble import checkpoints, disk, jobs, optimizers, processes, recording, results, store, tiles
+from dysonjax.ensemble import (
+    checkpoints,
+    disk,
+    jobs,
+    loop,
+    opening,
+    optimizers,
+    processes,
+    recording,
+    results,
+    store,
+)
 from dysonjax.ensemble import devices as devices_
 from dysonjax.ensemble.grid import Grid, record_steps
 from dysonjax.ensemble.interrupts import Request, listening
-from dysonjax.ensemble.jobs import Job, Pace, Settings, per_device
-from dysonjax.ensemble.lock import Lock
-from dysonjax.ensemble.session import SAVE_EVERY_SECONDS, Folder, Session, recover
+from dysonjax.ensemble.jobs import Job, Settings
+from dysonjax.ensemble.session import SAVE_EVERY_SECONDS, Session
 from dysonjax.models.base import Model
 
 
@@ -119,17 +129,12 @@ def train(
         if folder is None:
             found = results.Results(template, grid, None)
         else:
-            if any(
-                jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key) for a in jax.tree.leaves(work[0].state)
-            ):
-                raise checks.InputError(
-                    "a network's state holds a typed random key, which no file can hold; keep its key_data"
-                )
+            jobs.check_storable(work[0])
             if not resume:
                 disk.check_space(folder, template.nbytes + 3 * disk.state_bytes(work))
             request = stack.enter_context(listening())
-            kept = _enter(stack, folder, template, save_every, resume)
-            found, before = _open(kept, template, grid, shape, resume, say)
+            kept = opening.enter(stack, folder, template, save_every, resume)
+            found, before = opening.open_results(kept, template, grid, shape, resume, say)
         seeds = processes.share(grid.seeds, found.seeds_per_block) if kept else range(grid.seeds)
         members = np.concatenate([found.members(b) for b in _blocks(seeds, found.seeds_per_block)])
         if len(seeds) < grid.seeds:
@@ -148,7 +153,7 @@ def train(
             seconds = jobs.measure(work, settings)
             announce(Plan(grid.members, settings.last, seconds, template.nbytes))
         session = Session(found, before, members, settings.last, request, kept, progress)
-        _train_all(work, model, grid, settings, seeds, session, say)
+        loop.train_all(work, model, grid, settings, seeds, session, say)
         session.finish()
         seconds = session.seconds()
         if kept is not None:
@@ -252,119 +257,6 @@ def check(
     )
 
 
-def _train_all(
-    work: list[Job],
-    model: Model,
-    grid: Grid,
-    settings: Settings,
-    seeds: range,
-    session: Session,
-    say: Callable[[str], None],
-) -> None:
-    """Train all jobs; running out of device memory halves the tile and goes on with what is not done."""
-    session.look(lambda: None)
-    while work:
-        job = work.pop(0)
-        try:
-            _train_job(job, settings, session)
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error) or job.tile_members == 1:
-                raise
-            half = job.tile_members // 2
-            say(f"out of device memory; going on with {half} members a tile")
-            settings = dataclasses.replace(settings, tile=half)
-            session.rewind()
-            left = [j.batch_index for j in (job, *work)]
-            work = [jobs.job(model, grid, settings, index, seeds).compiled() for index in left]
-
-
-def _train_job(job: Job, settings: Settings, session: Session) -> None:
-    pace = Pace()
-    for wave in job.waves:
-        fragments = [f for f in session.progress.fragments if f.batch_index == job.batch_index]
-        for fragment in fragments:
-            _train_wave(job, _only(wave, fragment.members), fragment, settings, session, pace)
-        # What no checkpoint holds starts at the beginning.
-        open_ = np.flatnonzero(~session.progress.done[job.batch_index])
-        _train_wave(job, _only(wave, open_), None, settings, session, pace)
-
-
-def _only(wave: tiles.Wave, members: np.ndarray) -> tiles.Wave:
-    """The wave with the places of all other members as padding: everybody keeps their place in the tile."""
-    return wave._replace(index=np.where(np.isin(wave.index, members), wave.index, -1))
-
-
-def _train_wave(
-    job: Job,
-    wave: tiles.Wave,
-    fragment: checkpoints.Fragment | None,
-    settings: Settings,
-    session: Session,
-    pace: Pace,
-) -> None:
-    """Train the members of one wave from the start, or from where a checkpoint has them, to the end."""
-    members = wave.index[wave.index >= 0]
-    if not len(members):
-        return
-    count = len(settings.devices)
-    world, state = job.programs.start(wave.identity)
-    now, first = 0, 0
-    if fragment is not None:
-        now, first = fragment.step, fragment.records
-        state = jax.device_put(
-            checkpoints.place(fragment, wave.index, job.state), jax.tree.map(lambda a: a.sharding, state)
-        )
-    waiting = None
-
-    def under_way(number):
-        return lambda: checkpoints.Fragment(
-            job.batch_index, number, now, *checkpoints.take(state, wave.index)
-        )
-
-    def enter():
-        nonlocal waiting
-        if waiting is not None:
-            recording.record(session.results, settings, job.batch_index, wave, *waiting)
-            waiting, session.recorded = None, True
-
-    for number in range(first, len(settings.records)):
-        while now < settings.records[number]:
-            piece = pace.piece(settings.records[number] - now)
-            jax.block_until_ready(state)
-            begin = time.perf_counter()
-            state = job.programs.advance(
-                wave.identity, world, state, per_device(now, count), per_device(piece, count)
-            )
-            enter()  # the previous record is worked up on the host while the devices train on
-            jax.block_until_ready(state)
-            pace.measured(piece, time.perf_counter() - begin)
-            now += piece
-            session.advanced(piece * len(members))
-            session.look(under_way(number))
-        enter()
-        waiting = number, job.programs.observe(wave.identity, world, state)
-    enter()
-    if session.progress.example is None:
-        session.progress = session.progress._replace(example=_one_alive(state, wave.index))
-    session.complete(job.batch_index, members)
-
-
-def _one_alive(state: Any, index: np.ndarray) -> list[np.ndarray] | None:
-    """The parameters of one whole network: spectra hold its matrices alone."""
-    alive = np.where(np.asarray(state.diverged_at) < 0, index, -1)
-    if (alive < 0).all():
-        return None
-    _, leaves = checkpoints.take(state.params, np.where(alive == alive[alive >= 0][0], alive, -1))
-    return [leaf[0] for leaf in leaves]
-
-
-def _example(progress: checkpoints.Progress, shapes: Any) -> Any:
-    """The example that was kept, in the model's own structure."""
-    if progress.example is None:
-        return None
-    return jax.tree.unflatten(jax.tree.structure(shapes), progress.example)
-
-
 def _template(model: Model, grid: Grid, settings: Settings, job: Job) -> xr.Dataset:
     config = {
         "model": {"name": model.name, **model.config},
@@ -387,55 +279,11 @@ def _template(model: Model, grid: Grid, settings: Settings, job: Job) -> xr.Data
     return results.template(grid, settings.records, variables, attributes, long_names)
 
 
-def _enter(
-    stack: contextlib.ExitStack, path: Path, template: xr.Dataset, save_every: float, resume: bool
-) -> Folder:
-    """Take possession of a run folder."""
-    try:
-        if not resume:
-            path.mkdir(parents=True, exist_ok=True)
-        lock = Lock(path / processes.lock_name(processes.index()))
-    except OSError as error:
-        raise checks.InputError(f"{path} cannot be written: {error.strerror or error}") from None
-    stack.callback(lock.release)
-    return Folder(path, lock, template.attrs["config"], save_every)
-
-
-def _open(
-    kept: Folder,
-    template: xr.Dataset,
-    grid: Grid,
-    shape: tuple[int, int],
-    resume: bool,
-    say: Callable[[str], None],
-) -> tuple[results.Results, checkpoints.Progress]:
-    """The store, new or with what earlier sessions have left in it; process 0 goes first and repairs."""
-    leader = processes.index() == 0
-    before = checkpoints.Progress(np.zeros(shape, bool), [])
-    try:
-        if leader:
-            processes.clear_status(kept.checkpoints)
-            if resume:
-                opened = store.open_again(kept.path, template, say)
-            else:
-                opened = store.create(kept.path, template, processes.count())
-            found = results.Results(template, grid, opened)
-            if resume:
-                before = checkpoints.load(kept.checkpoints, kept.config, shape, say)
-                before, damaged = recover(found, before, say)
-                if damaged:  # no older checkpoint may speak for members that start again
-                    checkpoints.replace_all(kept.checkpoints, kept.config, before)
-                if not before.done.all():
-                    opened.remove_summary()
-        processes.barrier("store")
-        if not leader:
-            found = results.Results(template, grid, store.reopen(kept.path, template))
-            if resume:
-                before = checkpoints.load(kept.checkpoints, kept.config, shape, lambda sentence: None)
-                before, _ = recover(found, before, say)
-    except OSError as error:
-        raise checks.RunError(f"{kept.path} cannot be written: {error.strerror or error}") from None
-    return found, before
+def _example(progress: checkpoints.Progress, shapes: Any) -> Any:
+    """The example that was kept, in the model's own structure."""
+    if progress.example is None:
+        return None
+    return jax.tree.unflatten(jax.tree.structure(shapes), progress.example)
 
 
 def _blocks(seeds: range, seeds_per_block: int) -> range:

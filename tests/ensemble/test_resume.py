@@ -14,7 +14,7 @@ import pytest
 from tiny import tiny
 
 import dysonjax as dj
-from dysonjax.ensemble import checkpoints, jobs, session, training
+from dysonjax.ensemble import checkpoints, jobs, loop, session
 
 MODEL = tiny()
 GRID = dj.Grid(lr=[0.1, 0.3, 9.0], sigma_w=1.0, batch_size=[2, 4], seeds=3)
@@ -146,7 +146,7 @@ def test_a_second_signal_stops_at_once(tmp_path):
 
 @pytest.mark.parametrize("out", [None, "run"])
 def test_running_out_of_memory_half_way_loses_nothing_that_was_saved(out, tmp_path, expected, monkeypatch):
-    original, calls, seen = training._train_wave, [], []
+    original, calls, seen = loop.train_wave, [], []
 
     def scarce(job, wave, *rest):
         calls.append(job.tile_members)
@@ -154,7 +154,7 @@ def test_running_out_of_memory_half_way_loses_nothing_that_was_saved(out, tmp_pa
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
         original(job, wave, *rest)
 
-    monkeypatch.setattr(training, "_train_wave", scarce)
+    monkeypatch.setattr(loop, "train_wave", scarce)
     with pytest.warns(UserWarning, match="out of device memory; going on with 1 members a tile"):
         run = dj.train(
             MODEL, GRID, out=out and tmp_path / out, progress=lambda d, t: seen.append(d / t), **RUN
