@@ -4,6 +4,7 @@ Everything here takes levels of shape (points, members, modes), ascending, with 
 a point is one combination of hyperparameters. Errors are over members.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -32,20 +33,19 @@ class Exponent(NamedTuple):
 
 
 def final_levels(dataset: xr.Dataset, singular_values: bool = False) -> tuple[np.ndarray, list[dict]]:
-    """Levels at the last record, (points, seeds, modes), and each point's batch_size, lr and sigma_w.
+    """Levels at the last record, (points, seeds, modes), and each point's batch_size, lr, sigma_w, scalars.
 
     singular_values: take singular values of W instead of the recorded eigenvalues of X.
     """
     last = dataset.isel(record=-1)
     levels = last["eigenvalues"].where(last["alive"])
-    levels = levels.transpose("batch_size", "lr", "sigma_w", "seed", "mode").values
+    axes = [dim for dim in levels.dims if dim not in ("seed", "mode")]
+    levels = levels.transpose(*axes, "seed", "mode").values
     points = [
-        {"batch_size": int(b), "lr": float(a), "sigma_w": float(s)}
-        for b in dataset["batch_size"].values
-        for a in dataset["lr"].values
-        for s in dataset["sigma_w"].values
+        dict(zip(axes, values, strict=True))
+        for values in itertools.product(*(dataset[dim].values.tolist() for dim in axes))
     ]
-    levels = levels.reshape(len(points), *levels.shape[3:])
+    levels = levels.reshape(len(points), *levels.shape[-2:])
     return (np.sqrt(levels) if singular_values else levels), points
 
 

@@ -32,7 +32,7 @@ class Info:
         recorded = np.isfinite(dataset["train_loss"]) | (dataset["diverged_at"] >= 0)
         progress = float(recorded.mean())
         summary = json_.loads(dataset.attrs.get("summary", "{}"))
-        members = int(np.prod([dataset.sizes[d] for d in ("batch_size", "lr", "sigma_w", "seed")]))
+        members = dataset["diverged_at"].size
         terminal.print(f"{config['model']['name']}: {members} networks x {config['steps']} steps")
         terminal.table(
             "grid",

@@ -3,23 +3,29 @@
 import dataclasses
 import itertools
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from dysonjax import checks
 
-DIMS = ("batch_size", "lr", "sigma_w", "seed")
+OUTER = ("batch_size", "lr", "sigma_w")  # dimensions of every grid; a model's own scalars and seed follow
+RESERVED = (*OUTER, "seed", "record", "mode")
 
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """Every combination of learning rate, batch size and initial weight width, times seeds.
+    """Every combination of learning rate, batch size, initial width and a model's scalars, times seeds.
 
     lr: learning rates alpha. batch_size: mini-batch sizes |B|. sigma_w: std of the initial weights times
     sqrt(n_in). Each may be one number or a sequence. seeds: number of seeds; first_seed: index of the first,
-    so that a second run can go on where a first one ended. Raises InputError if a value is not positive and
-    finite, if a value stands twice, or if a list is empty.
+    so that a second run can go on where a first one ended. scalars: further axes by name, among those that
+    the model declares in `Model.scalars`, such as {"epsilon": [0.05, 0.1]} for the linear network; what is
+    not named here keeps the model's own value. Raises InputError if a value is not finite (the first three
+    must be positive), if a value stands twice, or if a list is empty.
+
+    >>> Grid(lr=[0.1, 0.2], batch_size=16, scalars={"epsilon": [0.05, 0.1, 0.2]}, seeds=10).shape
+    (1, 2, 1, 3, 10)
     """
 
     lr: Sequence[float] | float
@@ -27,6 +33,7 @@ class Grid:
     sigma_w: Sequence[float] | float = 1.0
     seeds: int = 1
     first_seed: int = 0
+    scalars: Mapping[str, Sequence[float] | float] = dataclasses.field(default_factory=dict, hash=False)
 
     def __post_init__(self):
         for name, check in (
@@ -34,21 +41,24 @@ class Grid:
             ("batch_size", checks.positive_int),
             ("sigma_w", checks.positive),
         ):
-            values = getattr(self, name)
-            values = tuple(values) if isinstance(values, Iterable) else (values,)
-            values = tuple(check(name, value) for value in values)
-            if not values:
-                raise checks.InputError(f"{name} must hold at least one value")
-            if len(set(values)) < len(values):
-                raise checks.InputError(f"{name} holds a value twice: {list(values)}")
-            object.__setattr__(self, name, values)
+            object.__setattr__(self, name, _axis(name, getattr(self, name), check))
+        for name in self.scalars:
+            if name in RESERVED:
+                raise checks.InputError(f"{name} is a dimension of every result, not a scalar of a model")
+        scalars = {name: _axis(name, values, checks.finite) for name, values in self.scalars.items()}
+        object.__setattr__(self, "scalars", scalars)
         object.__setattr__(self, "seeds", checks.positive_int("seeds", self.seeds))
         object.__setattr__(self, "first_seed", checks.positive_int("first_seed", self.first_seed, 0))
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Lengths of the dimensions batch_size, lr, sigma_w, seed."""
-        return len(self.batch_size), len(self.lr), len(self.sigma_w), self.seeds
+    def dims(self) -> tuple[str, ...]:
+        """Names of the dimensions: batch_size, lr, sigma_w, the scalars, seed."""
+        return (*OUTER, *self.scalars, "seed")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the dimensions."""
+        return len(self.batch_size), *(len(values) for values in self._traced.values()), self.seeds
 
     @property
     def members(self) -> int:
@@ -56,8 +66,22 @@ class Grid:
         return int(np.prod(self.shape))
 
     def points(self) -> list[dict[str, float]]:
-        """The traced hyperparameters at one batch size, lr the outer and sigma_w the inner loop."""
-        return [{"lr": lr, "sigma_w": s} for lr, s in itertools.product(self.lr, self.sigma_w)]
+        """The traced hyperparameters at one batch size; the first dimension makes the outermost loop."""
+        return [dict(zip(self._traced, p, strict=True)) for p in itertools.product(*self._traced.values())]
+
+    @property
+    def _traced(self) -> dict[str, tuple[float, ...]]:
+        return {"lr": self.lr, "sigma_w": self.sigma_w, **self.scalars}
+
+
+def _axis(name: str, values, check) -> tuple:
+    values = tuple(values) if isinstance(values, Iterable) else (values,)
+    values = tuple(check(name, value) for value in values)
+    if not values:
+        raise checks.InputError(f"{name} must hold at least one value")
+    if len(set(values)) < len(values):
+        raise checks.InputError(f"{name} holds a value twice: {list(values)}")
+    return values
 
 
 def point_identity(point: dict[str, float], batch_size: int) -> int:

@@ -7,6 +7,7 @@ All arrays are allocated at the start at their full size, and only whole chunks 
 import json
 import platform
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -16,7 +17,7 @@ import zarr
 
 import dysonjax
 from dysonjax.checks import InputError
-from dysonjax.ensemble.grid import DIMS, Grid
+from dysonjax.ensemble.grid import Grid
 
 CHUNK_BYTES = 2**20  # seeds are gathered in a chunk until it has about this size
 
@@ -31,10 +32,17 @@ COORDINATES = {
 
 
 def allocate(
-    grid: Grid, records: tuple[int, ...], variables: dict[str, tuple], attributes: dict
+    grid: Grid,
+    records: tuple[int, ...],
+    variables: dict[str, tuple],
+    attributes: dict,
+    long_names: Mapping[str, str] | None = None,
 ) -> xr.Dataset:
-    """An empty dataset. variables: name -> (extra dims with lengths, dtype, fill value, long name)."""
-    lengths = dict(zip(DIMS, grid.shape, strict=True)) | {"record": len(records)}
+    """An empty dataset. variables: name -> (dims, extra ones with lengths, dtype, fill value, long name).
+
+    long_names: those of the grid's scalars.
+    """
+    lengths = dict(zip(grid.dims, grid.shape, strict=True)) | {"record": len(records)}
     data = {}
     for name, (dims, dtype, fill, long_name) in variables.items():
         shape = tuple(lengths.get(dim) or dims[dim] for dim in dims)
@@ -44,12 +52,13 @@ def allocate(
         "batch_size": np.array(grid.batch_size),
         "lr": np.array(grid.lr),
         "sigma_w": np.array(grid.sigma_w),
+        **{name: np.array(values) for name, values in grid.scalars.items()},
         "seed": np.arange(grid.first_seed, grid.first_seed + grid.seeds),
         "record": np.array(records),
     }
     coordinates |= {dim: np.arange(n) for dim, n in lengths.items() if dim not in coordinates}
     dataset = xr.Dataset(data, coords=coordinates, attrs=attributes)
-    for name, long_name in COORDINATES.items():
+    for name, long_name in (COORDINATES | dict(long_names or {})).items():
         if name in dataset.coords:
             dataset[name].attrs = {"long_name": long_name, "units": "1"}
     return dataset

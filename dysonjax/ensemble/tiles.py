@@ -23,7 +23,7 @@ class Wave(NamedTuple):
     """One tile for each device."""
 
     identity: Identity
-    index: np.ndarray  # (devices, worlds, points): position in the (lr, sigma_w, seed) grid, -1 for padding
+    index: np.ndarray  # (devices, worlds, points): position in the grid of one batch size, -1 for padding
 
 
 def choose(grid: Grid, common: bool, member_bytes: int, devices: list, limit: int | None) -> tuple[int, int]:
@@ -38,8 +38,9 @@ def choose(grid: Grid, common: bool, member_bytes: int, devices: list, limit: in
         stats = device.memory_stats() or {}
         budget = DEVICE_FRACTION * stats.get("bytes_limit", FALLBACK_DEVICE_BYTES)
     members = limit or max(1, int(budget // member_bytes))
-    points_in_all = len(grid.lr) * len(grid.sigma_w) if common else 1
-    worlds_in_all = grid.seeds * (1 if common else len(grid.lr) * len(grid.sigma_w))
+    count = len(grid.points())
+    points_in_all = count if common else 1
+    worlds_in_all = grid.seeds * (1 if common else count)
     points = _even_parts(points_in_all, members)
     worlds = _even_parts(worlds_in_all, members // points)
     # A core without a tile idles: cut further until there is one for each device.
@@ -57,7 +58,7 @@ def waves(
     point = grid.points()
     count = len(point)
     ids = np.array([point_identity(p, batch_size) for p in point], np.uint32)
-    # Member (seed s, point p) has position p * seeds + s in the (lr, sigma_w, seed) grid.
+    # Member (seed s, point p) has position p * seeds + s in the grid of one batch size.
     if common:
         members = np.arange(count)[None, :] * grid.seeds + np.arange(grid.seeds)[:, None]
     else:

@@ -21,7 +21,7 @@ import xarray as xr
 from dysonjax import checks
 from dysonjax.ensemble import devices as devices_
 from dysonjax.ensemble import optimizers, results, tiles
-from dysonjax.ensemble.grid import DIMS, Grid, record_steps
+from dysonjax.ensemble.grid import Grid, record_steps
 from dysonjax.ensemble.programs import Observed, Programs, build
 from dysonjax.ensemble.spectrum import squared_singular_values
 from dysonjax.models.base import Model
@@ -43,7 +43,7 @@ class Plan(NamedTuple):
 class Run:
     """A finished run."""
 
-    dataset: xr.Dataset  # dims (batch_size, lr, sigma_w, seed, record[, mode])
+    dataset: xr.Dataset  # dims (batch_size, lr, sigma_w[, scalars], seed, record[, mode])
     summary: dict[str, Any]  # members, steps, seconds, compile_seconds, net_steps_per_second, ...
     out: Path | None
 
@@ -85,8 +85,9 @@ def train(
     in all. announce: called with a `Plan` before training starts.
 
     A member's trajectory depends on (seed, its seed index, its batch size; with independent randomness also
-    its lr and sigma_w) and on nothing else: not on the grid, tiles, devices or record times. A member that
-    the model calls unhealthy is frozen, and `diverged_at` holds its step. Raises InputError on bad input.
+    its lr, sigma_w and scalars) and on nothing else: not on the grid, tiles, devices or record times. A
+    member that the model calls unhealthy is frozen, and `diverged_at` holds its step. Raises InputError on
+    bad input.
     """
     settings = check(
         model,
@@ -174,6 +175,12 @@ def check(
         raise checks.InputError(f"model must be a dysonjax Model, got {type(model).__name__}")
     if not isinstance(grid, Grid):
         raise checks.InputError(f"grid must be a dysonjax Grid, got {type(grid).__name__}")
+    for name, values in grid.scalars.items():
+        if name not in model.scalars:
+            known = f"takes {', '.join(model.scalars)}" if model.scalars else "takes none"
+            raise checks.InputError(f"the model {model.name} has no scalar {name} to vary; it {known}")
+        for value in values:
+            model.scalars[name].check(name, value)
     return _Settings(
         records=record_steps(records, steps),
         optimizer=optimizers.resolve(optimizer),
@@ -239,7 +246,7 @@ def _compile_job(model: Model, grid: Grid, settings: _Settings, batch_index: int
 def _allocate(model: Model, grid: Grid, settings: _Settings, job: _Job) -> xr.Dataset:
     observed = job.programs.observe.out_info
     matrices = observed.matrices
-    base, each = dict.fromkeys(DIMS), dict.fromkeys((*DIMS, "record"))
+    base, each = dict.fromkeys(grid.dims), dict.fromkeys((*grid.dims, "record"))
     variables = {
         "diverged_at": (base, np.int32, -1, "step at which the member was frozen, -1 if it never was"),
         "alive": (each, np.bool_, False, "the member is trained and finite at this record"),
@@ -274,7 +281,8 @@ def _allocate(model: Model, grid: Grid, settings: _Settings, job: _Job) -> xr.Da
         "versions": json.dumps(results.versions()),
         "device": _device_name(settings.devices),
     }
-    return results.allocate(grid, settings.records, variables, attributes)
+    long_names = {name: model.scalars[name].long_name for name in grid.scalars}
+    return results.allocate(grid, settings.records, variables, attributes, long_names)
 
 
 def _measure(grid: Grid, settings: _Settings, jobs: list[_Job], dataset: xr.Dataset) -> Plan:
@@ -363,9 +371,9 @@ class _Recorder:
             self.progress(self.done, self.grid.members * self.settings.records[-1])
 
     def _put(self, name: str, batch_index: int, place: np.ndarray, values, number: int | None = None) -> None:
-        """Write one value (or array) a member; `place` counts members of the (lr, sigma_w, seed) grid."""
+        """Write one value (or array) a member; `place` counts members of one batch size."""
         array = self.dataset[name].values[batch_index]
-        flat = array.reshape(-1, *array.shape[3:])
+        flat = array.reshape(-1, *array.shape[len(self.grid.dims) - 1 :])
         if number is None:
             flat[place] = values
         else:

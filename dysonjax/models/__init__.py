@@ -1,9 +1,18 @@
 """Physical systems, one a file, each as pure functions of one network."""
 
-from dysonjax.models.base import Model, Start, Update
+from dysonjax.models.base import Hyperparameter, Model, Start, Update
 from dysonjax.models.langevin import elementwise_langevin
 from dysonjax.models.linear import linear
 from dysonjax.models.rbm import rbm
 from dysonjax.models.teacher_student import teacher_student
 
-__all__ = ["Model", "Start", "Update", "elementwise_langevin", "linear", "rbm", "teacher_student"]
+__all__ = [
+    "Hyperparameter",
+    "Model",
+    "Start",
+    "Update",
+    "elementwise_langevin",
+    "linear",
+    "rbm",
+    "teacher_student",
+]

@@ -17,9 +17,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dysonjax import checks
+
 Key = jax.Array  # shape (), a typed PRNG key
 Scalar = jax.Array  # shape ()
-Point = Mapping[str, Scalar]  # the traced hyperparameters of a member: "lr", "sigma_w"
+Point = Mapping[str, Scalar]  # traced hyperparameters of a member: "lr", "sigma_w" and the grid's scalars
 Tree = Any  # a pytree of arrays; its structure is the model's own
 
 
@@ -39,6 +41,14 @@ class Start(NamedTuple):
     memory: Tree = ()  # whatever else the network carries from step to step, such as Markov chains
 
 
+class Hyperparameter(NamedTuple):
+    """A scalar of a model that a grid can vary; it changes no shapes, so that it is traced like lr."""
+
+    default: float | None  # what a grid that does not name it gets; None: the model goes without it
+    long_name: str  # with unit
+    check: Callable[[str, Any], float] = checks.finite  # name, value -> the value, or InputError
+
+
 @dataclasses.dataclass(frozen=True)
 class Model:
     """One physical system.
@@ -54,6 +64,8 @@ class Model:
     observables: a long name, with unit, for each name that `observe` returns.
     targets(world): matrices that learning aims at, under the names of the learned ones, if they are known;
         their squared singular values are recorded once.
+    scalars: hyperparameters of the model that a grid can vary, by name. Its functions read them as
+        `point.get(name, default)`, since a point holds only those that its grid names.
     config: everything that defines the model, as JSON values; stored with the results.
     """
 
@@ -66,6 +78,7 @@ class Model:
     observe: Callable[[Tree, Tree, Tree, Key, Point], dict[str, Scalar]]
     observables: Mapping[str, str]
     targets: Callable[[Tree], dict[str, jax.Array]] = lambda world: {}
+    scalars: Mapping[str, Hyperparameter] = dataclasses.field(default_factory=dict)
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 

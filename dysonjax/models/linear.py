@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dysonjax import checks
-from dysonjax.models.base import Model, Start, Update, normal
+from dysonjax.models.base import Hyperparameter, Model, Start, Update, normal
 
 # [B] does not print its two Z; these are ours: equal and clearly unequal singular values.
 Z_PRESETS = {
@@ -42,7 +42,7 @@ class Noise(NamedTuple):
     """The randomness of one step."""
 
     moments: jax.Array  # (1/|B|) Σ x xᵀ, or 1 plus its Gaussian fluctuation, (n, n)
-    gradient: jax.Array  # noise of the mean gradient at epsilon = 1, (n, n)
+    added: jax.Array  # noise of the mean gradient at epsilon = 1, (n, n), or label noise times x, (n_out, n)
 
 
 def linear(
@@ -63,7 +63,8 @@ def linear(
     W_t = R diag(values) with det R = 1; "orthogonal", the same with any sign of det R.
     epsilon: std of the noise of one sample. noise="gradient" adds a symmetric matrix of std ε off the
     diagonal and √2 ε on it to the gradient of every sample; "label" adds ε times a normal vector to every
-    label.
+    label. Grids can vary `epsilon`, and `z_ratio` in (0, 1]: the smallest singular value of Z over the
+    largest, which stays as it is; those between form a geometric progression, singular vectors stay.
     dynamics="sgd" draws samples; "langevin" takes the exact mean gradient and Gaussian noise with the
     mini-batch's covariance ([A] 2.1), in one draw. Weights start from N(0, sigma_w²/n): published std 0.1.
 
@@ -92,10 +93,19 @@ def linear(
             raise checks.InputError(
                 f"teacher must have shape {(size, size)} to follow Z, got {teacher.shape}"
             )
-    if checks.finite("epsilon", epsilon) < 0:
-        raise checks.InputError(f"epsilon must be zero or positive, got {epsilon}")
-    checks.one_of("noise", noise, ["gradient", "label"])
+    epsilon = _not_negative("epsilon", epsilon)
+    noise_of = checks.one_of("noise", noise, ["gradient", "label"])
     checks.one_of("dynamics", dynamics, ["sgd", "langevin"])
+
+    left, singular, right = np.linalg.svd(z, full_matrices=False)
+    place = np.arange(size) / max(size - 1, 1)  # of each singular value between the largest and the smallest
+
+    def forward(point, dtype):
+        """Z of one network."""
+        if "z_ratio" not in point:
+            return jnp.asarray(z, dtype)
+        scaled = singular[0] * point["z_ratio"].astype(dtype) ** jnp.asarray(place, dtype)
+        return (jnp.asarray(left, dtype) * scaled) @ jnp.asarray(right, dtype)
 
     def world(key, batch_size):
         if teacher is not None:
@@ -114,33 +124,35 @@ def linear(
             moments = x.T @ x / batch_size
         else:
             moments = jnp.eye(size) + _symmetric(key_x, size) / jnp.sqrt(batch_size)
-        if noise == "gradient":
+        if noise_of == "gradient":
             # The mean of |B| independent matrices is one matrix with a |B|-th of the variance.
             return Noise(moments, _symmetric(key_noise, size) / jnp.sqrt(batch_size))
         labels = normal(key_noise, (batch_size if dynamics == "sgd" else size, len(z)))
-        forward = jnp.asarray(z, labels.dtype)
         if dynamics == "sgd":
-            return Noise(moments, forward.T @ (labels.T @ x) / batch_size)
-        return Noise(moments, forward.T @ labels.T / jnp.sqrt(batch_size))
+            return Noise(moments, labels.T @ x / batch_size)
+        return Noise(moments, labels.T / jnp.sqrt(batch_size))
 
-    def mean_gradient(weight, world):
+    def mean_gradient(weight, world, point):
         """ZᵀZ (W − W_t), the gradient of the exact loss."""
-        return jnp.asarray(z.T @ z, weight.dtype) @ (weight - world.teacher)
+        z_here = forward(point, weight.dtype)
+        return z_here.T @ z_here @ (weight - world.teacher)
 
-    def exact_loss(weight, world):
-        error = jnp.asarray(z, weight.dtype) @ (weight - world.teacher)
+    def exact_loss(weight, world, point):
+        error = forward(point, weight.dtype) @ (weight - world.teacher)
         return 0.5 * jnp.sum(error * error)
 
     def update(params, memory, noise, world, point):
         weight = params["w"]
-        gradient = mean_gradient(weight, world) @ noise.moments + epsilon * noise.gradient
-        loss = exact_loss(weight, world)
+        added = noise.added if noise_of == "gradient" else forward(point, weight.dtype).T @ noise.added
+        gradient = mean_gradient(weight, world, point) @ noise.moments
+        gradient = gradient + point.get("epsilon", epsilon) * added
+        loss = exact_loss(weight, world, point)
         return Update({"w": gradient}, memory, loss, loss <= max_loss)
 
     def observe(params, initial, world, key, point):
-        gradient = mean_gradient(params["w"], world)
+        gradient = mean_gradient(params["w"], world, point)
         return {
-            "train_loss": exact_loss(params["w"], world),
+            "train_loss": exact_loss(params["w"], world, point),
             "grad_norm": jnp.sqrt(jnp.sum(gradient**2)),
         }
 
@@ -157,16 +169,34 @@ def linear(
         observe=observe,
         observables=OBSERVABLES,
         targets=lambda world: {"w": world.teacher},
+        scalars={
+            "epsilon": Hyperparameter(
+                epsilon, "standard deviation ε of the noise of one sample", _not_negative
+            ),
+            "z_ratio": Hyperparameter(None, "smallest over largest singular value of Z", _ratio),
+        },
         config={
             "z": z.tolist(),
             "teacher": None if teacher is None else teacher.tolist(),
             "values": values.tolist() if teacher is None else None,
             "basis": basis if teacher is None else None,
-            "epsilon": float(epsilon),
-            "noise": noise,
+            "epsilon": epsilon,
+            "noise": noise_of,
             "dynamics": dynamics,
         },
     )
+
+
+def _not_negative(name: str, value) -> float:
+    if checks.finite(name, value) < 0:
+        raise checks.InputError(f"{name} must be zero or positive, got {value}")
+    return float(value)
+
+
+def _ratio(name: str, value) -> float:
+    if not checks.positive(name, value) <= 1:
+        raise checks.InputError(f"{name} must lie above 0 and not above 1, got {value}")
+    return float(value)
 
 
 def _matrix_z(z) -> np.ndarray:

@@ -153,6 +153,34 @@ def test_the_store_is_readable_while_the_run_goes_on(tmp_path, monkeypatch):
     xr.testing.assert_identical(dj.read(tmp_path).load(), run.dataset)
 
 
+@pytest.mark.parametrize("randomness", ["common", "independent"])
+def test_scalars_of_a_model_are_axes_of_the_grid(randomness, tmp_path):
+    """Every member of the grid equals the one of a model built with its value; another value differs."""
+    values, at = [0.05, 0.1, 0.4], {"lr": 0.2, "sigma_w": 0.5, "seed": 3, "batch_size": 8}
+    grid = dj.Grid([0.1, 0.2], [4, 8], [0.5, 1.0], 3, 1, scalars={"epsilon": values})
+    model = dj.models.linear()
+    run = dj.train(model, grid, 30, [0, 10, 30], x64=True, randomness=randomness, out=tmp_path, tile=5)
+    data = run.dataset
+    assert data.eigenvalues.dims == ("batch_size", "lr", "sigma_w", "epsilon", "seed", "record", "mode")
+    assert data.eigenvalues.shape == (*grid.shape, 3, 2) and run.summary["members"] == 72
+    assert data.epsilon.attrs["long_name"].startswith("standard deviation")
+    xr.testing.assert_identical(dj.read(tmp_path).load(), data)
+    alone = dj.Grid(0.2, 8, 0.5, 1, 3, scalars={} if randomness == "common" else {"epsilon": 0.4})
+    fixed = dj.models.linear(epsilon=0.4)
+    expected = dj.train(fixed, alone, 30, [0, 10, 30], x64=True, randomness=randomness).dataset
+    found = data.eigenvalues.sel(at)
+    np.testing.assert_allclose(found.sel(epsilon=0.4), expected.eigenvalues.values.reshape(3, 2), rtol=1e-9)
+    assert np.abs(found.sel(epsilon=0.1) - found.sel(epsilon=0.4)).isel(record=-1).max() > 1e-3
+
+
+def test_a_grid_without_scalars_keeps_its_identity():
+    """The keys of independent randomness are what they were before models had scalars."""
+    from dysonjax.ensemble.grid import point_identity
+
+    assert dj.Grid(0.5, 4, 2.0).points() == [{"lr": 0.5, "sigma_w": 2.0}]
+    assert point_identity({"lr": 0.5, "sigma_w": 2.0}, 4) == 2137903908
+
+
 def test_results_say_how_they_were_made(tmp_path):
     grid = dj.Grid(lr=0.5, sigma_w=1.0, batch_size=4, seeds=2)
     run = dj.train(MODEL, grid, 10, [0, 10], out=tmp_path, seed=7, optimizer="momentum")
@@ -217,11 +245,24 @@ def test_an_estimate_trains_nothing_and_is_of_the_right_size():
         ({"batch_size": 2.5}, "batch_size must be a positive integer"),
         ({"seeds": 0}, "seeds must be a positive integer"),
         ({"first_seed": -1}, "first_seed must be an integer of at least 0"),
+        ({"scalars": {"epsilon": []}}, "epsilon must hold at least one value"),
+        ({"scalars": {"epsilon": [0.1, float("nan")]}}, "epsilon must be finite"),
+        ({"scalars": {"lr": 0.1}}, "lr is a dimension of every result"),
     ],
 )
 def test_bad_grids_are_refused_with_a_sentence(arguments, sentence):
     with pytest.raises(dj.InputError, match=sentence):
         dj.Grid(**({"lr": 1.0, "batch_size": 4, "sigma_w": 1.0, "seeds": 1} | arguments))
+
+
+def test_scalars_that_a_model_does_not_have_are_refused():
+    linear, grid = dj.models.linear(), dj.Grid(lr=1.0, batch_size=4, scalars={"epsilon": [0.1, -1.0]})
+    with pytest.raises(dj.InputError, match="teacher-student has no scalar epsilon to vary; it takes none"):
+        dj.train(MODEL, grid, 10)
+    with pytest.raises(dj.InputError, match="epsilon must be zero or positive"):
+        dj.train(linear, grid, 10)
+    with pytest.raises(dj.InputError, match="has no scalar mass to vary; it takes epsilon, z_ratio"):
+        dj.train(linear, dj.Grid(lr=1.0, batch_size=4, scalars={"mass": 1.0}), 10)
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,19 @@ def test_modes_relax_at_rates_proportional_to_z_squared(z):
     np.testing.assert_allclose(rates, -np.log1p(-0.01 * singular**2), rtol=0.03)
 
 
+@pytest.mark.parametrize("noise", ["gradient", "label"])
+def test_the_ratio_of_singular_values_is_an_axis(noise):
+    """Members of the axis are those of a Z with that ratio; Z keeps its largest value and its directions."""
+    turned = np.array([[0.6, -0.8], [0.8, 0.6]])
+    grid = dj.Grid(lr=0.1, batch_size=8, sigma_w=START, seeds=3, scalars={"z_ratio": [0.25, 1.0]})
+    axis = dj.train(dj.models.linear(turned * [1.5, 0.5], noise=noise), grid, 40, [40], x64=True).dataset
+    one = dj.Grid(lr=0.1, batch_size=8, sigma_w=START, seeds=3)
+    for ratio in (0.25, 1.0):
+        fixed = dj.models.linear(turned * [1.5, 1.5 * ratio], noise=noise)
+        expected = dj.train(fixed, one, 40, [40], x64=True).dataset.eigenvalues.values
+        np.testing.assert_allclose(axis.eigenvalues.sel(z_ratio=ratio), expected, rtol=1e-9)
+
+
 def test_noise_of_strength_zero_learns_the_teacher_exactly():
     model = dj.models.linear("unequal", values=[3.0, 1.0], epsilon=0.0)
     grid = dj.Grid(lr=0.2, batch_size=16, sigma_w=START, seeds=4)
