@@ -3,7 +3,7 @@
 import difflib
 
 from dysonjax.checks import InputError
-from dysonjax.published import linear, rbm, rbm_pairs
+from dysonjax.published import initialisation, linear, phase, rbm, rbm_pairs
 from dysonjax.published.recipe import SCALES, Check, Recipe, Reproduction
 
 __all__ = ["RECIPES", "SCALES", "Check", "Recipe", "Reproduction", "get"]
@@ -18,6 +18,11 @@ RECIPES: tuple[Recipe, ...] = (
     rbm_pairs.SIGMA_CONSISTENCY,
     linear.RELAXATION_RECIPE,
     linear.SEMICIRCLE_RECIPE,
+    initialisation.INITIALISATION,
+    phase.PHASE_DIAGRAM,
+    phase.SINGULAR_VALUES,
+    phase.FIELD_ALIGNMENT,
+    phase.FEATURE_CORRELATION,
 )
 
 
