@@ -1,23 +1,39 @@
-"""dysonjax: SGD as Dyson Brownian motion, on ensembles of networks, in JAX."""
+"""dysonjax: SGD as Dyson Brownian motion, on ensembles of networks, in JAX.
+
+Names are loaded at their first use, so that `import dysonjax` costs milliseconds and `dysonjax --help` does
+not wait for JAX.
+"""
+
+import importlib
 
 __version__ = "0.1.0"
 
-from dysonjax import compare, dyson, models, phase, spectra
-from dysonjax.checks import InputError
-from dysonjax.ensemble import Grid, Run, estimate, log_spaced, one_device_per_core, read, train
+_HOME = {  # public name: the module that defines it; a name that is its own home is a module
+    "Grid": "ensemble",
+    "InputError": "checks",
+    "Run": "ensemble",
+    "compare": "compare",
+    "dyson": "dyson",
+    "estimate": "ensemble",
+    "log_spaced": "ensemble",
+    "models": "models",
+    "one_device_per_core": "ensemble",
+    "phase": "phase",
+    "read": "ensemble",
+    "spectra": "spectra",
+    "train": "ensemble",
+}
+__all__ = sorted(_HOME)
 
-__all__ = [
-    "Grid",
-    "InputError",
-    "Run",
-    "compare",
-    "dyson",
-    "estimate",
-    "log_spaced",
-    "models",
-    "one_device_per_core",
-    "phase",
-    "read",
-    "spectra",
-    "train",
-]
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module 'dysonjax' has no attribute {name!r}; it has {', '.join(__all__)}")
+    module = importlib.import_module(f"dysonjax.{_HOME[name]}")
+    value = module if _HOME[name] == name else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

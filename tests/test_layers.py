@@ -16,7 +16,9 @@ ALLOWED = {
     "compare": {"models", "spectra", "dyson", "ensemble"},
     "pairs": {"models", "spectra"},
     "phase": {"models", "spectra", "dyson", "ensemble"},
+    "selftest": {"models", "spectra", "dyson", "ensemble"},
     "figures": {"spectra", "dyson"},
+    "report": {"ensemble", "figures"},
     "published": {"models", "spectra", "dyson", "ensemble", "compare", "pairs", "phase", "figures"},
 }
 

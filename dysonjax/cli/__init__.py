@@ -14,8 +14,8 @@ import sys
 
 import tyro
 
-from dysonjax import __version__
 from dysonjax.checks import InputError
+from dysonjax.cli import compile_cache
 from dysonjax.cli.terminal import Terminal
 
 # name: (class, one line for the list of commands); modules load only when their command runs.
@@ -31,7 +31,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("dysonjax.cli.compare:Compare", "compare SGD with its approximations, down to closed forms"),
     "figure": ("dysonjax.cli.figure:Figure", "reproduce one published figure"),
     "info": ("dysonjax.cli.info:Info", "say what a run folder holds"),
+    "report": ("dysonjax.cli.report:Report", "one HTML file about a run: figures, tables, verdicts"),
     "bench": ("dysonjax.cli.bench:Bench", "throughput on this machine beside the baselines"),
+    "doctor": ("dysonjax.cli.doctor:Doctor", "check this installation and machine against exact laws"),
+    "completion": ("dysonjax.cli.completion:Completion", "print the completion script of a shell"),
 }
 
 
@@ -42,13 +45,17 @@ def main(argv: list[str] | None = None) -> int:
         print(_overview())
         return 0
     if args[0] == "--version":
-        print(f"dysonjax {__version__}")
+        from dysonjax.cli.versions import report
+
+        print(report())
         return 0
+    compile_cache.activate()
     try:
         command = _parse(args[0], args[1:])
         if command is None:
             return 0
-        terminal = Terminal(quiet=command.quiet, json=command.json)
+        execution = getattr(command, "execution", command)  # small commands list their options themselves
+        terminal = Terminal(quiet=execution.quiet, json=execution.json)
         summary = command.run(terminal)
     except InputError as error:
         print(f"dysonjax: {error}", file=sys.stderr)
@@ -64,9 +71,10 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    if command.json:
+    if execution.json:
         print(json.dumps(summary), flush=True)
-    return 0
+    # Commands that judge (doctor) say by their exit code how it went.
+    return command.exit_code(summary) if hasattr(command, "exit_code") else 0
 
 
 def _parse(name: str, args: list[str]):

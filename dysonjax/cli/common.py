@@ -1,13 +1,37 @@
-"""Options that commands share: value ranges, the output folder, the summary file."""
+"""Options that commands share: execution, value ranges, the output folder, the summary file."""
 
+import dataclasses
 import json
 import math
 import shutil
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import tyro
 
 from dysonjax.checks import InputError, positive
+
+
+@dataclasses.dataclass(frozen=True)
+class ExecutionOptions:
+    """Where a command writes and what it prints."""
+
+    seed: int = 0
+    """Root of all randomness."""
+    out: Path | None = None
+    """Folder for the results; default: the next free runs/COMMAND-NNN."""
+    overwrite: bool = False
+    """Replace the results that the output folder holds."""
+    json: bool = False
+    """Print the summary as one JSON object on the last line of standard output."""
+    quiet: bool = False
+    """Print nothing but warnings and errors."""
+
+
+Execution = Annotated[ExecutionOptions, tyro.conf.arg(name="")]  # its options carry no prefix
+
+EXECUTION = ExecutionOptions()
 
 RANGE_FORMS = "a number, a list 0.1,0.5, a doubling range 0.125:256:x2 or linear steps 0.01:0.1:10"
 

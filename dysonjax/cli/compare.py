@@ -1,12 +1,12 @@
 """`dysonjax compare`: one system from SGD to closed forms, and what each approximation costs."""
 
 import dataclasses
-from pathlib import Path
 
 import tyro
 
 from dysonjax import __version__
-from dysonjax.cli.common import output_folder, parse_values, write_summary
+from dysonjax.cli import run_folder
+from dysonjax.cli.common import EXECUTION, Execution, output_folder, parse_values, write_summary
 from dysonjax.cli.terminal import Terminal
 
 QUICK = {"members": 100, "steps": {"rbm": 4000, "linear": 1000}}
@@ -52,18 +52,9 @@ class Compare:
     """linear: standard deviation of the gradient noise of one sample; default 0.1."""
     permutations: int = 999
     """Relabellings for each p-value."""
-    seed: int = 0
-    """Root of all randomness."""
     quick: bool = False
     """100 members and fewer steps, in under a minute; --members and --steps still count."""
-    out: Path | None = None
-    """Folder for the results; default the next free runs/compare-NNN."""
-    overwrite: bool = False
-    """Replace the results that the output folder holds."""
-    json: bool = False
-    """Print the summary as one JSON object on the last line of standard output."""
-    quiet: bool = False
-    """Print nothing but warnings and errors."""
+    execution: Execution = EXECUTION
 
     def run(self, terminal: Terminal) -> dict:
         import jax
@@ -75,19 +66,20 @@ class Compare:
         from dysonjax.figures.style import save
 
         one_device_per_core()
-        options = self._model_options()
+        options, seed = self._model_options(), self.execution.seed
         steps = QUICK["steps"].get(self.system) if self.quick and self.steps is None else self.steps
         members = self.members if self.members is not None else QUICK["members"] if self.quick else 500
         # Everything that can be wrong with the input is found before the folder is made.
         compare.check(
-            self.system, self.lr, self.batch_size, self.sigma_w, members, steps, self.noise, self.seed,
+            self.system, self.lr, self.batch_size, self.sigma_w, members, steps, self.noise, seed,
             self.permutations, options,
         )  # fmt: skip
-        folder = output_folder(self.out, "compare", self.overwrite)
+        folder = output_folder(self.execution.out, "compare", self.execution.overwrite)
+        run_folder.write(folder, self)
         terminal.print(f"{self.system}: {members} members of every rung; this takes a minute or two")
         ladder = compare.ladder(
             self.system, lr=self.lr, batch_size=self.batch_size, sigma_w=self.sigma_w, members=members,
-            steps=steps, noise=self.noise, seed=self.seed, permutations=self.permutations, **options,
+            steps=steps, noise=self.noise, seed=seed, permutations=self.permutations, **options,
         )  # fmt: skip
         device = f"{jax.local_device_count()} x {jax.devices()[0].device_kind}"
         summary = {
@@ -98,7 +90,8 @@ class Compare:
             "seconds": round(ladder.seconds, 3),
             "device": device,
             "version": __version__,
-            **{name: getattr(self, name) for name in ("lr", "batch_size", "noise", "seed")},
+            **{name: getattr(self, name) for name in ("lr", "batch_size", "noise")},
+            "seed": seed,
             **options,
             **compare.summarise(ladder),
         }

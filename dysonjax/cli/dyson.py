@@ -2,12 +2,12 @@
 
 import dataclasses
 import math
-from pathlib import Path
 from typing import Literal
 
 from dysonjax import __version__
 from dysonjax.checks import InputError, finite, positive, positive_int
-from dysonjax.cli.common import output_folder, write_summary
+from dysonjax.cli import run_folder
+from dysonjax.cli.common import EXECUTION, Execution, output_folder, write_summary
 from dysonjax.cli.terminal import Terminal
 
 
@@ -62,16 +62,7 @@ class Dyson:
     """Stored times, the start and the end included."""
     samples: int = 4000
     """Draws of the stationary law."""
-    seed: int = 0
-    """Seed of all randomness."""
-    out: Path | None = None
-    """Output folder; default the next free runs/dyson-NNN."""
-    overwrite: bool = False
-    """Replace the output folder if it exists."""
-    json: bool = False
-    """Print the summary as one JSON line on standard output."""
-    quiet: bool = False
-    """No messages and no progress bar."""
+    execution: Execution = EXECUTION
 
     def run(self, terminal: Terminal) -> dict:
         import jax
@@ -87,11 +78,12 @@ class Dyson:
         n, members = positive_int("levels", self.levels), positive_int("members", self.members, 2)
         steps, samples = positive_int("steps", self.steps), positive_int("samples", self.samples, 2)
         potential, g2 = self._problem(n)
-        keys = jax.random.split(jax.random.key(self.seed), 3)
+        keys = jax.random.split(jax.random.key(self.execution.seed), 3)
         x0 = self._first_levels(keys[0], n, members)
         # The stationary law comes first: without one there is nothing to compare with.
         gas = dyson.CoulombGas(potential, g2, self.beta, n)
-        folder = output_folder(self.out, "dyson", self.overwrite)
+        folder = output_folder(self.execution.out, "dyson", self.execution.overwrite)
+        run_folder.write(folder, self)
         with terminal.progress("dyson") as update:
             path = dyson.integrate(
                 potential, g2, x0, self.time, steps, self.beta, keys[1], method=self.method,
@@ -100,7 +92,7 @@ class Dyson:
         terminal.print("sampling the stationary law")
         stationary = gas.sample(keys[2], samples)
         end = path.levels[:, -1]
-        test = permutation_test(end, stationary, n=999, seed=self.seed)
+        test = permutation_test(end, stationary, n=999, seed=self.execution.seed)
         spacings = np.diff(end, axis=1)
         device = jax.devices()[0]
         summary = {
@@ -196,7 +188,7 @@ class Dyson:
             return sample_wishart(key, n, 2 * n, math.sqrt(scale / (2 * n)), (members,))
         if self.start == "mp":
             law = MarchenkoPastur(ratio=0.5, sigma2=scale)
-            return np.sort(law.rvs((members, n), np.random.default_rng(self.seed)), axis=1)
+            return np.sort(law.rvs((members, n), np.random.default_rng(self.execution.seed)), axis=1)
         x = np.broadcast_to(self._values("start", self.start, n), (n,))
         return np.tile(x, (members, 1))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from dysonjax.cli.arrays import read_array
-from dysonjax.cli.common import parse_values
+from dysonjax.cli.common import EXECUTION, Execution, parse_values
 from dysonjax.cli.terminal import Terminal
 from dysonjax.cli.training import Training, TrainingOptions, train
 
@@ -38,10 +38,7 @@ class Linear:
     """gradient: a symmetric matrix added to the gradient; label: a normal vector added to the label."""
     dynamics: str = "sgd"
     """sgd: mini-batches; langevin: exact mean gradient and Gaussian noise of the same covariance."""
-    json: bool = False
-    """Print the summary as one JSON object on the last line of standard output."""
-    quiet: bool = False
-    """Print nothing but warnings and errors."""
+    execution: Execution = EXECUTION
 
     def run(self, terminal: Terminal) -> dict:
         from dysonjax import ensemble, models
@@ -59,7 +56,7 @@ class Linear:
             noise=self.noise,
             dynamics=self.dynamics,
         )
-        result, folder = train("linear", model, self.training, terminal)
+        result, folder = train(self, model, terminal)
         if folder is None:
             return {"command": "linear", **result._asdict()}
         z = np.linalg.svd(np.array(model.config["z"]), compute_uv=False)

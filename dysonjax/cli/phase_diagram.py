@@ -7,11 +7,12 @@ import numpy as np
 import xarray as xr
 
 from dysonjax import checks
-from dysonjax.cli.common import output_folder, parse_integers, parse_records, parse_values, write_summary
+from dysonjax.cli.common import EXECUTION, Execution, parse_integers, write_summary
 from dysonjax.cli.terminal import Terminal
-from dysonjax.cli.training import announcement
+from dysonjax.cli.training import Training, TrainingOptions, train
 
 PUBLISHED_GRID = {"lr": "0.125:256:x2", "sigma_w": "0.125:256:x2", "batch_size": "4"}
+DEFAULTS = TrainingOptions(records="21")  # the rest comes from the preset
 PRESETS = {
     "quick": {
         "lr": "0.125:256:x2",
@@ -36,23 +37,13 @@ class PhaseDiagram:
 
     Writes phase_diagram.png/.pdf (test loss, feature overlap, field alignment, phases with both boundary
     lines), spectra.png/.pdf (squared singular values in the three phases), run.zarr (everything recorded) and
-    summary.json. Ranges: 0.1,0.5 is a list, 0.125:256:x2 doubles, 0.01:0.1:10 are ten linear steps.
+    summary.json. Grid and length come from the preset where they are not given. Ranges: 0.1,0.5 is a list,
+    0.125:256:x2 doubles, 0.01:0.1:10 are ten linear steps.
     """
 
     preset: str = "quick"
-    """quick: 12x12 points, 8 seeds, 20 000 steps, under a minute; paper: 10 seeds, 10^8 steps."""
-    lr: str | None = None
-    """Learning rates alpha, dimensionless; default from the preset."""
-    batch_size: str | None = None
-    """Mini-batch sizes |B|, samples; default from the preset. One picture each."""
-    sigma_w: str | None = None
-    """Initial weight widths sigma_W: weights start from N(0, sigma_W^2/n_in); default from the preset."""
-    seeds: int | None = None
-    """Networks at each grid point, each with its own teacher and data; default from the preset."""
-    steps: int | None = None
-    """Training steps; default from the preset."""
-    records: str = "21"
-    """Number of records in equal distances, log:N for logarithmic ones, or the steps as a list."""
+    """quick: 12x12 points, 8 seeds, 20 000 steps, under a minute; paper: 10 seeds, 10^8 steps. |B| = 4."""
+    training: Training = DEFAULTS
     widths: str = "3,32,16,1"
     """Neurons of each layer, input first."""
     activation: str = "tanh"
@@ -67,48 +58,19 @@ class PhaseDiagram:
     """Standard deviation of Gaussian noise on the training targets."""
     optimizer: str = "sgd"
     """sgd, momentum or adamw."""
-    randomness: str = "common"
-    """common: the points of a seed share teacher, data and noise; independent: each has its own."""
-    seed: int = 0
-    """Root of all randomness."""
     threshold_loss: float = 0.03
     """Converged: test loss below this fraction of the targets' mean square."""
     threshold_memory: float = 0.5
     """Jammed, not divergent: cosine between features and initial features above this."""
-    keep_weights: str = "none"
-    """Weights to store: none, last or all records."""
-    tile: int | None = None
-    """Largest number of networks trained at once on a device; default: chosen from its memory."""
-    devices: str | None = None
-    """Number of devices, or cpu, gpu, tpu; default: all that JAX finds."""
-    x64: bool = False
-    """Train in double precision."""
-    out: Path | None = None
-    """Folder for the results; default: the next free runs/phase-diagram-NNN."""
-    overwrite: bool = False
-    """Replace the results that the output folder holds."""
-    dry_run: bool = False
-    """Print the estimated time and disk space and stop."""
-    json: bool = False
-    """Print the summary as one JSON object on the last line of standard output."""
-    quiet: bool = False
-    """Print nothing but warnings and errors."""
+    execution: Execution = EXECUTION
 
     def run(self, terminal: Terminal) -> dict:
         from dysonjax import ensemble, models, phase
 
         ensemble.one_device_per_core()
         preset = PRESETS[checks.one_of("preset", self.preset, list(PRESETS))]
-        chosen = {
-            name: preset[name] if getattr(self, name) is None else getattr(self, name) for name in preset
-        }
-        grid = ensemble.Grid(
-            lr=parse_values("lr", chosen["lr"]),
-            batch_size=parse_integers("batch_size", chosen["batch_size"]),
-            sigma_w=parse_values("sigma_w", chosen["sigma_w"]),
-            seeds=chosen["seeds"],
-        )
-        steps = checks.positive_int("steps", chosen["steps"])
+        unset = {name: value for name, value in preset.items() if getattr(self.training, name) is None}
+        command = dataclasses.replace(self, training=dataclasses.replace(self.training, **unset))
         thresholds = phase.Thresholds(
             checks.positive("threshold_loss", self.threshold_loss),
             checks.positive("threshold_memory", self.threshold_memory),
@@ -121,33 +83,9 @@ class PhaseDiagram:
             batches=self.batches,
             label_noise=self.label_noise,
         )
-        arguments = {
-            "model": model,
-            "grid": grid,
-            "steps": steps,
-            "records": parse_records(self.records, steps),
-            "optimizer": self.optimizer,
-            "randomness": self.randomness,
-            "seed": self.seed,
-            "x64": self.x64,
-            "tile": self.tile,
-            "devices": self.devices,
-            "keep_weights": self.keep_weights,
-        }
-        if self.dry_run:
-            plan = ensemble.estimate(**arguments)
-            terminal.print(announcement(plan))
-            return {"command": "phase-diagram", **plan._asdict()}
-        ensemble.check(**arguments)
-        folder = output_folder(self.out, "phase-diagram", self.overwrite)
-        terminal.print(f"compiling for {grid.members} networks ...")
-        with terminal.progress("training", "network-steps") as progress:
-            done = ensemble.train(
-                **arguments,
-                out=folder,
-                progress=progress,
-                announce=lambda plan: terminal.print(announcement(plan)),
-            )
+        done, folder = train(command, model, terminal, self.optimizer)
+        if folder is None:
+            return {"command": "phase-diagram", **done._asdict()}
         summary = {"command": "phase-diagram", "out": str(folder), **done.summary}
         summary |= analyse(done.dataset, thresholds, folder, terminal)
         write_summary(folder, summary)

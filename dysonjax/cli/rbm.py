@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from dysonjax.cli.arrays import read_array
-from dysonjax.cli.common import parse_values
+from dysonjax.cli.common import EXECUTION, Execution, parse_values
 from dysonjax.cli.terminal import Terminal
 from dysonjax.cli.training import Training, TrainingOptions, train
 
@@ -44,10 +44,7 @@ class Rbm:
     """gibbs: sweep by sweep; collapsed: k sweeps in one draw of the same law, several times faster."""
     dynamics: str = "pcd"
     """pcd: Markov chains; langevin: exact mean, Gaussian noise; langevin-chains: noise with their memory."""
-    json: bool = False
-    """Print the summary as one JSON object on the last line of standard output."""
-    quiet: bool = False
-    """Print nothing but warnings and errors."""
+    execution: Execution = EXECUTION
 
     def run(self, terminal: Terminal) -> dict:
         from dysonjax import ensemble, models
@@ -68,7 +65,7 @@ class Rbm:
             sampler=self.sampler,
             dynamics=self.dynamics,
         )
-        result, folder = train("rbm", model, self.training, terminal)
+        result, folder = train(self, model, terminal)
         if folder is None:
             return {"command": "rbm", **result._asdict()}
 

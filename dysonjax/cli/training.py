@@ -1,37 +1,37 @@
 """What the commands that train an ensemble share: its options, the dry run, the run folder."""
 
 import dataclasses
-from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from dysonjax import checks
+from dysonjax.cli import run_folder
 from dysonjax.cli.common import output_folder, parse_integers, parse_records, parse_values
+from dysonjax.cli.compile_cache import compiling
 from dysonjax.cli.terminal import Terminal
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingOptions:
-    """Grid, length and execution of a training run. Ranges: 0.1,0.5 is a list, 0.125:256:x2 doubles,
+    """Grid, length and devices of a training run. Ranges: 0.1,0.5 is a list, 0.125:256:x2 doubles,
     0.01:0.1:10 are ten linear steps."""
 
-    lr: str
+    lr: str | None = None
     """Learning rates alpha, dimensionless."""
-    batch_size: str
+    batch_size: str | None = None
     """Mini-batch sizes |B|, samples (or Markov chains)."""
-    sigma_w: str
+    sigma_w: str | None = None
     """Initial weight widths sigma_W: weights start from N(0, sigma_W^2/n_in)."""
-    seeds: int
-    """Networks at each grid point."""
-    steps: int
+    seeds: int | None = None
+    """Networks at each grid point, each with its own teacher, data and noise."""
+    steps: int | None = None
     """Training steps."""
     records: str = "41"
     """Number of records in equal distances, log:N for logarithmic ones, or the steps as a list."""
     randomness: str = "common"
-    """common: the points of a seed share their noise, which is then drawn once; independent: each its own."""
-    seed: int = 0
-    """Root of all randomness."""
+    """common: the points of a seed share their randomness, which is then drawn once; independent: each has
+    its own."""
     keep_weights: str = "none"
     """Weights to store: none, last or all records."""
     tile: int | None = None
@@ -40,10 +40,6 @@ class TrainingOptions:
     """Number of devices, or cpu, gpu, tpu; default: all that JAX finds."""
     x64: bool = False
     """Train in double precision."""
-    out: Path | None = None
-    """Folder for the results; default: the next free runs/COMMAND-NNN."""
-    overwrite: bool = False
-    """Replace the results that the output folder holds."""
     dry_run: bool = False
     """Print the estimated time and disk space and stop."""
 
@@ -51,10 +47,15 @@ class TrainingOptions:
 Training = Annotated[TrainingOptions, tyro.conf.arg(name="")]  # its options carry no prefix
 
 
-def train(command: str, model, options: TrainingOptions, terminal: Terminal):
-    """Train as the options say. Returns (run, folder), or (plan, None) for a dry run."""
+def train(command, model, terminal: Terminal, optimizer: str = "sgd"):
+    """Train as the `training` and `execution` options of a command say.
+
+    Returns (run, folder), or (plan, None) for a dry run. The default optimiser makes plain gradient steps:
+    those are what the theory is about.
+    """
     from dysonjax import ensemble
 
+    options, execution = command.training, command.execution
     steps = checks.positive_int("steps", options.steps)
     arguments = {
         "model": model,
@@ -65,20 +66,19 @@ def train(command: str, model, options: TrainingOptions, terminal: Terminal):
             seeds=options.seeds,
         ),
         "steps": steps,
-        "optimizer": "sgd",  # the theory is that of plain gradient steps
+        "optimizer": optimizer,
         "records": parse_records(options.records, steps),
-        **{
-            name: getattr(options, name)
-            for name in ("randomness", "seed", "keep_weights", "tile", "devices", "x64")
-        },
+        "seed": execution.seed,
+        **{name: getattr(options, name) for name in ("randomness", "keep_weights", "tile", "devices", "x64")},
     }
     if options.dry_run:
         plan = ensemble.estimate(**arguments)
         terminal.print(announcement(plan))
         return plan, None
     ensemble.check(**arguments)
-    folder = output_folder(options.out, command, options.overwrite)
-    terminal.print(f"compiling for {arguments['grid'].members} networks ...")
+    folder = output_folder(execution.out, run_folder.name_of(command), execution.overwrite)
+    run_folder.write(folder, command)
+    terminal.print(compiling(f"{arguments['grid'].members} networks"))
     with terminal.progress("training", "network-steps") as progress:
         run = ensemble.train(
             **arguments,

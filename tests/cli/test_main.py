@@ -1,5 +1,10 @@
+import subprocess
+import sys
+
+import jax
 import pytest
 
+import dysonjax
 from dysonjax.checks import InputError
 from dysonjax.cli import main
 from dysonjax.cli.common import output_folder, parse_integers, parse_values
@@ -9,6 +14,18 @@ def test_overview_and_version(capsys):
     assert main([]) == 0
     assert main(["--version"]) == 0
     assert "dysonjax" in capsys.readouterr().out
+
+
+def test_version_names_the_libraries(capsys):
+    assert main(["--version"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"dysonjax {dysonjax.__version__}\n") and f"jax {jax.__version__}," in text
+
+
+def test_help_does_not_wait_for_jax():
+    """What makes `dysonjax --help` quick; the time itself depends on the machine."""
+    program = "import sys; from dysonjax.cli import main; main(['--help']); sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60).returncode == 0
 
 
 def test_unknown_command_is_one_sentence(capsys):

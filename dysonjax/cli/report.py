@@ -1,0 +1,95 @@
+"""`dysonjax report DIR`: one HTML file about a run."""
+
+import dataclasses
+import json as json_
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from dysonjax.checks import InputError
+from dysonjax.cli import run_folder
+from dysonjax.cli.terminal import Terminal
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Write one self-contained HTML file about a run folder: what it was, what came out, figures, sortable
+    tables and how to do it again. A run that is not finished gives what is there, marked as such.
+    """
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """A run folder, finished or not."""
+    out: Path | None = None
+    """The HTML file; default: report.html in the run folder."""
+    overwrite: bool = False
+    """Replace the file if it exists."""
+    json: bool = False
+    """Print one JSON object on the last line of standard output."""
+    quiet: bool = False
+    """Print nothing but warnings and errors."""
+
+    def run(self, terminal: Terminal) -> dict:
+        from dysonjax.report import gather, render
+
+        if not self.folder.is_dir():
+            raise InputError(f"{self.folder} holds no run: it is not a folder")
+        out = self.folder / "report.html" if self.out is None else self.out
+        if out.is_dir():
+            raise InputError(f"{out} is a folder; name a file with --out")
+        if out.exists() and not self.overwrite:
+            raise InputError(f"{out} exists already; choose another --out or pass --overwrite to replace it")
+        report = gather(self.folder, _command_line(self.folder))
+        page = render(report)
+        try:
+            partial = out.with_name(out.name + ".part")
+            partial.write_text(page, encoding="utf-8")
+            partial.replace(out)
+        except OSError as error:
+            raise InputError(f"{out} cannot be written: {error.strerror}") from None
+        for sentence in report.warnings:
+            terminal.warn(sentence)
+        terminal.print(f"wrote {out} ({len(page) / 1e6:.1f} MB)")
+        return {
+            "command": "report",
+            "out": str(out),
+            "finished": report.finished,
+            "figures": [picture.name for picture in report.pictures],
+            "tables": [table.title for table in report.tables],
+            "warnings": report.warnings,
+            "bytes": len(page.encode()),
+        }
+
+
+def _command_line(folder: Path) -> str | None:
+    """The command line that made the folder, with the options that differ from their defaults."""
+    try:
+        content = json_.loads((folder / "run.json").read_text())
+        command = run_folder.read(folder)
+        default = type(command)()
+    except (InputError, OSError, ValueError, TypeError):
+        return None
+    words = ["dysonjax", content["command"], *_options(command, default)]
+    return shlex.join(words)
+
+
+def _options(command, default) -> list[str]:
+    words = []
+    for field in dataclasses.fields(command):
+        value, usual = getattr(command, field.name), getattr(default, field.name)
+        if dataclasses.is_dataclass(value):
+            words += _options(value, usual)
+        elif field.name in ("out", "overwrite", "json", "quiet") or value == usual:
+            continue
+        elif _is_positional(field):
+            words.insert(0, str(value))
+        elif isinstance(value, bool):
+            words.append(f"--{'' if value else 'no-'}{field.name.replace('_', '-')}")
+        else:
+            words += [f"--{field.name.replace('_', '-')}", str(value)]
+    return words
+
+
+def _is_positional(field) -> bool:
+    return tyro.conf.Positional in getattr(field.type, "__metadata__", ())

@@ -1,0 +1,77 @@
+"""How a run folder says by which command it was made, so that the command can be repeated or resumed."""
+
+import dataclasses
+import importlib
+import json
+import types
+import typing
+from pathlib import Path
+
+from dysonjax import __version__
+from dysonjax.checks import InputError
+
+FORMAT = 1  # of run.json; raised when an older file could not be read any more
+
+
+def name_of(command) -> str:
+    """The name under which a command is typed."""
+    from dysonjax.cli import COMMANDS
+
+    place = f"{type(command).__module__}:{type(command).__qualname__}"
+    return next(name for name, (where, _) in COMMANDS.items() if where == place)
+
+
+def write(folder: Path, command) -> None:
+    """`run.json`: the command and all its options, input files with their absolute paths."""
+    content = {
+        "format": FORMAT,
+        "command": name_of(command),
+        "options": _plain(command),
+        "version": __version__,
+    }
+    partial = folder / "run.json.part"
+    partial.write_text(json.dumps(content, indent=2) + "\n")
+    partial.replace(folder / "run.json")
+
+
+def read(folder: Path):
+    """The command that made a run folder, with its options; raises InputError if that cannot be told."""
+    from dysonjax.cli import COMMANDS
+
+    try:
+        content = json.loads((folder / "run.json").read_text())
+        found, name, options = content["format"], content["command"], content["options"]
+    except FileNotFoundError:
+        raise InputError(f"{folder} holds no run (there is no run.json in it)") from None
+    except NotADirectoryError:
+        raise InputError(f"{folder} holds no run: it is not a folder") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{folder}/run.json is damaged; start the run again with --overwrite") from None
+    if found != FORMAT or name not in COMMANDS:
+        raise InputError(f"{folder} was made by another version of dysonjax ({content.get('version')})")
+    module, _, cls = COMMANDS[name][0].partition(":")
+    try:
+        return _build(getattr(importlib.import_module(module), cls), options)
+    except TypeError:
+        raise InputError(
+            f"{folder} was made by dysonjax {content.get('version')}, whose options were others"
+        ) from None
+
+
+def _plain(value):
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return str(value.absolute()) if isinstance(value, Path) else value
+
+
+def _build(cls, options: dict):
+    """The inverse of `_plain`, by the types of the fields."""
+    hints = typing.get_type_hints(cls)
+    return cls(**{name: _typed(hints[name] if name in hints else None, v) for name, v in options.items()})
+
+
+def _typed(hint, value):
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value)
+    choices = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return Path(value) if Path in choices and value is not None else value

@@ -1,0 +1,155 @@
+"""Collect from a run folder what a report shows; a run that is not finished gives what is there."""
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from dysonjax.checks import InputError
+from dysonjax.ensemble import configuration, read
+from dysonjax.figures.training_curves import training_curves
+from dysonjax.report import verdicts
+from dysonjax.report.tables import Table, of_options, of_points, of_summary
+
+MANY_DIVERGED = 0.1  # a warning is due from this fraction of members on
+
+
+class Picture(NamedTuple):
+    """A figure as it is embedded."""
+
+    name: str
+    png: str  # base64
+
+
+class Report(NamedTuple):
+    """Everything that a report shows, in its order."""
+
+    title: str
+    folder: str
+    finished: bool
+    facts: list[tuple[str, str]]  # what the run was, in a few words each
+    verdicts: list[str]  # what came out, in sentences
+    warnings: list[str]
+    pictures: list[Picture]
+    tables: list[Table]
+    command: str | None  # the command line that repeats the run
+    has_data: bool  # there is a dataset to read
+
+
+def gather(folder: Path, command: str | None = None) -> Report:
+    """Read a run folder. command: the command line that made it, if it is known.
+
+    Raises InputError if the folder holds neither a run nor the summary of a command.
+    """
+    folder = Path(folder)
+    summary = _json(folder / "summary.json")
+    options = _json(folder / "run.json")
+    dataset = read(folder) if (folder / "run.zarr").is_dir() else None
+    if dataset is None and not summary:
+        if not options:
+            raise InputError(f"{folder} holds no run (there is no summary.json and no run.zarr in it)")
+        raise InputError(f"{folder} holds a run that has not recorded anything yet")
+    name = summary.get("command") or options.get("command") or configuration(dataset)["model"]["name"]
+    finished = bool(summary) and (dataset is None or _recorded(dataset) == 1.0)
+    tables = of_summary(summary)
+    pictures = _pictures(folder)
+    if dataset is not None:
+        dataset = dataset.load()
+        tables = [of_points(dataset), *tables]
+        pictures.append(_draw(dataset))
+    tables += of_options(options, dataset)
+    return Report(
+        title=f"{name}: {folder.name}",
+        folder=str(folder),
+        finished=finished,
+        facts=_facts(summary, dataset, finished),
+        verdicts=verdicts.sentences(summary),
+        warnings=_warnings(summary, dataset, finished),
+        pictures=pictures,
+        tables=tables,
+        command=command,
+        has_data=dataset is not None,
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """The content of a JSON file, empty if it is missing; raises InputError if it is damaged."""
+    try:
+        content = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except ValueError:
+        raise InputError(f"{path} is damaged: it holds no JSON") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is damaged: it holds no JSON object")
+    return content
+
+
+def _recorded(dataset: xr.Dataset) -> float:
+    """The fraction of records that exist: a number, or that of a member known to have diverged."""
+    return float((np.isfinite(dataset["train_loss"]) | (dataset["diverged_at"] >= 0)).mean())
+
+
+def _diverged(dataset: xr.Dataset) -> tuple[int, int]:
+    return int((dataset["diverged_at"] >= 0).sum()), int(dataset["diverged_at"].size)
+
+
+def _facts(summary: dict, dataset: xr.Dataset | None, finished: bool) -> list[tuple[str, str]]:
+    facts = []
+    if dataset is not None:
+        diverged, members = _diverged(dataset)
+        facts += [
+            ("networks", f"{members}"),
+            ("steps", f"{int(dataset['record'][-1])}"),
+            ("records", "all" if finished else f"{100 * _recorded(dataset):.0f} % so far"),
+            ("diverged", f"{diverged} ({100 * diverged / members:.1f} %)"),
+        ]
+        summary = {"device": dataset.attrs.get("device")} | summary
+    if "seconds" in summary:
+        facts.append(("wall time", f"{summary['seconds']:.1f} s"))
+    if summary.get("net_steps_per_second"):
+        facts.append(("speed", f"{summary['net_steps_per_second']:.3g} network-steps/s"))
+    facts += [(name, str(summary[name])) for name in ("device", "version") if summary.get(name)]
+    return facts
+
+
+def _warnings(summary: dict, dataset: xr.Dataset | None, finished: bool) -> list[str]:
+    found = []
+    if not finished:
+        found.append(
+            "This run is not finished: the report shows what has been recorded; figures and verdicts that "
+            "come at the end are missing."
+        )
+    if dataset is not None:
+        diverged, members = _diverged(dataset)
+        if diverged > MANY_DIVERGED * members:
+            found.append(
+                f"{diverged} of {members} networks diverged. They are left out of averages, which then speak "
+                "of the survivors alone."
+            )
+        if dataset.sizes["seed"] == 1:
+            found.append("There is one seed at each point, so that no error of any average is known.")
+        moving = verdicts.still_moving(dataset) if summary.get("spacing_theory") else None
+        if moving:
+            found.append(moving)
+        versions = json.loads(dataset.attrs.get("versions", "{}"))
+        if versions.get("jax") == "0.10.2":
+            found.append("It was made with jax 0.10.2, which gives wrong results on CPUs. Repeat it.")
+    return [*found, *map(str, summary.get("notes") or [])]
+
+
+def _pictures(folder: Path) -> list[Picture]:
+    return [
+        Picture(path.stem.replace("_", " "), base64.b64encode(path.read_bytes()).decode())
+        for path in sorted(folder.glob("*.png"))
+    ]
+
+
+def _draw(dataset: xr.Dataset) -> Picture:
+    buffer = io.BytesIO()
+    training_curves(dataset).savefig(buffer, format="png", dpi=130)
+    return Picture("training curves", base64.b64encode(buffer.getvalue()).decode())

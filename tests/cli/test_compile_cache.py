@@ -1,0 +1,70 @@
+"""The cache of compiled programs, in processes of its own: it acts before JAX is imported."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dysonjax.cli import compile_cache
+
+PROBE = """
+import os
+from dysonjax.cli import compile_cache
+compile_cache.activate()
+print(os.environ.get("JAX_COMPILATION_CACHE_DIR"))
+"""
+COMPILE = PROBE + "import jax; print(float(jax.jit(lambda x: (x * 2).sum())(jax.numpy.arange(4.0))))"
+
+
+def _run(program, home, **variables):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "DYSONJAX_"))}
+    environment |= {"XDG_CACHE_HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[2]), **variables}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="XDG folders")
+def test_it_lies_in_the_users_cache_folder_unless_turned_off_or_named(tmp_path):
+    (place,) = _run(PROBE, tmp_path)
+    assert Path(place).is_relative_to(tmp_path / "dysonjax" / "compiled") and Path(place).is_dir()
+    assert _run(PROBE, tmp_path, DYSONJAX_CACHE="off") == ["None"]
+    assert (
+        Path(_run(PROBE, tmp_path, DYSONJAX_CACHE=str(tmp_path / "x"))[0]).parent == tmp_path / "x/compiled"
+    )
+    # A cache that the user has given to JAX is left alone.
+    assert _run(PROBE, tmp_path, JAX_COMPILATION_CACHE_DIR=str(tmp_path / "own")) == [str(tmp_path / "own")]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="XDG folders")
+def test_a_damaged_entry_is_compiled_anew(tmp_path):
+    prefix = "JAX_PERSISTENT_CACHE_MIN"
+    always = {f"{prefix}_COMPILE_TIME_SECS": "0", f"{prefix}_ENTRY_SIZE_BYTES": "0"}
+    place, value = _run(COMPILE, tmp_path, **always)
+    entries = list(Path(place).glob("*-cache"))
+    assert entries and value == "12.0"
+    for entry in entries:
+        entry.write_bytes(entry.read_bytes()[:20])
+    assert _run(COMPILE, tmp_path, **always) == [place, "12.0"]
+
+
+def test_processes_that_use_jax_already_are_left_alone(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    compile_cache.activate()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_new_user_hears_what_compiling_is_for(monkeypatch, tmp_path):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.setenv("DYSONJAX_CACHE", str(tmp_path))
+    assert "the first time" in compile_cache.compiling("8 networks")
+    assert str(tmp_path) in compile_cache.compiling("8 networks")
+    compile_cache.folder().mkdir(parents=True)
+    (compile_cache.folder() / "x-cache").touch()
+    assert compile_cache.compiling("8 networks") == "compiling for 8 networks ..."
+    monkeypatch.setenv("DYSONJAX_CACHE", "off")
+    assert compile_cache.compiling("8 networks") == "compiling for 8 networks ..."
