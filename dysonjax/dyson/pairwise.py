@@ -1,7 +1,7 @@
-"""Smooth forces between levels, beside the Coulomb repulsion, as the second order in the temperature needs them.
+"""Smooth forces between levels, beside the Coulomb repulsion.
 
-The repulsion of `integrate` is β g_i²/(x_i − x_j) with g_i read at the moving level. Two more forces belong to
-the same order as the shift of the mean levels that it causes:
+The repulsion of `integrate` is β g_i²/(x_i − x_j) with g_i read at the moving level. Two more forces shift
+the mean levels to the same order as it does:
 
 - Levels with noise g(x_i) repel by g_i g_j. The difference to g_i² has no pole, −g_i (g_i − g_j)/(x_i − x_j).
 - A drift that favours directions e_k of space (a target's eigenvectors) mixes as the eigenvectors u_i do,

@@ -5,17 +5,19 @@ is diagonal, ⟨n_ij²⟩ = (1 + δ_ij)/(λ_i λ_j |B|), λ = μ² − x, and X�
     δX_ij = a (x_i + x_j) n_ij                  noise, beside its mean a {C − K⁻¹, X},
     a² ⟨(n X n)_ii⟩ = (a²/|B|) [Σ_{j≠i} x_j/(λ_i λ_j) + 2 x_i/λ_i²],
     δx_i = δX_ii + Σ_{j≠i} δX_ij²/(x_i − x_j)   second-order perturbation.
-In τ = 2at, with t = σ_h² T, the noise is 2g_i² = 4t x_i²/λ_i². The sum of squares holds
+In the time τ, 2a a step, and with t = σ_h² α/|B| the noise is 2g_i² = 4t x_i²/λ_i². In the sum of squares
 (x_i + x_j)² = 4 x_i x_j + (x_i − x_j)²: the first part is a repulsion g_i g_j/(x_i − x_j), the second adds
-x_i − x_j to the x_j of the line above. Altogether
-    dx_i = [(⟨C⟩_i − 1/λ_i) x_i + Σ_{j≠i} g_i g_j/(x_i − x_j) + (t/2)(x_i/λ_i)(Σ_j 1/λ_j + 1/λ_i)] dτ + √2 g_i dB_i
-with g_i = √(2t) x_i/λ_i at the moving level and ⟨C⟩_i = u_iᵀ C u_i = Σ_k (u_i·e_k)²/κ_k. An element X_ik between
-different targets relaxes at (x_i + x_k)/(2κ_i κ_k) in τ and has the stationary variance v_ik = t (x_i + x_k)/2, which
-gives ⟨C⟩_i by `mixing_share`. For levels far apart, mixing takes away half of the repulsion. A step of
-finite length makes fluctuations larger by 1/(1 − r/2), r being what an element relaxes in one step.
+x_i − x_j to the x_j of the second line. Altogether
+    dx_i = [(⟨C⟩_i − 1/λ_i) x_i + Σ_{j≠i} g_i g_j/(x_i − x_j)
+            + (t/2)(x_i/λ_i)(Σ_j 1/λ_j + 1/λ_i)] dτ + √2 g_i dB_i
+with g_i = √(2t) x_i/λ_i at the moving level and ⟨C⟩_i = u_iᵀ C u_i = Σ_k (u_i·e_k)²/κ_k. An element X_ik
+between different targets relaxes at (x_i + x_k)/(2κ_i κ_k) in τ and has the stationary variance
+v_ik = t (x_i + x_k)/2; that gives ⟨C⟩_i by `mixing_share`. For levels far apart mixing takes away half of the
+repulsion. A step of finite length makes fluctuations larger by 1/(1 − r/2), r being what an element relaxes
+in one step.
 
-Linear network, Z = 1 and symmetric teacher: W − W_t is a symmetric Ornstein-Uhlenbeck matrix, so that noise is
-additive and mixing alone remains, K_i = Σ_k (u_i·e_k)² ξ_k − ξ.
+Linear network, equal z_i and symmetric teacher: W − W_t is a symmetric Ornstein-Uhlenbeck matrix, so that
+noise is additive and mixing alone remains, K_i = z² (Σ_k (u_i·e_k)² ξ_k − ξ).
 """
 
 from typing import NamedTuple
@@ -64,16 +66,26 @@ def rbm_second_order(kappa, mu2: float, lr: float, batch_size: int, sigma_h: flo
     variance = 0.5 * strength * total / (1 - np.minimum(0.5 * step * total / product, 0.5))
     one = np.ones_like(product)
     noise = RBMNoise(float(mu2), float(strength), float(step))
-    params = (one * mu2, one * strength, one * step, 1 / kappa - 1 / kappa[:, None], np.abs(x[:, None] - x), variance)
+    params = (
+        one * mu2,
+        one * strength,
+        one * step,
+        1 / kappa - 1 / kappa[:, None],
+        np.abs(x[:, None] - x),
+        variance,
+    )
     return SecondOrder(potential, noise, Pairwise(_rbm_pair, params))
 
 
-def linear_second_order(teacher, sigma2: float) -> SecondOrder:
-    """Singular values ξ of the linear network in time αt; teacher: (levels,), ascending; sigma2: σ_i² = g²."""
+def linear_second_order(teacher, sigma2: float, omega: float = 1.0) -> SecondOrder:
+    """Singular values ξ of the linear network in time αt.
+
+    teacher: (levels,), ascending. sigma2: σ_i² = g²/Ω. omega: Ω = z², the rate that all levels share.
+    """
     teacher = np.asarray(teacher, np.float64)
     gap = teacher - teacher[:, None]
-    params = (gap, np.abs(gap), np.full_like(gap, 0.5 * sigma2))
-    return SecondOrder(quadratic(1.0, teacher), np.float64(sigma2), Pairwise(_linear_pair, params))
+    params = (omega * gap, np.abs(gap), np.full_like(gap, 0.5 * sigma2))
+    return SecondOrder(quadratic(omega, teacher), np.float64(omega * sigma2), Pairwise(_linear_pair, params))
 
 
 def _rbm_drift(x, kappa, mu2, strength):
