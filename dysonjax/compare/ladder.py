@@ -133,6 +133,7 @@ def _one(system, task: Checked, index, runs, noise, order, key, seed, permutatio
     levels[DYSON] = rungs.dyson_levels(
         law, potential, g2, start, task.steps, keys[1], pairs=pairs, progress=progress
     )
+    diverged[DYSON] = len(start) - len(levels[DYSON])
     if pairs is not None:
         notes.append("no Coulomb gas: at second order the motion has no detailed balance, and no closed law")
     else:

@@ -67,6 +67,8 @@ def dyson_levels(
 ) -> np.ndarray:  # fmt: skip
     """Levels after the time of `steps` training steps from `start`, both (members, levels).
 
+    Members that leave the domain are missing at the end: with noise that grows towards μ², a machine of
+    second order can diverge as a trained one can.
     Where species share a target, members take turns in which of them is the lower level.
     """
     duration = system.unit * steps
@@ -80,7 +82,8 @@ def dyson_levels(
     path = dyson.integrate(
         potential, g2, start, duration, count, key=key, pairs=pairs, records=records, progress=progress
     )
-    return path.levels[:, -1]
+    levels = path.levels[:, -1]
+    return levels[np.isfinite(levels).all(axis=1)]
 
 
 def gas_levels(gas: dyson.CoulombGas, members: int, key) -> tuple[np.ndarray, list[str]]:
