@@ -36,14 +36,15 @@ EXECUTION = ExecutionOptions()
 RANGE_FORMS = "a number, a list 0.1,0.5, a doubling range 0.125:256:x2 or linear steps 0.01:0.1:10"
 
 
-def parse_values(name: str, text: str) -> list[float]:
+def parse_values(name: str, text: str, check=positive) -> list[float]:
     """The positive numbers that an option text stands for, in the order given.
 
     `0.1,0.5` is a list, `0.125:256:x2` multiplies by 2 from 0.125 to 256, `0.01:0.1:10` is ten values in
-    equal steps. Raises InputError if the text is malformed or a value is not positive and finite.
+    equal steps. Raises InputError if the text is malformed or a value does not pass `check(name, value)`, by
+    default: is not positive and finite.
     """
     values = [value for part in text.split(",") for value in _parse_part(name, part.strip())]
-    return [positive(name, value) for value in values]
+    return [check(name, value) for value in values]
 
 
 def parse_integers(name: str, text: str) -> list[int]:

@@ -55,9 +55,10 @@ class TrainingOptions:
 Training = Annotated[TrainingOptions, tyro.conf.arg(name="")]  # its options carry no prefix
 
 
-def train(command, model, terminal: Terminal, optimizer="sgd"):
+def train(command, model, terminal: Terminal, optimizer="sgd", scalars=None):
     """Train as the `training` and `execution` options of a command say.
 
+    scalars: further axes of the grid, name -> values.
     Returns (run, folder), or (plan, None) for a dry run. The default optimiser makes plain gradient steps:
     those are what the theory is about.
     """
@@ -70,6 +71,7 @@ def train(command, model, terminal: Terminal, optimizer="sgd"):
         batch_size=parse_integers("batch_size", options.batch_size),
         sigma_w=parse_values("sigma_w", options.sigma_w),
         seeds=options.seeds,
+        scalars=scalars or {},
     )
     arguments = {
         "model": model,
