@@ -3,12 +3,17 @@
 import difflib
 
 from dysonjax.checks import InputError
-from dysonjax.published import rbm
+from dysonjax.published import nanogpt, rbm
 from dysonjax.published.recipe import SCALES, Check, Recipe, Reproduction
 
 __all__ = ["RECIPES", "SCALES", "Check", "Recipe", "Reproduction", "get"]
 
-RECIPES: tuple[Recipe, ...] = (rbm.REPULSION,)
+RECIPES: tuple[Recipe, ...] = (
+    rbm.REPULSION,
+    nanogpt.SPACINGS,
+    nanogpt.DENSITY,
+    nanogpt.FITS,
+)
 
 
 def get(name: str) -> Recipe:
