@@ -38,7 +38,7 @@ def test_a_run_writes_spectra_summary_sample_and_figures(tmp_path, capsys):
 
     drawn = ["figure", "gpt-density", "--run", str(out), "--out", str(tmp_path / "figures"), "--quiet"]
     assert main(drawn) == 0
-    caption = (tmp_path / "figures" / "gpt-density.txt").read_text()
+    caption = " ".join((tmp_path / "figures" / "gpt-density.txt").read_text().split())
     assert "text.txt" in caption and "4 seeds" in caption
 
 
