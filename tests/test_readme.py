@@ -66,6 +66,9 @@ def test_every_command_can_be_typed(line, capsys):
         assert words[0] in COMMANDS
 
 
+LONG = ("nanogpt", "bench")  # an hour, a text from the network, or a machine to itself
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "tutorial.md"], ids=lambda p: p.stem)
 def test_commands_of_a_page_run_in_order(page, tmp_path, monkeypatch):
@@ -77,11 +80,13 @@ def test_commands_of_a_page_run_in_order(page, tmp_path, monkeypatch):
 
     save_file({"layer.weight": np.random.default_rng(0).standard_normal((64, 32))}, "model.safetensors")
     for words in _commands(page):
-        assert main(words[1:]) == 0, words
+        if words[1] not in LONG and "runs/gpt" not in words:
+            assert main(words[1:]) == 0, words
 
 
-def test_a_model_of_ones_own_takes_less_than_thirty_lines():
-    code = next(block for block in _blocks(ROOT / "README.md", "python") if "def update(" in block)
+@pytest.mark.parametrize("part", ["Model(", "wrap_flax("])
+def test_a_model_of_ones_own_takes_less_than_thirty_lines(part):
+    code = next(code for code in _blocks(ROOT / "README.md", "python") if part in code)
     lines = [line for line in code.splitlines() if line.strip()]
     assert len(lines) < 30, len(lines)
 
