@@ -183,10 +183,10 @@ def sigma_consistency(scale: str, progress=None) -> Reproduction:
         f"{SETTING}; {rest.size()}. Left: one width from the mean spacing, one from a fit of the density of "
         f"both levels; right: that width over the temperature. Ratio of the two widths at T = "
         f"{numbers(rest.temperature[cold_points])}: "
-        f"{value(checks[0])}; density's σ over that of an isolated pair there: {value(checks[1])}, below 1 "
-        "because neighbours squeeze. At higher T the pairs overlap with their neighbours and levels i, i+1 "
-        "are no longer one pair: single ratios lie between "
-        f"{ratio.min():.2f} and {ratio.max():.2f}."
+        f"{value(checks[0])}; density's σ over that of an isolated pair there: {value(checks[1])}. At higher "
+        "T neighbours squeeze both widths alike: the density's falls to "
+        f"{(density.sigma / isolated).min():.2f} of an isolated pair's, while single ratios of the two lie "
+        f"between {ratio.min():.2f} and {ratio.max():.2f}."
     )
     data = xr.Dataset(
         {
