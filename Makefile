@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test validate lint format bench clean
+.PHONY: demo test validate lint format bench docs clean
 
 demo: $(VENV)/.installed  ## draw the quick phase diagram into runs/demo
 	$(BIN)/dysonjax phase-diagram --preset quick --out runs/demo --overwrite
@@ -25,6 +25,9 @@ format: $(VENV)/.linted
 bench: $(VENV)/.installed  ## throughput of this machine beside the baselines
 	$(BIN)/dysonjax bench teacher-student
 
+docs: $(VENV)/.documented  ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) -e .
@@ -36,6 +39,10 @@ $(VENV)/.tested: $(VENV)/.installed
 
 $(VENV)/.linted: $(VENV)/.installed
 	$(PIP) -e '.[lint]'
+	touch $@
+
+$(VENV)/.documented: $(VENV)/.installed
+	$(PIP) -e '.[docs]'
 	touch $@
 
 clean:
