@@ -80,7 +80,8 @@ def test_rbm_kernel_equals_the_engine(sampler):
     start, expected = _weights(data)
     w = limits.aligned(start.reshape(2, 16, 10, 10).transpose(0, 2, 3, 1))
     chains = limits.aligned(np.ones((2, 16, 10, 16)))
-    covariance = limits.aligned(_covariance(model.config))
+    lattice = rbm_target(10, 3.0, mass=2.0, kappa=None, covariance=None, data=None)
+    covariance = limits.aligned(lattice.covariance)
     kernel = limits.load("rbm").train
     collapsed = int(sampler == "collapsed")
     limits.call(kernel, 2, STEPS, 0, collapsed, 3.0, limits.aligned(rates), _keys(16), covariance, w, chains)

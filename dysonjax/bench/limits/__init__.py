@@ -1,7 +1,7 @@
 """Hand-written C kernels of the training steps: what this processor can do, as a limit to compare with.
 
-The sources lie beside this file, one a model, networks in the vector lanes. They are compiled with the
-system's C compiler when they are needed, into a folder of the user's cache, and called with one thread a core.
+The sources lie beside this file, one a model, networks in the vector lanes. They are compiled by the
+system's C compiler when they are needed, into a folder of the user's cache, and run with one thread a core.
 The numbers are the engine's: the same weights, data and random bits (tested).
 """
 
