@@ -11,7 +11,9 @@ __version__ = "0.1.0"
 _HOME = {  # public name: the module that defines it; a name that is its own home is a module
     "Grid": "ensemble",
     "InputError": "checks",
+    "Optimizer": "ensemble",
     "Run": "ensemble",
+    "attention": "attention",
     "compare": "compare",
     "dyson": "dyson",
     "estimate": "ensemble",

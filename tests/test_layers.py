@@ -12,6 +12,7 @@ ALLOWED = {
     "models": set(),
     "spectra": set(),
     "dyson": {"spectra"},  # the exact β-ensembles that the Coulomb gas samples from
+    "attention": {"spectra"},
     "ensemble": {"models"},
     "compare": {"models", "spectra", "dyson", "ensemble"},
     "pairs": {"models", "spectra"},
@@ -19,7 +20,17 @@ ALLOWED = {
     "selftest": {"models", "spectra", "dyson", "ensemble"},
     "figures": {"spectra", "dyson"},
     "report": {"ensemble", "figures"},
-    "published": {"models", "spectra", "dyson", "ensemble", "compare", "pairs", "phase", "figures"},
+    "published": {
+        "models",
+        "spectra",
+        "dyson",
+        "ensemble",
+        "compare",
+        "pairs",
+        "phase",
+        "attention",
+        "figures",
+    },
 }
 
 

@@ -28,6 +28,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "spectrum": ("dysonjax.cli.spectrum:Spectrum", "analyse the weight matrices of a checkpoint"),
     "rbm": ("dysonjax.cli.rbm:Rbm", "train Gaussian RBMs and compare their levels with theory"),
     "linear": ("dysonjax.cli.linear:Linear", "train linear networks and compare their levels with theory"),
+    "nanogpt": (
+        "dysonjax.cli.nanogpt:NanoGpt",
+        "train small transformers and watch the spectra of their attention",
+    ),
     "compare": ("dysonjax.cli.compare:Compare", "compare SGD with its approximations, down to closed forms"),
     "figure": ("dysonjax.cli.figure:Figure", "reproduce one published figure"),
     "info": ("dysonjax.cli.info:Info", "say what a run folder holds"),

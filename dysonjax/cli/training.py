@@ -47,7 +47,7 @@ class TrainingOptions:
 Training = Annotated[TrainingOptions, tyro.conf.arg(name="")]  # its options carry no prefix
 
 
-def train(command, model, terminal: Terminal, optimizer: str = "sgd"):
+def train(command, model, terminal: Terminal, optimizer="sgd"):
     """Train as the `training` and `execution` options of a command say.
 
     Returns (run, folder), or (plan, None) for a dry run. The default optimiser makes plain gradient steps:

@@ -1,23 +1,87 @@
-"""Optimisers by name. Each is an optax transform WITHOUT its learning rate: the engine scales by -lr, so
-that lr stays an axis of the grid and never causes a recompilation."""
+"""Optimisers as optax transforms WITHOUT their learning rate: the engine scales by -lr, so that lr stays an
+axis of the grid and never causes a recompilation. A schedule is a factor on every lr of the grid."""
+
+import dataclasses
 
 import optax
 
 from dysonjax import checks
 
-OPTIMIZERS = {
+SCALINGS = {
     "sgd": optax.identity,
     "momentum": lambda: optax.trace(decay=0.9),
-    "adamw": lambda: optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(0.01)),
+    "adamw": optax.scale_by_adam,
 }
+SCHEDULES = ("constant", "cosine")
+ADAMW_DECAY = 0.01
+COSINE_END = 0.1  # the last step's share of the learning rate
 
 
-def resolve(optimizer: str | optax.GradientTransformation) -> tuple[str, optax.GradientTransformation]:
-    """Name and transform; a transform of the user's own is called "custom"."""
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """How a direction becomes a step of length lr.
+
+    name: "sgd", "momentum" (0.9) or "adamw". weight_decay: decoupled, shrinks weights by lr · weight_decay a
+    step; None: 0.01 for adamw, else none. schedule: "constant", or "cosine", which falls to a tenth of lr at
+    the last step. warmup: steps during which lr rises from zero in equal parts. Raises InputError.
+    """
+
+    name: str = "sgd"
+    weight_decay: float | None = None
+    schedule: str = "constant"
+    warmup: int = 0
+
+    def __post_init__(self):
+        checks.one_of("optimizer", self.name, list(SCALINGS))
+        checks.one_of("schedule", self.schedule, SCHEDULES)
+        decay = (ADAMW_DECAY if self.name == "adamw" else 0.0) if self.weight_decay is None else None
+        decay = checks.finite("weight_decay", self.weight_decay) if decay is None else decay
+        if decay < 0:
+            raise checks.InputError(f"weight_decay must be zero or positive, got {decay}")
+        object.__setattr__(self, "weight_decay", decay)
+        object.__setattr__(self, "warmup", checks.positive_int("warmup", self.warmup, 0))
+
+    @property
+    def label(self) -> str:
+        """The name, with every option that is not the name's default."""
+        default = Optimizer(self.name)
+        chosen = dataclasses.asdict(self).items() - dataclasses.asdict(default).items()
+        options = ", ".join(f"{key}={value}" for key, value in sorted(chosen))
+        return f"{self.name}({options})" if options else self.name
+
+    def transform(self, steps: int) -> optax.GradientTransformation:
+        """For a run of that many steps. Raises InputError if the warm-up takes all of them."""
+        if self.warmup >= steps:
+            raise checks.InputError(
+                f"warmup must be shorter than the run of {steps} steps, got {self.warmup}"
+            )
+        parts = [SCALINGS[self.name]()]
+        if self.weight_decay:
+            parts.append(optax.add_decayed_weights(self.weight_decay))
+        if self.schedule == "cosine":
+            parts.append(
+                optax.scale_by_schedule(
+                    optax.warmup_cosine_decay_schedule(
+                        0.0 if self.warmup else 1.0, 1.0, self.warmup, steps, COSINE_END
+                    )
+                )
+            )
+        elif self.warmup:
+            parts.append(optax.scale_by_schedule(optax.linear_schedule(0.0, 1.0, self.warmup)))
+        return optax.chain(*parts) if len(parts) > 1 else parts[0]
+
+
+def resolve(
+    optimizer: str | Optimizer | optax.GradientTransformation, steps: int
+) -> tuple[str, optax.GradientTransformation]:
+    """Label and transform; a transform of the user's own is called "custom"."""
     if isinstance(optimizer, str):
-        return optimizer, OPTIMIZERS[checks.one_of("optimizer", optimizer, list(OPTIMIZERS))]()
+        optimizer = Optimizer(optimizer)
+    if isinstance(optimizer, Optimizer):
+        return optimizer.label, optimizer.transform(steps)
     if not isinstance(optimizer, optax.GradientTransformation):
         raise checks.InputError(
-            f"optimizer must be one of {', '.join(OPTIMIZERS)} or an optax transform, got {optimizer!r}"
+            f"optimizer must be one of {', '.join(SCALINGS)}, an Optimizer or an optax transform, got "
+            f"{optimizer!r}"
         )
     return "custom", optimizer

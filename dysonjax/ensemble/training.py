@@ -22,7 +22,7 @@ from dysonjax import checks
 from dysonjax.ensemble import devices as devices_
 from dysonjax.ensemble import optimizers, results, tiles
 from dysonjax.ensemble.grid import Grid, record_steps
-from dysonjax.ensemble.programs import Observed, Programs, build
+from dysonjax.ensemble.programs import Observed, Programs, State, build
 from dysonjax.ensemble.spectrum import squared_singular_values
 from dysonjax.models.base import Model
 
@@ -46,6 +46,7 @@ class Run:
     dataset: xr.Dataset  # dims (batch_size, lr, sigma_w[, scalars], seed, record[, mode])
     summary: dict[str, Any]  # members, steps, seconds, compile_seconds, net_steps_per_second, ...
     out: Path | None
+    example: Any = None  # final parameters of the first member alive, in the model's own structure
 
 
 class _Job(NamedTuple):
@@ -145,7 +146,7 @@ def train(
         dataset.attrs["summary"] = json.dumps(summary)
         if store is not None:
             store.finish()
-    return Run(dataset, summary, None if out is None else Path(out))
+    return Run(dataset, summary, None if out is None else Path(out), recorder.example)
 
 
 def estimate(model: Model, grid: Grid, steps: int, records: int | Sequence[int] = 11, **options) -> Plan:
@@ -183,7 +184,7 @@ def check(
             model.scalars[name].check(name, value)
     return _Settings(
         records=record_steps(records, steps),
-        optimizer=optimizers.resolve(optimizer),
+        optimizer=optimizers.resolve(optimizer, checks.positive_int("steps", steps)),
         common=checks.one_of("randomness", randomness, ["common", "independent"]) == "common",
         seed=checks.positive_int("seed", seed, 0),
         x64=bool(x64),
@@ -326,6 +327,7 @@ def _train_job(job: _Job, settings: _Settings, recorder: "_Recorder") -> None:
                 recorder.record(*waiting)
             waiting, now = (job.batch_index, wave, number, observed), step
         recorder.record(*waiting)
+        recorder.keep_example(state)
 
 
 class _Recorder:
@@ -334,6 +336,7 @@ class _Recorder:
     def __init__(self, dataset, store, settings, grid, progress):
         self.dataset, self.store, self.settings, self.grid = dataset, store, settings, grid
         self.progress, self.done = progress, 0
+        self.example = None
         self.dirty: dict[int, set[int]] = {}
         self.last_flush = time.monotonic()
         self._report()
@@ -365,6 +368,18 @@ class _Recorder:
         steps = np.diff((0, *self.settings.records))[number]
         self.done += len(place) * int(steps)
         self._report()
+
+    def keep_example(self, state: State) -> None:
+        """Keep the parameters of one whole network, if there is none yet: spectra hold its matrices alone."""
+        alive = np.argwhere(np.asarray(state.diverged_at) < 0)
+        if self.example is None and len(alive):
+            device, world, point = alive[0]
+
+            def member(leaf):
+                leaf = leaf[device, world]
+                return np.take(leaf, point, axis=max(leaf.ndim - 2, 0))  # see `programs._point_axes`
+
+            self.example = jax.tree.map(member, jax.device_get(state.params))
 
     def _report(self) -> None:
         if self.progress is not None:

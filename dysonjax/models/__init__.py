@@ -3,6 +3,7 @@
 from dysonjax.models.base import Hyperparameter, Model, Start, Update
 from dysonjax.models.langevin import elementwise_langevin
 from dysonjax.models.linear import linear
+from dysonjax.models.nanogpt import nanogpt
 from dysonjax.models.rbm import rbm
 from dysonjax.models.teacher_student import teacher_student
 
@@ -13,6 +14,7 @@ __all__ = [
     "Update",
     "elementwise_langevin",
     "linear",
+    "nanogpt",
     "rbm",
     "teacher_student",
 ]

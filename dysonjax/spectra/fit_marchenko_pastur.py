@@ -41,7 +41,7 @@ class MarchenkoPasturFit:
 
 
 def fit_marchenko_pastur(
-    x, ratio: float, method: str = "least_squares", n: int = 300, seed: int = 0
+    x, ratio: float, method: str = "least_squares", n: int = 300, seed: int = 0, matrices: int = 1
 ) -> MarchenkoPasturFit:
     """Fit A and σ² of A·ρ_MP to eigenvalues of X = WᵀW, whose tail, if any, is left unexplained.
 
@@ -49,6 +49,8 @@ def fit_marchenko_pastur(
     method: `least_squares` compares the density, as in [A]; `likelihood` maximises the probability of the
     levels up to the edge and counts the others, assuming nothing about where those lie; on small noise
     matrices its σ² is some 0.5 to 1 % low. n: bootstrap replicates over members for the errors.
+    matrices: from how many matrices of the same shape a member's levels come, such as the heads of one
+    network: they are fitted together and resampled together.
 
     The density is compared in bins of equal width in √x, where it stays finite at r = 1, and the bins hold
     the integral of the law, not its value at the centre, so that they may be wide. The law may be blurred
@@ -67,13 +69,15 @@ def fit_marchenko_pastur(
     one_of("method", method, ("least_squares", "likelihood"))
     n = positive_int("n", n, minimum=2)
     x = nonnegative_levels(as_members("x", x))
+    if x.shape[-1] % positive_int("matrices", matrices):
+        raise InputError(f"matrices must divide the number of levels, {x.shape[-1]}, got {matrices}")
     if ratio > 1:
         zeros = round(x.shape[-1] * (1 - 1 / ratio))
         x = np.sort(x, axis=-1)[..., zeros:]
     levels = x.shape[-2] * x.shape[-1]
     if levels < MIN_LEVELS:
         raise InputError(f"a Marchenko-Pastur fit needs at least {MIN_LEVELS} non-zero levels, got {levels}")
-    return over_leading_axes(lambda levels: _fit(levels, ratio, method, n, seed), x)
+    return over_leading_axes(lambda levels: _fit(levels, ratio, method, n, seed, matrices), x)
 
 
 def nonnegative_levels(x: np.ndarray) -> np.ndarray:
@@ -84,7 +88,7 @@ def nonnegative_levels(x: np.ndarray) -> np.ndarray:
     return np.maximum(x, 0.0)
 
 
-def _fit(x: np.ndarray, ratio: float, method: str, n: int, seed: int) -> MarchenkoPasturFit:
+def _fit(x: np.ndarray, ratio: float, method: str, n: int, seed: int, matrices: int) -> MarchenkoPasturFit:
     # WᵀW and WWᵀ share their non-zero levels: r > 1 is 1/r with σ² counted per column.
     law = MarchenkoPastur(min(ratio, 1 / ratio), 1.0)
     scale = np.median(x) / law.ppf(0.5)
@@ -109,7 +113,7 @@ def _fit(x: np.ndarray, ratio: float, method: str, n: int, seed: int) -> Marchen
         edges, match = np.linspace(0, np.sqrt(center * law.upper), 101), _likelihood
     counts = weights @ _counts(root, edges) / x.size
     # Excess variance σ⁴/M of Gaussian matrices over the limit law, as a blur of √x.
-    unit = 0.5 * np.sqrt(center * law.ratio / modes)
+    unit = 0.5 * np.sqrt(center * law.ratio / (modes / matrices))
     fits = [match(counts, _masses(edges, law, grid, blur * unit)) for blur in _BLUR]
     peaks = [_peak(value, np.log(grid)) for value, _ in fits]
     best = np.argmax([top for _, top in peaks], axis=0)
