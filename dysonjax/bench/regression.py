@@ -21,8 +21,6 @@ def regressions(
             if now is None:
                 found.append(f"{benchmark}: no ratio to {variant} was measured; committed is {before:.3g}")
             elif not now >= (1 - tolerance) * before:
-                loss = 100 * (1 - now / before)
-                found.append(
-                    f"{benchmark}: the ratio to {variant} fell by {loss:.0f} %, from {before:.3g} to {now:.3g}"
-                )
+                loss = f"fell by {100 * (1 - now / before):.0f} %, from {before:.3g} to {now:.3g}"
+                found.append(f"{benchmark}: the ratio to {variant} {loss}")
     return found
