@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dysonjax.models import threefry
 from dysonjax.models.base import Model, Update
 
 # Streams of randomness within a world.
@@ -112,8 +113,11 @@ def build(
         key = stream(identity, BATCH)
         point = identity.point
 
-        def step(index, state):
-            batch = model.batch(jax.random.fold_in(key, index), world, index, batch_size)
+        def draw(index):
+            return model.batch(threefry.derive(key, index), world, index, batch_size)
+
+        def step(index, carried):
+            state, batch = carried
             axes = point_axes(identity, state)
             update = jax.vmap(
                 lambda params, memory, point: model.update(params, memory, batch, world, point),
@@ -133,14 +137,17 @@ def build(
             moved = jax.tree.map(
                 lambda p, d: p - along(identity, point["lr"], p) * d, state.params, direction
             )
-            return State(
+            state = State(
                 jax.tree.map(keep, moved, state.params),
                 jax.tree.map(keep, update.memory, state.memory),
                 jax.tree.map(keep, optimizer_state, state.optimizer),
                 jnp.where(alive | (state.diverged_at >= 0), state.diverged_at, index),
             )
+            return state, draw(index + 1)
 
-        return jax.lax.fori_loop(first, first + count, step, state)
+        # A batch is drawn one step ahead and carried: what a loop carries is computed once, while XLA would
+        # fuse the generator into every use of a normal and evaluate it anew for each grid point.
+        return jax.lax.fori_loop(first, first + count, step, (state, draw(first)))[0]
 
     def observe(identity, world, state):
         key = stream(identity, OBSERVE)

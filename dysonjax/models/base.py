@@ -164,6 +164,11 @@ def normal(key: Key, shape: tuple[int, ...]) -> jax.Array:
     return jax.lax.optimization_barrier(flat).reshape(shape)
 
 
+def split(key: Key) -> tuple[Key, Key]:
+    """The two keys of `jax.random.split(key)`; cheaper inside a step, see `threefry`."""
+    return threefry.derive(key, 0), threefry.derive(key, 1)
+
+
 @jax.custom_batching.sequential_vmap
 def eigh(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Eigenvalues (ascending) and eigenvectors of one symmetric matrix, safe inside a model's functions.

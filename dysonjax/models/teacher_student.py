@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from dysonjax import checks
-from dysonjax.models.base import Model, Start, Update, eigh, lane_product, normal, product
+from dysonjax.models.base import Model, Start, Update, eigh, lane_product, normal, product, split
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu, "identity": lambda z: z}
 MAX_BATCH_LOSS = 100.0  # a member above it is no longer updated, as in the published runs
@@ -77,7 +77,7 @@ def teacher_student(
 
     def draw_samples(key, teacher, shape):
         """Inputs of the learned layers and targets for fresh x ~ N(0, 1)."""
-        key_x, key_noise = jax.random.split(key)
+        key_x, key_noise = split(key)
         below = features(teacher[:first], normal(key_x, (*shape, widths[0])))
         targets = features(teacher[first:-1], below) @ teacher[-1]
         return below, targets + label_noise * normal(key_noise, targets.shape)

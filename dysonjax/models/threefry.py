@@ -14,20 +14,30 @@ ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
 
 
+def derive(key: jax.Array, number) -> jax.Array:
+    """`jax.random.fold_in(key, number)`, which is also number `number` of `jax.random.split(key)`."""
+    words = _block(jax.random.key_data(key), jnp.uint32(0), jnp.asarray(number).astype(jnp.uint32))
+    return jax.random.wrap_key_data(jnp.stack(words), impl="threefry2x32")
+
+
 def bits(key: jax.Array, count: int) -> jax.Array:
-    """`jax.random.bits(key, (count,))` for a threefry key: uint32, shape (count,)."""
-    first, second = jax.random.key_data(key)
-    schedule = (first, second, first ^ second ^ jnp.uint32(PARITY))
-    # The counter of number i is (0, i).
-    left = jnp.broadcast_to(first, (count,))
-    right = jnp.arange(count, dtype=jnp.uint32) + second
+    """`jax.random.bits(key, (count,))`: uint32, shape (count,)."""
+    counter = jnp.arange(count, dtype=jnp.uint32)
+    left, right = _block(jax.random.key_data(key), jnp.zeros_like(counter), counter)
+    return left ^ right
+
+
+def _block(key, left, right):
+    """The two words that a key (2,) makes of the counters `left` and `right`."""
+    schedule = (key[0], key[1], key[0] ^ key[1] ^ jnp.uint32(PARITY))
+    left, right = left + schedule[0], right + schedule[1]
     for group in range(5):
         for rotation in ROTATIONS[group % 2]:
             left = left + right
             right = left ^ ((right << rotation) | (right >> (32 - rotation)))
         left = left + schedule[(group + 1) % 3]
         right = right + schedule[(group + 2) % 3] + jnp.uint32(group + 1)
-    return left ^ right
+    return left, right
 
 
 def normals(key: jax.Array, count: int) -> jax.Array:
