@@ -23,7 +23,9 @@ OPTIONS = {
 def flops(setting: dict) -> int:
     """Of one network-step: products forward and backward and the update; activations left out."""
     learned = [(32, 16)] if setting["train"] == "middle" else [(3, 32), (32, 16), (16, 1)]
-    return sum(2 * (2 * SAMPLES * n * m) + 2 * n * m for n, m in learned)
+    products = sum(2 * (2 * SAMPLES * n * m) for n, m in learned)
+    below = sum(2 * SAMPLES * n * m for n, m in learned[1:])  # the error signal of the layer below
+    return products + below + sum(2 * n * m for n, m in learned)
 
 
 def engine(setting: dict) -> frame.Prepared:

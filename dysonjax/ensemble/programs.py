@@ -118,6 +118,7 @@ def build(
 
         def step(index, carried):
             state, batch = carried
+            batch = batch if model.draws else draw(index)
             axes = point_axes(identity, state)
             update = jax.vmap(
                 lambda params, memory, point: model.update(params, memory, batch, world, point),
@@ -143,11 +144,11 @@ def build(
                 jax.tree.map(keep, optimizer_state, state.optimizer),
                 jnp.where(alive | (state.diverged_at >= 0), state.diverged_at, index),
             )
-            return state, draw(index + 1)
+            return state, draw(index + 1) if model.draws else ()
 
-        # A batch is drawn one step ahead and carried: what a loop carries is computed once, while XLA would
+        # Noise is drawn one step ahead and carried: what a loop carries is computed once, while XLA would
         # fuse the generator into every use of a normal and evaluate it anew for each grid point.
-        return jax.lax.fori_loop(first, first + count, step, (state, draw(first)))[0]
+        return jax.lax.fori_loop(first, first + count, step, (state, draw(first) if model.draws else ()))[0]
 
     def observe(identity, world, state):
         key = stream(identity, OBSERVE)

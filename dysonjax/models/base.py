@@ -67,6 +67,7 @@ class Model:
         their squared singular values are recorded once.
     scalars: hyperparameters of the model that a grid can vary, by name. Its functions read them as
         `point.get(name, default)`, since a point holds only those that its grid names.
+    draws: whether `batch` uses its key. If not, a batch is looked up in the world, not carried by the loop.
     member_axis: where the engine puts the members of a seed in each array of their state: "inner", next to
         the last axis, for networks with products of two quantities that both differ from member to member;
         "last" where every learned weight meets inputs that the members share (use `lane_product`).
@@ -83,6 +84,7 @@ class Model:
     observables: Mapping[str, str]
     targets: Callable[[Tree], dict[str, jax.Array]] = lambda world: {}
     scalars: Mapping[str, Hyperparameter] = dataclasses.field(default_factory=dict)
+    draws: bool = True
     member_axis: str = "inner"
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -122,10 +124,11 @@ def _contract_members(members, differ, inputs, weight):
         columns = jnp.moveaxis(weight, 0, -1)
         out = inputs @ columns.reshape(columns.shape[0], -1)
         out = out.reshape(inputs.shape[0], *columns.shape[1:])
-    elif differ == [True, False]:
+    elif differ == [True, False] and 1 in weight.shape:
         out = jnp.sum(jnp.moveaxis(inputs, 0, -1)[:, :, None] * weight[None, :, :, None], axis=1)
     else:
-        out = jnp.einsum("msi,mio->som", inputs, weight)
+        first, second = ("msi" if differ[0] else "si"), ("mio" if differ[1] else "io")
+        out = jnp.einsum(f"{first},{second}->som", inputs, weight)
     # vmap wants the members first; a consumer's own `moveaxis` cancels this one.
     return jnp.moveaxis(out, -1, 0), True
 

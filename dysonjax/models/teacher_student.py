@@ -208,6 +208,7 @@ def teacher_student(
         observe=observe,
         observables=OBSERVABLES,
         targets=targets,
+        draws=data == "online",
         member_axis="last" if shared else "inner",
         config={
             "widths": list(widths),
