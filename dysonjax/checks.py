@@ -16,6 +16,10 @@ class InputError(ValueError):
     """The user's input cannot be used; the message is one sentence with the remedy."""
 
 
+class RunError(RuntimeError):
+    """A run cannot go on, through no fault of its input; the message is one sentence with the remedy."""
+
+
 def positive_int(name: str, value: Any, minimum: int = 1) -> int:
     """`value` as an int of at least `minimum`; a float with a fractional part is refused."""
     try:

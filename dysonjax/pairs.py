@@ -63,18 +63,27 @@ def means(levels: np.ndarray) -> Means:
     return Means(*mean_and_sem(levels), *mean_and_sem(np.diff(levels, axis=-1)))
 
 
+def scalar_groups(points: list[dict]) -> np.ndarray:
+    """A number for each point, the same for points that differ in batch_size, lr and sigma_w alone."""
+    scalars = [tuple(v for k, v in p.items() if k not in ("batch_size", "lr", "sigma_w")) for p in points]
+    return np.array([scalars.index(values) for values in scalars])
+
+
 def scaling_exponent(averages: Means, points: list[dict], pairs: np.ndarray) -> Exponent:
-    """Slope of ln ⟨S⟩ over ln(α/|B|), common to all pairs, each pair with its own prefactor."""
+    """Slope of ln ⟨S⟩ over ln(α/|B|), common to all; each pair and set of scalars has its prefactor."""
     temperature = np.log([p["lr"] / p["batch_size"] for p in points])
     y = np.log(averages.spacings[:, pairs])
     weight = (averages.spacings[:, pairs] / averages.spacings_sem[:, pairs]) ** 2
     weight = np.where(np.isfinite(weight) & np.isfinite(y), weight, 0.0)
     y = np.where(weight > 0, y, 0.0)
-    if len(pairs) == 0 or np.ptp(temperature) < 1e-9:
-        return Exponent(np.nan, np.nan)
-    norm = np.maximum(weight.sum(axis=0), 1e-300)
-    t = temperature[:, None] - (weight * temperature[:, None]).sum(axis=0) / norm
+    groups = scalar_groups(points)
+    t = np.broadcast_to(temperature[:, None], weight.shape).copy()
+    for group in np.unique(groups):
+        here = groups == group
+        t[here] -= (weight[here] * t[here]).sum(axis=0) / np.maximum(weight[here].sum(axis=0), 1e-300)
     spread = (weight * t**2).sum()
+    if len(pairs) == 0 or np.ptp(temperature) < 1e-9 or spread == 0:
+        return Exponent(np.nan, np.nan)
     return Exponent(float((weight * t * y).sum() / spread), float(1 / np.sqrt(spread)))
 
 

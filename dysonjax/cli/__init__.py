@@ -10,11 +10,12 @@ import io
 import json
 import os
 import re
+import signal
 import sys
 
 import tyro
 
-from dysonjax.checks import InputError
+from dysonjax.checks import InputError, RunError
 from dysonjax.cli import compile_cache
 from dysonjax.cli.terminal import Terminal
 
@@ -34,6 +35,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "compare": ("dysonjax.cli.compare:Compare", "compare SGD with its approximations, down to closed forms"),
     "figure": ("dysonjax.cli.figure:Figure", "reproduce one published figure"),
+    "resume": ("dysonjax.cli.resume:Resume", "go on with an interrupted run"),
+    "merge": ("dysonjax.cli.merge:Merge", "join runs that trained different seeds of one grid"),
     "info": ("dysonjax.cli.info:Info", "say what a run folder holds"),
     "report": ("dysonjax.cli.report:Report", "one HTML file about a run: figures, tables, verdicts"),
     "bench": ("dysonjax.cli.bench:Bench", "throughput on this machine beside the baselines"),
@@ -43,7 +46,24 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; the exit code is 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    """Run one command; the exit code is 0 done, 1 failed, 2 bad input, 130 or 143 interrupted."""
+    code = _main(argv)
+    if code and "jax" in sys.modules:
+        _abandon(code)
+    return code
+
+
+def _abandon(code: int) -> None:
+    """Leave a distributed run that failed without waiting for the others, as JAX would, and then abort."""
+    import jax
+
+    if jax.distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _main(argv: list[str] | None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help"):
         print(_overview())
@@ -59,14 +79,18 @@ def main(argv: list[str] | None = None) -> int:
         if command is None:
             return 0
         execution = getattr(command, "execution", command)  # small commands list their options themselves
-        terminal = Terminal(quiet=execution.quiet, json=execution.json)
+        rank = _join(command)
+        terminal = Terminal(quiet=execution.quiet or rank > 0, json=execution.json)
         summary = command.run(terminal)
     except InputError as error:
         print(f"dysonjax: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("dysonjax: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:  # a run that was saved says how to go on, and by which signal it ended
+        print(f"dysonjax: {str(stop) or 'interrupted'}", file=sys.stderr)
+        return 128 + getattr(stop, "signal", signal.SIGINT)
+    except RunError as error:
+        print(f"dysonjax: {error}", file=sys.stderr)
+        return 1
     except Exception as error:
         if os.environ.get("DYSONJAX_DEBUG"):
             raise
@@ -79,6 +103,16 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps(summary), flush=True)
     # Commands that judge (doctor) say by their exit code how it went.
     return command.exit_code(summary) if hasattr(command, "exit_code") else 0
+
+
+def _join(command) -> int:
+    """Join the other processes of a distributed run; the number of this process, 0 if it is alone."""
+    options = getattr(getattr(command, "training", command), "processes", None)
+    if options is None:
+        return 0
+    from dysonjax.cli.distributed import join
+
+    return join(options)
 
 
 def _parse(name: str, args: list[str]):

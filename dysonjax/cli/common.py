@@ -36,14 +36,15 @@ EXECUTION = ExecutionOptions()
 RANGE_FORMS = "a number, a list 0.1,0.5, a doubling range 0.125:256:x2 or linear steps 0.01:0.1:10"
 
 
-def parse_values(name: str, text: str) -> list[float]:
+def parse_values(name: str, text: str, check=positive) -> list[float]:
     """The positive numbers that an option text stands for, in the order given.
 
     `0.1,0.5` is a list, `0.125:256:x2` multiplies by 2 from 0.125 to 256, `0.01:0.1:10` is ten values in
-    equal steps. Raises InputError if the text is malformed or a value is not positive and finite.
+    equal steps. Raises InputError if the text is malformed or a value does not pass `check(name, value)`, by
+    default: is not positive and finite.
     """
     values = [value for part in text.split(",") for value in _parse_part(name, part.strip())]
-    return [positive(name, value) for value in values]
+    return [check(name, value) for value in values]
 
 
 def parse_integers(name: str, text: str) -> list[int]:
@@ -113,6 +114,7 @@ def output_folder(out: Path | None, command: str, overwrite: bool) -> Path:
                 raise InputError(f"{folder} is a file, not a folder; choose another --out")
             if any(folder.iterdir()) and not _is_ours(folder):
                 raise InputError(f"{folder} holds files that dysonjax did not write; choose another --out")
+            _refuse_living(folder)
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
         probe = folder / ".writable"
@@ -123,6 +125,16 @@ def output_folder(out: Path | None, command: str, overwrite: bool) -> Path:
     return folder
 
 
+def _refuse_living(folder: Path) -> None:
+    """Raise InputError if a run is writing into a folder that is to be replaced."""
+    if (folder / "run.lock").exists():
+        from dysonjax.ensemble.lock import living_owner
+
+        owner = living_owner(folder / "run.lock")
+        if owner is not None:
+            raise InputError(f"{folder} is in use by process {owner.pid} on {owner.host}; stop it first")
+
+
 def _is_ours(folder: Path) -> bool:
     return any((folder / name).exists() for name in ("summary.json", "run.zarr", "run.json"))
 
@@ -130,6 +142,13 @@ def _is_ours(folder: Path) -> bool:
 def _next_free(parent: Path, command: str) -> Path:
     numbers = (index for index in range(1, 10**6) if not (parent / f"{command}-{index:03d}").exists())
     return parent / f"{command}-{next(numbers):03d}"
+
+
+def duration(seconds: float) -> str:
+    """A time as one reads it."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def write_summary(folder: Path, summary: dict) -> None:

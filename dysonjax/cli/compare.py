@@ -1,12 +1,21 @@
 """`dysonjax compare`: one system from SGD to closed forms, and what each approximation costs."""
 
 import dataclasses
+from pathlib import Path
 
 import tyro
 
 from dysonjax import __version__
 from dysonjax.cli import run_folder
-from dysonjax.cli.common import EXECUTION, Execution, output_folder, parse_values, write_summary
+from dysonjax.cli.arrays import read_array
+from dysonjax.cli.common import (
+    EXECUTION,
+    Execution,
+    output_folder,
+    parse_integers,
+    parse_values,
+    write_summary,
+)
 from dysonjax.cli.terminal import Terminal
 
 QUICK = {"members": 100, "steps": {"rbm": 4000, "linear": 1000}}
@@ -18,24 +27,30 @@ class Compare:
     Brownian motion of the levels, its stationary Coulomb gas, closed forms of isolated levels.
 
     Effect sizes are Wasserstein distances over the width of a level, averaged over levels; p-values come from
-    relabelling whole members. Writes compare.png/.pdf, levels.npz (all rungs) and summary.json. Levels are
-    eigenvalues of X = sigma_h^2 W^T W (rbm) or singular values of W (linear).
+    relabelling whole members. Writes compare.png/.pdf, levels.npz (all rungs) and summary.json; for a grid of
+    alpha and |B| also a figure for every point. Levels are eigenvalues of X = sigma_h^2 W^T W (rbm) or
+    singular values of W (linear).
     """
 
     system: tyro.conf.Positional[str] = ""
-    """rbm: Gaussian RBM with persistent contrastive divergence; linear: linear network with Z = 1."""
+    """rbm: Gaussian RBM with persistent contrastive divergence; linear: linear network with a fixed Z."""
     members: int | None = None
     """Members of every rung; default 500."""
     steps: int | None = None
-    """Training steps; default 8000 (rbm), 5000 (linear)."""
-    lr: float = 0.1
-    """Learning rate alpha, dimensionless."""
-    batch_size: int = 16
-    """Mini-batch size |B|, samples (or Markov chains)."""
+    """Training steps; default 8000 (rbm), 5000 (linear), times 0.1 / lr below lr = 0.1."""
+    lr: str = "0.1"
+    """Learning rates alpha, dimensionless: a number, a list or a range; the ladder at each of them."""
+    batch_size: str = "16"
+    """Mini-batch sizes |B|, samples (or Markov chains); likewise."""
     sigma_w: float | None = None
     """Initial weight width sigma_W: weights start from N(0, sigma_W^2/n); default 0.1 sqrt(n)."""
     noise: str = "theory"
     """Drift and noise of the Dyson motion: theory, or measured from the end of the SGD run."""
+    order: int = 1
+    """Order of the Dyson motion in sqrt(alpha/|B|): 1 as printed; 2 adds g_i g_j, Ito drift and the mixing of
+    eigenvectors, and then has no stationary law in closed form."""
+    visible: int | None = None
+    """rbm: visible components; default: the width of the target, else 10."""
     mu: float | None = None
     """rbm: parameter mu of the energy; default 3."""
     sigma_h: float | None = None
@@ -43,13 +58,23 @@ class Compare:
     k: int | None = None
     """rbm: Gibbs sweeps in a step; default 3."""
     kappa: str | None = None
-    """rbm: eigenvalues of the target's precision as a list; default a lattice field with 4...8."""
+    """rbm: eigenvalues of the target's precision as a list, instead of a lattice field."""
+    mass: float | None = None
+    """rbm: mass of the lattice scalar field that is learned, lattice units; default 2."""
+    covariance: Path | None = None
+    """rbm: file (.npy, .npz, .csv) with the target's covariance matrix, instead of a lattice field."""
+    data: Path | None = None
+    """rbm: file (.npy, .npz, .csv) with samples as rows; the data term is then drawn in mini-batches."""
     sampler: str | None = None
     """rbm: collapsed (default, k sweeps in one draw) or gibbs (sweep by sweep), one law."""
     values: str | None = None
     """linear: singular values of the teacher; default 2,2."""
     epsilon: float | None = None
-    """linear: standard deviation of the gradient noise of one sample; default 0.1."""
+    """linear: standard deviation of the noise of one sample; default 0.1."""
+    z: str | None = None
+    """linear: the fixed matrix Z: identity (default), equal, unequal, or a file (.npy, .npz, .csv)."""
+    noise_of: str | None = None
+    """linear: gradient (default), a symmetric matrix added to it; or label, a vector added to the label."""
     permutations: int = 999
     """Relabellings for each p-value."""
     quick: bool = False
@@ -58,67 +83,104 @@ class Compare:
 
     def run(self, terminal: Terminal) -> dict:
         import jax
-        import numpy as np
 
         from dysonjax import compare
         from dysonjax.ensemble import one_device_per_core
-        from dysonjax.figures.compare import ladder_figure
-        from dysonjax.figures.style import save
 
         one_device_per_core()
-        options, seed = self._model_options(), self.execution.seed
+        options = self._model_options()
+        lr, batch_size = parse_values("lr", self.lr), parse_integers("batch_size", self.batch_size)
         steps = QUICK["steps"].get(self.system) if self.quick and self.steps is None else self.steps
         members = self.members if self.members is not None else QUICK["members"] if self.quick else 500
         # Everything that can be wrong with the input is found before the folder is made.
         compare.check(
-            self.system, self.lr, self.batch_size, self.sigma_w, members, steps, self.noise, seed,
-            self.permutations, options,
+            self.system, lr, batch_size, self.sigma_w, members, steps, self.noise, self.order,
+            self.execution.seed, self.permutations, options,
         )  # fmt: skip
         folder = output_folder(self.execution.out, "compare", self.execution.overwrite)
         run_folder.write(folder, self)
-        terminal.print(f"{self.system}: {members} members of every rung; this takes a minute or two")
-        ladder = compare.ladder(
-            self.system, lr=self.lr, batch_size=self.batch_size, sigma_w=self.sigma_w, members=members,
-            steps=steps, noise=self.noise, seed=seed, permutations=self.permutations, **options,
-        )  # fmt: skip
-        device = f"{jax.local_device_count()} x {jax.devices()[0].device_kind}"
+        count = len(lr) * len(batch_size)
+        where = f" at each of {count} points" if count > 1 else ""
+        terminal.print(f"{self.system}: {members} members of every rung{where}")
+        with terminal.progress("climbing", "ladders") as progress:
+            ladders = compare.ladders(
+                self.system, lr=lr, batch_size=batch_size, sigma_w=self.sigma_w, members=members, steps=steps,
+                noise=self.noise, order=self.order, seed=self.execution.seed, permutations=self.permutations,
+                progress=progress, **options,
+            )  # fmt: skip
+        points = [compare.summarise(ladder) for ladder in ladders]
         summary = {
             "command": "compare",
             "out": str(folder),
             "members": members,
-            "steps": ladder.training_steps,
-            "seconds": round(ladder.seconds, 3),
-            "device": device,
+            "steps": ladders[0].training_steps,
+            "seconds": round(sum(ladder.seconds for ladder in ladders), 3),
+            "device": f"{jax.local_device_count()} x {jax.devices()[0].device_kind}",
             "version": __version__,
-            **{name: getattr(self, name) for name in ("lr", "batch_size", "noise")},
-            "seed": seed,
-            **options,
-            **compare.summarise(ladder),
+            "noise": self.noise,
+            "seed": self.execution.seed,
+            **{name: value for name, value in options.items() if name not in ("covariance", "data")},
         }
-        np.savez_compressed(
-            folder / "levels.npz", **{name.replace(" ", "_"): x for name, x in ladder.levels.items()}
-        )
-        figure = ladder_figure(
-            {name: compare.mean_and_sem(x) for name, x in ladder.levels.items()},
-            ladder.targets,
-            ladder.sigma,
-            {f"{s.first}\n→ {s.second}": (s.wasserstein, s.chance, s.p_value) for s in ladder.steps},
-            "eigenvalues of $X$" if self.system == "rbm" else "singular values of $W$",
-            rf"{self.system}: $\alpha={self.lr:g}$, $|B|={self.batch_size}$, {members} members, "
-            f"{ladder.training_steps} steps, noise from {self.noise}",
-        )
-        save(figure, folder, "compare")
+        if count == 1:
+            summary |= points[0]
+        else:
+            summary |= {"system": self.system, "points": points, "verdict": compare.overview(ladders)}
+        self._write(folder, ladders)
         write_summary(folder, summary)
-        _report(terminal, ladder, compare.mean_and_sem)
+        for ladder in ladders:
+            if count > 1:
+                terminal.print(f"\nalpha = {ladder.lr:g}, |B| = {ladder.batch_size}")
+            _report(terminal, ladder, compare.mean_and_sem)
+        if count > 1:
+            terminal.print(f"\n{summary['verdict']}")
         terminal.print(f"wrote {folder}/compare.png, compare.pdf, levels.npz, summary.json")
         return summary
 
+    def _write(self, folder: Path, ladders) -> None:
+        """Figures and levels.npz; with a grid, names carry the number of the point, and one figure more."""
+        import numpy as np
+
+        from dysonjax.compare import mean_and_sem
+        from dysonjax.figures.compare import grid_figure, ladder_figure
+        from dysonjax.figures.style import save
+
+        levels = {}
+        for number, ladder in enumerate(ladders):
+            suffix = f"_{number}" if len(ladders) > 1 else ""
+            levels |= {name.replace(" ", "_") + suffix: x for name, x in ladder.levels.items()}
+            figure = ladder_figure(
+                {name: mean_and_sem(x) for name, x in ladder.levels.items()},
+                ladder.targets,
+                ladder.sigma,
+                {f"{s.first}\n→ {s.second}": (s.wasserstein, s.chance, s.p_value) for s in ladder.steps},
+                "eigenvalues of $X$" if self.system == "rbm" else "singular values of $W$",
+                rf"{self.system}: $\alpha={ladder.lr:g}$, $|B|={ladder.batch_size}$, "
+                f"{len(ladder.levels['SGD'])} members, {ladder.training_steps} steps, "
+                f"noise from {self.noise}, order {self.order}",
+            )
+            save(figure, folder, f"compare{suffix}")
+        if len(ladders) > 1:
+            costs = {}
+            for ladder in ladders:
+                for s in ladder.steps:
+                    point = ladder.lr / ladder.batch_size, s.wasserstein, s.chance
+                    costs.setdefault(f"{s.first} → {s.second}", []).append(point)
+            save(grid_figure(costs, f"{self.system}: {len(ladders)} grid points"), folder, "compare")
+        np.savez_compressed(folder / "levels.npz", **levels)
+
     def _model_options(self) -> dict:
         """The options of the model that were given, as values."""
-        names = ("mu", "sigma_h", "k", "kappa", "sampler", "values", "epsilon")
+        from dysonjax.compare import OPTIONS
+        from dysonjax.models.linear import Z_PRESETS
+
+        names = dict.fromkeys(name for options in OPTIONS.values() for name in options)
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         for name in given.keys() & {"kappa", "values"}:
             given[name] = parse_values(name, given[name])
+        for name in given.keys() & {"covariance", "data"}:
+            given[name] = read_array(name, given[name])
+        if "." in given.get("z", "") and given["z"] not in Z_PRESETS:
+            given["z"] = read_array("z", Path(given["z"])).tolist()
         return given
 
 

@@ -10,7 +10,7 @@ import tyro
 
 from dysonjax import __version__
 from dysonjax.checks import InputError, positive_int
-from dysonjax.cli.common import write_json
+from dysonjax.cli.common import duration, write_json
 from dysonjax.cli.terminal import Terminal
 
 SUFFIXES = (".png", ".pdf", ".nc", ".txt", ".json")
@@ -116,13 +116,6 @@ class Figure:
         )
         terminal.print(f"wrote {self.out}/{recipe.name}.png, .pdf, .nc, .txt, .json in {duration(seconds)}")
         return summary
-
-
-def duration(seconds: float) -> str:
-    """A time as one reads it."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _claim(folder: Path, name: str, overwrite: bool) -> None:

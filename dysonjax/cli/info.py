@@ -1,4 +1,4 @@
-"""`dysonjax info DIR`: what a run folder holds."""
+"""`dysonjax info DIR`: what a run folder holds, how far it is, whether it is alive, how to go on with it."""
 
 import dataclasses
 import json as json_
@@ -8,12 +8,13 @@ from typing import Annotated
 import numpy as np
 import tyro
 
+from dysonjax.cli.common import duration
 from dysonjax.cli.terminal import Terminal
 
 
 @dataclasses.dataclass(frozen=True)
 class Info:
-    """Say what a run folder holds: its configuration, how far it is, and its variables."""
+    """Say what a run folder holds: configuration, variables, how far it is, and how to go on with it."""
 
     folder: Annotated[Path, tyro.conf.Positional]
     """A run folder, finished or not."""
@@ -23,7 +24,7 @@ class Info:
     """Print nothing but warnings and errors."""
 
     def run(self, terminal: Terminal) -> dict:
-        from dysonjax.ensemble import configuration, read
+        from dysonjax.ensemble import configuration, read, status
 
         dataset = read(self.folder)
         config = configuration(dataset)
@@ -50,11 +51,17 @@ class Info:
                 for name, v in dataset.data_vars.items()
             ],
         )
-        state = "finished" if summary else "not finished"
-        terminal.print(f"{state}: {100 * progress:.0f} % of the records, {diverged} members diverged")
+        found = status(self.folder)
+        alive = dataset["diverged_at"].size - diverged
+        terminal.print(f"{100 * progress:.0f} % of the records; {alive} networks alive, {diverged} diverged")
         if summary:
             rate = summary["net_steps_per_second"]
-            terminal.print(f"{summary['seconds']:.1f} s on {summary['device']}, {rate:.3g} network-steps/s")
+            terminal.print(
+                f"finished: {summary['seconds']:.1f} s on {summary['device']}, {rate:.3g} network-steps/s"
+            )
+        else:
+            for line in _state(found, self.folder):
+                terminal.print(line)
         return {
             "command": "info",
             "out": str(self.folder),
@@ -62,6 +69,26 @@ class Info:
             "members": members,
             "finished": bool(summary),
             "recorded": progress,
+            "alive": alive,
             "diverged": diverged,
-            **({"summary": summary} if summary else {}),
+            **({"summary": summary} if summary else found),
         }
+
+
+def _state(found: dict, folder: Path) -> list[str]:
+    """How far a run is that is not finished, in words."""
+    lines = []
+    if found["progress"] is not None:
+        lines.append(
+            f"training: {100 * found['progress']:.1f} %, {found['net_steps_per_second']:.3g} network-steps/s"
+        )
+    if found["saved_seconds_ago"] is None:
+        lines.append("no checkpoint yet")
+    else:
+        lines.append(f"last checkpoint {duration(found['saved_seconds_ago'])} ago")
+    if found["running"]:
+        left = found["seconds_left"]
+        lines.append(f"running: {found['running']}" + (f", {duration(left)} left" if left else ""))
+    else:
+        lines.append(f"stopped; go on with: dysonjax resume {folder}")
+    return lines

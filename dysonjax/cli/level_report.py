@@ -12,8 +12,9 @@ from dysonjax.cli.terminal import Terminal
 def report(command: str, run, folder: Path, terminal: Terminal, predict, singular_values=False, extra=None):
     """Write figure and summary.json into the folder; return the summary.
 
-    predict(target, lr, batch_size) -> the law of an isolated pair at that target, arrays broadcast. extra:
-    more entries for the summary.
+    predict(target, point) -> mean spacing of an isolated pair at that target (pairs,), point holding arrays
+    (points, 1) by name. extra: more entries for the summary. Where a grid has further scalars, the figure
+    shows the points that share those of the last one.
     """
     from dysonjax import pairs
     from dysonjax.figures.levels import ensemble_levels
@@ -24,10 +25,12 @@ def report(command: str, run, folder: Path, terminal: Terminal, predict, singula
     targets = dataset["target_eigenvalues"].values.reshape(-1, levels.shape[-1])[0]
     targets = np.sqrt(targets) if singular_values else targets
     found = pairs.degenerate_pairs(targets)
-    lr, batch_size = (np.array([p[name] for p in points])[:, None] for name in ("lr", "batch_size"))
+    point = {name: np.array([p[name] for p in points])[:, None] for name in points[0]}
+    shown = pairs.scalar_groups(points)
+    shown = shown == shown[-1]
     theory = np.full((len(points), len(targets) - 1), np.nan)
     middle = 0.5 * (targets[found] + targets[found + 1])
-    theory[:, found] = predict(middle, lr, batch_size).mean_spacing
+    theory[:, found] = predict(middle, point)
     summary = {"command": command, "out": str(folder), **run.summary, **(extra or {})}
     summary |= pairs.summarise(levels, points, targets, theory)
     averages = pairs.means(levels)
@@ -36,12 +39,12 @@ def report(command: str, run, folder: Path, terminal: Terminal, predict, singula
         _evolution(dataset, singular_values),
         levels[-1],
         targets,
-        pairs.normalised_spacings(levels, found),
+        pairs.normalised_spacings(levels[shown], found),
         {
-            "temperature": (lr / batch_size)[:, 0],
-            "mean": averages.spacings[:, found],
-            "error": averages.spacings_sem[:, found],
-            "theory": theory[:, found],
+            "temperature": (point["lr"] / point["batch_size"])[shown, 0],
+            "mean": averages.spacings[shown][:, found],
+            "error": averages.spacings_sem[shown][:, found],
+            "theory": theory[shown][:, found],
             "names": [f"pair at {x:.3g}" for x in middle],
         },
         r"singular value $\xi_i$ of $W$" if singular_values else r"eigenvalue $x_i$ of $X$",
@@ -64,7 +67,8 @@ def report(command: str, run, folder: Path, terminal: Terminal, predict, singula
 
 def _evolution(dataset: xr.Dataset, singular_values: bool) -> np.ndarray:
     """Mean levels of the last grid point at every record, (records, modes); members alive until the end."""
-    point = dataset.isel(batch_size=-1, lr=-1, sigma_w=-1)
+    grid = [dim for dim in dataset["diverged_at"].dims if dim != "seed"]
+    point = dataset.isel(dict.fromkeys(grid, -1))
     levels = point["eigenvalues"].where(point["alive"].isel(record=-1))
     levels = levels.transpose("record", "seed", "mode").values
     kept = np.isfinite(levels).all(axis=(0, 2))
@@ -74,11 +78,14 @@ def _evolution(dataset: xr.Dataset, singular_values: bool) -> np.ndarray:
 
 
 def _caption(command: str, points: list[dict], dataset: xr.Dataset) -> str:
-    last = points[-1]
+    symbols = {"lr": r"\alpha", "batch_size": "|B|", "sigma_w": r"\sigma_W", "epsilon": r"\epsilon"}
+    values = ", ".join(
+        f"${symbols[name]}={value:.3g}$" if name in symbols else f"{name} = {value:.3g}"
+        for name, value in points[-1].items()
+    )
     return (
         f"{command}: {dataset.sizes['seed']} seeds, {int(dataset['record'][-1])} steps; "
-        rf"learning and density at $\alpha={last['lr']:g}$, $|B|={last['batch_size']}$, "
-        rf"$\sigma_W={last['sigma_w']:.3g}$"
+        f"learning and density at {values}"
     )
 
 
@@ -92,7 +99,8 @@ def _tables(terminal: Terminal, averages, targets, theory, points) -> None:
                 spacing = f"{averages.spacings[index, i]:.4f} ± {averages.spacings_sem[index, i]:.4f}"
                 pair = "-" if np.isnan(theory[index, i]) else f"{theory[index, i]:.4f}"
             rows.append([str(i), f"{target:.4f}", level, spacing, pair])
-        title = f"alpha = {point['lr']:g}, |B| = {point['batch_size']}, sigma_W = {point['sigma_w']:.3g}"
+        names = {"lr": "alpha", "batch_size": "|B|", "sigma_w": "sigma_W"}
+        title = ", ".join(f"{names.get(name, name)} = {value:.3g}" for name, value in point.items())
         terminal.table(title, ["level", "target", "mean", "spacing to next", "theory"], rows)
     if len(points) > 4:
         terminal.print(f"... and {len(points) - 4} more points in summary.json")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dysonjax import checks
 from dysonjax.cli.arrays import read_array
 from dysonjax.cli.common import EXECUTION, Execution, parse_values
 from dysonjax.cli.terminal import Terminal
@@ -32,8 +33,11 @@ class Linear:
     """Singular values of the teacher; equal ones make degenerate levels."""
     basis: str = "symmetric"
     """How the teacher is drawn: symmetric, rotation or orthogonal; only the first has clean pair laws."""
-    epsilon: float = 0.1
-    """Standard deviation of the noise of one sample."""
+    z_ratio: str | None = None
+    """Smallest over largest singular value of Z, above 0 and at most 1: a number, a list or a range. The
+    largest one and the directions are those of --z."""
+    epsilon: str = "0.1"
+    """Standard deviation of the noise of one sample: a number, a list or a range."""
     noise: str = "gradient"
     """gradient: a symmetric matrix added to the gradient; label: a normal vector added to the label."""
     dynamics: str = "sgd"
@@ -44,28 +48,41 @@ class Linear:
         from dysonjax import ensemble, models
         from dysonjax.cli.level_report import report
         from dysonjax.models.linear import Z_PRESETS
-        from dysonjax.models.predictions import linear_pair
+        from dysonjax.models.predictions import linear_pair, linear_two_species_spacing
 
         ensemble.one_device_per_core()
+        epsilon = parse_values("epsilon", self.epsilon, checks.finite)
         model = models.linear(
             self.z if self.z in Z_PRESETS or "." not in self.z else read_array("z", Path(self.z)),
             None if self.teacher is None else read_array("teacher", self.teacher),
             values=parse_values("values", self.values),
             basis=self.basis,
-            epsilon=self.epsilon,
+            epsilon=epsilon[0],
             noise=self.noise,
             dynamics=self.dynamics,
         )
-        result, folder = train(self, model, terminal)
+        scalars = {"epsilon": epsilon} if len(epsilon) > 1 else {}
+        if self.z_ratio is not None:
+            scalars["z_ratio"] = parse_values("z_ratio", self.z_ratio)
+        result, folder = train(self, model, terminal, scalars=scalars)
         if folder is None:
             return {"command": "linear", **result._asdict()}
         z = np.linalg.svd(np.array(model.config["z"]), compute_uv=False)
-        # There is a closed form where all modes of Z are alike and the noise is that of the gradient.
-        known = np.ptp(z) < 1e-9 * z[0] and self.noise == "gradient"
+        values = np.array(model.config["values"] or [])
+        # A pair has a closed form if gradient noise acts on modes of Z that are alike, or on just the two.
+        two = len(z) == len(values) == 2 and np.ptp(values) == 0 and self.basis == "symmetric"
+        alike = np.ptp(z) < 1e-9 * z[0] and self.z_ratio is None
 
-        def predict(target, lr, batch_size):
-            epsilon = self.epsilon if known else np.nan
-            return linear_pair(np.broadcast_to(epsilon, target.shape), lr, batch_size, float(z[0]))
+        def predict(target, point):
+            strength, lr, size = point.get("epsilon", epsilon[0]), point["lr"], point["batch_size"]
+            if self.noise == "gradient" and alike:
+                return np.broadcast_to(
+                    linear_pair(strength, lr, size, z[0]).mean_spacing, (len(lr), len(target))
+                )
+            if self.noise == "gradient" and two:
+                smallest = z[0] * point["z_ratio"] if "z_ratio" in point else z[1]
+                return linear_two_species_spacing(strength, lr, size, z[0], smallest)
+            return np.nan
 
         return report(
             "linear", result, folder, terminal, predict, singular_values=True, extra={"z": z.tolist()}

@@ -69,8 +69,10 @@ class Rbm:
         if folder is None:
             return {"command": "rbm", **result._asdict()}
 
-        def predict(target, lr, batch_size):
+        def predict(target, point):
             kappa = self.mu**2 - target
-            return rbm_pair(kappa, lr, batch_size, self.mu, self.sigma_h, self.k, order=1)
+            return rbm_pair(
+                kappa, point["lr"], point["batch_size"], self.mu, self.sigma_h, self.k
+            ).mean_spacing
 
         return report("rbm", result, folder, terminal, predict)

@@ -34,6 +34,13 @@ def write(folder: Path, command) -> None:
     partial.replace(folder / "run.json")
 
 
+def remove_empty(folder: Path) -> None:
+    """Remove a run folder in which nothing but `run.json` was ever written."""
+    if [path.name for path in folder.iterdir()] == ["run.json"]:
+        (folder / "run.json").unlink()
+        folder.rmdir()
+
+
 def read(folder: Path):
     """The command that made a run folder, with its options; raises InputError if that cannot be told."""
     from dysonjax.cli import COMMANDS

@@ -7,8 +7,9 @@ import tyro
 
 from dysonjax import checks
 from dysonjax.cli import run_folder
-from dysonjax.cli.common import output_folder, parse_integers, parse_records, parse_values
+from dysonjax.cli.common import duration, output_folder, parse_integers, parse_records, parse_values
 from dysonjax.cli.compile_cache import compiling
+from dysonjax.cli.distributed import PROCESSES, Processes
 from dysonjax.cli.terminal import Terminal
 
 
@@ -40,16 +41,24 @@ class TrainingOptions:
     """Number of devices, or cpu, gpu, tpu; default: all that JAX finds."""
     x64: bool = False
     """Train in double precision."""
+    save_every: float = 300.0
+    """Longest time between two checkpoints, seconds; there is also one at a record now and then."""
     dry_run: bool = False
     """Print the estimated time and disk space and stop."""
+    shard: str | None = None
+    """I/N: train the I-th of N parts of the seeds, for jobs that know nothing of each other; `dysonjax merge`
+    joins them."""
+    processes: Processes = PROCESSES
+    resume: Annotated[bool, tyro.conf.Suppress] = False
 
 
 Training = Annotated[TrainingOptions, tyro.conf.arg(name="")]  # its options carry no prefix
 
 
-def train(command, model, terminal: Terminal, optimizer="sgd"):
+def train(command, model, terminal: Terminal, optimizer="sgd", scalars=None):
     """Train as the `training` and `execution` options of a command say.
 
+    scalars: further axes of the grid, name -> values.
     Returns (run, folder), or (plan, None) for a dry run. The default optimiser makes plain gradient steps:
     those are what the theory is about.
     """
@@ -57,14 +66,16 @@ def train(command, model, terminal: Terminal, optimizer="sgd"):
 
     options, execution = command.training, command.execution
     steps = checks.positive_int("steps", options.steps)
+    grid = ensemble.Grid(
+        lr=parse_values("lr", options.lr),
+        batch_size=parse_integers("batch_size", options.batch_size),
+        sigma_w=parse_values("sigma_w", options.sigma_w),
+        seeds=options.seeds,
+        scalars=scalars or {},
+    )
     arguments = {
         "model": model,
-        "grid": ensemble.Grid(
-            lr=parse_values("lr", options.lr),
-            batch_size=parse_integers("batch_size", options.batch_size),
-            sigma_w=parse_values("sigma_w", options.sigma_w),
-            seeds=options.seeds,
-        ),
+        "grid": grid if options.shard is None else shard_of(grid, *parse_shard(options.shard)),
         "steps": steps,
         "optimizer": optimizer,
         "records": parse_records(options.records, steps),
@@ -76,21 +87,56 @@ def train(command, model, terminal: Terminal, optimizer="sgd"):
         terminal.print(announcement(plan))
         return plan, None
     ensemble.check(**arguments)
-    folder = output_folder(execution.out, run_folder.name_of(command), execution.overwrite)
-    run_folder.write(folder, command)
+    save_every = checks.positive("save_every", options.save_every)
+    leader = ensemble.process_index() == 0
+    if options.processes.distributed and execution.out is None:
+        raise checks.InputError("distributed runs need --out, a folder that all processes see")
+    if options.resume or not leader:
+        folder = execution.out
+    else:
+        folder = output_folder(execution.out, run_folder.name_of(command), execution.overwrite)
+        run_folder.write(folder, command)
+    ensemble.barrier("folder")
     terminal.print(compiling(f"{arguments['grid'].members} networks"))
     with terminal.progress("training", "network-steps") as progress:
-        run = ensemble.train(
-            **arguments,
-            out=folder,
-            progress=progress,
-            announce=lambda plan: terminal.print(announcement(plan)),
-        )
+        try:
+            run = ensemble.train(
+                **arguments,
+                out=folder,
+                save_every=save_every,
+                resume=options.resume,
+                progress=progress,
+                announce=lambda plan: terminal.print(announcement(plan)),
+                say=terminal.warn,
+            )
+        except checks.InputError:
+            if leader:
+                run_folder.remove_empty(folder)
+            raise
+    if not leader:
+        raise SystemExit(0)  # figures and summary are process 0's
     return run, folder
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """I and N of a shard I/N."""
+    index, _, count = text.partition("/")
+    if not (index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
+        raise checks.InputError(f"shard must be I/N with I from 1 to N, got {text!r}")
+    return int(index), int(count)
+
+
+def shard_of(grid, index: int, count: int):
+    """The part of a grid's seeds that shard `index` of `count` trains."""
+    if count > grid.seeds:
+        raise checks.InputError(f"{grid.seeds} seeds cannot be cut into {count} shards")
+    first, end = (grid.seeds * i // count for i in (index - 1, index))
+    return dataclasses.replace(grid, first_seed=grid.first_seed + first, seeds=end - first)
 
 
 def announcement(plan) -> str:
     """What a run will take, in one line."""
-    time = f"{plan.seconds:.0f} s" if plan.seconds < 600 else f"{plan.seconds / 3600:.1f} h"
     size = f"{plan.bytes / 1e6:.1f} MB"
-    return f"{plan.members} networks x {plan.steps} steps: about {time} and {size} of results"
+    return (
+        f"{plan.members} networks x {plan.steps} steps: about {duration(plan.seconds)} and {size} of results"
+    )

@@ -7,6 +7,7 @@ from dysonjax.dyson.learning_map import MapPath, learning_map
 from dysonjax.dyson.mcmc import Chains
 from dysonjax.dyson.measure import Measured, measure
 from dysonjax.dyson.noise import SquareRoot
+from dysonjax.dyson.pairwise import Pairwise, mixing_share
 from dysonjax.dyson.potentials import (
     Potential,
     custom,
@@ -19,6 +20,7 @@ from dysonjax.dyson.potentials import (
     rbm,
     wishart,
 )
+from dysonjax.dyson.second_order import SecondOrder, linear_second_order, rbm_second_order
 
 __all__ = [
     "Chains",
@@ -26,8 +28,10 @@ __all__ = [
     "Density",
     "MapPath",
     "Measured",
+    "Pairwise",
     "Path",
     "Potential",
+    "SecondOrder",
     "SquareRoot",
     "custom",
     "equilibrium_density",
@@ -37,11 +41,14 @@ __all__ = [
     "learning_map",
     "level_density",
     "linear_network",
+    "linear_second_order",
     "measure",
+    "mixing_share",
     "pair_density",
     "piecewise_linear",
     "quadratic",
     "quartic",
     "rbm",
+    "rbm_second_order",
     "wishart",
 ]

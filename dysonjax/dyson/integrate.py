@@ -21,6 +21,7 @@ from dysonjax.checks import InputError, finite_array, one_of, positive, positive
 from dysonjax.dyson import steppers
 from dysonjax.dyson.implicit import WALL
 from dysonjax.dyson.noise import SquareRoot, Strength, check_strength, key_words
+from dysonjax.dyson.pairwise import Pairwise, check_pairwise, total_force
 from dysonjax.dyson.potentials import UNBOUNDED, Potential
 
 METHODS = ("implicit", "matrix", "euler")
@@ -62,6 +63,7 @@ def integrate(
     beta=1.0,
     key=None,
     *,
+    pairs: Pairwise | None = None,
     method: str = "implicit",
     records: int = 11,
     safeguard: int = 6,
@@ -78,6 +80,7 @@ def integrate(
     key: jax random key. A member's noise depends on the key and its index along the members axis only: not
         on how many members there are, nor on records, tiles or devices. Points of a grid (leading axes)
         share it, so that they differ by their parameters alone.
+    pairs: a smooth force between levels beside the repulsion; not with `SquareRoot` or method="matrix".
     method: "implicit" (default; any g, ordered at every step size, weak order 1 with exact second moments
         for linear drift), "matrix" (equal g, β = 1, 2, 4; exact in law for one Ornstein–Uhlenbeck drift),
         "euler" (for comparison; halves steps up to `safeguard` times where gaps are small, 0 for never).
@@ -106,9 +109,13 @@ def integrate(
     check_start(potential, x0)
     g2 = check_strength(g2, x0)
     fixed = _method_options(method, potential, g2, beta, x0.shape, int(safeguard))
+    if pairs is not None:
+        check_pairwise(pairs, x0.shape[-1])
+        if method == "matrix" or isinstance(g2, SquareRoot):
+            raise InputError("a pairwise force needs method='implicit' or 'euler' and no SquareRoot noise")
     with jax.enable_x64(True):
         system = _lamperti(potential, g2, x0) if isinstance(g2, SquareRoot) and method == "implicit" else None
-        chart = system or _Chart(potential, g2, x0, False, WALL)
+        chart = system or _Chart(potential, g2, x0, False, WALL, pairs)
         if method == "implicit":
             steps = _refine(chart.potential, time, steps)
         levels, times, info = _run(chart, beta, time, steps, key, method, fixed, records, progress)
@@ -187,6 +194,7 @@ class _Chart:
     x0: np.ndarray
     images: bool
     wall: float
+    pairs: Pairwise | None = None
 
 
 def _lamperti(potential: Potential, noise: SquareRoot, x0: np.ndarray) -> _Chart:
@@ -245,6 +253,8 @@ def _run(chart, beta, time, steps, key, method, fixed, records, progress):
             own.append(into_lanes(leaf))
         else:
             shared.append(leaf.reshape(-1, 1))
+    if chart.pairs is not None:
+        shared += [np.asarray(value, np.float64) for value in chart.pairs.params]
     problem = _Problem(
         drift=chart.potential.drift_fn,
         g2=chart.g2 if callable(chart.g2) else None,
@@ -256,6 +266,7 @@ def _run(chart, beta, time, steps, key, method, fixed, records, progress):
         wall=chart.wall,
         method=method,
         fixed=fixed,
+        pair_force=None if chart.pairs is None else chart.pairs.force,
     )
     ids = np.tile(np.arange(members, dtype=np.uint32), total // members)
     ids = np.concatenate([ids, np.repeat(ids[-1:], tiles * tile - total)]).reshape(tiles, tile)
@@ -323,6 +334,7 @@ class _Problem:
     wall: float
     method: str
     fixed: tuple
+    pair_force: Callable | None
 
     def system(self, shared, own, words, ids) -> steppers.System:
         shared, own = iter(shared), iter(own)
@@ -332,6 +344,7 @@ class _Problem:
         limits = iter(leaves[count:])
         lower = next(limits)[:1] if self.finite_limits[0] else None
         upper = next(limits)[:1] if self.finite_limits[1] else None
+        matrices = tuple(shared)  # what is left belongs to the pairwise force
         return steppers.System(
             drift=lambda x: self.drift(x, *params),
             g2=self.g2 if self.g2 is not None else lambda x: jnp.broadcast_to(g2, (x.shape[0], g2.shape[-1])),
@@ -343,6 +356,7 @@ class _Problem:
             wall=self.wall,
             words=words,
             members=ids,
+            pairs=self.pair_force and (lambda x: total_force(self.pair_force, matrices, x)),
         )
 
     def step(self, system, state, index, dt):

@@ -27,6 +27,7 @@ class System(NamedTuple):
     wall: float  # strength of reflecting walls for the implicit method, as a share of g²
     words: jax.Array  # key words, shape (2,)
     members: jax.Array  # identity of every member, shape (members,), uint32
+    pairs: Callable | None  # x -> smooth forces between levels, taken at the start of a step
 
 
 class State(NamedTuple):
@@ -48,6 +49,8 @@ def implicit_step(system: System, state: State, index, dt) -> State:
     h = jnp.where(state.started, dt / 2, dt)
     noise = jnp.sqrt(2 * dt * g2) * normals(system.words, system.members, index, x.shape[0])
     y = x + jnp.where(state.started, state.kick, 0.0) + noise
+    if system.pairs is not None:
+        y = y + dt * system.pairs(x)
 
     def drift(z):
         force = system.drift(z)
@@ -165,6 +168,8 @@ def euler_step(system: System, state: State, index, dt, safeguard: int) -> State
             limit = 2 * jnp.sqrt(system.beta * g2 / local)
             repulsion = jnp.clip(repulsion, -limit, limit)
         force = system.drift(x) + repulsion
+        if system.pairs is not None:
+            force = force + system.pairs(x)
         moved = x + local * force + jnp.sqrt(2 * local * g2) * draws
         moved = jnp.sort(_reflect(system, moved, x), axis=0)
         active = left > 0

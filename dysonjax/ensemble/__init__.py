@@ -2,20 +2,32 @@
 
 from dysonjax.ensemble.devices import one_device_per_core
 from dysonjax.ensemble.grid import Grid, log_spaced
+from dysonjax.ensemble.interrupts import Interrupted
+from dysonjax.ensemble.merge import merge
 from dysonjax.ensemble.optimizers import Optimizer
-from dysonjax.ensemble.results import configuration, read
-from dysonjax.ensemble.training import Plan, Run, check, estimate, train
+from dysonjax.ensemble.processes import barrier
+from dysonjax.ensemble.processes import index as process_index
+from dysonjax.ensemble.results import configuration, intact, read
+from dysonjax.ensemble.status import status
+from dysonjax.ensemble.training import Plan, Run, check, estimate, resume, train
 
 __all__ = [
     "Grid",
+    "Interrupted",
     "Optimizer",
     "Plan",
     "Run",
+    "barrier",
     "check",
     "configuration",
     "estimate",
+    "intact",
     "log_spaced",
+    "merge",
     "one_device_per_core",
+    "process_index",
     "read",
+    "resume",
+    "status",
     "train",
 ]

@@ -25,18 +25,18 @@ def one_device_per_core() -> None:
 
 
 def resolve(devices: int | str | None) -> list[jax.Device]:
-    """All devices (None), the first few (a number), or all of a kind ("cpu", "gpu", "tpu")."""
+    """Devices of this process: all (None), the first few (a number), or a kind ("cpu", "gpu", "tpu")."""
     if devices is None:
-        return jax.devices()
+        return jax.local_devices()
     if isinstance(devices, str) and not devices.isdigit():
         checks.one_of("devices", devices, ["cpu", "gpu", "tpu"])
         try:
-            return jax.devices(devices)
+            return jax.local_devices(backend=devices)
         except RuntimeError:
             raise checks.InputError(
                 f"devices is {devices!r}, but JAX sees {jax.default_backend()} devices only"
             ) from None
     count = checks.positive_int("devices", int(devices))
-    if count > len(jax.devices()):
-        raise checks.InputError(f"devices must be at most {len(jax.devices())}, got {count}")
-    return jax.devices()[:count]
+    if count > jax.local_device_count():
+        raise checks.InputError(f"devices must be at most {jax.local_device_count()}, got {count}")
+    return jax.local_devices()[:count]

@@ -71,6 +71,14 @@ class Optimizer:
         return optax.chain(*parts) if len(parts) > 1 else parts[0]
 
 
+def from_label(label: str) -> Optimizer:
+    """The optimiser that has this label."""
+    name, _, options = label.rstrip(")").partition("(")
+    chosen = dict(option.split("=") for option in options.split(", ")) if options else {}
+    kinds = {"weight_decay": float, "warmup": int}
+    return Optimizer(name, **{key: kinds.get(key, str)(value) for key, value in chosen.items()})
+
+
 def resolve(
     optimizer: str | Optimizer | optax.GradientTransformation, steps: int
 ) -> tuple[str, optax.GradientTransformation]:

@@ -1,25 +1,25 @@
-"""The labelled results of a run: one xarray.Dataset, in memory and in a Zarr store that grows as it goes.
+"""The labelled results of a run: one xarray.Dataset, in memory or in a Zarr store that grows as it goes.
 
-All arrays are allocated at the start at their full size, and only whole chunks are written, so that a reader
-(`xarray.open_zarr`) finds a consistent store at any moment, with NaN where nothing has been computed yet.
+With a store, only blocks under way are in memory (see `store`); a block that is complete is written and let
+go. A reader (`xarray.open_zarr`) finds a consistent store at any moment, with NaN where nothing has been
+computed yet.
 """
 
 import json
 import platform
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 import jax
 import numpy as np
 import xarray as xr
-import zarr
 
 import dysonjax
 from dysonjax.checks import InputError
 from dysonjax.ensemble.grid import Grid
+from dysonjax.ensemble.store import Store, missing_chunks
 
-CHUNK_BYTES = 2**20  # seeds are gathered in a chunk until it has about this size
+LOAD_BYTES = 2**30  # results up to this size are in memory after a run, larger ones are read where needed
 
 COORDINATES = {
     "batch_size": "mini-batch size |B|",
@@ -31,22 +31,24 @@ COORDINATES = {
 }
 
 
-def allocate(
+def template(
     grid: Grid,
     records: tuple[int, ...],
     variables: dict[str, tuple],
     attributes: dict,
     long_names: Mapping[str, str] | None = None,
 ) -> xr.Dataset:
-    """An empty dataset. variables: name -> (dims, extra ones with lengths, dtype, fill value, long name).
+    """A dataset of fill values that takes no memory.
 
-    long_names: those of the grid's scalars.
+    variables: name -> (dims, extra ones with lengths, dtype, fill value, long name). long_names: those of the
+    grid's scalars.
     """
     lengths = dict(zip(grid.dims, grid.shape, strict=True)) | {"record": len(records)}
     data = {}
     for name, (dims, dtype, fill, long_name) in variables.items():
         shape = tuple(lengths.get(dim) or dims[dim] for dim in dims)
-        data[name] = xr.Variable(tuple(dims), np.full(shape, fill, dtype), {"long_name": long_name})
+        values = np.broadcast_to(np.array(fill, dtype), shape)
+        data[name] = xr.Variable(tuple(dims), values, {"long_name": long_name}, {"fill_value": fill})
         lengths.update({dim: length for dim, length in dims.items() if length})
     coordinates = {
         "batch_size": np.array(grid.batch_size),
@@ -74,54 +76,106 @@ def versions() -> dict[str, str]:
     }
 
 
-class Store:
-    """The Zarr store of a run folder. All writes go through `flush`."""
+class Results:
+    """The values of a run, block by block; without a store, one block a batch size, kept to the end."""
 
-    def __init__(self, folder: Path, dataset: xr.Dataset):
-        self.dataset = dataset
-        self.path = folder / "run.zarr"
-        seeds = dataset.sizes["seed"]
-        self.seeds_per_chunk = {}
-        encoding = {}
-        for name, variable in dataset.data_vars.items():
-            bytes_per_seed = variable.nbytes / seeds / dataset.sizes["batch_size"]
-            chunk = int(np.clip(CHUNK_BYTES // max(bytes_per_seed, 1), 1, seeds))
-            self.seeds_per_chunk[name] = chunk
-            sizes = {"batch_size": 1, "seed": chunk}
-            encoding[name] = {"chunks": tuple(sizes.get(d, n) for d, n in variable.sizes.items())}
-        dataset.to_zarr(self.path, mode="w", encoding=encoding, zarr_format=3, consolidated=False)
-        self._consolidate()
-        self.group = zarr.open_group(self.path, mode="r+")
+    def __init__(self, template: xr.Dataset, grid: Grid, store: Store | None):
+        self.template, self.grid, self.store = template, grid, store
+        self.seeds_per_block = store.seeds_per_block if store else grid.seeds
+        self.blocks: dict[tuple[int, int], dict[str, np.ndarray]] = {}
+        self.dirty: set[tuple[int, int]] = set()
 
-    def flush(self, batch_index: int, seed_indices: np.ndarray) -> None:
-        """Write the chunks that hold these seeds at one batch size."""
-        for name, chunk in self.seeds_per_chunk.items():
-            variable, array = self.dataset[name], self.group[name]
-            axis = variable.get_axis_num("seed")
-            for first in sorted({int(seed) // chunk * chunk for seed in seed_indices}):
-                region = [slice(None)] * variable.ndim
-                region[variable.get_axis_num("batch_size")] = slice(batch_index, batch_index + 1)
-                region[axis] = slice(first, min(first + chunk, variable.shape[axis]))
-                array[tuple(region)] = variable.values[tuple(region)]
+    def put(
+        self, name: str, batch_index: int, members: np.ndarray, values, record: int | None = None
+    ) -> None:
+        """Store one value (or array) a member; members: places in the grid of one batch size."""
+        if not len(members):
+            return
+        *point, seed = np.unravel_index(members, self.grid.shape[1:])
+        number = seed // self.seeds_per_block
+        for block in np.unique(number):
+            here = number == block
+            place = (*(axis[here] for axis in point), seed[here] - block * self.seeds_per_block)
+            place = place if record is None else (*place, record)
+            self._block(batch_index, int(block))[name][place] = values[here]
+            self.dirty.add((batch_index, int(block)))
 
-    def finish(self) -> None:
-        """Store the final attributes, such as the wall time."""
-        self.group.attrs.update(self.dataset.attrs)
-        self._consolidate()
+    def flush(self, complete: np.ndarray) -> None:
+        """Write what has changed; let go of blocks whose members are complete (batch sizes, members)."""
+        if self.store is None:
+            return
+        for batch_index, block in sorted(self.dirty):
+            self.store.write(batch_index, block, self.blocks[batch_index, block])
+            self.dirty.discard((batch_index, block))
+        for key in list(self.blocks):
+            if complete[key[0], self.members(key[1])].all():
+                del self.blocks[key]
 
-    def _consolidate(self) -> None:
-        """Gather the metadata in one place, as xarray expects (not yet in the Zarr specification)."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
-            zarr.consolidate_metadata(self.path)
+    def restore(self, batch_index: int, block: int) -> None:
+        """Bring a block of an interrupted run back into memory; raises `store.Damaged`."""
+        self.blocks[batch_index, block] = self.store.read(batch_index, block)
+
+    def members(self, block: int) -> np.ndarray:
+        """The places of a block's members in the grid of one batch size."""
+        first = block * self.seeds_per_block
+        seeds = np.arange(first, min(first + self.seeds_per_block, self.grid.seeds))
+        points = int(np.prod(self.grid.shape[1:-1]))
+        return (np.arange(points)[:, None] * self.grid.seeds + seeds).ravel()
+
+    def dataset(self) -> xr.Dataset:
+        """Everything recorded, in memory if it is not too large."""
+        if self.store is not None:
+            found = xr.open_zarr(self.store.path, chunks=None)
+            return found.load() if found.nbytes <= LOAD_BYTES else found
+        dataset = self.template.copy()
+        for name, variable in self.template.data_vars.items():
+            parts = [self._block(b, 0)[name] for b in range(len(self.grid.batch_size))]
+            dataset[name] = xr.Variable(variable.dims, np.stack(parts), variable.attrs)
+        return dataset
+
+    def _block(self, batch_index: int, block: int) -> dict[str, np.ndarray]:
+        if (batch_index, block) not in self.blocks:
+            first = block * self.seeds_per_block
+            seeds = slice(first, first + self.seeds_per_block)
+            empty = self.template.isel(batch_size=batch_index, seed=seeds)
+            self.blocks[batch_index, block] = {str(n): v.values.copy() for n, v in empty.data_vars.items()}
+        return self.blocks[batch_index, block]
 
 
 def read(folder: str | Path) -> xr.Dataset:
-    """The dataset of a run folder, finished or not. Raises InputError if the folder holds no run."""
+    """The dataset of a run folder, finished or not.
+
+    Raises InputError if the folder holds no run or if a finished run has lost a part of its results; reading
+    a chunk that was altered raises ValueError, since chunks carry a checksum.
+    """
     path = Path(folder) / "run.zarr"
     if not path.is_dir():
         raise InputError(f"{folder} holds no run (there is no run.zarr in it)")
-    return xr.open_zarr(path)
+    try:
+        dataset = xr.open_zarr(path)
+    except Exception as error:  # what broken metadata raise depends on where they break
+        raise InputError(
+            f"the metadata of {path} are damaged ({type(error).__name__}): {_repair(folder)}"
+        ) from None
+    lost = missing_chunks(path, dataset) if "summary" in dataset.attrs else []
+    if lost:
+        raise InputError(f"{path} has lost {len(lost)} chunks, {lost[0]} first: {_repair(folder)}")
+    return dataset
+
+
+def intact(folder: str | Path) -> bool:
+    """Whether a run is finished and all that it recorded can be read back."""
+    try:
+        dataset = read(folder)
+        for name in dataset.data_vars if "summary" in dataset.attrs else ():
+            dataset[name].copy().load()  # a copy: what is loaded does not stay in memory
+        return "summary" in dataset.attrs
+    except (InputError, OSError, ValueError, RuntimeError):
+        return False
+
+
+def _repair(folder: str | Path) -> str:
+    return f"dysonjax resume {folder} computes what is lost again"
 
 
 def configuration(dataset: xr.Dataset) -> dict:

@@ -2,9 +2,11 @@
 
 Python loops over tiles and, inside, over the segments between records; what lies between is one compiled
 program without host traffic. A tile goes through all its records before the next one starts, so that only
-one tile's data are alive at a time and the cost of a member does not depend on how many there are.
+one tile's data are alive at a time and the cost of a member does not depend on how many there are. See `loop`
+for the loop itself, `session` for what is saved when.
 """
 
+import contextlib
 import dataclasses
 import json
 import time
@@ -19,15 +21,24 @@ import optax
 import xarray as xr
 
 from dysonjax import checks
+from dysonjax.ensemble import (
+    checkpoints,
+    disk,
+    jobs,
+    loop,
+    opening,
+    optimizers,
+    processes,
+    recording,
+    results,
+    store,
+)
 from dysonjax.ensemble import devices as devices_
-from dysonjax.ensemble import optimizers, results, tiles
 from dysonjax.ensemble.grid import Grid, record_steps
-from dysonjax.ensemble.programs import Observed, Programs, State, build
-from dysonjax.ensemble.spectrum import squared_singular_values
+from dysonjax.ensemble.interrupts import Request, listening
+from dysonjax.ensemble.jobs import Job, Settings
+from dysonjax.ensemble.session import SAVE_EVERY_SECONDS, Session
 from dysonjax.models.base import Model
-
-CALIBRATION_SECONDS = 0.2
-FLUSH_SECONDS = 5.0
 
 
 class Plan(NamedTuple):
@@ -49,15 +60,6 @@ class Run:
     example: Any = None  # final parameters of the first member alive, in the model's own structure
 
 
-class _Job(NamedTuple):
-    """All tiles of one batch size."""
-
-    batch_index: int
-    programs: Programs  # compiled
-    waves: list[tiles.Wave]
-    tile_members: int
-
-
 def train(
     model: Model,
     grid: Grid,
@@ -72,23 +74,31 @@ def train(
     tile: int | None = None,
     devices: int | str | None = None,
     keep_weights: str = "none",
+    save_every: float = SAVE_EVERY_SECONDS,
+    resume: bool = False,
     progress: Callable[[float, float], None] | None = None,
     announce: Callable[[Plan], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Run:
     """Train every member of the grid for `steps` steps and record spectra and observables.
 
-    records: number of records in equal distances, or the steps themselves. out: folder for the Zarr store;
-    it must not hold a run yet (None: results stay in memory). optimizer: "sgd", "momentum", "adamw" or an
-    optax transform WITHOUT learning rate. randomness: "common" gives all grid points of a seed the same
-    teacher, data and noise, "independent" gives each its own. seed: root of all randomness. x64: train in
-    double precision. tile: the largest number of members trained at once on a device (None: chosen from
-    its memory). keep_weights: "none", "last" or "all" records. progress: called with network-steps done and
-    in all. announce: called with a `Plan` before training starts.
+    records: number of records in equal distances, or the steps themselves. out: folder for the Zarr store
+    and the checkpoints; it must not hold a run yet (None: results stay in memory). optimizer: "sgd",
+    "momentum", "adamw" or an optax transform WITHOUT learning rate. randomness: "common" gives all grid
+    points of a seed the same teacher, data and noise, "independent" gives each its own. seed: root of all
+    randomness. x64: train in double precision. tile: the largest number of members trained at once on a
+    device (None: chosen from its memory). keep_weights: "none", "last" or "all" records. save_every: the
+    longest time between two checkpoints, seconds; there is also one at a record now and then. resume: go on
+    with the run that `out` holds, which must have the same configuration. progress: called with network-steps
+    done and in all. announce: called with a `Plan` before training starts. say: called with a sentence about
+    anything unusual (None: a warning).
 
     A member's trajectory depends on (seed, its seed index, its batch size; with independent randomness also
-    its lr, sigma_w and scalars) and on nothing else: not on the grid, tiles, devices or record times. A
-    member that the model calls unhealthy is frozen, and `diverged_at` holds its step. Raises InputError on
-    bad input.
+    its lr, sigma_w and scalars) and on nothing else: not on the grid, tiles, devices, record times or
+    interruptions. A member that the model calls unhealthy is frozen, and `diverged_at` holds its step.
+
+    With `out`, the first SIGINT or SIGTERM saves the run and raises `Interrupted`, a KeyboardInterrupt.
+    Raises InputError on bad input, RunError if the folder cannot be written any more.
     """
     settings = check(
         model,
@@ -103,50 +113,103 @@ def train(
         devices=devices,
         keep_weights=keep_weights,
     )
-    if out is not None and (Path(out) / "run.zarr").exists():
-        raise checks.InputError(f"{out} holds a run already; choose another folder")
-    with jax.enable_x64(settings.x64):
+    save_every = checks.positive("save_every", save_every)
+    folder = None if out is None else Path(out)
+    say = say if say is not None else lambda sentence: warnings.warn(sentence, stacklevel=3)
+    leader = processes.index() == 0  # the others may find what it has just made
+    if folder is not None and leader and not resume and (folder / "run.zarr").exists():
+        raise checks.InputError(f"{folder} holds a run already; choose another folder, or resume it")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(jax.enable_x64(settings.x64))
+        # The shapes of what a run records are known before anything is compiled or written.
+        work = [jobs.job(model, grid, settings, b, range(grid.seeds)) for b in range(len(grid.batch_size))]
+        template, shapes = _template(model, grid, settings, work[0]), work[0].state.params
+        shape = (len(grid.batch_size), template["diverged_at"][0].size)
+        request, kept, before = Request(), None, checkpoints.Progress(np.zeros(shape, bool), [])
+        if folder is None:
+            found = results.Results(template, grid, None)
+        else:
+            jobs.check_storable(work[0])
+            if not resume:
+                disk.check_space(folder, template.nbytes + 3 * disk.state_bytes(work))
+            request = stack.enter_context(listening())
+            kept = opening.enter(stack, folder, template, save_every, resume)
+            found, before = opening.open_results(kept, template, grid, shape, resume, say)
+        seeds = processes.share(grid.seeds, found.seeds_per_block) if kept else range(grid.seeds)
+        members = np.concatenate([found.members(b) for b in _blocks(seeds, found.seeds_per_block)])
+        if len(seeds) < grid.seeds:
+            work = [jobs.job(model, grid, settings, job.batch_index, seeds) for job in work]
+        before = before._replace(
+            fragments=[f.of(members) for f in before.fragments if np.isin(f.members, members).any()]
+        )
+        work = [job for job in work if not before.done[job.batch_index, members].all()]
+        finished = store.read_attributes(found.store.path).get("summary") if kept else None
+        if not work and finished:
+            return Run(found.dataset(), json.loads(finished), folder, _example(before, shapes))
         begin = time.perf_counter()
-        jobs = _compile(model, grid, settings)
+        work = [job.compiled() for job in work]
         compile_seconds = time.perf_counter() - begin
-        dataset = _allocate(model, grid, settings, jobs[0])
         if announce is not None:
-            announce(_measure(grid, settings, jobs, dataset))
-        store = None
-        if out is not None:
-            Path(out).mkdir(parents=True, exist_ok=True)
-            store = results.Store(Path(out), dataset)
-        begin = time.perf_counter()
-        recorder = _Recorder(dataset, store, settings, grid, progress)
-        try:
-            while jobs:
-                job = jobs.pop(0)
-                try:
-                    _train_job(job, settings, recorder)
-                except jax.errors.JaxRuntimeError as error:
-                    if "RESOURCE_EXHAUSTED" not in str(error) or job.tile_members == 1:
-                        raise
-                    half = job.tile_members // 2
-                    warnings.warn(f"out of device memory; going on with {half} members a tile", stacklevel=2)
-                    settings = dataclasses.replace(settings, tile=half)
-                    jobs = [_compile_job(model, grid, settings, j.batch_index) for j in (job, *jobs)]
-        finally:
-            recorder.flush()
-        seconds = time.perf_counter() - begin
+            seconds = jobs.measure(work, settings)
+            announce(Plan(grid.members, settings.last, seconds, template.nbytes))
+        session = Session(found, before, members, settings.last, request, kept, progress)
+        loop.train_all(work, model, grid, settings, seeds, session, say)
+        session.finish()
+        seconds = session.seconds()
+        if kept is not None:
+            processes.wait_for_all(folder)
+        before, dataset = session.progress, found.dataset()
         summary = {
             "members": grid.members,
-            "steps": settings.records[-1],
+            "steps": settings.last,
             "seconds": round(seconds, 3),
             "compile_seconds": round(compile_seconds, 3),
-            "net_steps_per_second": round(grid.members * settings.records[-1] / seconds, 1),
+            "net_steps_per_second": round(grid.members * settings.last / seconds, 1),
             "diverged": int((dataset["diverged_at"] >= 0).sum()),
             "device": _device_name(settings.devices),
             "version": results.versions()["dysonjax"],
         }
         dataset.attrs["summary"] = json.dumps(summary)
-        if store is not None:
-            store.finish()
-    return Run(dataset, summary, None if out is None else Path(out), recorder.example)
+        if kept is not None and processes.index() == 0:
+            with session.writing():
+                found.store.set_attributes(dataset.attrs)
+    return Run(dataset, summary, folder, _example(before, shapes))
+
+
+def resume(
+    folder: str | Path,
+    model: Model,
+    *,
+    optimizer: optax.GradientTransformation | None = None,
+    **options: Any,
+) -> Run:
+    """Go on with the run that `folder` holds, from its last checkpoint; a finished run is returned as it is.
+
+    model: the one with which the run was started. optimizer: needed only if it was a transform of your own.
+    options: those arguments of `train` that say how, not what: tile, devices, save_every, progress, announce,
+    say. The end is the same, to the last bit on the same devices and to rounding on others, as without the
+    interruption. Raises InputError if the folder holds no run or that of another model.
+    """
+    attributes = store.read_attributes(Path(folder) / "run.zarr")
+    if attributes is None:
+        raise checks.InputError(f"{folder} holds no run (there is no readable run.zarr in it)")
+    config = json.loads(attributes["config"])
+    if config["optimizer"] == "custom" and optimizer is None:
+        raise checks.InputError("the run has an optimizer of its own; pass it as optimizer")
+    return train(
+        model,
+        Grid(**config["grid"]),
+        config["steps"],
+        config["records"],
+        out=folder,
+        resume=True,
+        optimizer=optimizers.from_label(config["optimizer"]) if optimizer is None else optimizer,
+        randomness=config["randomness"],
+        seed=config["seed"],
+        x64=config["dtype"] == "float64",
+        keep_weights=config["keep_weights"],
+        **options,
+    )
 
 
 def estimate(model: Model, grid: Grid, steps: int, records: int | Sequence[int] = 11, **options) -> Plan:
@@ -170,7 +233,7 @@ def estimate(model: Model, grid: Grid, steps: int, records: int | Sequence[int] 
 
 def check(
     model, grid, steps, records, *, optimizer, randomness, seed, x64, tile, devices, keep_weights
-) -> "_Settings":
+) -> Settings:
     """The arguments of `train` in canonical form; raises InputError without having touched anything."""
     if not isinstance(model, Model):
         raise checks.InputError(f"model must be a dysonjax Model, got {type(model).__name__}")
@@ -182,7 +245,7 @@ def check(
             raise checks.InputError(f"the model {model.name} has no scalar {name} to vary; it {known}")
         for value in values:
             model.scalars[name].check(name, value)
-    return _Settings(
+    return Settings(
         records=record_steps(records, steps),
         optimizer=optimizers.resolve(optimizer, checks.positive_int("steps", steps)),
         common=checks.one_of("randomness", randomness, ["common", "independent"]) == "common",
@@ -194,219 +257,40 @@ def check(
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Settings:
-    records: tuple[int, ...]
-    optimizer: tuple[str, optax.GradientTransformation]
-    common: bool
-    seed: int
-    x64: bool
-    tile: int | None
-    devices: list
-    keep_weights: str
-
-    @property
-    def dtype(self):
-        return np.float64 if self.x64 else np.float32
-
-
-def _compile(model: Model, grid: Grid, settings: _Settings) -> list[_Job]:
-    return [_compile_job(model, grid, settings, index) for index in range(len(grid.batch_size))]
-
-
-def _compile_job(model: Model, grid: Grid, settings: _Settings, batch_index: int) -> _Job:
-    batch_size = grid.batch_size[batch_index]
-    mesh = jax.sharding.Mesh(np.array(settings.devices), ("devices",))
-    programs = build(model, settings.optimizer[1], batch_size, settings.common, mesh)
-    count = len(settings.devices)
-
-    def cut(worlds, points):
-        return tiles.waves(
-            grid, batch_size, settings.common, settings.seed, count, worlds, points, settings.dtype
-        )
-
-    _, state_of_one = jax.eval_shape(programs.start, cut(1, 1)[0].identity)
-    member_bytes = tiles.member_bytes(state_of_one) // count
-    worlds, points = tiles.choose(grid, settings.common, member_bytes, settings.devices, settings.tile)
-    waves = cut(worlds, points)
-    identity = waves[0].identity
-    shapes = jax.eval_shape(programs.start, identity)
-    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("devices"))
-    world, state = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
-    )
-    number = _per_device(0, count)
-    compiled = Programs(
-        programs.start.lower(identity).compile(),
-        programs.advance.lower(identity, world, state, number, number).compile(),
-        programs.observe.lower(identity, world, state).compile(),
-    )
-    return _Job(batch_index, compiled, waves, worlds * points)
-
-
-def _allocate(model: Model, grid: Grid, settings: _Settings, job: _Job) -> xr.Dataset:
-    observed = job.programs.observe.out_info
-    matrices = observed.matrices
-    base, each = dict.fromkeys(grid.dims), dict.fromkeys((*grid.dims, "record"))
-    variables = {
-        "diverged_at": (base, np.int32, -1, "step at which the member was frozen, -1 if it never was"),
-        "alive": (each, np.bool_, False, "the member is trained and finite at this record"),
-    }
-    for name in observed.numbers:
-        variables[name] = (each, settings.dtype, np.nan, model.observables[name])
-    modes = {name: min(leaf.shape[-2:]) for name, leaf in matrices.items()}
-    for name, leaf in matrices.items():
-        suffix = f"_{name}" if len(matrices) > 1 else ""
-        mode = "mode" if len(set(modes.values())) == 1 else f"mode{suffix}"
-        long_name = f"eigenvalues of X = WᵀW of {name}, ascending"
-        variables[f"eigenvalues{suffix}"] = (each | {mode: modes[name]}, np.float64, np.nan, long_name)
-        if name in observed.targets:
-            aim = f"eigenvalues that {name} is to learn, ascending"
-            variables[f"target_eigenvalues{suffix}"] = (base | {mode: modes[name]}, np.float64, np.nan, aim)
-        if settings.keep_weights != "none":
-            dims = each if settings.keep_weights == "all" else base
-            dims = dims | {f"row{suffix}": leaf.shape[-2], f"column{suffix}": leaf.shape[-1]}
-            variables[f"weights{suffix}"] = (dims, settings.dtype, np.nan, f"weight matrix {name}")
+def _template(model: Model, grid: Grid, settings: Settings, job: Job) -> xr.Dataset:
     config = {
         "model": {"name": model.name, **model.config},
         "grid": dataclasses.asdict(grid),
-        "steps": settings.records[-1],
+        "steps": settings.last,
         "records": list(settings.records),
         "optimizer": settings.optimizer[0],
         "randomness": "common" if settings.common else "independent",
         "seed": settings.seed,
         "dtype": np.dtype(settings.dtype).name,
+        "keep_weights": settings.keep_weights,
     }
     attributes = {
         "config": json.dumps(config),
         "versions": json.dumps(results.versions()),
         "device": _device_name(settings.devices),
     }
+    variables = recording.variables(model, grid, settings, job.programs.observe.out_info)
     long_names = {name: model.scalars[name].long_name for name in grid.scalars}
-    return results.allocate(grid, settings.records, variables, attributes, long_names)
+    return results.template(grid, settings.records, variables, attributes, long_names)
 
 
-def _measure(grid: Grid, settings: _Settings, jobs: list[_Job], dataset: xr.Dataset) -> Plan:
-    """Time a few steps and one observation of the first wave of each batch size."""
-    seconds = 0.0
-    count = len(settings.devices)
-    for job in jobs:
-        identity = job.waves[0].identity
-        world, state = job.programs.start(identity)
-        steps, elapsed = 1, 0.0
-        while elapsed < CALIBRATION_SECONDS and steps < settings.records[-1]:
-            steps *= 4
-            jax.block_until_ready(state)
-            begin = time.perf_counter()
-            state = jax.block_until_ready(
-                job.programs.advance(identity, world, state, _per_device(0, count), _per_device(steps, count))
-            )
-            elapsed = time.perf_counter() - begin
-        jax.block_until_ready(job.programs.observe(identity, world, state))
-        begin = time.perf_counter()
-        jax.block_until_ready(job.programs.observe(identity, world, state))
-        observation = time.perf_counter() - begin
-        training = elapsed / steps * settings.records[-1]
-        seconds += len(job.waves) * (training + observation * len(settings.records))
-    return Plan(grid.members, settings.records[-1], seconds, dataset.nbytes)
+def _example(progress: checkpoints.Progress, shapes: Any) -> Any:
+    """The example that was kept, in the model's own structure."""
+    if progress.example is None:
+        return None
+    return jax.tree.unflatten(jax.tree.structure(shapes), progress.example)
 
 
-def _train_job(job: _Job, settings: _Settings, recorder: "_Recorder") -> None:
-    count = len(settings.devices)
-    for wave in job.waves:
-        world, state = job.programs.start(wave.identity)
-        waiting, now = None, 0
-        for number, step in enumerate(settings.records):
-            if step > now:
-                state = job.programs.advance(
-                    wave.identity, world, state, _per_device(now, count), _per_device(step - now, count)
-                )
-            observed = job.programs.observe(wave.identity, world, state)
-            # The previous record is worked up on the host while the devices train on.
-            if waiting is not None:
-                recorder.record(*waiting)
-            waiting, now = (job.batch_index, wave, number, observed), step
-        recorder.record(*waiting)
-        recorder.keep_example(state)
-
-
-class _Recorder:
-    """Turns what the devices observed into entries of the dataset."""
-
-    def __init__(self, dataset, store, settings, grid, progress):
-        self.dataset, self.store, self.settings, self.grid = dataset, store, settings, grid
-        self.progress, self.done = progress, 0
-        self.example = None
-        self.dirty: dict[int, set[int]] = {}
-        self.last_flush = time.monotonic()
-        self._report()
-
-    def record(self, batch_index: int, wave: tiles.Wave, number: int, observed: Observed) -> None:
-        numbers, matrices, targets, diverged_at = jax.device_get(observed)
-        kept = wave.index >= 0
-        place = wave.index[kept]
-        self._put("diverged_at", batch_index, place, diverged_at[kept])
-        self._put("alive", batch_index, place, diverged_at[kept] < 0, number)
-        for name, values in numbers.items():
-            self._put(name, batch_index, place, values[kept], number)
-        last = number == len(self.settings.records) - 1
-        for name, values in matrices.items():
-            suffix = f"_{name}" if len(matrices) > 1 else ""
-            weights = values[kept]
-            if name in targets and number == 0:
-                levels = squared_singular_values(targets[name].reshape(-1, *targets[name].shape[2:]))
-                levels = np.repeat(levels, wave.index.shape[-1], axis=0)[kept.ravel()]
-                self._put(f"target_eigenvalues{suffix}", batch_index, place, levels)
-            self._put(f"eigenvalues{suffix}", batch_index, place, squared_singular_values(weights), number)
-            if self.settings.keep_weights == "all":
-                self._put(f"weights{suffix}", batch_index, place, weights, number)
-            elif self.settings.keep_weights == "last" and last:
-                self._put(f"weights{suffix}", batch_index, place, weights)
-        self.dirty.setdefault(batch_index, set()).update((place % self.grid.seeds).tolist())
-        if time.monotonic() - self.last_flush > FLUSH_SECONDS:
-            self.flush()
-        steps = np.diff((0, *self.settings.records))[number]
-        self.done += len(place) * int(steps)
-        self._report()
-
-    def keep_example(self, state: State) -> None:
-        """Keep the parameters of one whole network, if there is none yet: spectra hold its matrices alone."""
-        alive = np.argwhere(np.asarray(state.diverged_at) < 0)
-        if self.example is None and len(alive):
-            device, world, point = alive[0]
-
-            def member(leaf):
-                leaf = leaf[device, world]
-                return np.take(leaf, point, axis=max(leaf.ndim - 2, 0))  # see `programs._point_axes`
-
-            self.example = jax.tree.map(member, jax.device_get(state.params))
-
-    def _report(self) -> None:
-        if self.progress is not None:
-            self.progress(self.done, self.grid.members * self.settings.records[-1])
-
-    def _put(self, name: str, batch_index: int, place: np.ndarray, values, number: int | None = None) -> None:
-        """Write one value (or array) a member; `place` counts members of one batch size."""
-        array = self.dataset[name].values[batch_index]
-        flat = array.reshape(-1, *array.shape[len(self.grid.dims) - 1 :])
-        if number is None:
-            flat[place] = values
-        else:
-            flat[place, number] = values
-
-    def flush(self) -> None:
-        """Bring everything recorded so far to disk."""
-        self.last_flush = time.monotonic()
-        if self.store is not None:
-            for batch_index, seeds in self.dirty.items():
-                self.store.flush(batch_index, np.array(sorted(seeds)))
-        self.dirty = {}
-
-
-def _per_device(value: int, count: int) -> np.ndarray:
-    return np.full(count, value, np.int32)
+def _blocks(seeds: range, seeds_per_block: int) -> range:
+    return range(seeds.start // seeds_per_block, -(-seeds.stop // seeds_per_block))
 
 
 def _device_name(devices: list) -> str:
     kind = devices[0].device_kind
-    return f"{len(devices)} x {kind}" if len(devices) > 1 else kind
+    total = len(devices) * processes.count()
+    return f"{total} x {kind}" if total > 1 else kind

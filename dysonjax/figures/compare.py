@@ -44,6 +44,26 @@ def ladder_figure(
     return figure
 
 
+def grid_figure(costs: dict[str, list[tuple[float, float, float]]], caption: str = "") -> Figure:
+    """The effect size of every step against the temperature α/|B|.
+
+    costs: name of the step -> (temperature, effect size, its value by chance) of every grid point.
+    """
+    with style():
+        figure, axis = new_figure(width=PAGE, height=3.4)
+        for k, (name, points) in enumerate(costs.items()):
+            temperature, effect, chance = np.array(sorted(points)).T
+            color = CYCLE[k % len(CYCLE)]
+            axis.plot(temperature, effect, MARKERS[k % 5] + "-", ms=4, lw=0.8, color=color, label=name)
+            axis.plot(temperature, chance, "_", ms=9, color=color)
+        axis.set(xscale="log", yscale="log", xlabel=r"temperature $\alpha/|B|$")
+        axis.set_ylabel("Wasserstein distance / level width\n(bars: by chance)")
+        axis.legend(fontsize=7)
+        if caption:
+            figure.suptitle(caption, fontsize=8)
+    return figure
+
+
 def _effects(axis, steps):
     at = np.arange(len(steps))[::-1]
     effect, chance, p = np.array(list(steps.values())).T

@@ -33,13 +33,13 @@ def phase_diagram(
             (r"field alignment $h\cdot\phi\;/\;10^{-3}$", 1e3 * observables["field_alignment"], {"vmin": 0}),
         ]
         for axis, (title, values, options) in zip(axes.flat, panels, strict=False):
-            mesh = _mesh(axis, values, **options)
+            mesh = heat_map(axis, values, **options)
             figure.colorbar(mesh, ax=axis)
             axis.set_title(title)
         names = phases.attrs["phases"]
         colours = ListedColormap([PHASE_COLOURS[name] for name in names])
         norm = BoundaryNorm(np.arange(-0.5, len(names)), len(names))
-        mesh = _mesh(axes[1, 1], phases["point"], cmap=colours, norm=norm)
+        mesh = heat_map(axes[1, 1], phases["point"], cmap=colours, norm=norm)
         bar = figure.colorbar(mesh, ax=axes[1, 1], ticks=range(len(names)))
         bar.ax.set_yticklabels(names)
         bar.ax.tick_params(length=0)
@@ -47,7 +47,7 @@ def phase_diagram(
         # A contour at 95 % needs 20 seeds: with fewer it is the worst seed's threshold.
         resolved = max(1 - 1 / max(seeds, 1), float(noise["contour"].min()))
         for axis in axes.flat:
-            handles = _lines(axis, jamming, noise.sel(contour=noise["contour"] <= resolved))
+            handles = boundary_lines(axis, jamming, noise.sel(contour=noise["contour"] <= resolved))
         figure.legend(handles=handles, loc="outside lower center", ncols=3)
         for axis in axes[-1]:
             axis.set_xlabel(r"inverse disorder  $1/\sigma_W$")
@@ -79,13 +79,13 @@ def spectra_of_phases(members: dict[str, xr.Dataset], caption: str = "") -> Figu
             axis.xaxis.set_major_formatter(FuncFormatter(_steps_label))
             axis.locator_params(axis="x", nbins=4)
         axes[0, 0].set_ylabel(r"eigenvalues $x_i$ of $X=W^TW$")
-        figure.legend([levels[0], targets[0]], ["student", "teacher"], loc="outside lower center", ncols=2)
+        figure.legend([levels[0], targets[0]], ["student", "teacher"], loc="outside upper center", ncols=2)
         if caption:
             figure.suptitle(caption, fontsize=8)
     return figure
 
 
-def _mesh(axis, values: xr.DataArray, **options):
+def heat_map(axis, values: xr.DataArray, **options):
     """A coloured grid with logarithmic cells around the grid's own values."""
     inverse_width = 1 / values["sigma_w"].values
     temperature = (values["lr"] / values["batch_size"]).values
@@ -99,7 +99,8 @@ def _mesh(axis, values: xr.DataArray, **options):
     return mesh
 
 
-def _lines(axis, jamming, noise):
+def boundary_lines(axis, jamming, noise):
+    """Jamming line (published, measured) and noise line at every contour; returns legend handles."""
     limits = axis.get_xlim(), axis.get_ylim()
     width = 1 / noise["sigma_w"].values
     order = np.argsort(width)

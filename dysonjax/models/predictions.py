@@ -8,6 +8,7 @@ mean ⟨S⟩ = √π σ. [A] 2.5, [C]; the prefactors are derived here and teste
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import ellipe
 
 
 class PairLaw(NamedTuple):
@@ -69,6 +70,28 @@ def linear_pair(epsilon, lr, batch_size, z: float = 1.0, order: int = 1) -> Pair
     q, b = rate * (2 - rate), rate**2 / batch_size
     variance = lr**2 * epsilon**2 / (batch_size * q)
     return PairLaw.of(variance if order == 1 else variance * q**2 / ((q - 3 * b) * (q + b)))
+
+
+def linear_two_species_spacing(epsilon, lr, batch_size, z1, z2):
+    """⟨S_ξ⟩ of a pair at rest under gradient noise where Z has the singular values z1, z2; symmetric teacher.
+
+    With r_i = 1 − α z_i², entries of δ = W − W_t have ⟨δ_ij δ_kl⟩ = v_ik ⟨G_ij G_kl⟩,
+    v_ik = α²ε²/(|B|(1 − r_i r_k)),
+    as row i forgets by r_i a step and G is symmetric noise. The splitting is that of the symmetric part,
+    S² = (δ_11 − δ_22)² + (δ_12 + δ_21)², two independent Gaussian numbers of variances a² = 2(v_11 + v_22)
+    and b² = v_11 + v_22 + 2v_12, so that ⟨S⟩ = √(2/π) a E(1 − b²/a²), E the complete elliptic integral. It is
+    `linear_pair` for z1 = z2. The gas of two species of [B], in which each level keeps a rate of its own, has
+    √(π(v_11 + v_22)): the eigenvectors, which mix the rates, make the true spacing smaller.
+    """
+    epsilon, lr, batch_size, z1, z2 = (np.asarray(a, np.float64) for a in (epsilon, lr, batch_size, z1, z2))
+    r1, r2 = 1 - lr * z1**2, 1 - lr * z2**2
+
+    def correlation(r, s):
+        return lr**2 * epsilon**2 / (batch_size * (1 - r * s))
+
+    own = correlation(r1, r1) + correlation(r2, r2)
+    diagonal, off_diagonal = 2 * own, own + 2 * correlation(r1, r2)
+    return np.sqrt(2 / np.pi * diagonal) * ellipe(1 - off_diagonal / diagonal)
 
 
 def degenerate_pairs(targets, tolerance: float = 1e-5) -> np.ndarray:

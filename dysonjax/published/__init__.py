@@ -3,12 +3,27 @@
 import difflib
 
 from dysonjax.checks import InputError
-from dysonjax.published import rbm
+from dysonjax.published import initialisation, linear, phase, rbm, rbm_pairs
 from dysonjax.published.recipe import SCALES, Check, Recipe, Reproduction
 
 __all__ = ["RECIPES", "SCALES", "Check", "Recipe", "Reproduction", "get"]
 
-RECIPES: tuple[Recipe, ...] = (rbm.REPULSION,)
+RECIPES: tuple[Recipe, ...] = (
+    rbm.REPULSION,
+    rbm.SPACING_SCALING,
+    rbm.EVOLUTION,
+    rbm_pairs.SEMICIRCLE,
+    rbm_pairs.SURMISE_COLLAPSE,
+    rbm_pairs.BINDER_CUMULANT,
+    rbm_pairs.SIGMA_CONSISTENCY,
+    linear.RELAXATION_RECIPE,
+    linear.SEMICIRCLE_RECIPE,
+    initialisation.INITIALISATION,
+    phase.PHASE_DIAGRAM,
+    phase.SINGULAR_VALUES,
+    phase.FIELD_ALIGNMENT,
+    phase.FEATURE_CORRELATION,
+)
 
 
 def get(name: str) -> Recipe:

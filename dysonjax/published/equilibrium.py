@@ -19,8 +19,8 @@ from dysonjax.spectra import bootstrap
 class Equilibrium:
     """Levels of an ensemble at rest, at every grid point.
 
-    levels: (points, members, records, modes), ascending; members that diverged at any point are left out at
-    all, because the points of a seed may share their noise. targets: (modes,).
+    levels: (points, members, records, modes), ascending. A member that diverged at any point is left out at
+    all of them, because the points of a seed share their noise. targets: (modes,).
     """
 
     lr: np.ndarray  # (points,)
@@ -44,13 +44,13 @@ class Equilibrium:
         """Indices i of the degenerate pairs (i, i + 1)."""
         return degenerate_pairs(self.targets)
 
-    def flat(self, point: int) -> np.ndarray:
-        """All levels of each member at one point, (members, records·modes)."""
-        return self.levels[point].reshape(self.members, -1)
+    def pair(self, point: int, first: int) -> np.ndarray:
+        """Both levels of a pair at all records, (members, 2·records)."""
+        return self.levels[point][:, :, first : first + 2].reshape(self.members, -1)
 
-    def pair_levels(self, point: int, pair: int) -> np.ndarray:
-        """Both levels of a pair at all records, (members, records, 2)."""
-        return self.levels[point][:, :, pair : pair + 2]
+    def spacings(self) -> np.ndarray:
+        """S of the pairs, (points, members, records, pairs)."""
+        return np.diff(self.levels, axis=-1)[..., self.pairs]
 
     def mean(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard error of values (points, members, records, n), each (points, n)."""
@@ -58,10 +58,20 @@ class Equilibrium:
         return each.mean(axis=1), each.std(axis=1, ddof=1) / np.sqrt(self.members)
 
     def joint(self, values: np.ndarray, statistic, n: int = 400) -> tuple[np.ndarray, np.ndarray]:
-        """A statistic of the member means (points, members, n) and its error; members drawn at all points
-        together, so that noise which the points of a seed share is counted once."""
+        """A statistic of the averages over records, (points, members, k), and its error.
+
+        Members are drawn at all points together: noise that the points of a seed share is counted once.
+        """
         found = bootstrap(values.mean(axis=2), statistic, n=n)
         return found.estimate, found.error
+
+    def size(self) -> str:
+        """What was computed, for a caption."""
+        text = (
+            f"α = {numbers(self.lr)}, |B| = {numbers(self.batch_size)}; {self.members} seeds (root seed 0), "
+            f"{self.steps} steps, {self.levels.shape[2]} records of the second half"
+        )
+        return text + (f"; {self.diverged} seeds left out, where a member diverged" if self.diverged else "")
 
 
 def equilibrium(
@@ -74,15 +84,12 @@ def equilibrium(
     *,
     records: int = 9,
     singular_values: bool = False,
-    randomness: str = "common",
     progress: Progress | None = None,
 ) -> Equilibrium:
     """Train for `steps` steps and keep `records` records of the second half, at every point of the grid."""
-    kept = np.linspace(steps / 2, steps, records).round().astype(int)
+    kept = np.linspace(steps / 2, steps, records).round().astype(int).tolist()
     grid = Grid(lr=lr, batch_size=batch_size, sigma_w=sigma_w, seeds=seeds)
-    dataset = train(
-        model, grid, steps, kept[-records:].tolist(), randomness=randomness, progress=progress
-    ).dataset.isel(sigma_w=0)
+    dataset = train(model, grid, steps, kept, progress=progress).dataset.isel(sigma_w=0)
     # Not alive at the last record means frozen somewhere on the way.
     alive = dataset["alive"].isel(record=-1).transpose("seed", ...).values.reshape(seeds, -1).all(axis=1)
     levels = dataset["eigenvalues"].transpose("batch_size", "lr", "seed", "record", "mode").values
@@ -91,3 +98,8 @@ def equilibrium(
     b, a = np.meshgrid(dataset["batch_size"].values, dataset["lr"].values, indexing="ij")
     root = np.sqrt if singular_values else np.asarray
     return Equilibrium(a.ravel(), b.ravel(), root(levels), root(targets), steps, int((~alive).sum()))
+
+
+def numbers(values) -> str:
+    """A list of numbers for a caption."""
+    return ", ".join(f"{value:g}" for value in np.unique(values))

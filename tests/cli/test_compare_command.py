@@ -27,6 +27,18 @@ def test_compare_writes_tables_figure_levels_and_summary(tmp_path, capsys):
         assert levels["Coulomb_gas"].shape == (50, 2)
 
 
+def test_a_grid_has_a_ladder_at_each_point(tmp_path, capsys):
+    out = tmp_path / "run"
+    args = "compare linear --lr 0.1,0.2 --members 40 --steps 60 --permutations 19 --epsilon 0.3 --values 1,2"
+    assert main([*args.split(), "--order", "2", "--json", "--out", str(out)]) == 0
+    summary = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert [point["lr"] for point in summary["points"]] == [0.1, 0.2]
+    assert all(point.keys() >= {"levels_mean", "verdict", "wasserstein"} for point in summary["points"])
+    assert summary["verdict"].startswith("Over 2 points") and summary["points"][0]["order"] == 2
+    assert "no Coulomb gas" in summary["points"][0]["notes"][0] and len(summary["points"][0]["rungs"]) == 4
+    assert {f.name for f in out.glob("*.png")} == {"compare.png", "compare_0.png", "compare_1.png"}
+
+
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
@@ -35,10 +47,14 @@ def test_compare_writes_tables_figure_levels_and_summary(tmp_path, capsys):
         ("linear --members 0", "members must be"),
         ("linear --steps 0", "steps must be a positive integer"),
         ("linear --steps 5 --noise measured", "needs more steps"),
-        ("linear --mu 3", "an option of linear must be one of values, epsilon, got 'mu'"),
+        ("linear --mu 3", "an option of linear must be one of values, epsilon, z, noise_of, got 'mu'"),
         ("rbm --kappa 4,a", "kappa must be"),
         ("rbm --sigma-w 0", "sigma_w must be positive"),
         ("rbm --seed -1", "seed must be"),
+        ("rbm --order 3", "order must be 1 or 2"),
+        ("rbm --lr 0.1,0", "lr must be positive"),
+        ("rbm --data missing.npy", "cannot be read"),
+        ("linear --z diagonal", "z must be one of"),
         ("rbm --permutations 0", "permutations must be"),
     ],
 )

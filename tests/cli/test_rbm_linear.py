@@ -46,6 +46,22 @@ def test_linear_reports_the_scaling_exponent(tmp_path, capsys):
     assert np.abs(np.array(summary["binder"]) + 4 / 27).max() < 0.12
 
 
+def test_linear_takes_epsilon_and_z_as_axes(tmp_path, capsys):
+    """⟨S⟩ ∝ ε at every ratio of Z's singular values, with one exponent in α/|B| for all of them."""
+    args = "linear --lr 0.1,0.4 --batch-size 32 --epsilon 0.1,0.2 --z-ratio 0.7,1 --seeds 400 --steps 300"
+    assert main([*args.split(), "--records", "2", "--json", "--out", str(tmp_path / "run")]) == 0
+    summary = last_json(capsys)
+    assert summary["points"][1] == pytest.approx(
+        {"batch_size": 32, "lr": 0.1, "sigma_w": 0.02**0.5, "epsilon": 0.1, "z_ratio": 1.0}
+    )
+    ratio = np.array(summary["spacing_mean"]) / np.array(summary["spacing_theory"])
+    error = np.array(summary["spacing_sem"]) / np.array(summary["spacing_theory"])
+    assert np.abs((ratio - 1) / error).max() < 4 and error.max() < 0.04
+    assert abs(summary["scaling_exponent"] - 0.5) < 0.1
+    dims = xr.open_zarr(tmp_path / "run" / "run.zarr")["eigenvalues"].dims
+    assert dims[3:5] == ("epsilon", "z_ratio")
+
+
 def test_a_dry_run_writes_nothing(tmp_path, capsys):
     out = tmp_path / "run"
     assert main(["linear", "--seeds", "8", "--steps", "50", "--dry-run", "--json", "--out", str(out)]) == 0
@@ -65,6 +81,8 @@ def test_a_dry_run_writes_nothing(tmp_path, capsys):
         ("linear --z {singular}", "z must be invertible"),
         ("linear --teacher {wide}", "teacher must have shape (2, 2)"),
         ("linear --z diagonal", "z must be one of"),
+        ("linear --epsilon 0.1,-1", "epsilon must be zero or positive"),
+        ("linear --z-ratio 2", "z_ratio must lie above 0 and not above 1"),
         ("linear --seeds 0", "seeds must be a positive integer"),
     ],
 )

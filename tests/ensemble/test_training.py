@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 import dysonjax as dj
-from dysonjax.ensemble import training
+from dysonjax.ensemble import loop, session
 from dysonjax.ensemble.spectrum import squared_singular_values
 
 MODEL = dj.models.teacher_student(batches=20)
@@ -138,7 +138,8 @@ def test_optimisers_equal_optax_with_its_own_learning_rate(name):
 
 
 def test_the_store_is_readable_while_the_run_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(session, "SAVE_AT_RECORDS_SECONDS", 0.0)
+    monkeypatch.setattr(session, "SAVE_COST", 0.0)
     seen = []
 
     def look(done, total):
@@ -199,7 +200,7 @@ def test_results_say_how_they_were_made(tmp_path):
 def test_running_out_of_memory_halves_the_tile_and_changes_nothing(monkeypatch):
     grid = dj.Grid(lr=[0.5, 1.0], sigma_w=[1.0, 2.0], batch_size=[2, 4], seeds=4)
     expected = _train(grid)
-    original, calls = training._train_job, []
+    original, calls = loop.train_job, []
 
     def scarce(job, settings, recorder):
         calls.append(job.tile_members)
@@ -207,7 +208,7 @@ def test_running_out_of_memory_halves_the_tile_and_changes_nothing(monkeypatch):
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
         original(job, settings, recorder)
 
-    monkeypatch.setattr(training, "_train_job", scarce)
+    monkeypatch.setattr(loop, "train_job", scarce)
     with pytest.warns(UserWarning, match="out of device memory; going on with"):
         found = _train(grid, tile=8)
     assert max(calls) > 2 and calls[-2:] == [calls[-1]] * 2 and calls[-1] <= 2

@@ -26,6 +26,24 @@ def test_figure_agrees_with_its_theory_line(recipe):
     assert any(np.isfinite(check.mistaken) for check in made.checks)
 
 
+def test_every_figure_with_data_of_the_three_sources_has_a_recipe():
+    labels = {label.strip() for recipe in RECIPES for label in recipe.source.split(";")}
+    assert labels >= {f"[A] Fig. {n}" for n in ("1 left", "1 right", "2")}
+    assert labels >= {f"[B] Fig. {n} {side}" for n in (2, 4, 5) for side in ("left", "right")}
+    assert labels >= {
+        f"[C] {what}"
+        for what in (
+            "dynamics of learning", "eigenvalue repulsion", "Wigner surmise and its collapse",
+            "two-mode semicircle", "U₄ of the two-mode semicircle", "surmise against semicircle",
+            "semicircle over learning rate and batch size", "Marchenko-Pastur at initialisation",
+            "phase diagram of the loss", "singular values in the three phases", "external field alignment",
+            "correlations in time",
+        )
+    }  # fmt: skip
+    names = [recipe.name for recipe in RECIPES]
+    assert len(set(names)) == len(names)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_quick_figure_agrees_with_its_theory_line(recipe):

@@ -1,0 +1,148 @@
+"""What a run consists of: one job a batch size, with its compiled programs and its waves of tiles."""
+
+import dataclasses
+import time
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from dysonjax import checks
+from dysonjax.ensemble import tiles
+from dysonjax.ensemble.grid import Grid
+from dysonjax.ensemble.programs import Programs, build
+from dysonjax.models.base import Model
+
+CALIBRATION_SECONDS = 0.2
+PIECE_SECONDS = 1.0  # a signal waits for the end of a piece
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The arguments of a run in canonical form."""
+
+    records: tuple[int, ...]
+    optimizer: tuple[str, optax.GradientTransformation]
+    common: bool
+    seed: int
+    x64: bool
+    tile: int | None
+    devices: list
+    keep_weights: str
+
+    @property
+    def dtype(self):
+        return np.float64 if self.x64 else np.float32
+
+    @property
+    def last(self) -> int:
+        """The number of steps."""
+        return self.records[-1]
+
+
+class Job(NamedTuple):
+    """All tiles of one batch size."""
+
+    batch_index: int
+    programs: Programs  # lowered; compiled by `compiled`
+    waves: list[tiles.Wave]
+    tile_members: int
+    state: Any  # shapes and types of the state of a wave
+
+    def compiled(self) -> "Job":
+        return self._replace(programs=Programs(*(program.compile() for program in self.programs)))
+
+
+def job(model: Model, grid: Grid, settings: Settings, batch_index: int, seeds: range) -> Job:
+    """The job of one batch size for these seeds of the grid, counted from 0; nothing is compiled yet."""
+    batch_size = grid.batch_size[batch_index]
+    mesh = jax.sharding.Mesh(np.array(settings.devices), ("devices",))
+    programs = build(model, settings.optimizer[1], batch_size, settings.common, mesh)
+    count = len(settings.devices)
+    part = dataclasses.replace(grid, seeds=len(seeds), first_seed=grid.first_seed + seeds.start)
+
+    def cut(worlds, points):
+        return tiles.waves(
+            part, batch_size, settings.common, settings.seed, count, worlds, points, settings.dtype
+        )
+
+    _, state_of_one = jax.eval_shape(programs.start, cut(1, 1)[0].identity)
+    member_bytes = tiles.member_bytes(state_of_one) // count
+    worlds, points = tiles.choose(part, settings.common, member_bytes, settings.devices, settings.tile)
+    waves = [wave._replace(index=_in_grid(wave.index, grid, seeds)) for wave in cut(worlds, points)]
+    identity = waves[0].identity
+    shapes = jax.eval_shape(programs.start, identity)
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("devices"))
+    world, state = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
+    )
+    number = per_device(0, count)
+    lowered = Programs(
+        programs.start.lower(identity),
+        programs.advance.lower(identity, world, state, number, number),
+        programs.observe.lower(identity, world, state),
+    )
+    return Job(batch_index, lowered, waves, worlds * points, state)
+
+
+def _in_grid(index: np.ndarray, grid: Grid, seeds: range) -> np.ndarray:
+    """Places in a grid of some of the seeds as places in the whole grid."""
+    point, seed = index // len(seeds), index % len(seeds)
+    return np.where(index < 0, -1, point * grid.seeds + seeds.start + seed)
+
+
+def check_storable(job: Job) -> None:
+    """Raise InputError if a file cannot hold the state of a network."""
+    if any(jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in jax.tree.leaves(job.state)):
+        raise checks.InputError(
+            "a network's state holds a typed random key, which no file can hold; keep its key_data"
+        )
+
+
+class Pace:
+    """How many steps a piece of a segment has, so that it takes about `PIECE_SECONDS`.
+
+    A long segment is cut so that the run can save, report and stop in between; where it is cut changes no
+    number, since steps are counted from the start of training.
+    """
+
+    def __init__(self):
+        self.steps = 16
+
+    def piece(self, left: int) -> int:
+        return min(self.steps, left)
+
+    def measured(self, steps: int, seconds: float) -> None:
+        if steps == self.steps:  # shorter ones say more about the costs of a call
+            factor = PIECE_SECONDS / max(seconds, 1e-6)
+            self.steps = int(min(max(1, self.steps * min(max(factor, 0.25), 8)), 2**30))
+
+
+def measure(jobs: list[Job], settings: Settings) -> float:
+    """Seconds of a run, from a few steps and one observation of the first wave of each batch size."""
+    seconds = 0.0
+    count = len(settings.devices)
+    for item in jobs:
+        identity = item.waves[0].identity
+        world, state = item.programs.start(identity)
+        steps, elapsed = 1, 0.0
+        while elapsed < CALIBRATION_SECONDS and steps < settings.last:
+            steps *= 4
+            jax.block_until_ready(state)
+            begin = time.perf_counter()
+            state = jax.block_until_ready(
+                item.programs.advance(identity, world, state, per_device(0, count), per_device(steps, count))
+            )
+            elapsed = time.perf_counter() - begin
+        jax.block_until_ready(item.programs.observe(identity, world, state))
+        begin = time.perf_counter()
+        jax.block_until_ready(item.programs.observe(identity, world, state))
+        observation = time.perf_counter() - begin
+        training = elapsed / steps * settings.last
+        seconds += len(item.waves) * (training + observation * len(settings.records))
+    return seconds
+
+
+def per_device(value: int, count: int) -> np.ndarray:
+    return np.full(count, value, np.int32)

@@ -1,0 +1,65 @@
+"""Take possession of a run folder, new or with what earlier sessions have left in it."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from dysonjax import checks
+from dysonjax.ensemble import checkpoints, processes, results, store
+from dysonjax.ensemble.grid import Grid
+from dysonjax.ensemble.lock import Lock
+from dysonjax.ensemble.session import Folder, recover
+
+
+def enter(
+    stack: contextlib.ExitStack, path: Path, template: xr.Dataset, save_every: float, resume: bool
+) -> Folder:
+    """Take possession of a run folder."""
+    try:
+        if not resume:
+            path.mkdir(parents=True, exist_ok=True)
+        lock = Lock(path / processes.lock_name(processes.index()))
+    except OSError as error:
+        raise checks.InputError(f"{path} cannot be written: {error.strerror or error}") from None
+    stack.callback(lock.release)
+    return Folder(path, lock, template.attrs["config"], save_every)
+
+
+def open_results(
+    kept: Folder,
+    template: xr.Dataset,
+    grid: Grid,
+    shape: tuple[int, int],
+    resume: bool,
+    say: Callable[[str], None],
+) -> tuple[results.Results, checkpoints.Progress]:
+    """The store, new or with what earlier sessions have left in it; process 0 goes first and repairs."""
+    leader = processes.index() == 0
+    before = checkpoints.Progress(np.zeros(shape, bool), [])
+    try:
+        if leader:
+            processes.clear_status(kept.checkpoints)
+            if resume:
+                opened = store.open_again(kept.path, template, say)
+            else:
+                opened = store.create(kept.path, template, processes.count())
+            found = results.Results(template, grid, opened)
+            if resume:
+                before = checkpoints.load(kept.checkpoints, kept.config, shape, say)
+                before, damaged = recover(found, before, say)
+                if damaged:  # no older checkpoint may speak for members that start again
+                    checkpoints.replace_all(kept.checkpoints, kept.config, before)
+                if not before.done.all():
+                    opened.remove_summary()
+        processes.barrier("store")
+        if not leader:
+            found = results.Results(template, grid, store.reopen(kept.path, template))
+            if resume:
+                before = checkpoints.load(kept.checkpoints, kept.config, shape, lambda sentence: None)
+                before, _ = recover(found, before, say)
+    except OSError as error:
+        raise checks.RunError(f"{kept.path} cannot be written: {error.strerror or error}") from None
+    return found, before

@@ -1,0 +1,239 @@
+"""The Zarr store of a run folder, written by whole blocks.
+
+A block is all that is recorded of a few seeds at one batch size: one chunk of every variable. Chunks are
+written aside and renamed, carry a checksum, and exist from the first write on even where they hold nothing
+but fill values: a chunk that is torn, altered or gone is told from one that was never written. Nothing is
+ever appended, and no two processes write one block.
+"""
+
+import json
+import shutil
+import uuid
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from dysonjax.checks import InputError
+
+FORMAT = 1  # of the run folder; raised when older folders could not be gone on with
+CHUNK_BYTES = 2**20  # seeds are gathered in a block until its largest chunk has about this size
+BLOCKS = 16  # at least, if there are as many seeds, so that many processes can share a run
+
+
+class Damaged(Exception):
+    """A block that was written cannot be read back; the message names the chunk."""
+
+
+class Store:
+    """The store of one run. `create` and `open` make one; blocks go in with `write`."""
+
+    def __init__(self, path: Path, template: xr.Dataset, seeds_per_block: int):
+        self.path, self.template, self.seeds_per_block = path, template, seeds_per_block
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            group = zarr.open_group(path, mode="r+")
+            self.arrays: dict[str, Any] = {str(name): group[name] for name in template.data_vars}
+
+    def write(self, batch_index: int, block: int, values: dict[str, np.ndarray]) -> None:
+        """Write one block; values: by variable, without the batch axis."""
+        for name, array in self.arrays.items():
+            array[self._region(name, batch_index, block)] = values[name][None]
+
+    def read(self, batch_index: int, block: int) -> dict[str, np.ndarray]:
+        """One block as it was written; raises Damaged."""
+        values = {}
+        for name, array in self.arrays.items():
+            file = self._file(name, batch_index, block)
+            try:
+                if not file.exists():
+                    raise Damaged(f"chunk {file.relative_to(self.path)} is missing")
+                values[name] = np.array(array[self._region(name, batch_index, block)])[0]
+            except OSError:
+                raise
+            except Exception as error:  # what a broken file raises depends on the codec that it breaks
+                raise Damaged(
+                    str(error)
+                    if isinstance(error, Damaged)
+                    else f"chunk {file.relative_to(self.path)} is damaged ({type(error).__name__})"
+                ) from None
+        return values
+
+    def set_attributes(self, attributes: dict) -> None:
+        """Add attributes, such as the summary of a finished run."""
+        zarr.open_group(self.path, mode="r+").attrs.update(attributes)
+        _consolidate(self.path)
+
+    def remove_summary(self) -> None:
+        """Mark a store whose results are computed again as unfinished."""
+        attributes = zarr.open_group(self.path, mode="r+").attrs
+        if "summary" in attributes:
+            del attributes["summary"]
+            _consolidate(self.path)
+
+    def _region(self, name: str, batch_index: int, block: int) -> tuple[slice, ...]:
+        first = block * self.seeds_per_block
+        chosen = {
+            "batch_size": slice(batch_index, batch_index + 1),
+            "seed": slice(first, min(first + self.seeds_per_block, self.template.sizes["seed"])),
+        }
+        return tuple(chosen.get(dim, slice(None)) for dim in self.template[name].dims)
+
+    def _file(self, name: str, batch_index: int, block: int) -> Path:
+        number = {"batch_size": batch_index, "seed": block}
+        return self.path.joinpath(name, "c", *(str(number.get(d, 0)) for d in self.template[name].dims))
+
+
+def seeds_per_block(template: xr.Dataset, processes: int = 1) -> int:
+    """How many seeds a block of a new store holds."""
+    seeds = template.sizes["seed"]
+    largest = max(v.nbytes / seeds / v.sizes["batch_size"] for v in template.data_vars.values())
+    return int(np.clip(CHUNK_BYTES // max(largest, 1), 1, max(1, seeds // max(BLOCKS, processes))))
+
+
+def create(folder: Path, template: xr.Dataset, processes: int = 1) -> Store:
+    """A store with coordinates, attributes and no block; it appears as a whole."""
+    size = seeds_per_block(template, processes)
+    partial = folder / f".store-{uuid.uuid4().hex}"
+    try:
+        _write_metadata(partial, template, size)
+        partial.rename(folder / "run.zarr")
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Store(folder / "run.zarr", template, size)
+
+
+def reopen(folder: Path, template: xr.Dataset) -> Store:
+    """A store that is known to be intact."""
+    path = folder / "run.zarr"
+    return Store(path, template, int(read_attributes(path)["seeds_per_block"]))
+
+
+def open_again(folder: Path, template: xr.Dataset, say: Callable[[str], None]) -> Store:
+    """The store of an interrupted run of the same configuration; lost metadata are written anew.
+
+    Raises InputError if there is none or it belongs to another configuration or format.
+    """
+    path = folder / "run.zarr"
+    if not path.is_dir():
+        say(f"{folder} was stopped before it had a store; starting it")
+        return create(folder, template)
+    attributes = read_attributes(path)
+    if attributes is not None:
+        found = attributes.get("format")
+        if found != FORMAT:
+            raise InputError(f"{path} has format {found}; this version goes on with format {FORMAT} only")
+        if attributes["config"] != template.attrs["config"]:
+            change = difference(attributes["config"], template.attrs["config"])
+            raise InputError(f"{folder} was made with {change}")
+    try:
+        size = int(attributes["seeds_per_block"])
+        with xr.open_zarr(path) as dataset:
+            dataset[list(dataset.coords)].load()
+            if dataset.sizes != template.sizes or set(dataset.data_vars) != set(template.data_vars):
+                raise ValueError
+        apart = zarr.open_group(path, mode="r", use_consolidated=False)
+        for name in template.variables:
+            apart[str(name)]  # also whole for readers that do not know consolidated metadata
+        return Store(path, template, size)
+    except Exception:  # what broken metadata raise depends on where they break
+        say(f"the metadata of {path} are damaged; writing them anew")
+    size = _block_size_of_arrays(path, template) if attributes is None else int(attributes["seeds_per_block"])
+    partial = folder / f".store-{uuid.uuid4().hex}"
+    try:
+        _write_metadata(partial, template, size)
+        for fresh in sorted(p for p in partial.rglob("*") if p.is_file()):
+            target = path / fresh.relative_to(partial)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            fresh.replace(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Store(path, template, size)
+
+
+def read_attributes(path: Path) -> dict | None:
+    """The attributes of a store, None if they cannot be read."""
+    try:
+        return dict(json.loads((path / "zarr.json").read_text())["attributes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def missing_chunks(path: Path, dataset: xr.Dataset) -> list[str]:
+    """Chunks that a finished store should hold and does not: Zarr itself would read them as fill values."""
+    size = int(dataset.attrs.get("seeds_per_block", 0))
+    if not size:
+        return []
+    blocks = -(-dataset.sizes["seed"] // size)
+    missing = []
+    for name, variable in dataset.data_vars.items():
+        for batch_index in range(dataset.sizes["batch_size"]):
+            for block in range(blocks):
+                number = {"batch_size": batch_index, "seed": block}
+                key = "/".join([str(name), "c", *(str(number.get(dim, 0)) for dim in variable.dims)])
+                if not (path / key).exists():
+                    missing.append(key)
+    return missing
+
+
+def _block_size_of_arrays(path: Path, template: xr.Dataset) -> int:
+    """The block size of a store whose own metadata are lost, from those of its arrays."""
+    for name in template.data_vars:
+        try:
+            content = json.loads((path / str(name) / "zarr.json").read_text())
+            shape = content["chunk_grid"]["configuration"]["chunk_shape"]
+            return int(shape[template[name].dims.index("seed")])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    raise InputError(f"the metadata of {path} are lost; start the run again")
+
+
+def _write_metadata(path: Path, template: xr.Dataset, seeds_per_block: int) -> None:
+    coordinates = template.drop_vars(list(template.data_vars))
+    coordinates.attrs = template.attrs | {"format": FORMAT, "seeds_per_block": seeds_per_block}
+    coordinates.to_zarr(path, mode="w", zarr_format=3, consolidated=False)
+    group = zarr.open_group(path, mode="r+")
+    for name, variable in template.data_vars.items():
+        sizes = {"batch_size": 1, "seed": seeds_per_block}
+        group.create_array(
+            str(name),
+            shape=variable.shape,
+            chunks=tuple(sizes.get(str(dim), length) for dim, length in variable.sizes.items()),
+            dtype=variable.dtype,
+            fill_value=variable.encoding["fill_value"],
+            dimension_names=[str(dim) for dim in variable.dims],
+            attributes=variable.attrs,
+            compressors=[ZstdCodec(), Crc32cCodec()],
+        )
+    _consolidate(path)
+
+
+def _consolidate(path: Path) -> None:
+    """Gather the metadata in one place, as xarray expects (not yet in the Zarr specification)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
+        zarr.consolidate_metadata(path)
+
+
+def difference(old: str, new: str) -> str:
+    """The first entry in which two configurations differ, in words."""
+    before, after = _flat(json.loads(old)), _flat(json.loads(new))
+    for key in sorted(before.keys() | after.keys()):
+        if before.get(key) != after.get(key):
+            return f"{key} = {_short(before.get(key))}, not {_short(after.get(key))}; these cannot change"
+    return "another configuration"
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {k: v for key, part in value.items() for k, v in _flat(part, f"{prefix}.{key}".strip(".")).items()}
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,259 @@
+"""The linear network with one hidden layer: relaxation of its modes, density of its levels. [B] 4, 5.
+
+Teacher 2·1, so that its levels are degenerate; one Z with equal and one with unequal singular values, which
+[B] does not print: they are ours, `Z_PRESETS`. Gradient noise of strength ε, weights from N(0, 0.1²).
+"""
+
+import numpy as np
+import xarray as xr
+from scipy.optimize import curve_fit
+
+from dysonjax import models
+from dysonjax.ensemble import Grid, train
+from dysonjax.figures import panels
+from dysonjax.figures.style import BLACK, BLUE, PAGE, RED, new_figure, style
+from dysonjax.models.linear import Z_PRESETS
+from dysonjax.published.rbm import value
+from dysonjax.published.recipe import Check, Recipe, Reproduction, later
+from dysonjax.spectra import TwoMode, TwoSpecies, bootstrap, fit_two_species
+
+VALUE = 2.0  # both singular values of the teacher
+WIDTH = 0.1
+EPSILON = 0.1
+NAMES = ("equal", "unequal")
+EPOCH = 500  # steps
+BATCH = 16
+
+
+def squares(z: str) -> np.ndarray:
+    """z_i², descending."""
+    return np.linalg.svd(Z_PRESETS[z], compute_uv=False) ** 2
+
+
+def describe(z: str) -> str:
+    return "z = " + ", ".join(f"{root:g}" for root in np.sqrt(squares(z)))
+
+
+# ---- relaxation
+
+
+RELAXATION_LR = 0.004
+FIRST_EPOCH = 2  # fits start here, as in [B]
+NETWORKS = {"test": 100, "quick": 200, "default": 500, "paper": 500}
+SHOWN = 20
+
+
+def relaxation(scale: str, progress=None) -> Reproduction:
+    """Squared singular values over ten epochs, with exponential fits of the ensemble's averages."""
+    seeds, steps = NETWORKS[scale], 10 * EPOCH
+    grid = Grid(lr=RELAXATION_LR, batch_size=BATCH, sigma_w=WIDTH * np.sqrt(2), seeds=seeds)
+    epochs = np.linspace(0, 10, 41)
+    total = len(NAMES) * seeds * steps
+    checks, curves, runs, rates = [], [], [], []
+    for k, z in enumerate(NAMES):
+        run = train(
+            models.linear(z, values=(VALUE, VALUE), epsilon=EPSILON), grid, steps,
+            (epochs * EPOCH).astype(int), progress=later(progress, k * seeds * steps, total),
+        ).dataset.isel(batch_size=0, lr=0, sigma_w=0)  # fmt: skip
+        levels = run["eigenvalues"].transpose("mode", "seed", "record").values[::-1]
+        found = bootstrap(levels, lambda x: _fit_all(epochs, x.mean(axis=-2)), n=60, vectorised=False)
+        expected = -np.log1p(-RELAXATION_LR * squares(z)) * EPOCH
+        for i, mode in enumerate(("fast", "slow") if z == "unequal" else ("upper", "lower")):
+            checks.append(
+                Check(
+                    f"rate of the {mode} mode, {z} Z", float(found.estimate[i, 2] / expected[i]),
+                    float(found.error[i, 2] / expected[i]), 1.0,
+                    *((np.sqrt(squares(z)[i]) / squares(z)[i], "rates ∝ z, not z²") if i and z == "unequal"
+                      else (2.0, "x relaxes at 2 α z²")),
+                    systematic=0.02,
+                )
+            )  # fmt: skip
+        runs.append(levels)
+        rates.append(found)
+        curves.append(np.stack([_approach(epochs, *theta) for theta in found.estimate]))
+    with style():
+        figure, axes = new_figure(1, 2, width=PAGE, height=3.1, sharey=True)
+        for axis, z, levels, curve in zip(axes, NAMES, runs, curves, strict=True):
+            for mode, colour in enumerate((BLUE, RED)):
+                axis.plot(epochs, levels[mode, :SHOWN].T, color=colour, lw=0.5, alpha=0.25)
+                name = ("fast", "slow")[mode] if z == "unequal" else ("upper", "lower")[mode]
+                label = f"{name} mode, mean of {seeds}"
+                axis.plot(epochs, levels[mode].mean(axis=0), color=colour, lw=1.6, label=label)
+                late = epochs >= FIRST_EPOCH
+                axis.plot(epochs[late], curve[mode][late], color=BLACK, lw=1.0, ls="--")
+            axis.plot([], [], color=BLACK, lw=1.0, ls="--", label=f"fits from epoch {FIRST_EPOCH} on")
+            axis.axhline(VALUE**2, color=BLACK, lw=0.6, ls=":")
+            axis.set(xlabel="epoch", title=f"{z} Z: {describe(z)}", xlim=(0, 10))
+            axis.legend(loc="lower right")
+        axes[0].set_ylabel(r"squared singular values $\xi_i^2$ of $W$")
+    found_rates = "; ".join(f"{check.name.removeprefix('rate of the ')}: {value(check)}" for check in checks)
+    caption = (
+        f"Linear network ŷ = ZWx, teacher 2·1 (its level dotted), α = {RELAXATION_LR:g}, |B| = {BATCH}, "
+        f"gradient noise ε = {EPSILON:g}, W₀ ~ N(0, 0.1²), 10 epochs of {EPOCH} batches, {seeds} seeds "
+        f"(root seed 0), of which {SHOWN} are shown. Z is ours, since [B] does not print its two. Fits: "
+        f"ξ² = (a − b exp(−γt))² from epoch {FIRST_EPOCH} on, errors by bootstrap over seeds. Rates γ over "
+        f"their theory α z²: {found_rates}."
+    )
+    data = xr.Dataset(
+        {
+            "mean": (("z", "mode", "epoch"), np.stack([x.mean(axis=1) for x in runs])),
+            "sem": (("z", "mode", "epoch"), np.stack([x.std(axis=1, ddof=1) for x in runs]) / seeds**0.5),
+            "single": (("z", "mode", "seed", "epoch"), np.stack([x[:, :SHOWN] for x in runs])),
+            "fit": (("z", "mode", "epoch"), np.stack(curves)),
+            "rate": (("z", "mode"), np.stack([r.estimate[:, 2] for r in rates])),
+            "rate_err": (("z", "mode"), np.stack([r.error[:, 2] for r in rates])),
+            "rate_theory": (("z", "mode"), np.stack([RELAXATION_LR * EPOCH * squares(z) for z in NAMES])),
+        },
+        {"epoch": epochs, "z": list(NAMES)},
+    )
+    return Reproduction(figure, data, caption, tuple(checks))
+
+
+def _approach(t, top, distance, rate):
+    """ξ²(t) of a mode on its way: the singular value itself approaches exponentially."""
+    return (top - distance * np.exp(-rate * t)) ** 2
+
+
+def _fit_all(epochs: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """(top, distance, rate) of each mode, (modes, 3)."""
+    late = epochs >= FIRST_EPOCH
+    guess = (VALUE, VALUE, 1.0)
+    return np.array([curve_fit(_approach, epochs[late], mean[late], guess)[0] for mean in means])
+
+
+# ---- the generalised semicircle
+
+
+SEMICIRCLE_LR = 0.1
+SEMICIRCLE = {
+    "test": (1_600, 300),
+    "quick": (5_000, 600),
+    "default": (20_000, 1_000),
+    "paper": (20_000, 5_000),
+}
+
+
+def generalised_semicircle(scale: str, progress=None) -> Reproduction:
+    """Density of both singular values with one width for both and with one for each."""
+    seeds, steps = SEMICIRCLE[scale]
+    grid = Grid(lr=SEMICIRCLE_LR, batch_size=BATCH, sigma_w=WIDTH * np.sqrt(2), seeds=seeds)
+    total = len(NAMES) * seeds * steps
+    checks, results, texts = [], [], []
+    for k, z in enumerate(NAMES):
+        run = train(
+            models.linear(z, values=(VALUE, VALUE), epsilon=EPSILON), grid, steps, (steps,),
+            progress=later(progress, k * seeds * steps, total),
+        ).dataset.isel(batch_size=0, lr=0, sigma_w=0, record=-1)  # fmt: skip
+        levels = np.sqrt(run["eigenvalues"].transpose("seed", "mode").values)
+        drawn = exact_pairs(z, SEMICIRCLE_LR, BATCH, 40_000)
+        fit, exact = fit_two_species(levels, n=60), fit_two_species(drawn, n=2)
+        both, both_error = _common_width(levels)
+        gain, exact_gain = (float(f.aic_two_mode - f.aic) for f in (fit, exact))
+        # AIC gains grow with the number of pairs, but for the 2 that the third parameter costs.
+        exact_gain = (exact_gain + 2) * seeds / len(drawn) - 2
+        results.append((levels, drawn, fit, both))
+        if z == "equal":
+            names = ((both, both_error, _common_width(drawn)[0], "common σ"),)
+        else:
+            names = (
+                (float(fit.sigma1), float(fit.sigma1_err), float(exact.sigma1), "larger σ"),
+                (float(fit.sigma2), float(fit.sigma2_err), float(exact.sigma2), "smaller σ"),
+            )
+            # Twice a log-likelihood ratio of mean Δ scatters by about 2√Δ from ensemble to ensemble.
+            checks.append(
+                Check("AIC gain of two species (unequal Z)", gain, 2 * np.sqrt(exact_gain + 2), exact_gain,
+                      -2.0, "both modes with one width")
+            )  # fmt: skip
+        for width, error, right, name in names:
+            checks.append(
+                Check(f"{name} ({z} Z)", width, error, right, np.sqrt(2) * right, systematic=0.02 * right)
+            )
+        texts.append(
+            f"{z} Z: one width σ = {both:.5f} ± {both_error:.5f}, two widths {float(fit.sigma1):.5f} ± "
+            f"{float(fit.sigma1_err):.5f} and {float(fit.sigma2):.5f} ± {float(fit.sigma2_err):.5f}, AIC of "
+            f"one width minus AIC of two {gain:+.1f}"
+        )
+    densities, fits = [], []
+    with style():
+        figure, axes = new_figure(1, 2, width=PAGE, height=3.2)
+        for axis, z, (levels, drawn, fit, both) in zip(axes, NAMES, results, strict=True):
+            reach = 4.0 * levels.std()
+            limits = (VALUE - reach, VALUE + reach)
+            found = panels.density(axis, levels, 40, limits, label="ensemble")
+            one = panels.law(
+                axis, TwoMode(both, VALUE).pdf, limits, color=RED, ls="--", label="one width: semicircle"
+            )
+            two_law = TwoSpecies(float(fit.sigma1), float(fit.sigma2), float(fit.center))
+            two = panels.law(axis, two_law.pdf, limits, label="two widths: generalised")
+            exact, _ = np.histogram(drawn, found.edges)
+            exact = exact / drawn.size / np.diff(found.edges)
+            axis.stairs(exact, found.edges, color=BLUE, lw=0.7, ls=":", label="theory, nothing fitted")
+            axis.set_ylim(0, 1.15 * found.density.max())
+            axis.set(xlabel=r"singular value $\xi$ of $W$", title=f"{z} Z: {describe(z)}")
+            densities.append((found, exact))
+            fits.append((one, two))
+        axes[0].set_ylabel(r"density $\rho(\xi)$")
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    widths = results[1][2]
+    caption = (
+        f"Linear network ŷ = ZWx, teacher 2·1, α = {SEMICIRCLE_LR:g}, |B| = {BATCH}, gradient noise ε = "
+        f"{EPSILON:g}, {seeds} seeds (root seed 0), last of {steps} steps; Z is ours, since [B] does not "
+        f"print its two. Widths are fitted to the pairs by maximum likelihood. {'; '.join(texts)}. The "
+        "two-species law expects σ₁/σ₂ = 2 for z = 1, 0.5; found "
+        f"{float(widths.sigma1 / widths.sigma2):.2f}, because both modes of the matrix feel one noise, which "
+        "mixes them: the dotted line is the exact matrix."
+    )
+    data = xr.Dataset(
+        {
+            "density": (("z", "bin"), np.stack([d.density for d, _ in densities])),
+            "density_sem": (("z", "bin"), np.stack([d.error for d, _ in densities])),
+            "xi": (("z", "bin"), np.stack([d.centers for d, _ in densities])),
+            "theory": (("z", "bin"), np.stack([t for _, t in densities])),
+            "fit_xi": (("z", "fine"), np.stack([one[0] for one, _ in fits])),
+            "one_width": (("z", "fine"), np.stack([one[1] for one, _ in fits])),
+            "two_widths": (("z", "fine"), np.stack([two[1] for _, two in fits])),
+        },
+        {"z": list(NAMES)},
+    )
+    return Reproduction(figure, data, caption, tuple(checks))
+
+
+def exact_pairs(z: str, lr: float, batch_size: int, draws: int, seed: int = 0) -> np.ndarray:
+    """Levels of W about the teacher 2·1 for diagonal ZᵀZ at rest, (draws, 2): the Gaussian matrix itself.
+
+    Row i of W forgets by 1 − a_i a step, a_i = α z_i², and both rows feel one symmetric noise of variance
+    s = α²ε²/|B| (2s on the diagonal): ⟨W_ij W_kl⟩ = s/(a_i + a_k − a_i a_k) for the entries with the same
+    noise. To first order the singular values of 2·1 + δ are those of the symmetric part of δ.
+    """
+    a = lr * squares(z)
+    s = lr**2 * EPSILON**2 / batch_size
+    own = s / (a * (2 - a))
+    shared = s / (a.sum() - a.prod())
+    normals = np.random.default_rng(seed).normal(size=(draws, 3))
+    first, second = normals[:, :2].T * np.sqrt(2 * own)[:, None]
+    mixing = normals[:, 2] * np.sqrt((own.sum() + 2 * shared) / 4)
+    middle, half = (first + second) / 2, np.hypot((first - second) / 2, mixing)
+    return VALUE + np.stack([middle - half, middle + half], axis=1)
+
+
+def _common_width(levels: np.ndarray) -> tuple[float, float]:
+    """σ of one width for both levels, by maximum likelihood of the pair, and its error over members."""
+    each = ((levels - levels.mean()) ** 2).sum(axis=1) / 3
+    sigma = np.sqrt(each.mean())
+    return float(sigma), float(each.std(ddof=1) / np.sqrt(len(each)) / (2 * sigma))
+
+
+RELAXATION_RECIPE = Recipe(
+    "linear-relaxation",
+    "[B] Fig. 4 left; [B] Fig. 4 right",
+    "Relaxation of the linear network's modes at the rates α z²",
+    relaxation,
+    {"quick": 20, "default": 30, "paper": 30},
+)
+SEMICIRCLE_RECIPE = Recipe(
+    "linear-generalised-semicircle",
+    "[B] Fig. 5 left; [B] Fig. 5 right",
+    "Semicircle and generalised semicircle of the linear network's levels",
+    generalised_semicircle,
+    {"quick": 30, "default": 90, "paper": 180},
+)

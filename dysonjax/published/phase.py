@@ -1,0 +1,384 @@
+"""The phase diagram of the teacher-student network and what differs between phases. [C]; arXiv 2509.01349.
+
+All figures show one ensemble over the published grid, learning rates and σ_W of 2⁻³ … 2⁸ at |B| = 4, and can
+be drawn from a run of `dysonjax phase-diagram` as well. Lines are what theory says without a simulation.
+"""
+
+from math import gamma
+
+import numpy as np
+import xarray as xr
+from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm
+
+from dysonjax import models, phase
+from dysonjax.checks import InputError
+from dysonjax.ensemble import Grid, configuration, train
+from dysonjax.figures import panels
+from dysonjax.figures.phase_diagram import PHASE_COLOURS, boundary_lines, heat_map, spectra_of_phases
+from dysonjax.figures.style import BLACK, CYCLE, PAGE, new_figure, style
+from dysonjax.published.equilibrium import numbers
+from dysonjax.published.rbm import MARKERS, value
+from dysonjax.published.recipe import Check, Recipe, Reproduction
+
+POWERS = tuple(2.0**k for k in range(-3, 9))
+# scale: learning rates, σ_W, seeds, steps
+SIZES = {
+    "test": ((1.0, 256.0), (0.5, 16.0), 12, 1_500),
+    "quick": (POWERS, POWERS, 8, 20_000),
+    "default": (POWERS, POWERS, 16, 200_000),
+    "paper": (POWERS, POWERS, 10, 100_000_000),
+}
+SECONDS = {"quick": 30, "default": 240, "paper": 60_000}
+INPUTS, FEATURES_BELOW, FEATURES = 3, 32, 16  # of the published network
+SAMPLES = 128  # fresh inputs behind the observables
+
+
+def ensemble(scale: str, progress=None) -> xr.Dataset:
+    """The runs behind all figures of this file."""
+    lr, sigma_w, seeds, steps = SIZES[scale]
+    grid = Grid(lr=lr, sigma_w=sigma_w, batch_size=4, seeds=seeds)
+    return train(models.teacher_student(), grid, steps, 21, progress=progress).dataset
+
+
+def published(dataset: xr.Dataset) -> xr.Dataset:
+    """The dataset of a run, if it is one of the published network; raises InputError otherwise."""
+    config = configuration(dataset)["model"]
+    if config["name"] != "teacher-student" or list(config["widths"]) != [3, 32, 16, 1]:
+        raise InputError("this figure needs a run of dysonjax phase-diagram with widths 3,32,16,1")
+    if dataset.sizes["batch_size"] > 1:
+        dataset = dataset.isel(batch_size=[0])
+    return dataset
+
+
+def described(dataset: xr.Dataset) -> str:
+    """Parameters and statistics for a caption."""
+    return (
+        f"Network [3, 32, 16, 1] with tanh, middle matrix learned, 1000 fixed batches; |B| = "
+        f"{numbers(dataset['batch_size'].values)}, α = {dataset['lr'].values[0]:g} … "
+        f"{dataset['lr'].values[-1]:g}, σ_W = {dataset['sigma_w'].values[0]:g} … "
+        f"{dataset['sigma_w'].values[-1]:g}; {dataset.sizes['seed']} seeds (root seed 0), "
+        f"{int(dataset['record'][-1])} steps"
+    )
+
+
+def feature_sample(draws: int = 100_000) -> np.ndarray:
+    """|tanh(Mx)|²/32 of the features that enter the learned matrix, for random M and x, (draws,).
+
+    It is the variance of a pre-activation over σ_W², given x: pre-activations are Gaussian.
+    """
+    rng = np.random.default_rng(0)
+    # M x has components of variance |x|²/3 at given x.
+    radius = np.sqrt((rng.normal(size=(draws, INPUTS)) ** 2).sum(axis=1) / INPUTS)
+    return (np.tanh(radius[:, None] * rng.normal(size=(draws, FEATURES_BELOW))) ** 2).mean(axis=1)
+
+
+def over_seeds(name: str, values: np.ndarray, expected: float, mistaken: float, mistake: str, **options):
+    """A check of the mean of one value a seed."""
+    values = np.asarray(values, float)
+    return Check(
+        name, float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))), expected, mistaken,
+        mistake, **options,
+    )  # fmt: skip
+
+
+def variance_check(dataset: xr.Dataset) -> Check:
+    """Pre-activation variance over σ_W² at the start, behind the measured jamming line."""
+    ratio = dataset["preactivation_variance"].isel(record=0) / dataset["sigma_w"] ** 2
+    each = ratio.transpose("seed", ...).values.reshape(dataset.sizes["seed"], -1).mean(axis=1)
+    return over_seeds(
+        "pre-activation variance / σ_W²", each, float(feature_sample().mean()), 1.0,
+        "the published line takes it as 1", systematic=0.003,
+    )  # fmt: skip
+
+
+# ---- the loss
+
+
+def phase_diagram(dataset: xr.Dataset) -> Reproduction:
+    """Test loss and phases over disorder and temperature, with both boundary lines."""
+    dataset = published(dataset)
+    averages = phase.observables(dataset).isel(batch_size=0)
+    phases = phase.classify(dataset)
+    jamming, noise = phase.jamming_line(dataset), phase.noise_line(dataset)
+    noise68 = noise.sel(contour=[0.68])
+    point = phases.isel(batch_size=0)
+    with style():
+        figure, (left, right) = new_figure(1, 2, width=PAGE, height=3.5, sharey=True)
+        loss = 10.0 ** averages["log10_test_loss"]
+        figure.colorbar(heat_map(left, loss, norm=LogNorm(), cmap="viridis"), ax=left)
+        left.set_title("test loss")
+        names = phases.attrs["phases"]
+        norm = BoundaryNorm(np.arange(-0.5, len(names)), len(names))
+        colours = ListedColormap([PHASE_COLOURS[name] for name in names])
+        bar = figure.colorbar(
+            heat_map(right, point["point"], cmap=colours, norm=norm), ax=right, ticks=range(len(names))
+        )
+        bar.ax.set_yticklabels(names)
+        bar.ax.tick_params(length=0)
+        right.set_title("phases (majority of seeds)")
+        _axes(figure, (left, right), jamming, noise68)
+    counts = phase.count(phases)
+    check = variance_check(dataset)
+    warm = float(phase.convergence_line(phases).max())
+    caption = (
+        f"{described(dataset)}. {counts['converged']} points converged, {counts['jammed']} jammed, "
+        f"{counts['divergent']} divergent. Jamming line: published at 1/σ_W = √2, where σ_W² = 1/2; the "
+        f"variance that must pass 1/2 is that of the pre-activations, {value(check)} σ_W² (theory "
+        f"{check.expected:.4f}), which puts it at 1/σ_W = {jamming.measured:.2f}; training jams at about "
+        f"{_jam(phases)}. Noise line: drift exceeds noise in 68 % of the seeds at the start; it follows the "
+        "boundary to the divergent phase for σ_W ≥ 4 only, while at small σ_W training converges up to "
+        f"T = {warm:g}, far above it."
+    )
+    data = xr.Dataset(
+        {
+            "test_loss": loss,
+            "log10_test_loss_err": averages["log10_test_loss_err"],
+            "phase": point["point"].astype(np.int32),
+            "agreement": point["agreement"],
+            "noise_line": noise68.isel(contour=0, drop=True),
+        },
+        attrs={"jamming_published": float(jamming.published), "jamming_measured": float(jamming.measured)},
+    )
+    return Reproduction(figure, data, caption, (check,))
+
+
+def _axes(figure, axes, jamming, noise) -> None:
+    """Labels, boundary lines and their legend."""
+    for axis in axes:
+        handles = boundary_lines(axis, jamming, noise)
+        axis.set_xlabel(r"inverse disorder  $1/\sigma_W$")
+    axes[0].set_ylabel(r"temperature  $T=\alpha/|B|$")
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=7)
+
+
+def _jam(phases: xr.Dataset) -> str:
+    """Where the coldest networks stop converging, between two values of the grid."""
+    coldest = phases["point"].isel(batch_size=0, lr=0).values
+    widths = phases["sigma_w"].values
+    converged = widths[coldest == 0]
+    stuck = widths[coldest == 1]
+    if not len(converged) or not len(stuck):
+        return "no point of this grid"
+    return f"1/σ_W = {1 / stuck.min():.3g} … {1 / converged.max():.3g}"
+
+
+# ---- singular values
+
+
+def singular_values(dataset: xr.Dataset) -> Reproduction:
+    """Squared singular values over training of a typical network of each phase."""
+    dataset = published(dataset)
+    phases = phase.classify(dataset)
+    typical = phase.typical_members(dataset, phases)
+    figure = spectra_of_phases(typical)
+    # W_ij ~ N(0, σ_W²/n_in), so that the mean eigenvalue of X is σ_W² times n_in/n_in.
+    each = dataset["eigenvalues"].isel(record=0).mean("mode") / dataset["sigma_w"] ** 2
+    start = over_seeds(
+        "mean eigenvalue at the start / σ_W²", each.transpose("seed", ...).values.reshape(
+            dataset.sizes["seed"], -1).mean(axis=1), 1.0, 2.0, "twice the variance of the weights",
+    )  # fmt: skip
+    grown = {
+        name: float(np.log10(member["levels"].isel(record=-1) / member["levels"].isel(record=0)).mean())
+        for name, member in typical.items()
+    }
+    where = "; ".join(
+        f"{name}: 1/σ_W = {1 / float(m['sigma_w']):.3g}, T = {float(m['lr'] / m['batch_size']):.3g}, seed "
+        f"{int(m['seed'])}, log₁₀ of the levels changed by {grown[name]:+.2f} on average"
+        for name, m in typical.items()
+    )
+    caption = (
+        f"{described(dataset)}. One network of each phase (median test loss at the middle of the phase): "
+        f"{where}. Dotted: eigenvalues of the teacher, which a student with shared outer matrices need not "
+        f"reach to learn its function. {start.name[0].upper()}{start.name[1:]}: {value(start)}, theory 1."
+    )
+    data = xr.Dataset(
+        {
+            f"{name}_{what}": (dims, typical[phase_][what].values)
+            for phase_ in typical
+            for name in [phase_]
+            for what, dims in (("levels", ("record", "mode")), ("targets", ("mode",)))
+        },
+        {"record": dataset["record"].values},
+    )
+    return Reproduction(figure, data, caption, (start,))
+
+
+# ---- field alignment
+
+
+def field_alignment(dataset: xr.Dataset) -> Reproduction:
+    """Alignment of features with the external field h, over the diagram and against exact learning."""
+    dataset = published(dataset)
+    averages = phase.observables(dataset).isel(batch_size=0)
+    phases = phase.classify(dataset)
+    jamming, noise = phase.jamming_line(dataset), phase.noise_line(dataset).sel(contour=[0.68])
+    exact = exact_alignment(dataset)
+    point = phases["point"].isel(batch_size=0)
+    predicted, measured = exact.isel(batch_size=0).mean("seed"), averages["field_alignment"]
+    with style():
+        figure, (left, right) = new_figure(1, 2, width=PAGE, height=3.5)
+        bar = figure.colorbar(heat_map(left, 1e3 * measured, vmin=0, cmap="viridis"), ax=left)
+        bar.ax.tick_params(labelsize=7)
+        left.set_title(r"field alignment $h\cdot\phi$  ($\times 10^{-3}$)")
+        _axes(figure, (left,), jamming, noise)
+        for index, name in enumerate(phase.PHASES):
+            of_phase = (point == index).values
+            panels.points(
+                right, 1e3 * predicted.values[of_phase], 1e3 * measured.values[of_phase],
+                1e3 * averages["field_alignment_err"].values[of_phase], fmt=MARKERS[index],
+                color=CYCLE[index], label=name,
+            )  # fmt: skip
+        x = np.array([0, 1.05e3 * float(predicted.where(point == 0).max())])
+        right.plot(x, inverse_readout() * x, color=BLACK, lw=1, label=r"exact learning, $\hat y=y$")
+        right.set(xlim=x, ylim=(0, None), title="grid points")
+        right.set_xlabel(r"$|y|/|Z||\phi|$ with typical $|Z|$  ($\times 10^{-3}$)")
+        right.set_ylabel(r"$h\cdot\phi$  ($\times 10^{-3}$)")
+        right.legend(loc="upper left")
+    check = _alignment_check(dataset, exact.where(phases["member"] == 0))
+    inside, outside = (1e3 * float(measured.where(these).mean()) for these in (point == 0, point != 0))
+    caption = (
+        f"{described(dataset)}. h_jα = Σ_i y_iα Z_ij and φ normalised over 128 fresh samples and 16 "
+        "features, their product divided by 128, so that 7.8·10⁻³ is parallel; means over seeds with "
+        "bootstrap errors. "
+        "Once ŷ = y the alignment is |y|/(|Z||φ|) whatever the student has become: measured over this in "
+        f"converged members, with |Z| = 1, {value(check)}, theory ⟨1/|Z|⟩ = {check.expected:.3f}. Mean over "
+        f"converged points {inside:.2f}·10⁻³, over the others {outside:.2f}·10⁻³."
+    )
+    data = xr.Dataset(
+        {
+            "field_alignment": measured,
+            "field_alignment_err": averages["field_alignment_err"],
+            "field_alignment_per_sample": averages["field_alignment_per_sample"],
+            "exact_learning": inverse_readout() * predicted,
+            "phase": point.astype(np.int32),
+        },
+        attrs={"parallel": 1 / SAMPLES},
+    )
+    return Reproduction(figure, data, caption, (check,))
+
+
+def exact_alignment(dataset: xr.Dataset) -> xr.DataArray:
+    """|y|/|φ| of every member over the number of samples: its alignment once ŷ = y, if |Z| = 1."""
+    last = dataset.isel(record=-1)
+    start = np.sqrt(dataset["feature_overlap"].isel(record=0))  # root mean square of the initial features
+    now = last["feature_overlap"] / (last["feature_memory"] * start)
+    return np.sqrt(last["target_variance"]) / (np.sqrt(FEATURES) * now) / SAMPLES
+
+
+def inverse_readout() -> float:
+    """⟨1/|Z|⟩ of a readout Z with 16 entries of variance 1/16."""
+    return float(np.sqrt(FEATURES / 2) * gamma((FEATURES - 1) / 2) / gamma(FEATURES / 2))
+
+
+def _alignment_check(dataset: xr.Dataset, exact: xr.DataArray) -> Check:
+    ratio = dataset["field_alignment"].isel(record=-1) / exact
+    each = ratio.mean([dim for dim in ratio.dims if dim != "seed"]).values
+    return over_seeds(
+        "field alignment / |y|/|φ|, converged", each[np.isfinite(each)], inverse_readout(), 0.0,
+        "features unrelated to the field", systematic=0.02,
+    )  # fmt: skip
+
+
+# ---- feature correlation in time
+
+
+def feature_correlation(dataset: xr.Dataset) -> Reproduction:
+    """Correlation of features with the initial ones, over the diagram and over time in each phase."""
+    dataset = published(dataset)
+    averages = phase.observables(dataset).isel(batch_size=0)
+    phases = phase.classify(dataset)
+    jamming, noise = phase.jamming_line(dataset), phase.noise_line(dataset).sel(contour=[0.68])
+    typical = phase.typical_members(dataset, phases)
+    with style():
+        figure, (left, right) = new_figure(1, 2, width=PAGE, height=3.5)
+        bar = figure.colorbar(
+            heat_map(left, averages["feature_overlap"], vmin=0, vmax=1, cmap="viridis"), ax=left
+        )
+        bar.ax.tick_params(labelsize=7)
+        left.set_title("$G(t_0,t)$ at the end")
+        _axes(figure, (left,), jamming, noise)
+        curves = {}
+        for k, (name, member) in enumerate(typical.items()):
+            place = {dim: member[dim].item() for dim in ("batch_size", "lr", "sigma_w")}
+            at = dataset["feature_overlap"].sel(place).transpose("seed", "record").values
+            error = at.std(axis=0, ddof=1) / np.sqrt(len(at))
+            width, temperature = place["sigma_w"], place["lr"] / place["batch_size"]
+            curves[name] = (at.mean(axis=0), error, width)
+            label = rf"{name}: $1/\sigma_W={1 / width:.3g}$, $T={temperature:.3g}$"
+            right.errorbar(
+                dataset["record"], at.mean(axis=0), error, fmt="o-", ms=2.5, lw=0.8,
+                color=CYCLE[k], label=label,
+            )  # fmt: skip
+            right.axhline(initial_overlap(width), color=CYCLE[k], lw=0.7, ls=":")
+        right.plot([], [], color=BLACK, lw=0.7, ls=":", label="theory at the start: nothing forgotten")
+        right.set(xlabel="training step", title="$G(t_0,t)$ in time", ylim=(None, 1.45))
+        right.set_yticks(np.linspace(0, 1, 6))
+        right.legend(fontsize=7, loc="upper right")
+        right.locator_params(axis="x", nbins=4)
+    width = float(dataset["sigma_w"].values[np.argmin(np.abs(dataset["sigma_w"].values - 1))])
+    first = dataset["feature_overlap"].isel(record=0).sel(sigma_w=width)
+    check = over_seeds(
+        f"G(t₀,t₀) at σ_W = {width:g}", first.transpose("seed", ...).values.reshape(
+            dataset.sizes["seed"], -1).mean(axis=1), initial_overlap(width), initial_overlap(2**0.5 * width),
+        "twice the variance of the weights", systematic=0.003,
+    )  # fmt: skip
+    kept = "; ".join(
+        f"{name} {curve[-1]:.3f} ± {error[-1]:.3f} of {curve[0]:.3f}"
+        for name, (curve, error, _) in curves.items()
+    )
+    caption = (
+        f"{described(dataset)}. G(t₀,t) = mean of φ_jα(t₀) φ_jα(t) over seeds, 128 fresh samples and "
+        f"16 features; errors over seeds. Dotted: its start, the mean of tanh² of a Gaussian, no simulation. "
+        f"{check.name}: {value(check)}, theory {check.expected:.4f}. Left at the end: {kept}. The jammed "
+        "phase has the largest G; a converged network may keep most of a smaller one, if it starts near its "
+        "goal."
+    )
+    data = xr.Dataset(
+        {
+            "feature_overlap": averages["feature_overlap"],
+            "feature_overlap_err": averages["feature_overlap_err"],
+            **{f"{name}_overlap": ("record", curve) for name, (curve, _, _) in curves.items()},
+            **{f"{name}_overlap_sem": ("record", error) for name, (_, error, _) in curves.items()},
+            **{f"{name}_start_theory": initial_overlap(width_) for name, (_, _, width_) in curves.items()},
+        },
+        {"record": dataset["record"].values},
+    )
+    return Reproduction(figure, data, caption, (check,))
+
+
+def initial_overlap(sigma_w: float) -> float:
+    """⟨φ²⟩ at the start: the mean of tanh² of a Gaussian of variance σ_W²|tanh(Mx)|²/32."""
+    variance = sigma_w**2 * feature_sample()
+    return float(
+        (np.tanh(np.sqrt(variance) * np.random.default_rng(1).normal(size=variance.size)) ** 2).mean()
+    )
+
+
+def _recipe(name: str, source: str, title: str, draw) -> Recipe:
+    return Recipe(name, source, title, lambda scale, progress: draw(ensemble(scale, progress)), SECONDS, draw)
+
+
+PHASE_DIAGRAM = _recipe(
+    "phase-diagram",
+    "[C] phase diagram of the loss",
+    "Phase diagram of a teacher-student network",
+    phase_diagram,
+)
+SINGULAR_VALUES = _recipe(
+    "phase-singular-values",
+    "[C] singular values in the three phases",
+    "Squared singular values over training in the three phases",
+    singular_values,
+)
+FIELD_ALIGNMENT = _recipe(
+    "phase-field-alignment",
+    "[C] external field alignment",
+    "Alignment of the features with the external field",
+    field_alignment,
+)
+FEATURE_CORRELATION = _recipe(
+    "phase-feature-correlation",
+    "[C] correlations in time",
+    "Memory of the initial features",
+    feature_correlation,
+)

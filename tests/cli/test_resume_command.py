@@ -1,0 +1,140 @@
+"""Interrupting, looking at and resuming a run from the command line."""
+
+import contextlib
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+
+import dysonjax as dj
+from dysonjax.cli import main
+from dysonjax.cli.terminal import Terminal
+
+RUN = "linear --lr 0.05,0.1 --batch-size 16 --seeds 6 --steps 200 --records 3 --x64".split()
+
+
+def stop_midway(monkeypatch, number):
+    """Let the progress display send a signal once training has begun in earnest."""
+
+    @contextlib.contextmanager
+    def progress(self, label, unit="steps"):
+        sent = []
+
+        def update(done, total):
+            if done > 0.2 * total and not sent:
+                sent.append(os.kill(os.getpid(), number))
+
+        yield update
+
+    monkeypatch.setattr(Terminal, "progress", progress)
+
+
+def last_json(capsys):
+    return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "expected"
+    assert main([*RUN, "--quiet", "--out", str(out)]) == 0
+    return out
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_says_how_to_go_on_and_ends_as_if_nothing_had_been(
+    number, code, tmp_path, expected, monkeypatch, capsys
+):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        stop_midway(patch, number)
+        assert main([*RUN, "--out", str(out)]) == code
+    assert f"go on with: dysonjax resume {out}" in capsys.readouterr().err.splitlines()[-1]
+    assert main(["info", str(out), "--json"]) == 0
+    info = last_json(capsys)
+    assert 0 < info["progress"] < 1 and info["running"] is None and not info["finished"]
+    assert info["alive"] == 12 and info["saved_seconds_ago"] < 100
+    assert main(["info", str(out)]) == 0
+    assert f"stopped; go on with: dysonjax resume {out}" in capsys.readouterr().out
+    assert main(["resume", str(out), "--json", "--quiet"]) == 0
+    found, wanted = last_json(capsys), json.loads((expected / "summary.json").read_text())
+    for key in ("levels_mean", "spacing_mean", "spacing_sem", "diverged", "members", "steps", "targets"):
+        assert found[key] == wanted[key], key
+    assert dj.read(out).load().drop_attrs().identical(dj.read(expected).load().drop_attrs())
+    assert (out / "linear.png").stat().st_size > 10_000
+
+
+def test_resuming_a_finished_run_says_so(expected, capsys):
+    assert main(["resume", str(expected), "--json"]) == 0
+    captured = capsys.readouterr()
+    assert "is finished" in captured.err
+    assert json.loads(captured.out) == json.loads((expected / "summary.json").read_text())
+
+
+def test_a_finished_run_that_lost_a_chunk_is_repaired(expected, tmp_path, capsys):
+    import shutil
+
+    out = tmp_path / "run"
+    shutil.copytree(expected, out)
+    chunk = next(p for p in (out / "run.zarr/eigenvalues/c").rglob("*") if p.is_file())
+    chunk.unlink()
+    assert main(["info", str(out)]) == 2
+    assert f"dysonjax resume {out} computes what is lost again" in capsys.readouterr().err
+    assert main(["resume", str(out), "--quiet"]) == 0
+    np.testing.assert_array_equal(dj.read(out).eigenvalues, dj.read(expected).eigenvalues)
+
+
+def test_info_knows_a_run_that_is_alive(tmp_path, monkeypatch, capsys):
+    out, seen = tmp_path / "run", []
+
+    @contextlib.contextmanager
+    def progress(self, label, unit="steps"):
+        def update(done, total):
+            if done > 0.5 * total and not seen:
+                seen.append(main(["info", str(out), "--json", "--quiet"]))
+                seen.append(main(["resume", str(out)]))
+                seen.append(main([*RUN, "--out", str(out), "--overwrite"]))
+
+        yield update
+
+    monkeypatch.setattr(Terminal, "progress", progress)
+    monkeypatch.setattr("dysonjax.ensemble.session.STATUS_SECONDS", 0.0)
+    assert main([*RUN, "--quiet", "--out", str(out)]) == 0
+    captured = capsys.readouterr()
+    assert seen == [0, 2, 2] and f"in use by process {os.getpid()} on this host" in captured.err
+    info = json.loads(captured.out.splitlines()[0])
+    assert info["running"] == f"process {os.getpid()} on {os.uname().nodename}"
+    assert info["net_steps_per_second"] > 0 and info["seconds_left"] > 0
+
+
+@pytest.mark.parametrize(
+    ("prepare", "options", "sentence"),
+    [
+        (lambda out: None, [], "holds no run"),
+        (lambda out: out.mkdir(), [], "holds no run"),
+        (lambda out: out.write_text(""), [], "holds no run"),
+        (lambda out: (out.mkdir(), (out / "run.json").write_text("{")), [], "run.json is damaged"),
+        (lambda out: None, ["--steps", "5"], "Unrecognized options: --steps"),
+    ],
+)
+def test_what_cannot_be_resumed_is_one_sentence(prepare, options, sentence, tmp_path, capsys):
+    out = tmp_path / "run"
+    prepare(out)
+    assert main(["resume", str(out), *options]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1
+
+
+def test_a_changed_run_json_is_refused(expected, tmp_path, capsys):
+    import shutil
+
+    out = tmp_path / "run"
+    shutil.copytree(expected, out)
+    (out / "summary.json").unlink()
+    recorded = json.loads((out / "run.json").read_text())
+    recorded["options"]["training"]["steps"] = 300
+    (out / "run.json").write_text(json.dumps(recorded))
+    assert main(["resume", str(out)]) == 2
+    assert "was made with records = " in capsys.readouterr().err
+    assert json.loads((out / "run.json").read_text()) == recorded

@@ -1,0 +1,29 @@
+"""The phase figures draw from an existing run as well."""
+
+import json
+
+import pytest
+import xarray as xr
+
+import dysonjax as dj
+from dysonjax.checks import InputError
+from dysonjax.cli import main
+from dysonjax.published import phase
+
+
+def test_the_figure_is_drawn_from_a_run_folder(tmp_path, capsys):
+    lr, sigma_w, seeds, _ = phase.SIZES["test"]
+    grid = dj.Grid(lr=lr, sigma_w=sigma_w, batch_size=4, seeds=seeds)
+    dj.train(dj.models.teacher_student(), grid, 60, 4, out=tmp_path / "run")
+    arguments = ["figure", "phase-diagram", "--run", str(tmp_path / "run"), "--out", str(tmp_path), "--json"]
+    assert main(arguments) == 0
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert summary["scale"] == "run" and f"{seeds} seeds (root seed 0), 60 steps" in summary["caption"]
+
+
+@pytest.mark.parametrize(
+    "model", [{"name": "linear"}, {"name": "teacher-student", "widths": [3, 8, 8, 1]}], ids=str
+)
+def test_a_run_of_another_network_is_refused(model):
+    with pytest.raises(InputError, match="needs a run of dysonjax phase-diagram"):
+        phase.published(xr.Dataset(attrs={"config": json.dumps({"model": model})}))
