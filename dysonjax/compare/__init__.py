@@ -6,7 +6,8 @@ Five ensembles of levels, each with one approximation more than the one before:
 3. Dyson Brownian motion of the levels alone, dx_i = (K_i + Σ_j g_i²/(x_i − x_j)) dt + √2 g_i dB_i, or its
    refinement to second order in √(α/|B|), see `dysonjax.dyson.second_order`;
 4. the Coulomb gas, the stationary law of 3;
-5. closed forms: every degenerate block alone, Gaussian about its target, blocks independent of each other.
+5. closed forms: every degenerate block alone, Gaussian about its target, blocks independent of each other;
+   to second order, levels of a Gaussian matrix about the shifted targets (`models.rbm_fluctuations`).
 
 Levels are eigenvalues of X = σ_h² WᵀW for the RBM and singular values of W for the linear network. All
 ensembles are drawn independently, with common laws for the start, so that differences have honest errors.

@@ -146,7 +146,11 @@ def _one(system, task: Checked, index, runs, noise, order, key, seed, permutatio
             notes += warned
         except checks.InputError as error:
             notes.append(f"no Coulomb gas: {error}")
-    levels[CLOSED] = rungs.closed_forms(law.targets, law.sigma, members, keys[3])
+    if law.matrix is not None:
+        levels[CLOSED] = law.matrix(members, int(jax.random.bits(keys[3], dtype="uint32")))
+        notes.append("closed forms are levels of a Gaussian matrix about the shifted targets")
+    else:
+        levels[CLOSED] = rungs.closed_forms(law.targets, law.sigma, members, keys[3])
     relaxed = law.unit * task.steps * law.omega.min()
     if relaxed < SETTLED:
         notes.append(

@@ -1,5 +1,6 @@
 """What theory knows about a system at one grid point, and the models of its first two rungs."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from dysonjax import checks, dyson, models
 from dysonjax.models.base import Model
 from dysonjax.models.predictions import linear_pair, rbm_pair
+from dysonjax.models.rbm_fluctuations import rbm_levels
 
 OPTIONS = {
     "rbm": ("visible", "mu", "sigma_h", "k", "mass", "kappa", "covariance", "data", "sampler"),
@@ -32,6 +34,7 @@ class System(NamedTuple):
     scale: float  # a level starts as the scale times an eigenvalue of WᵀW, or the root of it
     singular_values: bool  # levels are singular values of W, not eigenvalues of X
     limits: dict[str, Any]  # domain of a measured drift
+    matrix: Callable[[int, int], np.ndarray] | None = None  # order 2: members, seed -> levels of rung 5
 
     @property
     def several_species(self) -> bool:
@@ -66,6 +69,10 @@ def rbm_system(lr: float, batch_size: int, order: int = 1, **options) -> System:
         g2 = omega * sigma**2
     if order == 2:
         potential, g2, pairs = dyson.rbm_second_order(kappa, mu**2, lr, batch_size, sigma_h)
+
+    def matrix(members, seed):
+        return rbm_levels(kappa, sigma_h**2 * lr / batch_size, mu, draws=members, seed=seed)[0]
+
     return System(
         sgd=model,
         langevin=models.rbm(**options, dynamics="langevin"),
@@ -79,6 +86,7 @@ def rbm_system(lr: float, batch_size: int, order: int = 1, **options) -> System:
         scale=sigma_h**2,
         singular_values=False,
         limits={"lower": 0.0, "upper": mu**2, "reflecting": (True, True)},
+        matrix=matrix if order == 2 else None,
     )
 
 
@@ -127,6 +135,11 @@ def linear_system(
     )
     if order == 2 and np.ptp(values) > 0:
         potential, g2, pairs = dyson.linear_second_order(values, sigma[0] ** 2, omega[0])
+
+    def matrix(members, seed):
+        half = 0.5 * sigma[0] * np.random.default_rng(seed).normal(size=(members, len(values), len(values)))
+        return np.linalg.eigvalsh(np.diag(values) + half + half.swapaxes(1, 2))
+
     return System(
         sgd=model,
         langevin=models.linear(**options, dynamics="langevin"),
@@ -140,6 +153,7 @@ def linear_system(
         scale=1.0,
         singular_values=True,
         limits={},
+        matrix=matrix if pairs is not None else None,
     )
 
 
