@@ -81,8 +81,7 @@ def build(
 
     def place(identity, ndim):
         """The axis of the points in a leaf with `ndim` axes."""
-        points = identity.point["lr"].shape[0]
-        last = model.member_axis == "last" and points >= FEWEST_LANES
+        last = points_last(model, identity.point["lr"].shape[0])
         return ndim - 1 if last else max(ndim - 2, 0)
 
     def point_axes(identity, tree):
@@ -182,6 +181,11 @@ def build(
         on_devices(advance, 0, 0, None, None, donate=2),
         on_devices(observe, 0, 0),
     )
+
+
+def points_last(model: Model, points: int) -> bool:
+    """Whether the points stand in the last axis of every leaf of a state, or next to the last."""
+    return model.member_axis == "last" and points >= FEWEST_LANES
 
 
 def stream_key(root, seed, point_id, number) -> jax.Array:
