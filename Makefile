@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test validate lint format bench bench-check clean
+.PHONY: demo test validate lint format bench bench-check docs clean
 
 demo: $(VENV)/.installed  ## draw the quick phase diagram into runs/demo
 	$(BIN)/dysonjax phase-diagram --preset quick --out runs/demo --overwrite
@@ -28,6 +28,9 @@ bench: $(VENV)/.installed  ## throughput of this machine beside the baselines
 bench-check: $(VENV)/.installed  ## has a speed ratio fallen by over 20 % against the committed ones?
 	$(BIN)/python benchmarks/check.py
 
+docs: $(VENV)/.documented  ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) -e .
@@ -39,6 +42,10 @@ $(VENV)/.tested: $(VENV)/.installed
 
 $(VENV)/.linted: $(VENV)/.installed
 	$(PIP) -e '.[lint]'
+	touch $@
+
+$(VENV)/.documented: $(VENV)/.installed
+	$(PIP) -e '.[docs]'
 	touch $@
 
 clean:

@@ -14,6 +14,7 @@ _HOME = {  # public name: the module that defines it; a name that is its own hom
     "Interrupted": "ensemble",
     "Optimizer": "ensemble",
     "Run": "ensemble",
+    "advise": "advice",
     "RunError": "checks",
     "attention": "attention",
     "compare": "compare",

@@ -63,6 +63,10 @@ def marchenko_pastur(
 
     head: one head as in [A] Fig. 4, or None for all heads of the layer together. n: bootstrap replicates.
     r = N/M is one over the number of heads. NaN where fewer than two members are alive.
+
+    Matrices of different size, pooled, look like a bulk with a tail. In the first layer, where heads grow
+    and shrink independently, that is most of it: after 5000 iterations on tiny Shakespeare A = 0.77, but
+    0.96 if every matrix is first brought to the same mean level. In the other layers it changes A by 0.01.
     """
     layers, heads = size(point)
     records = point["record"].values

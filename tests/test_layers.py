@@ -17,6 +17,8 @@ ALLOWED = {
     "compare": {"models", "spectra", "dyson", "ensemble"},
     "pairs": {"models", "spectra"},
     "phase": {"models", "spectra", "dyson", "ensemble"},
+    "curvature": {"models", "ensemble"},
+    "advice": {"models", "ensemble", "curvature"},
     "selftest": {"models", "spectra", "dyson", "ensemble"},
     "figures": {"spectra", "dyson"},
     "report": {"ensemble", "figures"},

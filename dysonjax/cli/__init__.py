@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "compare": ("dysonjax.cli.compare:Compare", "compare SGD with its approximations, down to closed forms"),
     "figure": ("dysonjax.cli.figure:Figure", "reproduce one published figure"),
+    "advise": ("dysonjax.cli.advise:Advise", "predict from short runs where training will converge"),
     "resume": ("dysonjax.cli.resume:Resume", "go on with an interrupted run"),
     "merge": ("dysonjax.cli.merge:Merge", "join runs that trained different seeds of one grid"),
     "info": ("dysonjax.cli.info:Info", "say what a run folder holds"),

@@ -102,11 +102,11 @@ class Compare:
         count = len(lr) * len(batch_size)
         where = f" at each of {count} points" if count > 1 else ""
         terminal.print(f"{self.system}: {members} members of every rung{where}")
-        with terminal.progress("climbing", "ladders") as progress:
+        with terminal.progress("climbing", "%") as progress:
             ladders = compare.ladders(
                 self.system, lr=lr, batch_size=batch_size, sigma_w=self.sigma_w, members=members, steps=steps,
                 noise=self.noise, order=self.order, seed=self.execution.seed, permutations=self.permutations,
-                progress=progress, **options,
+                progress=lambda done, total: progress(100 * done, 100 * total), **options,
             )  # fmt: skip
         points = [compare.summarise(ladder) for ladder in ladders]
         summary = {

@@ -23,7 +23,8 @@ MIN_FREE_BYTES = 1e9
 class Doctor:
     """Check versions, devices, precision and cache, then train and integrate a little against exact laws.
 
-    The self-test takes about ten seconds. The exit code is 1 if something is wrong.
+    The self-test takes about ten seconds, half a minute the first time, when it has to compile. The exit code
+    is 1 if something is wrong.
     """
 
     clear_cache: bool = False

@@ -26,7 +26,7 @@ class Figure:
     """
 
     name: Annotated[str, tyro.conf.Positional] = ""
-    """Which figure; --list names them."""
+    """Which figure; --list names them, all makes one after the other."""
     list: bool = False
     """List all figures with their sources and times, and stop."""
     quick: bool = False
@@ -35,6 +35,8 @@ class Figure:
     """The published number of networks and steps."""
     run_dir: Annotated[Path | None, tyro.conf.arg(name="run")] = None
     """Draw from this run folder instead of training, for figures that allow it."""
+    bare: bool = False
+    """Leave the caption off the picture; NAME.txt holds it in any case."""
     dpi: int = 160
     """Dots per inch of the PNG."""
     out: Path = Path("runs/figures")
@@ -55,14 +57,20 @@ class Figure:
             raise InputError("name a figure; dysonjax figure --list shows them")
         if self.quick and self.paper:
             raise InputError("choose one of --quick and --paper")
-        recipe = published.get(self.name)
-        if self.run_dir is not None and recipe.draw is None:
-            raise InputError(f"{recipe.name} draws from no run; leave out --run")
+        recipes = published.RECIPES if self.name == "all" else (published.get(self.name),)
+        for recipe in recipes:
+            if self.run_dir is not None and recipe.draw is None:
+                raise InputError(f"{recipe.name} draws from no run; leave out --run")
         positive_int("dpi", self.dpi, 20)
         ensemble.one_device_per_core()
-        scale = "quick" if self.quick else "paper" if self.paper else "default"
         dataset = None if self.run_dir is None else ensemble.read(self.run_dir)
-        _claim(self.out, recipe.name, self.overwrite)
+        for recipe in recipes:
+            _claim(self.out, recipe.name, self.overwrite)
+        summaries = [self._make(recipe, dataset, terminal) for recipe in recipes]
+        return summaries[0] if self.name != "all" else {"command": "figure", "figures": summaries}
+
+    def _make(self, recipe, dataset, terminal: Terminal) -> dict:
+        scale = "quick" if self.quick else "paper" if self.paper else "default"
         begin = time.perf_counter()
         if dataset is not None:
             scale, made = "run", recipe.draw(dataset)
@@ -86,7 +94,8 @@ class Figure:
             f"{recipe.title} ({recipe.source}). {made.caption} Command: dysonjax figure {recipe.name}"
             f"{'' if scale in ('run', 'default') else f' --{scale}'}; {how}, dysonjax {__version__}."
         )
-        add_caption(made.figure, caption)
+        if not self.bare:
+            add_caption(made.figure, caption)
         save(made.figure, self.out, recipe.name, self.dpi)
         data = made.data.assign_attrs(caption=caption, source=recipe.source)
         data.to_netcdf(self.out / f"{recipe.name}.nc", engine="scipy")

@@ -93,6 +93,14 @@ def read_status(folder: Path) -> list[dict]:
     return found
 
 
+def let_others_leave(folder: Path, seconds: float = 10.0) -> None:
+    """Keep process 0, without which JAX aborts the others, until they have saved and left."""
+    others = [folder / lock_name(process) for process in range(1, count())] if index() == 0 else []
+    end = time.monotonic() + seconds
+    while any(path.exists() for path in others) and time.monotonic() < end:
+        time.sleep(0.2)
+
+
 def wait_for_all(folder: Path) -> None:
     """Wait until every process has finished; raises RunError if one is lost."""
     peers = Peers(folder)

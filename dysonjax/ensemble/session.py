@@ -80,6 +80,8 @@ class Session:
         lost = self.folder.peers.lost()
         if at_record or since > self.folder.save_every or self.request.signal is not None or lost:
             self.save(fragment())
+        if self.request.signal is not None or lost:
+            processes.let_others_leave(self.folder.path)
         if self.request.signal is not None:
             raise Interrupted(self.request.signal, self.folder.path)
         if lost:

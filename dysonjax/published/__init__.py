@@ -3,7 +3,7 @@
 import difflib
 
 from dysonjax.checks import InputError
-from dysonjax.published import initialisation, linear, nanogpt, phase, rbm, rbm_pairs
+from dysonjax.published import initialisation, linear, nanogpt, phase, rbm, rbm_pairs, rbm_spacings
 from dysonjax.published.recipe import SCALES, Check, Recipe, Reproduction
 
 __all__ = ["RECIPES", "SCALES", "Check", "Recipe", "Reproduction", "get"]
@@ -13,9 +13,9 @@ RECIPES: tuple[Recipe, ...] = (
     rbm.SPACING_SCALING,
     rbm.EVOLUTION,
     rbm_pairs.SEMICIRCLE,
-    rbm_pairs.SURMISE_COLLAPSE,
+    rbm_spacings.SURMISE_COLLAPSE,
     rbm_pairs.BINDER_CUMULANT,
-    rbm_pairs.SIGMA_CONSISTENCY,
+    rbm_spacings.SIGMA_CONSISTENCY,
     linear.RELAXATION_RECIPE,
     linear.SEMICIRCLE_RECIPE,
     initialisation.INITIALISATION,

@@ -204,9 +204,20 @@ def _recipe(name: str, source: str, title: str, draw) -> Recipe:
 
 
 SPACINGS = _recipe(
-    "gpt-spacings", "[A] Fig. 3 top", "Level spacings of a transformer's key matrices", draw_spacings
+    "gpt-spacings",
+    "[A] Fig. 3 top; [C] nano-GPT spacings",
+    "Level spacings of a transformer's key matrices",
+    draw_spacings,
 )
 DENSITY = _recipe(
-    "gpt-density", "[A] Fig. 3 bottom", "Spectral density of a transformer's key matrices", draw_density
+    "gpt-density",
+    "[A] Fig. 3 bottom; [C] nano-GPT densities",
+    "Spectral density of a transformer's key matrices",
+    draw_density,
 )
-FITS = _recipe("gpt-mp-fit", "[A] Fig. 4", "Marchenko-Pastur part and tail of the key matrices", draw_fits)
+FITS = _recipe(
+    "gpt-mp-fit",
+    "[A] Fig. 4 left; [A] Fig. 4 right",
+    "Marchenko-Pastur part and tail of the key matrices",
+    draw_fits,
+)

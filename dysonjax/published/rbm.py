@@ -53,9 +53,9 @@ def at_rest(scale: str, size: tuple, progress=None) -> Equilibrium:
     return equilibrium(rbm, lr, batch_size, sigma_w, seeds, steps, records=records, progress=progress)
 
 
-def theory(rest: Equilibrium, temperature, **options) -> np.ndarray:
+def theory(rest: Equilibrium, temperature, draws: int = 20_000) -> np.ndarray:
     """`rbm_levels` for these targets, (temperatures, draws, modes)."""
-    return rbm_levels(MU**2 - rest.targets, temperature, MU, **options)
+    return rbm_levels(MU**2 - rest.targets, temperature, MU, draws=draws)
 
 
 # ---- repulsion
@@ -67,7 +67,7 @@ def repulsion(scale: str, progress=None) -> Reproduction:
     kappa = MU**2 - rest.targets
     mean, error = rest.mean((MU**2 - rest.levels) / kappa)
     t = np.geomspace(rest.temperature.min() / 1.5, rest.temperature.max() * 1.5, 30)
-    line = (MU**2 - theory(rest, t).mean(axis=1)) / kappa
+    line = (MU**2 - theory(rest, t, 4_000).mean(axis=1)) / kappa
     with style():
         figure, axis = new_figure(width=5.0, height=4.2)
         colours = [CYCLE[i] for i in np.cumsum(np.diff(rest.targets, prepend=rest.targets[0]) > 1e-4)]
@@ -353,19 +353,19 @@ REPULSION = Recipe(
     "[A] Fig. 1 left; [C] eigenvalue repulsion",
     "Repulsion of the RBM's levels over the temperature",
     repulsion,
-    {"quick": 50, "default": 300, "paper": 15_000},
+    {"quick": 45, "default": 150, "paper": 4_500},
 )
 SPACING_SCALING = Recipe(
     "rbm-spacing-scaling",
     "[A] Fig. 1 right",
     "Linear scaling rule: mean spacing of degenerate pairs over the root of the temperature",
     spacing_scaling,
-    {"quick": 50, "default": 300, "paper": 15_000},
+    {"quick": 45, "default": 150, "paper": 4_500},
 )
 EVOLUTION = Recipe(
     "rbm-evolution",
     "[A] Fig. 2; [C] dynamics of learning",
     "Levels of the RBM from the Marchenko–Pastur law to their targets",
     evolution,
-    {"quick": 30, "default": 120, "paper": 500},
+    {"quick": 25, "default": 80, "paper": 350},
 )

@@ -31,7 +31,7 @@ class TracyWidom:
     F₁ = det(1 − V), F₂ = det(1 − V) det(1 + V) with V(x, y) = ½Ai((x+y)/2) on (s, ∞), each determinant
     by Gauss–Legendre quadrature (Bornemann, Math. Comp. 79 (2010) 871; Ferrari & Spohn, J. Phys. A 38
     (2005) L557). The β = 4 convention is that of Tracy and Widom (1996) and of the published tables,
-    F₄(s/√2) = ½[det(1 − V) + det(1 + V)](s), mean −2.3068848932.
+    F₄(s/√2) = ½(det(1 − V) + det(1 + V)) at s, mean −2.3068848932.
     In terms of `sample_beta_hermite` with n → ∞ levels, the largest is
     scale (2√n + n^(−1/6) χ) with χ from TracyWidom(beta) for β = 1, 2 and 2^(−1/6) χ for β = 4.
     Tails below 1e-13 are rounding. Raises InputError for another beta.

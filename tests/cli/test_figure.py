@@ -59,6 +59,12 @@ def test_existing_figures_are_kept_and_others_may_join_them(line, tmp_path, caps
     assert (tmp_path / "line.txt").read_text() != "mine" and (tmp_path / "other.png").exists()
 
 
+def test_all_makes_every_figure(line, tmp_path, capsys):
+    assert main(["figure", "all", "--bare", "--out", str(tmp_path), "--json"]) == 0
+    assert [figure["name"] for figure in last_json(capsys)["figures"]] == ["line"]
+    assert (tmp_path / "line.png").exists()
+
+
 def test_list_names_every_recipe_with_its_source(capsys):
     assert main(["figure", "--list", "--json"]) == 0
     listed = last_json(capsys)["figures"]

@@ -38,10 +38,10 @@ def on_devices(out: Path, name: str, counts: list[int]) -> None:
         if name == "tiny":
             train(out / str(count), devices=count)
         else:
-            grid = dj.Grid(lr=[0.5, 2.0, 64.0], sigma_w=[0.5, 2.0, 8.0], batch_size=4, seeds=5)
+            grid = dj.Grid(lr=[0.25, 0.5, 1.0], sigma_w=[0.5, 2.0, 8.0], batch_size=4, seeds=5)
             model = dj.models.teacher_student(batches=20)
             dj.train(
-                model, grid, 400, (0, 400), out=out / str(count), x64=True, keep_weights="last", devices=count
+                model, grid, 200, (0, 200), out=out / str(count), x64=True, keep_weights="last", devices=count
             )
 
 

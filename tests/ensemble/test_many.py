@@ -1,6 +1,7 @@
 """Many devices and many processes give the results of one."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -83,7 +84,7 @@ def test_one_two_four_and_eight_devices_agree_on_the_teacher_student_model(tmp_p
 @pytest.mark.slow
 @pytest.mark.parametrize(("victim", "again"), [(2, 1), (2, 3), (0, 4)])
 def test_killing_one_of_four_processes_ends_the_others_and_the_run_goes_on(victim, again, tmp_path):
-    steps = 3_000_000
+    steps = 2_000_000
     out = tmp_path / "run"
     group = processes(out, 4, steps)
     states = [out / f"checkpoints/process-{i:03d}.json" for i in range(4)]
@@ -99,9 +100,9 @@ def test_killing_one_of_four_processes_ends_the_others_and_the_run_goes_on(victi
     assert all(process.returncode != 0 for process in group)
     for i, (text, errors) in enumerate(said):
         if i != victim:
-            assert (
-                f"process {victim} of 4 has been silent" in text and "go on with: dysonjax resume" in text
-            ) or (victim == 0 and "JAX distributed service detected fatal errors" in errors)
+            # The first to notice the silence leaves, and the others may notice that.
+            own = re.search(r"process \d of 4 has (been silent|left).*go on with: dysonjax resume", text)
+            assert own or (victim == 0 and "JAX distributed service detected fatal errors" in errors)
     for process in processes(out, again, steps):
         wait(process)
     expected = many_runner.train(tmp_path / "expected", steps).dataset

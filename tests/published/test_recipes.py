@@ -28,7 +28,9 @@ def test_figure_agrees_with_its_theory_line(recipe):
 
 def test_every_figure_with_data_of_the_three_sources_has_a_recipe():
     labels = {label.strip() for recipe in RECIPES for label in recipe.source.split(";")}
-    assert labels >= {f"[A] Fig. {n}" for n in ("1 left", "1 right", "2")}
+    assert labels >= {
+        f"[A] Fig. {n}" for n in ("1 left", "1 right", "2", "3 top", "3 bottom", "4 left", "4 right")
+    }
     assert labels >= {f"[B] Fig. {n} {side}" for n in (2, 4, 5) for side in ("left", "right")}
     assert labels >= {
         f"[C] {what}"
@@ -37,7 +39,7 @@ def test_every_figure_with_data_of_the_three_sources_has_a_recipe():
             "two-mode semicircle", "U₄ of the two-mode semicircle", "surmise against semicircle",
             "semicircle over learning rate and batch size", "Marchenko-Pastur at initialisation",
             "phase diagram of the loss", "singular values in the three phases", "external field alignment",
-            "correlations in time",
+            "correlations in time", "nano-GPT spacings", "nano-GPT densities",
         )
     }  # fmt: skip
     names = [recipe.name for recipe in RECIPES]
