@@ -1,6 +1,7 @@
 """Every Python block of README and documentation runs as it stands, every command in them can be typed."""
 
 import contextlib
+import importlib
 import io
 import re
 import shlex
@@ -103,3 +104,10 @@ def test_every_page_is_in_the_navigation():
     navigation = (ROOT / "mkdocs.yml").read_text()
     for page in PAGES[1:]:
         assert str(page.relative_to(ROOT / "docs")) in navigation, page
+
+
+@pytest.mark.parametrize("package", ["spectra", "dyson"])
+def test_the_reference_names_everything_public(package):
+    public = importlib.import_module(f"dysonjax.{package}").__all__
+    text = (ROOT / "docs" / "reference" / f"{package}.md").read_text()
+    assert re.findall(r"^ {8}- (\w+)$", text, re.M) == public
