@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test validate lint format bench docs clean
+.PHONY: demo test validate lint format bench bench-check docs clean
 
 demo: $(VENV)/.installed  ## draw the quick phase diagram into runs/demo
 	$(BIN)/dysonjax phase-diagram --preset quick --out runs/demo --overwrite
@@ -23,7 +23,10 @@ format: $(VENV)/.linted
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.installed  ## throughput of this machine beside the baselines
-	$(BIN)/dysonjax bench teacher-student
+	for name in teacher-student rbm linear; do $(BIN)/dysonjax bench $$name || exit 1; done
+
+bench-check: $(VENV)/.installed  ## has a speed ratio fallen by over 20 % against the committed ones?
+	$(BIN)/python benchmarks/check.py
 
 docs: $(VENV)/.documented  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -48,14 +48,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit code is 0 done, 1 failed, 2 bad input, 130 or 143 interrupted."""
-    code = _main(argv)
-    if code and "jax" in sys.modules:
-        _abandon(code)
+    try:
+        code = _main(argv)
+    except SystemExit as done:  # of a process that is not the first
+        code = done.code or 0
+    if "jax" in sys.modules:
+        _leave(code)
     return code
 
 
-def _abandon(code: int) -> None:
-    """Leave a distributed run that failed without waiting for the others, as JAX would, and then abort."""
+def _leave(code: int) -> None:
+    """End a process of a distributed run here: JAX would wait for the others, and abort if they are gone."""
     import jax
 
     if jax.distributed.is_initialized():

@@ -1,58 +1,119 @@
-"""`dysonjax bench NAME`: throughput on this machine beside the baselines."""
+"""`dysonjax bench NAME`: throughput on this machine beside the baselines and a limit."""
 
 import dataclasses
+import json
+from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from dysonjax import __version__, checks
+from dysonjax import __version__
+from dysonjax.checks import InputError
 from dysonjax.cli.terminal import Terminal
 
-NAMES = ["teacher-student"]
+SWEEP = (1, 4, 16, 64, 256)  # seeds at which the figure measures
 
 
 @dataclasses.dataclass(frozen=True)
 class Bench:
-    """Measure throughput in network-steps/s, beside a plain vmap and a NumPy loop on the same cores.
+    """Measure network-steps/s of one training step: this engine, what one would write instead, a limit.
 
-    Leave the machine alone while it measures; every variant runs after the others in a process of its own.
+    The baselines are a plain vmap in JAX and loops over networks in NumPy and (for the RBM, where installed)
+    PyTorch, on the same cores; the limit is a hand-written C kernel of the same arithmetic, where there is a
+    C compiler. Repetitions of all variants are taken in turn; leave the machine alone while it measures.
     """
 
     name: Annotated[str, tyro.conf.Positional] = "teacher-student"
-    """What to measure: teacher-student."""
-    seeds: int = 8
-    """Seeds of the 12x12 grid; the number of networks is 144 times this."""
-    steps: int = 4000
-    """Steps of each repetition."""
-    repetitions: int = 3
-    """Repetitions; the median is reported."""
+    """What to measure: teacher-student, rbm or linear."""
+    seeds: int | None = None
+    """Seeds: members are 144 (teacher-student) or 10 times this. Default: 8 or 64."""
+    steps: int | None = None
+    """Steps of each repetition; default: about a second on two cores."""
+    repetitions: int = 5
+    """Repetitions; medians are reported."""
+    train: str | None = None
+    """teacher-student: middle (the published setting) or all matrices."""
+    data: str | None = None
+    """teacher-student: fixed or online."""
+    randomness: str | None = None
+    """teacher-student: common or independent between grid points."""
+    sampler: str | None = None
+    """rbm: gibbs or collapsed."""
+    only: str | None = None
+    """Variants to measure beside the engine, separated by commas; default: all."""
+    out: Path | None = None
+    """File for the result as JSON."""
+    figure: Path | None = None
+    """Also measure at several numbers of members and draw the rates into this file."""
     json: bool = False
     """Print the result as one JSON object on the last line of standard output."""
     quiet: bool = False
     """Print nothing but warnings and errors."""
 
     def run(self, terminal: Terminal) -> dict:
-        from dysonjax.bench import teacher_student
+        from dysonjax.bench import table
 
-        checks.one_of("name", self.name, NAMES)
-        result = teacher_student.run(
-            checks.positive_int("seeds", self.seeds),
-            checks.positive_int("steps", self.steps),
-            checks.positive_int("repetitions", self.repetitions),
-            say=terminal.print,
-        )
-        rows = [["dysonjax", f"{result['net_steps_per_second']:.3g}", "1"]]
-        rows += [
-            [name.replace("_", " "), f"{rate:.3g}", f"{result['ratios'][name]:.3g}"]
-            for name, rate in result["baselines"].items()
+        for path in (self.out, self.figure):
+            if path is not None and not path.parent.is_dir():
+                raise InputError(f"the folder {path.parent} does not exist; create it first")
+        options = {name: getattr(self, name) for name in ("train", "data", "randomness", "sampler")}
+        arguments = {
+            "repetitions": self.repetitions,
+            "say": terminal.print,
+            "only": tuple(self.only.split(",")) if self.only else (),
+            **{name: value for name, value in options.items() if value is not None},
+        }
+        result = table.run(self.name, self.seeds, self.steps, **arguments)
+        rows = [
+            [
+                name.replace("_", " "),
+                f"{variant['per_second']:.3g}",
+                f"{result['ratios'].get(name, 1.0):.3g}",
+                f"{variant['compile_seconds']:.1f}",
+            ]
+            for name, variant in result["variants"].items()
         ]
         terminal.table(
-            f"{result['members']} networks on {result['cores']} cores",
-            ["variant", "network-steps/s", "dysonjax is faster by"],
+            f"{self.name}: {result['members']} networks, {result['cores']} cores, {result['processor']}",
+            ["variant", "network-steps/s", "engine over it", "compiled in s"],
             rows,
         )
-        terminal.print(
-            f"the products of the training step run at {100 * result['share_of_peak']:.0f} % of the "
-            f"{result['peak_flops_per_second'] / 1e9:.0f} GFLOP/s that one large product reaches"
-        )
-        return {"command": "bench", **result, "version": __version__}
+        for name, reason in result["unavailable"].items():
+            terminal.print(f"{name.replace('_', ' ')}: not measured, {reason}")
+        result = {"command": "bench", **result, "version": __version__}
+        if self.figure is not None:
+            result["sweep"] = self._sweep(result, arguments, terminal)
+            result["figure"] = str(self.figure)
+        if self.out is not None:
+            self.out.write_text(json.dumps(result, indent=2) + "\n")
+        return result
+
+    def _sweep(self, result: dict, arguments: dict, terminal: Terminal) -> list[dict]:
+        """Rates at several numbers of members; the loops over networks do not depend on it."""
+        from dysonjax.bench import table
+        from dysonjax.figures.throughput import throughput
+
+        members_per_seed = result["members"] // result["seeds"]
+        points = []
+        for seeds in SWEEP:
+            # Equal work at every point; few members would otherwise be over before a clock notices.
+            steps = min(20_000, max(50, result["seeds"] * result["steps"] // seeds))
+            terminal.print(f"{members_per_seed * seeds} networks ...")
+            found = table.run(
+                self.name, seeds, steps, **arguments | {"only": ("plain_vmap", "limit"), "say": _silent}
+            )
+            points.append(
+                {
+                    "members": found["members"],
+                    "net_steps_per_second": {
+                        name: variant["per_second"] for name, variant in found["variants"].items()
+                    },
+                }
+            )
+        flat = {name: rate for name, rate in result["baselines"].items() if name.endswith("loop")}
+        throughput(self.name, points, flat).savefig(self.figure, dpi=160)
+        return points
+
+
+def _silent(text: str) -> None:
+    pass

@@ -58,17 +58,17 @@ class Progress(NamedTuple):
         return int(self.done[batch_index, members].sum()) * last + under_way
 
 
-def take(state: Any, index: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+def take(state: Any, index: np.ndarray, last: bool) -> tuple[np.ndarray, list[np.ndarray]]:
     """Members and the leaves of their state, member by member, out of the layout of `programs`.
 
-    index: (devices, worlds, points), -1 where no member stands.
+    index: (devices, worlds, points), -1 where no member stands. last: as `programs.points_last`.
     """
     kept = index >= 0
     leaves = jax.tree.leaves(jax.device_get(state))
-    return index[kept], [np.moveaxis(leaf, _point_axis(leaf), 2)[kept] for leaf in leaves]
+    return index[kept], [np.moveaxis(leaf, _point_axis(leaf, last), 2)[kept] for leaf in leaves]
 
 
-def place(fragment: Fragment, index: np.ndarray, state: Any) -> Any:
+def place(fragment: Fragment, index: np.ndarray, state: Any, last: bool) -> Any:
     """The inverse of `take`: a state of the shapes of `state`; places without a member hold the first one.
 
     Raises InputError if the state has another structure, as after a change of the model or the optimiser.
@@ -79,7 +79,7 @@ def place(fragment: Fragment, index: np.ndarray, state: Any) -> Any:
     result = []
     if len(shapes) == len(fragment.leaves):
         for shape, leaf in zip(shapes, fragment.leaves, strict=True):
-            value = np.moveaxis(leaf[source], 2, _point_axis(shape))
+            value = np.moveaxis(leaf[source], 2, _point_axis(shape, last))
             if value.shape == shape.shape and value.dtype.itemsize == shape.dtype.itemsize:
                 # Types that NumPy does not know, such as bfloat16, come back as plain bytes.
                 result.append(np.ascontiguousarray(value).view(shape.dtype))
@@ -90,9 +90,9 @@ def place(fragment: Fragment, index: np.ndarray, state: Any) -> Any:
     return jax.tree.unflatten(tree, result)
 
 
-def _point_axis(leaf) -> int:
-    """Where the points stand in a leaf (devices, worlds, ...): next to the last axis, see `programs`."""
-    return max(leaf.ndim - 2, 2)
+def _point_axis(leaf, last: bool) -> int:
+    """Where the points stand in a leaf (devices, worlds, ...), see `programs`."""
+    return leaf.ndim - 1 if last else max(leaf.ndim - 2, 2)
 
 
 def save(folder: Path, process: int, config: str, progress: Progress) -> Path:

@@ -11,7 +11,7 @@ import optax
 from dysonjax import checks
 from dysonjax.ensemble import tiles
 from dysonjax.ensemble.grid import Grid
-from dysonjax.ensemble.programs import Programs, build
+from dysonjax.ensemble.programs import Programs, build, points_last
 from dysonjax.models.base import Model
 
 CALIBRATION_SECONDS = 0.2
@@ -49,6 +49,7 @@ class Job(NamedTuple):
     waves: list[tiles.Wave]
     tile_members: int
     state: Any  # shapes and types of the state of a wave
+    points_last: bool  # of its layout, see `programs`
 
     def compiled(self) -> "Job":
         return self._replace(programs=Programs(*(program.compile() for program in self.programs)))
@@ -83,7 +84,7 @@ def job(model: Model, grid: Grid, settings: Settings, batch_index: int, seeds: r
         programs.advance.lower(identity, world, state, number, number),
         programs.observe.lower(identity, world, state),
     )
-    return Job(batch_index, lowered, waves, worlds * points, state)
+    return Job(batch_index, lowered, waves, worlds * points, state, points_last(model, points))
 
 
 def _in_grid(index: np.ndarray, grid: Grid, seeds: range) -> np.ndarray:

@@ -79,13 +79,14 @@ def train_wave(
     if fragment is not None:
         now, first = fragment.step, fragment.records
         state = jax.device_put(
-            checkpoints.place(fragment, wave.index, job.state), jax.tree.map(lambda a: a.sharding, state)
+            checkpoints.place(fragment, wave.index, job.state, job.points_last),
+            jax.tree.map(lambda a: a.sharding, state),
         )
     waiting = None
 
     def under_way(number):
         return lambda: checkpoints.Fragment(
-            job.batch_index, number, now, *checkpoints.take(state, wave.index)
+            job.batch_index, number, now, *checkpoints.take(state, wave.index, job.points_last)
         )
 
     def enter():
@@ -112,14 +113,15 @@ def train_wave(
         waiting = number, job.programs.observe(wave.identity, world, state)
     enter()
     if session.progress.example is None:
-        session.progress = session.progress._replace(example=_one_alive(state, wave.index))
+        session.progress = session.progress._replace(example=_one_alive(state, wave.index, job.points_last))
     session.complete(job.batch_index, members)
 
 
-def _one_alive(state: Any, index: np.ndarray) -> list[np.ndarray] | None:
+def _one_alive(state: Any, index: np.ndarray, last: bool) -> list[np.ndarray] | None:
     """The parameters of one whole network: spectra hold its matrices alone."""
     alive = np.where(np.asarray(state.diverged_at) < 0, index, -1)
     if (alive < 0).all():
         return None
-    _, leaves = checkpoints.take(state.params, np.where(alive == alive[alive >= 0][0], alive, -1))
+    first = alive[alive >= 0][0]
+    _, leaves = checkpoints.take(state.params, np.where(alive == first, alive, -1), last)
     return [leaf[0] for leaf in leaves]

@@ -173,6 +173,7 @@ def train(
         if kept is not None and processes.index() == 0:
             with session.writing():
                 found.store.set_attributes(dataset.attrs)
+            processes.let_others_leave(folder, seconds=60.0)
     return Run(dataset, summary, folder, _example(before, shapes))
 
 

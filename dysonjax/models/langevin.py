@@ -72,5 +72,11 @@ def elementwise_langevin(model: Model, draws: int = 64) -> Model:
 
     config = {**model.config, "dynamics": "langevin-elementwise", "draws": draws}
     return dataclasses.replace(
-        model, name=f"{model.name}-langevin", batch=batch, update=update, config=config
+        model,
+        name=f"{model.name}-langevin",
+        batch=batch,
+        update=update,
+        draws=True,
+        member_axis="inner",
+        config=config,
     )

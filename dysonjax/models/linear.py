@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dysonjax import checks
-from dysonjax.models.base import Hyperparameter, Model, Start, Update, normal
+from dysonjax.models.base import Hyperparameter, Model, Start, Update, normal, split
 
 # [B] does not print its two Z; these are ours: equal and clearly unequal singular values.
 Z_PRESETS = {
@@ -118,7 +118,7 @@ def linear(
         return Start({"w": point["sigma_w"] / jnp.sqrt(size) * normal(key, (size, size))})
 
     def batch(key, world, step, batch_size):
-        key_x, key_noise = jax.random.split(key)
+        key_x, key_noise = split(key)
         if dynamics == "sgd":
             x = normal(key_x, (batch_size, size))
             moments = x.T @ x / batch_size

@@ -16,7 +16,7 @@ import numpy as np
 
 from dysonjax import checks
 from dysonjax.models import dense
-from dysonjax.models.base import Model, Start, Update
+from dysonjax.models.base import Model, Start, Update, split
 from dysonjax.models.rbm_moments import MOMENTS, Shape
 from dysonjax.models.rbm_target import Target, rbm_target
 
@@ -91,7 +91,7 @@ def rbm(
         return Start({"w": weight}, moments.start(world.chains))
 
     def batch(key, world, step, batch_size):
-        key_noise, key_data = jax.random.split(key)
+        key_noise, key_data = split(key)
         return Noise(_data_moments(target, key_data, batch_size), moments.draw(key_noise, batch_size))
 
     def update(params, memory, noise, world, point):

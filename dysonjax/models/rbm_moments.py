@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from dysonjax.models import dense
-from dysonjax.models.base import normal
+from dysonjax.models.base import normal, split
 
 UNROLLED_SWEEPS = 8
 
@@ -48,10 +48,11 @@ def gibbs(shape: Shape) -> Moments:
     mu, sigma_h, k = shape.mu, shape.sigma_h, shape.k
 
     def draw(key, batch_size):
-        key_h, key_v = jax.random.split(key)
+        key_h, key_v = split(key)
+        # Kept as rows: XLA would fuse a reshape into the generator and make its innermost loop ten long.
         return (
-            normal(key_h, (k, batch_size, shape.hidden)),
-            normal(key_v, (k, batch_size, shape.visible)),
+            normal(key_h, (k * batch_size * shape.hidden,)),
+            normal(key_v, (k * batch_size * shape.visible,)),
         )
 
     def advance(chains, normals, weight, batch_size):
@@ -59,7 +60,11 @@ def gibbs(shape: Shape) -> Moments:
             h = sigma_h**2 * (phi @ weight) + sigma_h * noise[0]
             return h @ (weight.T / mu**2) + noise[1] / mu, None
 
-        chains, _ = jax.lax.scan(sweep, chains, normals, unroll=min(k, UNROLLED_SWEEPS))
+        noise = (
+            normals[0].reshape(k, batch_size, shape.hidden),
+            normals[1].reshape(k, batch_size, shape.visible),
+        )
+        chains, _ = jax.lax.scan(sweep, chains, noise, unroll=min(k, UNROLLED_SWEEPS))
         return chains.T @ chains / batch_size, chains
 
     return Moments(lambda chains: chains, draw, advance)
@@ -69,11 +74,12 @@ def collapsed(shape: Shape) -> Moments:
     """k sweeps in one Gaussian draw."""
 
     def draw(key, batch_size):
-        return (normal(key, (batch_size, shape.visible)),)
+        return (normal(key, (batch_size * shape.visible,)),)
 
     def advance(chains, normals, weight, batch_size):
         power, noise = collapsed_law(weight, shape)
-        chains = chains @ power + normals[0] @ dense.cholesky(noise).T
+        normals = normals[0].reshape(batch_size, shape.visible)
+        chains = chains @ power + normals @ dense.cholesky(noise).T
         return chains.T @ chains / batch_size, chains
 
     return Moments(lambda chains: chains, draw, advance)
@@ -100,7 +106,7 @@ def langevin_chains(shape: Shape) -> Moments:
         return chains.T @ chains / len(chains)
 
     def draw(key, batch_size):
-        keys = jax.random.split(key)
+        keys = split(key)
         square = (shape.visible, shape.visible)
         return normal(keys[0], square), normal(keys[1], square)
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from dysonjax import checks
-from dysonjax.models.base import Model, Start, Update, eigh, product
+from dysonjax.models.base import Model, Start, Update, eigh, lane_product, normal, product, split
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu, "identity": lambda z: z}
 MAX_BATCH_LOSS = 100.0  # a member above it is no longer updated, as in the published runs
@@ -66,17 +66,21 @@ def teacher_student(
     # Layers [first, last) are learned; those below are evaluated once with the data.
     first, last = (1, depth - 1) if train == "middle" else (0, depth)
 
-    def features(matrices, inputs):
+    # With one learned matrix its inputs are shared data, and its outputs meet the shared last layer.
+    shared = train == "middle" and last - first == 1
+    multiply = lane_product if shared else product
+
+    def features(matrices, inputs, multiply=jnp.matmul):
         for matrix in matrices:
-            inputs = phi(product(inputs, matrix))
+            inputs = phi(multiply(inputs, matrix))
         return inputs
 
     def draw_samples(key, teacher, shape):
         """Inputs of the learned layers and targets for fresh x ~ N(0, 1)."""
-        key_x, key_noise = jax.random.split(key)
-        below = features(teacher[:first], jax.random.normal(key_x, (*shape, widths[0])))
+        key_x, key_noise = split(key)
+        below = features(teacher[:first], normal(key_x, (*shape, widths[0])))
         targets = features(teacher[first:-1], below) @ teacher[-1]
-        return below, targets + label_noise * jax.random.normal(key_noise, targets.shape)
+        return below, targets + label_noise * normal(key_noise, targets.shape)
 
     def world(key, batch_size):
         key_teacher, key_data = jax.random.split(key)
@@ -108,14 +112,14 @@ def teacher_student(
     def hidden(params, inputs):
         """Features of the last hidden layer, (samples, n)."""
         learned = list(params.values())
-        return features(learned if train == "middle" else learned[:-1], inputs)
+        return features(learned if train == "middle" else learned[:-1], inputs, multiply)
 
     def readout(params, world):
         return world.teacher[-1] if train == "middle" else params[f"w{depth}"]
 
     def loss(params, samples, world):
         inputs, targets = samples
-        errors = product(hidden(params, inputs), readout(params, world)) - targets
+        errors = multiply(hidden(params, inputs), readout(params, world)) - targets
         return 0.5 * jnp.mean(jnp.sum(errors * errors, axis=-1))
 
     def update(params, memory, samples, world, point):
@@ -204,6 +208,8 @@ def teacher_student(
         observe=observe,
         observables=OBSERVABLES,
         targets=targets,
+        draws=data == "online",
+        member_axis="last" if shared else "inner",
         config={
             "widths": list(widths),
             "activation": activation,

@@ -55,6 +55,7 @@ def as_process(out: Path, index: int, count: int, port: int, steps: int) -> None
         print(error, flush=True)
         os._exit(1)
     print(run.summary["device"], flush=True)
+    os._exit(0)  # as the commands do
 
 
 if __name__ == "__main__":

@@ -1,0 +1,105 @@
+"""The C kernels compute what the engine computes: the same weights from the same start, data and bits."""
+
+import jax
+import numpy as np
+import pytest
+
+import dysonjax as dj
+from dysonjax.bench import limits
+from dysonjax.ensemble.grid import point_identity
+from dysonjax.ensemble.programs import BATCH, WORLD, stream_key
+from dysonjax.models.rbm_target import rbm_target
+
+pytestmark = pytest.mark.skipif(limits.compiler() is None, reason="there is no C compiler")
+STEPS, BATCHES = 60, 20
+FOUR = [0.25, 0.5, 1.0, 2.0]
+
+
+def _weights(data, name="weights"):
+    """Start and end of all members, (members, n_in, n_out)."""
+    values = data[name].isel(batch_size=0).transpose("lr", "sigma_w", "seed", "record", ...).values
+    values = values.reshape(-1, 2, *values.shape[-2:])
+    return values[:, 0], values[:, 1]
+
+
+def _lanes(matrices, transposed=True):
+    """(16 members, a, b) as the kernels store it: (b, a, members), or (a, b, members)."""
+    return limits.aligned(matrices.transpose(2, 1, 0) if transposed else matrices.transpose(1, 2, 0))
+
+
+def _samples(values):
+    """(..., samples, n) with the samples last."""
+    return np.swapaxes(values, -1, -2)
+
+
+@pytest.mark.parametrize("train", ["middle", "all"])
+@pytest.mark.parametrize("randomness", ["common", "independent"])
+def test_teacher_student_kernels_equal_the_engine(train, randomness):
+    model = dj.models.teacher_student(train=train, batches=BATCHES)
+    grid = dj.Grid(lr=FOUR, sigma_w=FOUR, batch_size=4)
+    data = dj.train(
+        model, grid, STEPS, [0, STEPS], keep_weights="all", randomness=randomness, devices=1
+    ).dataset
+    common = randomness == "common"
+    identities = [None] if common else [point_identity(point, 4) for point in grid.points()]
+    worlds = [model.world(stream_key(0, 0, identity, WORLD), 4) for identity in identities]
+
+    def stack(leaves):
+        """Shared data as they are, own data with the members last."""
+        return limits.aligned(leaves[0] if common else np.stack(leaves, -1))
+
+    x = stack([_samples(world.inputs) for world in worlds])
+    y = stack([np.asarray(world.targets)[..., 0] for world in worlds])
+    lr = limits.aligned(np.repeat(FOUR, 4))
+    kernels = limits.load("teacher_student", "float" if common else "lane")
+    if train == "middle":
+        start, expected = _weights(data)
+        w, z = _lanes(start), stack([np.asarray(world.teacher[-1])[:, 0] for world in worlds])
+        limits.call(kernels.train_middle, 1, STEPS, BATCHES, lr, x, y, z, w)
+    else:
+        starts, ends = zip(*(_weights(data, f"weights_w{k}") for k in (1, 2, 3)), strict=True)
+        w1, w, w3 = map(_lanes, starts)
+        expected = ends[1]
+        limits.call(kernels.train_all, 1, STEPS, BATCHES, lr, x, y, w1, w, w3)
+    # Members that learn calmly: chaos multiplies the rounding of the others.
+    calm = np.repeat(np.array(FOUR) <= 0.5, 4)
+    np.testing.assert_allclose(w.transpose(2, 1, 0)[calm], expected[calm], rtol=2e-4, atol=2e-5)
+
+
+def _keys(seeds):
+    """The keys of the batch stream, (seeds, 2)."""
+    return np.stack([jax.random.key_data(stream_key(0, seed, None, BATCH)) for seed in range(seeds)])
+
+
+@pytest.mark.parametrize("sampler", ["gibbs", "collapsed"])
+def test_rbm_kernel_equals_the_engine(sampler):
+    rates = [0.02, 0.1]
+    model = dj.models.rbm(sampler=sampler)
+    grid = dj.Grid(lr=rates, batch_size=16, sigma_w=0.1 * 10**0.5, seeds=16)
+    data = dj.train(model, grid, STEPS, [0, STEPS], keep_weights="all", devices=1).dataset
+    start, expected = _weights(data)
+    w = limits.aligned(start.reshape(2, 16, 10, 10).transpose(0, 2, 3, 1))
+    chains = limits.aligned(np.ones((2, 16, 10, 16)))
+    lattice = rbm_target(10, 3.0, mass=2.0, kappa=None, covariance=None, data=None)
+    covariance = limits.aligned(lattice.covariance)
+    kernel = limits.load("rbm").train
+    collapsed = int(sampler == "collapsed")
+    limits.call(kernel, 2, STEPS, 0, collapsed, 3.0, limits.aligned(rates), _keys(16), covariance, w, chains)
+    found = w.transpose(0, 3, 1, 2).reshape(32, 10, 10)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=2e-4)
+
+
+def test_linear_kernel_equals_the_engine():
+    rates = [0.02, 0.1]
+    model = dj.models.linear()
+    grid = dj.Grid(lr=rates, batch_size=8, sigma_w=0.1, seeds=16)
+    data = dj.train(model, grid, STEPS, [0, STEPS], keep_weights="all", devices=1).dataset
+    start, expected = _weights(data)
+    w = limits.aligned(start.reshape(2, 16, 2, 2).transpose(0, 2, 3, 1))
+    worlds = [model.world(stream_key(0, seed, None, WORLD), 8) for seed in range(16)]
+    teacher = limits.aligned(np.stack([world.teacher for world in worlds], -1))
+    max_loss = 100.0 * max(1.0, 2 * 8.0)
+    kernel = limits.load("linear").train
+    limits.call(kernel, 2, STEPS, 0, 8, 0.1, max_loss, limits.aligned(rates), _keys(16), teacher, w)
+    found = w.transpose(0, 3, 1, 2).reshape(32, 2, 2)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,36 @@
+"""Our random bits are JAX's, bit for bit, so that a faster generator changes no result."""
+
+import jax
+import numpy as np
+import pytest
+
+from dysonjax.models import threefry
+from dysonjax.models.base import normal
+
+
+@pytest.mark.parametrize("count", [1, 7, 960])
+@pytest.mark.parametrize("seed", [0, 3, 2**31])
+def test_bits_and_normals_are_those_of_jax(seed, count):
+    key = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), 5)
+    np.testing.assert_array_equal(threefry.bits(key, count), jax.random.bits(key, (count,)))
+    np.testing.assert_array_equal(threefry.normals(key, count), jax.random.normal(key, (count,)))
+
+
+def test_derived_keys_are_those_of_fold_in_and_split():
+    keys = jax.random.split(jax.random.key(7, impl="threefry2x32"), 3)
+    for number in (0, 1, 5, 2**31 - 1):
+        ours = jax.jit(jax.vmap(threefry.derive, (0, None)))(keys, number)
+        theirs = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+        np.testing.assert_array_equal(jax.random.key_data(ours), jax.random.key_data(theirs))
+    pair = [jax.random.key_data(threefry.derive(keys[0], number)) for number in (0, 1)]
+    np.testing.assert_array_equal(pair, jax.random.key_data(jax.random.split(keys[0])))
+
+
+@pytest.mark.parametrize("x64", [False, True])
+def test_normals_under_vmap_have_the_dtype_and_the_values_of_jax(x64):
+    with jax.enable_x64(x64):
+        keys = jax.random.split(jax.random.key(1, impl="threefry2x32"), 3)
+        ours = jax.jit(jax.vmap(lambda key: normal(key, (4, 5))))(keys)
+        theirs = jax.vmap(lambda key: jax.random.normal(key, (4, 5)))(keys)
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(ours, theirs)
