@@ -6,7 +6,7 @@ import platform
 import dysonjax
 
 LIBRARIES = (
-    "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "matplotlib", "xarray", "zarr", "orbax-checkpoint",
+    "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "matplotlib", "xarray", "zarr",
     "tyro", "rich", "pooch", "safetensors",
 )  # fmt: skip
 
