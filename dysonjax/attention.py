@@ -97,11 +97,20 @@ def tails(point: xr.Dataset, kind: str = "key", record: int = -1) -> list[spectr
     return result
 
 
-def spacings(point: xr.Dataset, layer: int, record: int = -1, kind: str = "key") -> np.ndarray:
-    """Spacings of unit mean, flat, every head unfolded by index: s_i = S_i/⟨S_i⟩ over the members."""
+def spacings(
+    point: xr.Dataset, layer: int, record: int = -1, kind: str = "key", common_scale: bool = True
+) -> np.ndarray:
+    """Spacings of unit mean, flat, every head unfolded by index: s_i = S_i/⟨S_i⟩ over the members.
+
+    common_scale: divide the levels of each matrix by their mean first. In trained networks some heads of
+    the first layer have grown and others shrunk, in each network others: unfolded by index alone, their
+    different sizes widen P(s), ⟨s²⟩ from 1.3 to 1.55. Raises InputError for fewer than two members.
+    """
     x = levels(point, layer, record, kind)
     if len(x) < MIN_MEMBERS:
         raise InputError(f"spacings are unfolded over members and need at least 2 alive, got {len(x)}")
+    if common_scale:
+        x = x / x.mean(axis=-1, keepdims=True)
     return np.diff(spectra.unfold(x.swapaxes(0, 1)), axis=-1).ravel()
 
 

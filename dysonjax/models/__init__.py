@@ -1,6 +1,7 @@
 """Physical systems, one a file, each as pure functions of one network."""
 
 from dysonjax.models.base import Hyperparameter, Model, Start, Update
+from dysonjax.models.flax_model import wrap_flax
 from dysonjax.models.langevin import elementwise_langevin
 from dysonjax.models.linear import linear
 from dysonjax.models.nanogpt import nanogpt
@@ -17,4 +18,5 @@ __all__ = [
     "nanogpt",
     "rbm",
     "teacher_student",
+    "wrap_flax",
 ]

@@ -3,7 +3,7 @@
 import difflib
 
 from dysonjax.checks import InputError
-from dysonjax.published import initialisation, linear, phase, rbm, rbm_pairs
+from dysonjax.published import initialisation, linear, nanogpt, phase, rbm, rbm_pairs
 from dysonjax.published.recipe import SCALES, Check, Recipe, Reproduction
 
 __all__ = ["RECIPES", "SCALES", "Check", "Recipe", "Reproduction", "get"]
@@ -23,6 +23,9 @@ RECIPES: tuple[Recipe, ...] = (
     phase.SINGULAR_VALUES,
     phase.FIELD_ALIGNMENT,
     phase.FEATURE_CORRELATION,
+    nanogpt.SPACINGS,
+    nanogpt.DENSITY,
+    nanogpt.FITS,
 )
 
 

@@ -1,0 +1,161 @@
+"""Any flax module with a loss as a model of the engine."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dysonjax import checks
+from dysonjax.models.base import Model, Start, Update
+
+EVALUATED = 1024  # samples on which the losses are recorded
+
+
+def wrap_flax(
+    module: nn.Module,
+    loss: Callable[[jax.Array, Any], jax.Array],
+    data: Any,
+    *,
+    test: Any = None,
+    matrices: Callable[[str], bool] | None = None,
+    training: Mapping[str, Any] | None = None,
+    max_loss: float = np.inf,
+    name: str | None = None,
+) -> Model:
+    """A flax.linen module, learning from `data`, as a model for `train`.
+
+    loss(outputs, batch) -> mean loss of a batch, shape (), where outputs = module(batch[0]).
+    data: arrays with a common first axis, such as (inputs, targets), of which every step draws |B| samples
+    at random; or a function (key, size) -> batch of fresh samples. Arrays become constants of the compiled
+    program and are shared by all networks. test: arrays of the same kind; adds the observable `test_loss`.
+    matrices: which weights to record, by a function of their names (None: all). A name is the path in the
+    module, such as `Dense_0` or `Block_1_Conv_0`; kernels of convolutions count as matrices
+    (height·width·channels, features). training: further arguments of the module in training, such as
+    {"train": True}; randomness named "dropout" is new in every step. max_loss: a network whose batch loss
+    lies above, or is not finite, is frozen.
+
+    sigma_w of the grid multiplies the initial kernels: flax starts them with variance 1/n_in, so that it is
+    their width times √n_in. Modules with state beside their parameters, such as BatchNorm, are
+    refused with InputError; so are data without samples or with unequal first axes, and a filter that
+    leaves no matrix.
+    """
+    if not isinstance(module, nn.Module):
+        raise checks.InputError(f"module must be a flax.linen module, got {type(module).__name__}")
+    online = callable(data)
+    arrays = None if online else _arrays("data", data)
+    held_out = None if test is None else _arrays("test", test)
+    options = dict(training or {})
+    example = jax.eval_shape(lambda: data(jax.random.key(0), 1)) if online else arrays
+    inputs = jax.tree.map(lambda a: jnp.zeros((1, *a.shape[1:]), a.dtype), example[0])
+    variables = jax.eval_shape(module.init, jax.random.key(0), inputs)
+    if set(variables) != {"params"}:
+        other = ", ".join(sorted(set(variables) - {"params"})) or "no parameters"
+        raise checks.InputError(f"module must have parameters and no other state, got {other}")
+    names = [key for key in _kernels(variables["params"]) if matrices is None or matrices(key)]
+    if not names:
+        found = ", ".join(_kernels(variables["params"])) or "none"
+        raise checks.InputError(f"the filter leaves no weight matrix; the module's are: {found}")
+
+    def world(key, batch_size):
+        return ()
+
+    def init(key, world, point):
+        params = module.init(key, inputs)["params"]
+
+        def scaled(path, leaf):
+            return jnp.asarray(point["sigma_w"], leaf.dtype) * leaf if path[-1].key == "kernel" else leaf
+
+        return Start(jax.tree.map_with_path(scaled, params))
+
+    def batch(key, world, step, batch_size):
+        key_data, key_dropout = jax.random.split(key)
+        if online:
+            return data(key_data, batch_size), key_dropout
+        chosen = jax.random.randint(key_data, (batch_size,), 0, len(arrays[0]))
+        return tuple(jnp.asarray(array)[chosen] for array in arrays), key_dropout
+
+    def value(params, samples, key=None):
+        if key is None:
+            return loss(module.apply({"params": params}, samples[0]), samples)
+        outputs = module.apply({"params": params}, samples[0], rngs={"dropout": key}, **options)
+        return loss(outputs, samples)
+
+    def update(params, memory, drawn, world, point):
+        samples, key = drawn
+        result, direction = jax.value_and_grad(value)(params, samples, key)
+        healthy = (result <= max_loss) & jnp.isfinite(result) & jnp.isfinite(_square(direction))
+        return Update(direction, memory, result, healthy)
+
+    def observe(params, initial, world, key, point):
+        sample = data(key, EVALUATED) if online else _evaluated(arrays)
+        result, gradient = jax.value_and_grad(value)(params, sample)
+        numbers = {"train_loss": result, "grad_norm": jnp.sqrt(_square(gradient))}
+        return numbers if held_out is None else numbers | {"test_loss": value(params, _evaluated(held_out))}
+
+    def recorded(params):
+        kernels = _kernels(params)
+        return {key: kernels[key].reshape(-1, kernels[key].shape[-1]) for key in names}
+
+    observables = {
+        "train_loss": f"loss on {EVALUATED} {'fresh' if online else 'training'} samples at most",
+        "grad_norm": "Euclidean norm of the gradient of train_loss",
+    }
+    if held_out is not None:
+        observables["test_loss"] = f"loss on {EVALUATED} test samples at most"
+    return Model(
+        name=name or type(module).__name__,
+        world=world,
+        init=init,
+        batch=batch,
+        update=update,
+        matrices=recorded,
+        observe=observe,
+        observables=observables,
+        config={
+            "module": str(module),
+            "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables)),
+            "samples": None if online else len(arrays[0]),
+            "data_sha256": None if online else _hash(arrays),
+            "matrices": names,
+            "max_loss": None if np.isinf(max_loss) else float(max_loss),
+        },
+    )
+
+
+def _arrays(name: str, data: Any) -> tuple[np.ndarray, ...]:
+    arrays = tuple(np.asarray(array) for array in data) if isinstance(data, tuple | list) else ()
+    lengths = {array.shape[0] if array.ndim else 0 for array in arrays}
+    if len(lengths) != 1 or lengths == {0}:
+        shapes = ", ".join(str(array.shape) for array in arrays) or type(data).__name__
+        raise checks.InputError(
+            f"{name} must be a tuple of arrays with a common, non-empty first axis, got {shapes}"
+        )
+    # As JAX will hold them: float64 data would otherwise meet float32 weights.
+    return tuple(array.astype(jax.dtypes.canonicalize_dtype(array.dtype)) for array in arrays)
+
+
+def _evaluated(arrays: tuple[np.ndarray, ...]) -> tuple[jax.Array, ...]:
+    chosen = np.unique(np.linspace(0, len(arrays[0]) - 1, EVALUATED).round().astype(int))
+    return tuple(jnp.asarray(array[chosen]) for array in arrays)
+
+
+def _kernels(params: Mapping) -> dict[str, Any]:
+    """Kernels of dense layers and convolutions by the path of their layer."""
+    leaves = jax.tree.leaves_with_path(params)
+    paths = [([part.key for part in path], leaf) for path, leaf in leaves]
+    return {"_".join(path[:-1]): leaf for path, leaf in paths if path[-1] == "kernel" and leaf.ndim >= 2}
+
+
+def _square(tree) -> jax.Array:
+    return sum(jnp.sum(leaf * leaf) for leaf in jax.tree.leaves(tree))
+
+
+def _hash(arrays: tuple[np.ndarray, ...]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,111 @@
+"""A wrapped flax module learns in the engine as it does in a loop written by hand."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dysonjax as dj
+from dysonjax.checks import InputError
+from dysonjax.ensemble.spectrum import squared_singular_values
+
+
+class Net(nn.Module):
+    """A convolution and two dense layers."""
+
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        x = nn.tanh(nn.Conv(4, (3, 3), name="conv")(x)).mean(axis=(1, 2))
+        x = nn.Dropout(self.dropout, deterministic=not train)(nn.tanh(nn.Dense(6, name="hidden")(x)))
+        return nn.Dense(1, name="out")(x)[..., 0]
+
+
+def squared_error(outputs, batch):
+    return 0.5 * jnp.mean((outputs - batch[1]) ** 2)
+
+
+@pytest.fixture(scope="module")
+def data():
+    x = np.random.default_rng(0).normal(size=(40, 5, 5, 2))
+    return x, x[:, 2, 2, 0] * x[:, 1, 2, 0]
+
+
+def test_engine_and_hand_written_loop_agree(data):
+    module = Net()
+    model = dj.models.wrap_flax(module, squared_error, data, test=data)
+    run = dj.train(
+        model, dj.Grid(lr=[0.1, 0.3], batch_size=8, seeds=1), 3, [0, 3], keep_weights="all", devices=1
+    )
+    root = jax.random.fold_in(jax.random.key(0, impl="threefry2x32"), 0)
+    x, y = (jnp.asarray(a, jnp.float32) for a in data)
+    slope = jax.jit(jax.grad(lambda p, i: squared_error(module.apply({"params": p}, x[i]), (None, y[i]))))
+    for place, lr in enumerate((0.1, 0.3)):
+        params = module.init(jax.random.fold_in(root, 1), x[:1])["params"]
+        for step in range(3):
+            key = jax.random.fold_in(jax.random.fold_in(root, 2), step)
+            chosen = jax.random.randint(jax.random.split(key)[0], (8,), 0, 40)
+            params = jax.tree.map(lambda p, g, lr=lr: p - lr * g, params, slope(params, chosen))
+        last = run.dataset.isel(batch_size=0, lr=place, sigma_w=0, seed=0, record=-1)
+        for name in ("conv", "hidden", "out"):
+            kernel = np.asarray(params[name]["kernel"])
+            matrix = kernel.reshape(-1, kernel.shape[-1])
+            np.testing.assert_allclose(last[f"weights_{name}"], matrix, atol=1e-6)
+            levels = squared_singular_values(matrix[None])[0]
+            np.testing.assert_allclose(last[f"eigenvalues_{name}"], levels, atol=1e-5)
+        assert float(last["test_loss"]) == pytest.approx(float(last["train_loss"]))
+    assert run.dataset.sizes["mode_conv"] == 4
+
+
+def test_sigma_w_multiplies_kernels_alone(data):
+    model = dj.models.wrap_flax(Net(), squared_error, data)
+    start = jax.jit(lambda s: model.init(jax.random.key(0), (), {"sigma_w": s}).params)
+    one, two = start(1.0), start(2.0)
+    np.testing.assert_allclose(two["conv"]["kernel"], 2 * one["conv"]["kernel"])
+    np.testing.assert_array_equal(two["conv"]["bias"], one["conv"]["bias"])
+
+
+def test_a_filter_chooses_matrices_and_must_leave_one(data):
+    model = dj.models.wrap_flax(Net(), squared_error, data, matrices=lambda name: name != "conv")
+    assert model.config["matrices"] == ["hidden", "out"]
+    with pytest.raises(InputError, match="the module's are: conv, hidden, out"):
+        dj.models.wrap_flax(Net(), squared_error, data, matrices=lambda name: False)
+
+
+def test_training_arguments_and_fresh_data(data):
+    def draw(key, size):
+        x = jax.random.normal(key, (size, 5, 5, 2))
+        return x, x[:, 2, 2, 0]
+
+    model = dj.models.wrap_flax(Net(0.5), squared_error, draw, training={"train": True})
+    params = jax.jit(lambda key: model.init(key, (), {"sigma_w": jnp.float32(1)}).params)(jax.random.key(0))
+    samples, key = model.batch(jax.random.key(1), (), 0, 8)
+    update = jax.jit(lambda key: model.update(params, (), (samples, key), (), {}).loss)
+    assert float(update(key)) != float(update(jax.random.key(7)))
+
+
+@pytest.mark.parametrize(
+    ("bad", "sentence"),
+    [
+        ((np.zeros((3, 2)), np.zeros(4)), r"common, non-empty first axis, got \(3, 2\), \(4,\)"),
+        ((np.zeros((0, 2)),), "non-empty"),
+        (np.zeros((3, 2)), "must be a tuple of arrays"),
+    ],
+)
+def test_bad_data_are_refused(bad, sentence):
+    with pytest.raises(InputError, match=sentence):
+        dj.models.wrap_flax(Net(), squared_error, bad)
+
+
+def test_modules_with_other_state_are_refused(data):
+    class Normed(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(1)(nn.BatchNorm(use_running_average=False)(x))
+
+    with pytest.raises(InputError, match="no other state, got batch_stats"):
+        dj.models.wrap_flax(Normed(), squared_error, data)
+    with pytest.raises(InputError, match=r"must be a flax.linen module"):
+        dj.models.wrap_flax(lambda x: x, squared_error, data)
