@@ -11,9 +11,10 @@ MODULES = {
     "teacher-student": "dysonjax.bench.teacher_student",
     "rbm": "dysonjax.bench.rbm",
     "linear": "dysonjax.bench.linear",
+    "nanogpt": "dysonjax.bench.nanogpt",
 }
 # Members at each seed, and what keeps one repetition of the engine near a second on two cores.
-DEFAULTS = {"teacher-student": (8, 4000), "rbm": (64, 500), "linear": (64, 10_000)}
+DEFAULTS = {"teacher-student": (8, 4000), "rbm": (64, 500), "linear": (64, 10_000), "nanogpt": (4, 60)}
 
 
 def run(

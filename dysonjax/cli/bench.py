@@ -24,7 +24,7 @@ class Bench:
     """
 
     name: Annotated[str, tyro.conf.Positional] = "teacher-student"
-    """What to measure: teacher-student, rbm or linear."""
+    """What to measure: teacher-student, rbm, linear or nanogpt."""
     seeds: int | None = None
     """Seeds: members are 144 (teacher-student) or 10 times this. Default: 8 or 64."""
     steps: int | None = None

@@ -10,7 +10,7 @@ from dysonjax.cli import main
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["something"], "name must be one of teacher-student, rbm, linear"),
+        (["something"], "name must be one of teacher-student, rbm, linear, nanogpt"),
         (["rbm", "--sampler", "exact"], "sampler must be one of gibbs, collapsed"),
         (["linear", "--train", "all"], "the benchmark linear has no option train"),
         (["rbm", "--seeds", "0"], "seeds must be a positive integer"),

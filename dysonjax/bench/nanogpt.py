@@ -1,0 +1,127 @@
+"""Throughput of the 209 729-parameter nano-GPT: this engine, one network at a time in JAX, PyTorch eager.
+
+Batch 16, context 32, AdamW, 65 characters. The JAX loop is what one writes first in flax: a jitted step of
+one network, called from Python, on XLA's own threads. The PyTorch loop trains one network a core,
+single-threaded.
+"""
+
+import time
+
+import numpy as np
+
+from dysonjax.bench import frame
+
+WIDTH, HEADS, LAYERS, CONTEXT, CHARACTERS, BATCH = 64, 4, 4, 32, 65, 16
+OPTIONS = {}
+
+
+def flops(setting: dict) -> int:
+    """Products of one network-step, forward and twice backward; the lookup of embeddings left out."""
+    tokens = BATCH * CONTEXT
+    weights = LAYERS * 12 * WIDTH**2 + WIDTH * CHARACTERS
+    attention = LAYERS * 2 * CONTEXT * WIDTH
+    return 3 * 2 * tokens * (weights + attention)
+
+
+def corpus():
+    """Random characters: the cost of a step does not depend on the text."""
+    from dysonjax.models.corpus import Corpus
+
+    tokens = np.random.default_rng(0).integers(0, CHARACTERS, 100_000).astype(np.uint8)
+    vocabulary = "".join(chr(33 + i) for i in range(CHARACTERS))
+    return Corpus("random", "", vocabulary, tokens[10_000:], tokens[:10_000])
+
+
+def engine(setting: dict) -> frame.Prepared:
+    import dysonjax as dj
+
+    grid = dj.Grid(lr=1e-3, batch_size=BATCH, seeds=setting["seeds"])
+    return frame.engine(dj.models.nanogpt(corpus()), grid, setting["steps"], optimizer="adamw")
+
+
+def flax_loop(setting: dict) -> frame.Prepared:
+    """One network, a jitted AdamW step called from Python."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    from dysonjax.models.nanogpt import NanoGPT, cross_entropy, initial
+
+    module, steps = NanoGPT(CHARACTERS), setting["steps"]
+    optimizer = optax.adamw(1e-3, weight_decay=0.01)
+    text = jnp.asarray(corpus().train)
+
+    def step(params, state, key):
+        first = jax.random.randint(key, (BATCH, 1), 0, len(text) - CONTEXT)
+        window = text[first + jnp.arange(CONTEXT + 1)].astype(jnp.int32)
+
+        def loss(params):
+            return cross_entropy(module.apply({"params": params}, window[:, :-1]), window[:, 1:])
+
+        updates, state = optimizer.update(jax.grad(loss)(params), state, params)
+        return optax.apply_updates(params, updates), state
+
+    params = jax.jit(lambda key: initial(module, key))(jax.random.key(0))
+    state, key = optimizer.init(params), jax.random.key(1)
+    begin = time.perf_counter()
+    compiled = jax.jit(step).lower(params, state, key).compile()
+    compile_seconds = time.perf_counter() - begin
+
+    def work():
+        now = params, state
+        for index in range(steps):
+            now = compiled(*now, jax.random.fold_in(key, index))
+        jax.block_until_ready(now)
+
+    work()
+    return frame.Prepared(work, steps, compile_seconds)
+
+
+def torch_loop(setting: dict) -> frame.Prepared:
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise frame.Unavailable("PyTorch is not installed") from None
+    return frame.looped(torch_networks, 1, setting["steps"])
+
+
+def torch_networks(networks: int, steps: int) -> None:
+    """The same model and optimiser in PyTorch, eager."""
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm_attention, self.norm_mlp = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
+            self.key_query_value = nn.Linear(WIDTH, 3 * WIDTH, bias=False)
+            self.projection = nn.Linear(WIDTH, WIDTH)
+            self.mlp = nn.Sequential(nn.Linear(WIDTH, 4 * WIDTH), nn.ReLU(), nn.Linear(4 * WIDTH, WIDTH))
+
+        def forward(self, x):
+            parts = self.key_query_value(self.norm_attention(x)).split(WIDTH, dim=2)
+            k, q, v = (p.view(BATCH, CONTEXT, HEADS, -1).transpose(1, 2) for p in parts)
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + self.projection(mixed.transpose(1, 2).reshape(BATCH, CONTEXT, WIDTH))
+            return x + self.mlp(self.norm_mlp(x))
+
+    torch.set_num_threads(1)
+    text = torch.from_numpy(corpus().train.astype(np.int64))
+    for _ in range(networks):
+        embedding, position = nn.Embedding(CHARACTERS, WIDTH), nn.Parameter(torch.randn(CONTEXT, WIDTH))
+        blocks = nn.Sequential(*(Block() for _ in range(LAYERS)))
+        head = nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, CHARACTERS))
+        parameters = [*embedding.parameters(), position, *blocks.parameters(), *head.parameters()]
+        optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.01)
+        for _ in range(steps):
+            first = torch.randint(len(text) - CONTEXT, (BATCH, 1))
+            window = text[first + torch.arange(CONTEXT + 1)]
+            logits = head(blocks(embedding(window[:, :-1]) + position))
+            loss = F.cross_entropy(logits.flatten(0, 1), window[:, 1:].flatten())
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+
+
+VARIANTS = {"engine": engine, "flax_loop": flax_loop, "torch_loop": torch_loop}
