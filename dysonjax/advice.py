@@ -71,12 +71,12 @@ def advise(
     median loss over the widths before training). Raises InputError on bad input.
 
     Hit rate against measured phase diagrams of the teacher-student network: the share of grid points whose
-    membership of the converged phase (most seeds, by test loss) is predicted, with the defaults. The grids
-    lie half-way between powers of two, with other seeds: 0.975 ± 0.014 of 121 points at |B| = 4 (always
-    "no" scores 0.66), 0.942 ± 0.021 at |B| = 16 (0.61); of 110 points for twice the widths and 12 000 steps
-    0.927 ± 0.025 (0.76). 3 % of the steps of those grids were spent. Misses lie at the edge. The
-    edges of `curvature` alone predict less: such networks go on to learn above the edge, to a higher loss, at
-    2 to 8 times `lr_mean_square` where sigma_w ≤ 2; the lowest loss lies close to the edge.
+    membership of the converged phase (most seeds, by test loss) is predicted, with the defaults. With
+    other seeds and half-way between the powers of two on which the design was fixed: 0.975 ± 0.014 of 121
+    points at |B| = 4 (always "no" scores 0.66), 0.942 ± 0.021 at |B| = 16 (0.61); on 110 powers of two for
+    twice the widths and 12 000 steps 0.927 ± 0.025 (0.76). 3 % of the steps of those grids were spent. Misses
+    lie at the edge. The edges of `curvature` alone are no substitute: where sigma_w ≤ 2 such networks go on
+    to learn, to a higher loss, at 2 to 8 times `lr_mean_square`; the lowest loss lies close to the edge.
     """
     grid, pilot_steps = check(
         lr, sigma_w, batch_size, steps,

@@ -23,9 +23,8 @@ class Thresholds(NamedTuple):
 
     Chosen by eye, so here is how the phases move with them, on the published grid of 144 points after 2e4
     steps with 8 seeds: a loss threshold of 0.02 or 0.05 changes the phase of 3 or 4 points, 0.01 or 0.1 of 8
-    or 14; a memory threshold of 0.3 or 0.7 of 14 and 14. The upper edge of the converged phase in α and its
-    edge in sigma_w move by one factor of two at most, except at a loss of 0.1. The border between jammed and
-    divergent is the soft one: memory is lost gradually.
+    or 14; a memory threshold of 0.3 or 0.7 of 14 and 14. The border between jammed and divergent is the soft
+    one: memory is lost gradually.
     """
 
     loss: float = 0.03  # converged: test loss below this fraction of the targets' mean square
