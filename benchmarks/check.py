@@ -29,6 +29,9 @@ def main() -> int:
     parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
     parser.add_argument("--repetitions", type=int, default=5)
     options = parser.parse_args()
+    if not (FILE.exists() or options.write):
+        print(f"there are no ratios to compare with; run with --write to make {FILE.name}", file=sys.stderr)
+        return 2
     committed = json.loads(FILE.read_text()) if FILE.exists() else {"ratios": {}}
     measured = {}
     for case in options.cases:

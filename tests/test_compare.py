@@ -109,6 +109,7 @@ def test_second_order_closes_the_gap_in_the_published_setting():
     assert effects[2].wasserstein < 0.13 and np.abs(effects[2].z_levels).max() < 4
 
 
+@pytest.mark.slow  # a minute; the command's grid is in the quick suite
 def test_a_grid_of_ladders_has_the_rungs_of_its_points():
     options = {"members": 60, "steps": 150, "permutations": 19}
     grid = compare.ladders("linear", lr=[0.1, 0.4], batch_size=[16], **options)

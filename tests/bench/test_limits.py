@@ -32,8 +32,15 @@ def _samples(values):
     return np.swapaxes(values, -1, -2)
 
 
-@pytest.mark.parametrize("train", ["middle", "all"])
-@pytest.mark.parametrize("randomness", ["common", "independent"])
+@pytest.mark.parametrize(
+    ("randomness", "train"),
+    [
+        ("common", "middle"),
+        pytest.param("common", "all", marks=pytest.mark.slow),
+        pytest.param("independent", "middle", marks=pytest.mark.slow),
+        pytest.param("independent", "all", marks=pytest.mark.slow),
+    ],
+)
 def test_teacher_student_kernels_equal_the_engine(train, randomness):
     model = dj.models.teacher_student(train=train, batches=BATCHES)
     grid = dj.Grid(lr=FOUR, sigma_w=FOUR, batch_size=4)
@@ -71,7 +78,7 @@ def _keys(seeds):
     return np.stack([jax.random.key_data(stream_key(0, seed, None, BATCH)) for seed in range(seeds)])
 
 
-@pytest.mark.parametrize("sampler", ["gibbs", "collapsed"])
+@pytest.mark.parametrize("sampler", ["gibbs", pytest.param("collapsed", marks=pytest.mark.slow)])
 def test_rbm_kernel_equals_the_engine(sampler):
     rates = [0.02, 0.1]
     model = dj.models.rbm(sampler=sampler)
