@@ -83,10 +83,10 @@ def lower(
 
 
 class Lowered:
-    """What `lower` returns."""
+    """What `lower` returns; like the result of `jax.jit(...).lower`."""
 
     def __init__(self, model, optimizer, batch_size, common, identity: Identity, world: Any, state: Any):
-        self.common, self.identity = common, identity
+        self.common, self.identity, self.out_info = common, identity, state
         _, worlds, points = identity.point["lr"].shape
         self.over_worlds = over_worlds(model, worlds, points)
         last = programs.points_last(model, points)
@@ -120,10 +120,12 @@ class Lowered:
             *(native.Input((), s.dtype, native.NETWORK, True) for s in point_one),
         ]
         self.names = names
-        self.source, self.used = native.write_step(step, fixed, members)
+        # The last leaf of a state is its `diverged_at`.
+        self.source, self.used = native.write_step(step, fixed, members, len(members) - 1)
 
     def compile(self) -> "Advance":
         """Raises native.CompilerError if there is no C compiler or if it fails."""
+        _keys_of(self.identity, self.common)  # compiled with the rest
         return Advance(self, native.Kernel(native.load(self.source), self.used))
 
 
@@ -152,8 +154,7 @@ class Advance:
     def _fixed(self, identity, world) -> list[list]:
         """For every device and call of the kernel what the step reads: key, world, point."""
         lowered = self.lowered
-        point_id = None if lowered.common else identity.point_id
-        keys = np.asarray(_keys(identity.root, identity.seed, point_id))
+        keys = _keys_of(identity, lowered.common)
         of_worlds = [_by_device(_data(leaf)) for leaf in jax.tree.leaves(world)]
         return [
             [
@@ -244,6 +245,10 @@ class Pending:
 def settled(states: Any) -> Any:
     """What `Programs.advance` returned, when it is there."""
     return states.result() if isinstance(states, Pending) else jax.block_until_ready(states)
+
+
+def _keys_of(identity: Identity, common: bool) -> np.ndarray:
+    return np.asarray(_keys(identity.root, identity.seed, None if common else identity.point_id))
 
 
 @jax.jit

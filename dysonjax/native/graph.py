@@ -105,6 +105,8 @@ class _Builder:
             return self.computed(equation, inputs)
         if name in ("gather", "scatter") and inputs[1].op == "constant":
             return self.moved(equation, inputs)
+        if name == "dot_general" and _one_term(params["dimension_numbers"], inputs[0]):
+            return self.traced(lambda a, b: _outer(a, b, params["dimension_numbers"]), *inputs)
         if name not in OPERATIONS:
             raise Unsupported(f"the operation {name}")
         return [
@@ -277,6 +279,26 @@ class _Builder:
 
     def same(self, params, inputs) -> list[Node]:
         return list(inputs)
+
+
+def _one_term(dimension_numbers, left: Node) -> bool:
+    """Whether each element of a product is a single multiplication, as in an outer product."""
+    return math.prod(left.shape[axis] for axis in dimension_numbers[0][0]) == 1
+
+
+def _outer(left: jax.Array, right: jax.Array, dimension_numbers) -> jax.Array:
+    """A product without sums as a multiplication, which can be part of another loop."""
+    (over_left, over_right), (batch_left, batch_right) = dimension_numbers
+    rows = [a for a in range(left.ndim) if a not in (*over_left, *batch_left)]
+    columns = [a for a in range(right.ndim) if a not in (*over_right, *batch_right)]
+    left = jnp.squeeze(left.transpose(*batch_left, *rows, *over_left), tuple(range(-len(over_left), 0)))
+    right = jnp.squeeze(
+        right.transpose(*batch_right, *columns, *over_right), tuple(range(-len(over_right), 0))
+    )
+    between = tuple(range(len(batch_left), len(batch_left) + len(rows)))
+    return jnp.expand_dims(left, tuple(range(left.ndim, left.ndim + len(columns)))) * jnp.expand_dims(
+        right, between
+    )
 
 
 def _hashable(params: dict) -> str:

@@ -47,10 +47,11 @@ def load(text: str):
     return compiler.load(text, (HEADER,)).advance
 
 
-def write_step(step, fixed, carried) -> tuple[str, tuple[bool, ...]]:
+def write_step(step, fixed, carried, stopped: int) -> tuple[str, tuple[bool, ...]]:
     """The C source of `step(fixed, carried, index) -> carried`, and which of its inputs it reads.
 
-    fixed, carried: lists of arrays of ONE network; index: the number of the step. Raises Unsupported if the
+    fixed, carried: lists of arrays of ONE network; index: the number of the step. stopped: which of the
+    carried arrays is an integer that is negative as long as steps change the network. Raises Unsupported if the
     step holds something that cannot be written in C.
     """
     inputs = [graph.source(i.shape, i.dtype, i.level, i.lanes) for i in fixed]
@@ -65,5 +66,5 @@ def write_step(step, fixed, carried) -> tuple[str, tuple[bool, ...]]:
     planned = plan(stores)
     # What the networks share in a step is computed once for all of them if it is more than a look-up.
     shared = sum(root.size for root in planned.roots if root.level == graph.STEP)
-    text = source.write(planned, inputs, states, index, steps_outside=shared > 16)
+    text = source.write(planned, inputs, states, index, states[stopped], steps_outside=shared > 16)
     return text, tuple(node in planned.read for node in inputs)

@@ -27,6 +27,12 @@ typedef uint64_t uint64_s;
 #define TO_LANES(type, x) ((type##_s)(x) - (type##_v){0})
 #define CONVERT(T, x) __builtin_convertvector(x, T)
 
+static inline int all_lanes(int32_v mask) {
+  int32_t all = -1;
+  for (int l = 0; l < LANES; l++) all &= mask[l];
+  return all;
+}
+
 /* choose(where, yes, no): masks have the width of what they choose. */
 #define CHOOSE(T, M)                                                                              \
   static inline T##_v T##_v_choose(M##_v where, T##_v yes, T##_v no) {                            \

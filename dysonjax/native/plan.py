@@ -44,6 +44,8 @@ def plan(stores: Sequence[Node]) -> Plan:
         for user, place in users[node]:
             home |= {user} if user in roots else homes[user]
             keep |= _read_often(user, place, node) or (user.op in VIEWS and kept[user])
+        # Read in two orders, an element would be computed twice.
+        keep |= len(users[node]) > 1 and any(user.op in VIEWS for user, _ in users[node])
         homes[node], kept[node] = home, keep
         if node.op in VIEWS:
             continue

@@ -19,18 +19,24 @@ STACK_BYTES = 2**20  # of intermediate arrays
 
 
 def write(
-    plan: Plan, fixed: Sequence[Node], carried: Sequence[Node], index: Node, steps_outside: bool
+    plan: Plan,
+    fixed: Sequence[Node],
+    carried: Sequence[Node],
+    index: Node,
+    stopped: Node,
+    steps_outside: bool,
 ) -> str:
     """The function `advance` for a plan.
 
     fixed: the inputs that stay as they are; carried: those that the stores of the plan write over; index: the
-    number of the step. steps_outside: whether the loop over steps contains the one over networks (what the
-    networks of a step share is then computed once) or is contained in it (weights stay in the cache).
+    number of the step; stopped: the one of `carried` that is negative as long as steps change a network.
+    steps_outside: whether the loop over steps contains the one over networks (what the networks of a step
+    share is then computed once) or is contained in it (weights stay in the cache).
     """
     first = _Source(plan, fixed, carried, index, frozenset())
     first.bodies()
     # What is read after it was to be written over is written to a buffer first.
-    return _Source(plan, fixed, carried, index, first.hazards()).function(steps_outside)
+    return _Source(plan, fixed, carried, index, first.hazards()).function(stopped, steps_outside)
 
 
 class _Source:
@@ -47,12 +53,13 @@ class _Source:
         self.counter = itertools.count()
         self.lines: list[str] = []
         self.known: dict[tuple, str] = {}
+        self.certain: Node | None = None  # a mask that is true in all lanes in the loop that is being written
         self.root: Node | None = None
         self.here: tuple[Index, ...] = ()
 
     # -- the function ------------------------------------------------------------------------------------
 
-    def function(self, steps_outside: bool) -> str:
+    def function(self, stopped: Node, steps_outside: bool) -> str:
         bodies = self.bodies()
         stack = sum(
             root.size * root.dtype.itemsize * (16 if root.lanes else 1)
@@ -66,10 +73,11 @@ class _Source:
             "for (long step = first; step < first + count; step++) {",
             f"const {c_type(self.index)} index = step;",
         ]
+        over = f"if (all_lanes({self.names[stopped]}[0] >= (int32_v){{0}}))"
         if steps_outside:
-            loops = [*step, *bodies[STEP], *network, *bodies[NETWORK], "}", "}"]
+            loops = [*step, *bodies[STEP], *network, f"{over} continue;", *bodies[NETWORK], "}", "}"]
         else:
-            loops = [*network, *step, *bodies[STEP], *bodies[NETWORK], "}", "}"]
+            loops = [*network, *step, f"{over} break;", *bodies[STEP], *bodies[NETWORK], "}", "}"]
         tables = [
             f"static const {c_type(node)} {name}[] = {{{', '.join(map(literal, node.params['value'].ravel()))}}};"
             for node, name in self.tables.items()
@@ -142,6 +150,21 @@ class _Source:
         self.lines.append(text)
 
     def loops(self, root: Node) -> None:
+        self.known = {}
+        mask = _frozen_by(root)
+        if mask is not None and mask in self.names:
+            # Mostly no network of a vector is frozen: a loop without the choice serves them.
+            self.line(f"if (all_lanes({self.names[mask]}[0])) {{")
+            self.certain = mask
+            self.loop(root)
+            self.line("} else {")
+            self.certain, self.known = None, {}
+            self.loop(root)
+            self.line("}")
+        else:
+            self.loop(root)
+
+    def loop(self, root: Node) -> None:
         if root in self.plan.products:
             self.product(self.plan.products[root])
         elif root.op in REDUCTIONS:
@@ -170,12 +193,12 @@ class _Source:
 
     def nest(self, shape: Sequence[int], body: Callable, unrolled: int = UNROLLED) -> None:
         """`body` for every index of an array."""
-        self.known = {}
         size = math.prod(shape)
         if size <= unrolled and (size == 1 or size * self.plan.work[self.root] <= UNROLLED_WORK):
             for index in np.ndindex(*shape):
                 body(tuple(map(int, index)))
             return
+        outside, self.known = self.known, dict(self.known)
         index = []
         for extent in shape:
             if extent == 1:
@@ -185,7 +208,7 @@ class _Source:
             self.line(f"for (int {index[-1]} = 0; {index[-1]} < {extent}; {index[-1]}++) {{")
         body(tuple(index))
         self.line("}" * sum(extent != 1 for extent in shape))
-        self.known = {}
+        self.known = outside
 
     def reduction(self, root: Node, index: tuple[Index, ...]) -> str:
         """Several partial results, so that one addition need not wait for the other."""
@@ -210,7 +233,7 @@ class _Source:
         kind = c_type(root)
         start = f"TO_LANES({element_type(root.dtype)}, {neutral})" if root.lanes else neutral
         self.line(f"{kind} " + ", ".join(f"{name} = {start}" for name in sums) + ";")
-        outside, self.known = self.known, {}
+        outside, self.known = self.known, dict(self.known)
         inner = []
         for number, extent in enumerate(extents):
             name, by = f"i{next(self.counter)}", ways if number == len(extents) - 1 else 1
@@ -252,7 +275,8 @@ class _Source:
             zero = f"({kind}){{0}}"
             sums = {index: f"v{next(self.counter)}" for index in indices}
             self.line(f"{kind} " + ", ".join(f"{name} = {zero}" for name in sums.values()) + ";")
-            self.known, inner = {}, []
+            outside, inner = self.known, []
+            self.known = dict(outside)
             written_out = math.prod(shape) * math.prod(summed) <= UNROLLED_PRODUCT
             if written_out:
                 inners = [tuple(map(int, i)) for i in np.ndindex(*summed)]
@@ -272,13 +296,14 @@ class _Source:
                     self.line(f"{name} += {pair[0]} * {pair[1]};")
             if not written_out:
                 self.line("}" * len(summed))
-            self.known = {}
+            self.known = dict(outside)
             for index, name in sums.items():
                 self.known[node, index] = name
                 if self.root is node:
                     self.put(index, name)
                 else:
                     self.element(index)
+            self.known = outside
 
         height = shape[batches + count_rows - 1] if count_rows else 1
         width = shape[-1] if columns else 1
@@ -382,6 +407,8 @@ class _Source:
 
     def computed(self, node: Node, index: tuple[Index, ...]) -> str:
         """The expression of an elementwise operation at an index."""
+        if node.op == "select_n" and self.certain and _behind(node.inputs[0]) is self.certain:
+            return self.value(node.inputs[2], index)
         return operation(node, [self.value(n, index if n.shape else ()) for n in node.inputs])
 
     def named(self, node: Node, expression: str) -> str:
@@ -473,6 +500,20 @@ class _Source:
         """An element with the type of `like`: in lanes if that is in lanes."""
         value = self.value(node, () if node.shape == () else index)
         return in_lanes(value, node) if like.lanes else value
+
+
+def _behind(node: Node) -> Node:
+    """What a view shows."""
+    return _behind(node.inputs[0]) if node.op in VIEWS else node
+
+
+def _frozen_by(root: Node) -> Node | None:
+    """The mask of the networks to which a store gives new values, if the others keep theirs."""
+    (new,) = root.inputs if root.op == "store" else (root,)
+    if new.op != "select_n" or root.op != "store" or new.inputs[1] is not root.params["to"]:
+        return None
+    mask = _behind(new.inputs[0])
+    return mask if mask.lanes and mask.size == 1 and root.size > 1 else None
 
 
 def _block(height: int, width: int, left_lanes: bool, right_lanes: bool) -> tuple[int, int]:
