@@ -12,7 +12,7 @@ from dysonjax.figures import panels
 from dysonjax.figures.style import BLACK, CYCLE, PAGE, RED, new_figure, style
 from dysonjax.published.equilibrium import Equilibrium
 from dysonjax.published.rbm import MU, SETTING, SMALL, at_rest, theory, value
-from dysonjax.published.recipe import Check, Recipe, Reproduction
+from dysonjax.published.recipe import Check, Recipe, Reproduction, trained_once
 from dysonjax.spectra import TwoMode, binder_cumulant, bootstrap, fit_two_mode
 
 # scale: learning rates, batch sizes, seeds, steps, records
@@ -32,6 +32,7 @@ RESAMPLES = 100
 BINDER = -4 / 27
 
 
+@trained_once
 def cold(scale: str, progress=None) -> Equilibrium:
     """Ensembles at rest at temperatures where pairs keep apart."""
     return at_rest(scale, COLD[scale], progress)
