@@ -12,6 +12,8 @@ import numpy as np
 from dysonjax.bench import frame
 
 WIDTH, HEADS, LAYERS, CONTEXT, CHARACTERS, BATCH = 64, 4, 4, 32, 65, 16
+POINTS = 1
+DEFAULTS = {"seeds": 4, "steps": 60}
 OPTIONS = {}
 
 
