@@ -23,7 +23,7 @@ format: $(VENV)/.linted
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.installed  ## throughput of this machine beside the baselines
-	for name in teacher-student rbm linear; do $(BIN)/dysonjax bench $$name || exit 1; done
+	for name in teacher-student rbm linear nanogpt dyson samplers statistics; do $(BIN)/dysonjax bench $$name || exit 1; done
 
 bench-check: $(VENV)/.installed  ## has a speed ratio fallen by over 20 % against the committed ones?
 	$(BIN)/python benchmarks/check.py

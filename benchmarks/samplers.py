@@ -1,39 +1,7 @@
-"""Exact β-Hermite samples beside the `beta-ensembles` package: microseconds a draw, medians in one run."""
+"""Exact draws of the β-ensembles as a table; the same as `dysonjax bench samplers`."""
 
-import statistics
-import time
+import sys
 
-import jax
-from beta_ensembles import gaussian
+from dysonjax.cli import main
 
-from dysonjax import spectra
-
-LEVELS, DRAWS, REPETITIONS = 100, 2000, 5
-
-
-def microseconds(work) -> float:
-    """Median time of one draw."""
-    work(0)
-    times = []
-    for repetition in range(1, REPETITIONS + 1):
-        begin = time.perf_counter()
-        work(repetition)
-        times.append(time.perf_counter() - begin)
-    return 1e6 * statistics.median(times) / DRAWS
-
-
-def main() -> None:
-    for beta in (1, 2, 4):
-
-        def ours(seed, beta=beta):
-            spectra.sample_beta_hermite(jax.random.key(seed), LEVELS, float(beta), 1.0, (DRAWS,))
-
-        def theirs(seed, beta=beta):
-            gaussian.spectra(beta, LEVELS, DRAWS, verbose=False)
-
-        a, b = microseconds(ours), microseconds(theirs)
-        print(f"beta = {beta}: dysonjax {a:.0f} us a draw, beta-ensembles {b:.0f} us, ratio {b / a:.2f}")
-
-
-if __name__ == "__main__":
-    main()
+sys.exit(main(["bench", "samplers", *sys.argv[1:]]))

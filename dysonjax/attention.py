@@ -104,7 +104,7 @@ def tails(point: xr.Dataset, kind: str = "key", record: int = -1) -> list[spectr
 def spacings(
     point: xr.Dataset, layer: int, record: int = -1, kind: str = "key", common_scale: bool = True
 ) -> np.ndarray:
-    """Spacings of unit mean, flat, every head unfolded by index: s_i = S_i/⟨S_i⟩ over the members.
+    """Spacings of unit mean, (members, spacings of all heads); each head unfolded by index, s_i = S_i/⟨S_i⟩.
 
     common_scale: divide the levels of each matrix by their mean first. In trained networks some heads of
     the first layer have grown and others shrunk, in each network others: unfolded by index alone, their
@@ -115,7 +115,8 @@ def spacings(
         raise InputError(f"spacings are unfolded over members and need at least 2 alive, got {len(x)}")
     if common_scale:
         x = x / x.mean(axis=-1, keepdims=True)
-    return np.diff(spectra.unfold(x.swapaxes(0, 1)), axis=-1).ravel()
+    s = np.diff(spectra.unfold(x.swapaxes(0, 1)), axis=-1)
+    return s.swapaxes(0, 1).reshape(len(x), -1)
 
 
 def summarise(dataset: xr.Dataset, kind: str = "key") -> dict:

@@ -38,6 +38,12 @@ def test_notebook_is_stored_without_outputs_and_ends_with_something_to_change(pa
     assert "## Change something" in _cells(path, "markdown")[-1]
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_imports_what_makes_jupyter_show_its_figures(path):
+    """The figures of the library are made without pyplot; until it is imported Jupyter prints their names."""
+    assert "import matplotlib.pyplot" in "\n".join(_cells(path, "code"))
+
+
 def test_there_is_a_notebook_for_every_part_of_the_story():
     numbers = [path.stem[:2] for path in NOTEBOOKS]
     assert numbers == sorted(set(numbers)) and numbers[0] == "01"

@@ -2,19 +2,26 @@
 
 A process of its own, because the number of JAX devices and XLA's threads are fixed when a process first uses
 them. In turn, because a machine is never quiet: whatever disturbs one repetition disturbs its neighbours too,
-and the ratios of medians stay. A benchmark is a module with a dict VARIANTS of functions; each takes the
-setting and returns what to repeat.
+and the ratios of medians stay.
+
+A benchmark is a module with
+    VARIANTS   functions by name; each takes the setting and returns what to repeat
+    DEFAULTS   the sizes that a setting has, "seeds" and perhaps "steps", with what suits two cores
+    POINTS     members at each seed
+    OPTIONS    further settings, each with its values, the default first
+and, if a network-step is not what it counts, UNIT, the name of its rate.
 """
 
 import importlib
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 
@@ -22,8 +29,9 @@ class Prepared(NamedTuple):
     """One variant, compiled and ready."""
 
     work: Callable[[], float | None]  # one repetition; returns its seconds, or None to be timed from outside
-    network_steps: int  # done by one repetition
+    amount: float  # network-steps, or what else the benchmark counts, done by one repetition
     compile_seconds: float = 0.0
+    details: Mapping[str, float | str] = {}  # what else is to be told of it, such as its accuracy
 
 
 class Unavailable(Exception):
@@ -33,44 +41,48 @@ class Unavailable(Exception):
 class Rate(NamedTuple):
     """What one variant reached."""
 
-    per_second: float  # network-steps a second, the median over the repetitions
+    per_second: float  # the median over the repetitions
     seconds: list[float]  # of the repetitions
-    network_steps: int
+    amount: float
     compile_seconds: float
+    peak_bytes: int  # memory of its process at most, Python and JAX included, processes of its own left out
+    details: Mapping[str, float | str]
 
 
 def measure(
-    module: str, names: Sequence[str], setting: dict, repetitions: int, say: Callable[[str], None]
+    module: str,
+    jobs: Mapping[str, tuple[str, dict]],
+    repetitions: int,
+    say: Callable[[str], None],
 ) -> tuple[dict[str, Rate], dict[str, str]]:
-    """Rates by variant, and the reasons of those that are not available. Raises RuntimeError if one fails."""
+    """Rates by job, and the reasons of those that are not available. Raises RuntimeError if one fails.
+
+    jobs: label -> variant and setting.
+    """
     workers, missing = {}, {}
     try:
-        for name in names:
-            say(f"preparing {name} ...")
-            worker = _Worker(module, name, setting)
+        for label, (variant, setting) in jobs.items():
+            say(f"preparing {label} ...")
+            worker = _Worker(module, variant, setting)
             ready = worker.answer()
             if "unavailable" in ready:
-                missing[name] = ready["unavailable"]
+                missing[label] = ready["unavailable"]
                 worker.stop()
             else:
-                workers[name] = (worker, ready)
-        seconds = {name: [] for name in workers}
+                workers[label] = (worker, ready)
+        found = {label: [] for label in workers}
         for repetition in range(repetitions):
             say(f"repetition {repetition + 1} of {repetitions} ...")
-            for name, (worker, _) in workers.items():
-                seconds[name].append(worker.repeat())
+            for label, (worker, _) in workers.items():
+                found[label].append(worker.repeat())
     finally:
         for worker, _ in workers.values():
             worker.stop()
-    rates = {
-        name: Rate(
-            ready["network_steps"] / statistics.median(seconds[name]),
-            seconds[name],
-            ready["network_steps"],
-            ready["compile_seconds"],
-        )
-        for name, (_, ready) in workers.items()
-    }
+    rates = {}
+    for label, (_, ready) in workers.items():
+        seconds = [one["seconds"] for one in found[label]]
+        rate = ready["amount"] / statistics.median(seconds)
+        rates[label] = Rate(rate, seconds, peak_bytes=found[label][-1]["peak_bytes"], **ready)
     return rates, missing
 
 
@@ -97,15 +109,25 @@ class _Worker:
             raise RuntimeError(f"the benchmark {self.name} failed: {last}")
         return json.loads(line)
 
-    def repeat(self) -> float:
+    def repeat(self) -> dict:
         self.process.stdin.write("repeat\n")
         self.process.stdin.flush()
-        return self.answer()["seconds"]
+        return self.answer()
 
     def stop(self) -> None:
         self.process.stdin.close()
         self.process.wait()
         self.errors.close()
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has had."""
+    try:
+        # Not `ru_maxrss`, which a new process inherits from the one that started it.
+        lines = dict(line.split(":", 1) for line in open("/proc/self/status"))
+        return 1024 * int(lines["VmHWM"].split()[0])
+    except (OSError, KeyError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def cores() -> int:
@@ -147,12 +169,44 @@ def vmapped(train_one, arguments, steps: int) -> Prepared:
     return Prepared(work, members * steps, compile_seconds)
 
 
+def kernel(source: str, setting: dict, points: int, arguments: Callable) -> Prepared:
+    """The C kernel `train` of one source file: sixteen seeds in the lanes, one thread a core.
+
+    arguments(rng, shape): lays out the state of `shape` (cores, groups of seeds, points) and returns a
+    function of the seeds' keys and of (core, group): what the kernel is called with after points, steps and
+    first step. Raises Unavailable without a C compiler.
+    """
+    import numpy as np
+
+    from dysonjax.bench import limits
+
+    try:
+        train = limits.load(source).train
+    except RuntimeError as error:
+        raise Unavailable(str(error)) from None
+    count, steps = cores(), setting["steps"]
+    groups = max(1, setting["seeds"] // (count * limits.LANES))
+    rng = np.random.default_rng(0)
+    rest = arguments(rng, (count, groups, points))
+    keys = rng.integers(0, 2**32, (count, groups, limits.LANES, 2), np.uint32)
+
+    def on_core(core):
+        for group in range(groups):
+            where = core, group
+            limits.call(train, points, steps, 0, *rest(keys[where], where))
+
+    return Prepared(
+        lambda: limits.on_all_cores(on_core, count), count * groups * points * limits.LANES * steps
+    )
+
+
 def looped(train_networks: Callable[[int, int], None], networks: int, steps: int) -> Prepared:
     """One network after the other, one process a core; `train_networks(networks, steps)` is importable."""
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
     count = cores()
+    os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # the processes fill the cores
     pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"))
 
     def work(steps=steps):
@@ -169,17 +223,13 @@ def _serve(module: str, name: str, setting: dict) -> None:
     except Unavailable as reason:
         print(json.dumps({"unavailable": str(reason)}), flush=True)
         return
-    print(
-        json.dumps(
-            {"network_steps": prepared.network_steps, "compile_seconds": round(prepared.compile_seconds, 3)}
-        ),
-        flush=True,
-    )
+    ready = {"amount": prepared.amount, "details": dict(prepared.details)}
+    print(json.dumps(ready | {"compile_seconds": round(prepared.compile_seconds, 3)}), flush=True)
     for _ in sys.stdin:
         begin = time.perf_counter()
         seconds = prepared.work()
         seconds = time.perf_counter() - begin if seconds is None else seconds
-        print(json.dumps({"seconds": seconds}), flush=True)
+        print(json.dumps({"seconds": seconds, "peak_bytes": peak_bytes()}), flush=True)
 
 
 if __name__ == "__main__":

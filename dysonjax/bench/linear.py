@@ -10,6 +10,8 @@ from dysonjax.bench import frame
 
 RATES = [0.01 * (index + 1) for index in range(10)]
 SIZE, SAMPLES, EPSILON, WIDTH = 2, 8, 0.1, 0.1
+POINTS = len(RATES)
+DEFAULTS = {"seeds": 64, "steps": 10_000}
 OPTIONS = {}
 
 
@@ -66,30 +68,16 @@ def numpy_networks(networks: int, steps: int) -> None:
 
 
 def limit(setting: dict) -> frame.Prepared:
-    """The C kernel with the same normals, one thread a core."""
+    """The C kernel with the same normals."""
     from dysonjax.bench import limits
 
-    try:
-        kernel = limits.load("linear").train
-    except RuntimeError as error:
-        raise frame.Unavailable(str(error)) from None
-    count, steps, points = frame.cores(), setting["steps"], len(RATES)
-    groups = max(1, setting["seeds"] // (count * limits.LANES))
-    rng = np.random.default_rng(0)
-    rates = limits.aligned(RATES)
-    teacher = limits.aligned(np.broadcast_to(2 * np.eye(SIZE)[..., None], (SIZE, SIZE, limits.LANES)))
-    shape = (count, groups, points, SIZE, SIZE, limits.LANES)
-    weights = limits.aligned(WIDTH * rng.standard_normal(shape))
-    keys = rng.integers(0, 2**32, (count, groups, limits.LANES, 2), np.uint32)
+    def arguments(rng, shape):
+        rates = limits.aligned(RATES)
+        teacher = limits.aligned(np.broadcast_to(2 * np.eye(SIZE)[..., None], (SIZE, SIZE, limits.LANES)))
+        weights = limits.aligned(WIDTH * rng.standard_normal((*shape, SIZE, SIZE, limits.LANES)))
+        return lambda keys, where: (SAMPLES, EPSILON, 1600.0, rates, keys, teacher, weights[where])
 
-    def train(core):
-        for group in range(groups):
-            state = rates, keys[core, group], teacher, weights[core, group]
-            limits.call(kernel, points, steps, 0, SAMPLES, EPSILON, 1600.0, *state)
-
-    return frame.Prepared(
-        lambda: limits.on_all_cores(train, count), count * groups * points * limits.LANES * steps
-    )
+    return frame.kernel("linear", setting, POINTS, arguments)
 
 
 VARIANTS = {"engine": engine, "plain_vmap": plain_vmap, "numpy_loop": numpy_loop, "limit": limit}

@@ -11,6 +11,8 @@ from dysonjax.bench import frame
 
 RATES = [0.01 * (index + 1) for index in range(10)]
 SITES, CHAINS, SWEEPS, MU, WIDTH = 10, 16, 3, 3.0, 0.1
+POINTS = len(RATES)
+DEFAULTS = {"seeds": 64, "steps": 500}
 OPTIONS = {"sampler": ("gibbs", "collapsed")}
 
 
@@ -115,32 +117,17 @@ def torch_networks(networks: int, steps: int) -> None:
 
 
 def limit(setting: dict) -> frame.Prepared:
-    """The C kernel with the same normals, one thread a core."""
+    """The C kernel with the same normals."""
     from dysonjax.bench import limits
 
-    try:
-        kernel = limits.load("rbm").train
-    except RuntimeError as error:
-        raise frame.Unavailable(str(error)) from None
-    count, steps, points = frame.cores(), setting["steps"], len(RATES)
-    groups = max(1, setting["seeds"] // (count * limits.LANES))
-    rng = np.random.default_rng(0)
-    covariance = limits.aligned(lattice_covariance())
-    rates = limits.aligned(RATES)
-    collapsed = int(setting["sampler"] == "collapsed")
-    shape = (count, groups, points)
-    weights = limits.aligned(WIDTH * rng.standard_normal((*shape, SITES, SITES, limits.LANES)))
-    chains = limits.aligned(np.ones((*shape, CHAINS, SITES, limits.LANES)))
-    keys = rng.integers(0, 2**32, (count, groups, limits.LANES, 2), np.uint32)
+    def arguments(rng, shape):
+        collapsed = int(setting["sampler"] == "collapsed")
+        rates, covariance = limits.aligned(RATES), limits.aligned(lattice_covariance())
+        weights = limits.aligned(WIDTH * rng.standard_normal((*shape, SITES, SITES, limits.LANES)))
+        chains = limits.aligned(np.ones((*shape, CHAINS, SITES, limits.LANES)))
+        return lambda keys, where: (collapsed, MU, rates, keys, covariance, weights[where], chains[where])
 
-    def train(core):
-        for group in range(groups):
-            state = keys[core, group], covariance, weights[core, group], chains[core, group]
-            limits.call(kernel, points, steps, 0, collapsed, MU, rates, *state)
-
-    return frame.Prepared(
-        lambda: limits.on_all_cores(train, count), count * groups * points * limits.LANES * steps
-    )
+    return frame.kernel("rbm", setting, POINTS, arguments)
 
 
 VARIANTS = {

@@ -2,7 +2,8 @@
 
 import importlib
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import ModuleType
 
 from dysonjax import checks
 from dysonjax.bench import frame
@@ -12,60 +13,72 @@ MODULES = {
     "rbm": "dysonjax.bench.rbm",
     "linear": "dysonjax.bench.linear",
     "nanogpt": "dysonjax.bench.nanogpt",
+    "dyson": "dysonjax.bench.dyson",
+    "samplers": "dysonjax.bench.samplers",
+    "statistics": "dysonjax.bench.statistics",
 }
-# Members at each seed, and what keeps one repetition of the engine near a second on two cores.
-DEFAULTS = {"teacher-student": (8, 4000), "rbm": (64, 500), "linear": (64, 10_000), "nanogpt": (4, 60)}
 
 
 def run(
     name: str,
-    seeds: int | None = None,
-    steps: int | None = None,
     repetitions: int = 5,
     say: Callable[[str], None] = print,
     only: tuple[str, ...] = (),
-    **options: str,
+    **options: str | int,
 ) -> dict:
     """Measure all variants (or `only` some) of one benchmark in one run on the same cores.
 
-    seeds, steps: the size; default: one second a repetition on two cores. options: of the benchmark, see its
-    module. The engine always runs. Raises InputError for an unknown name, option or value.
+    options: sizes (seeds, steps) and options of the benchmark, see its module; by default a repetition of the
+    engine takes about a second on two cores. The engine always runs. Raises InputError for an unknown name,
+    option or value.
     """
-    checks.one_of("name", name, list(MODULES))
-    module = importlib.import_module(MODULES[name])
-    setting = {
-        "seeds": checks.positive_int("seeds", DEFAULTS[name][0] if seeds is None else seeds),
-        "steps": checks.positive_int("steps", DEFAULTS[name][1] if steps is None else steps),
-    }
-    for option in options:
-        if option not in module.OPTIONS:
-            allowed = ", ".join(module.OPTIONS) or "none"
-            raise checks.InputError(f"the benchmark {name} has no option {option}; its options: {allowed}")
-    for option, values in module.OPTIONS.items():
-        setting[option] = checks.one_of(option, options.get(option, values[0]), list(values))
-    variants = [variant for variant in module.VARIANTS if not only or variant in ("engine", *only)]
+    module, setting = prepare(name, options)
     repetitions = checks.positive_int("repetitions", repetitions)
-    rates, missing = frame.measure(MODULES[name], variants, setting, repetitions, say)
+    variants = [variant for variant in module.VARIANTS if not only or variant in ("engine", *only)]
+    jobs = {variant: (variant, setting) for variant in variants}
+    rates, missing = frame.measure(MODULES[name], jobs, repetitions, say)
     engine = rates["engine"].per_second
     others = {variant: rate.per_second for variant, rate in rates.items() if variant != "engine"}
     result = {
         "name": name,
+        "unit": unit(module),
         "net_steps_per_second": engine,
         "baselines": others,
         "ratios": {variant: engine / rate for variant, rate in others.items()},
         "unavailable": missing,
         "variants": {variant: rate._asdict() for variant, rate in rates.items()},
-        "flops_per_network_step": module.flops(setting),
-        "members": rates["engine"].network_steps // setting["steps"],
+        "members": module.POINTS * setting["seeds"],
         "cores": frame.cores(),
         **setting,
         "repetitions": repetitions,
         "processor": processor(),
         "versions": versions(),
     }
+    if hasattr(module, "flops"):
+        result["flops_per_network_step"] = module.flops(setting)
     if hasattr(module, "normals"):
         result["normals_per_seed_step"] = module.normals(setting)
     return result
+
+
+def prepare(name: str, options: Mapping[str, str | int]) -> tuple[ModuleType, dict]:
+    """The benchmark's module and its setting: its defaults, with `options` in their place."""
+    checks.one_of("name", name, list(MODULES))
+    module = importlib.import_module(MODULES[name])
+    for option in options:
+        if option not in {*module.DEFAULTS, *module.OPTIONS}:
+            allowed = ", ".join([*module.DEFAULTS, *module.OPTIONS])
+            raise checks.InputError(f"the benchmark {name} has no option {option}; its options: {allowed}")
+    sizes = module.DEFAULTS | {size: options[size] for size in module.DEFAULTS if size in options}
+    setting = {size: checks.positive_int(size, value) for size, value in sizes.items()}
+    for option, values in module.OPTIONS.items():
+        setting[option] = checks.one_of(option, options.get(option, values[0]), list(values))
+    return module, setting
+
+
+def unit(module: ModuleType) -> str:
+    """Of a benchmark's rates."""
+    return getattr(module, "UNIT", "network-steps/s")
 
 
 def versions() -> dict[str, str]:
@@ -73,7 +86,7 @@ def versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"python": platform.python_version()}
-    for package in ("jax", "jaxlib", "numpy", "torch"):
+    for package in ("jax", "jaxlib", "numpy", "scipy", "torch", "diffrax", "beta-ensembles", "powerlaw"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

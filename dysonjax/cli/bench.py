@@ -11,22 +11,25 @@ from dysonjax import __version__
 from dysonjax.checks import InputError
 from dysonjax.cli.terminal import Terminal
 
-SWEEP = (1, 4, 16, 64, 256)  # seeds at which the figure measures
+OPTIONS = ("seeds", "steps", "train", "data", "randomness", "sampler", "beta", "task")
+DRAWN = ("teacher-student", "rbm", "linear")  # against the number of networks
 
 
 @dataclasses.dataclass(frozen=True)
 class Bench:
-    """Measure network-steps/s of one training step: this engine, what one would write instead, a limit.
+    """Measure rates on this machine: this package, what one would write instead, a limit.
 
-    The baselines are a plain vmap in JAX and loops over networks in NumPy and (for the RBM, where installed)
-    PyTorch, on the same cores; the limit is a hand-written C kernel of the same arithmetic, where there is a
-    C compiler. Repetitions of all variants are taken in turn; leave the machine alone while it measures.
+    teacher-student, rbm, linear and nanogpt count steps of one network. Their baselines are a plain vmap in
+    JAX and loops over networks in NumPy and (where installed) PyTorch, on the same cores; the limit is a
+    hand-written C kernel of the same arithmetic, where there is a C compiler, or the matrix products alone.
+    dyson counts trajectories to 1 % in the mean spacings, samplers exact draws, statistics repeats of a test
+    or fit. Repetitions of all variants are taken in turn; leave the machine alone while it measures.
     """
 
     name: Annotated[str, tyro.conf.Positional] = "teacher-student"
-    """What to measure: teacher-student, rbm, linear or nanogpt."""
+    """What to measure: teacher-student, rbm, linear, nanogpt, dyson, samplers or statistics."""
     seeds: int | None = None
-    """Seeds: members are 144 (teacher-student) or 10 times this. Default: 8 or 64."""
+    """Seeds: members are 144 (teacher-student), 10 (rbm, linear) or 1 times this."""
     steps: int | None = None
     """Steps of each repetition; default: about a second on two cores."""
     repetitions: int = 5
@@ -39,81 +42,79 @@ class Bench:
     """teacher-student: common or independent between grid points."""
     sampler: str | None = None
     """rbm: gibbs or collapsed."""
+    beta: str | None = None
+    """samplers: 1, 2 or 4."""
+    task: str | None = None
+    """statistics: permutation, power-law, ratios or marchenko-pastur."""
     only: str | None = None
-    """Variants to measure beside the engine, separated by commas; default: all."""
+    """Variants to measure beside this package's, separated by commas; default: all."""
+    members: str | None = None
+    """Instead of all that, time and memory of this package at these numbers of members: 64,1000,10000."""
     out: Path | None = None
     """File for the result as JSON."""
     figure: Path | None = None
-    """Also measure at several numbers of members and draw the rates into this file."""
+    """Also measure at several numbers of networks and draw the rates into this file."""
     json: bool = False
     """Print the result as one JSON object on the last line of standard output."""
     quiet: bool = False
     """Print nothing but warnings and errors."""
 
     def run(self, terminal: Terminal) -> dict:
-        from dysonjax.bench import table
-
         for path in (self.out, self.figure):
             if path is not None and not path.parent.is_dir():
                 raise InputError(f"the folder {path.parent} does not exist; create it first")
-        options = {name: getattr(self, name) for name in ("train", "data", "randomness", "sampler")}
-        arguments = {
-            "repetitions": self.repetitions,
-            "say": terminal.print,
-            "only": tuple(self.only.split(",")) if self.only else (),
-            **{name: value for name, value in options.items() if value is not None},
-        }
-        result = table.run(self.name, self.seeds, self.steps, **arguments)
-        rows = [
-            [
-                name.replace("_", " "),
-                f"{variant['per_second']:.3g}",
-                f"{result['ratios'].get(name, 1.0):.3g}",
-                f"{variant['compile_seconds']:.1f}",
-            ]
-            for name, variant in result["variants"].items()
-        ]
-        terminal.table(
-            f"{self.name}: {result['members']} networks, {result['cores']} cores, {result['processor']}",
-            ["variant", "network-steps/s", "engine over it", "compiled in s"],
-            rows,
-        )
-        for name, reason in result["unavailable"].items():
-            terminal.print(f"{name.replace('_', ' ')}: not measured, {reason}")
-        result = {"command": "bench", **result, "version": __version__}
-        if self.figure is not None:
-            result["sweep"] = self._sweep(result, arguments, terminal)
-            result["figure"] = str(self.figure)
+        if self.figure is not None and (self.members is not None or self.name not in DRAWN):
+            raise InputError(f"--figure goes with {', '.join(DRAWN)}, and without --members")
+        options = {name: getattr(self, name) for name in OPTIONS if getattr(self, name) is not None}
+        found = self._rates(options, terminal) if self.members is None else self._cost(options, terminal)
+        result = {"command": "bench", **found, "version": __version__}
         if self.out is not None:
             self.out.write_text(json.dumps(result, indent=2) + "\n")
         return result
 
-    def _sweep(self, result: dict, arguments: dict, terminal: Terminal) -> list[dict]:
-        """Rates at several numbers of members; the loops over networks do not depend on it."""
-        from dysonjax.bench import table
+    def _rates(self, options: dict, terminal: Terminal) -> dict:
+        from dysonjax.bench import sweep, table
         from dysonjax.figures.throughput import throughput
 
-        members_per_seed = result["members"] // result["seeds"]
-        points = []
-        for seeds in SWEEP:
-            # Equal work at every point; few members would otherwise be over before a clock notices.
-            steps = min(20_000, max(50, result["seeds"] * result["steps"] // seeds))
-            terminal.print(f"{members_per_seed * seeds} networks ...")
-            found = table.run(
-                self.name, seeds, steps, **arguments | {"only": ("plain_vmap", "limit"), "say": _silent}
-            )
-            points.append(
-                {
-                    "members": found["members"],
-                    "net_steps_per_second": {
-                        name: variant["per_second"] for name, variant in found["variants"].items()
-                    },
-                }
-            )
-        flat = {name: rate for name, rate in result["baselines"].items() if name.endswith("loop")}
-        throughput(self.name, points, flat).savefig(self.figure, dpi=160)
-        return points
+        only = tuple(self.only.split(",")) if self.only else ()
+        result = table.run(self.name, self.repetitions, terminal.print, only, **options)
+        rows = []
+        for name, variant in result["variants"].items():
+            row = [name.replace("_", " "), f"{variant['per_second']:.3g}"]
+            row += [f"{result['ratios'].get(name, 1.0):.3g}", f"{variant['compile_seconds']:.1f}"]
+            rows.append(row + [f"{value:.3g}" for value in variant["details"].values()])
+        columns = ["variant", result["unit"], "engine over it", "compiled in s"]
+        columns += result["variants"]["engine"]["details"]
+        title = f"{self.name}: {result['members']} members, {result['cores']} cores, {result['processor']}"
+        terminal.table(title, columns, rows)
+        for name, reason in result["unavailable"].items():
+            terminal.print(f"{name.replace('_', ' ')}: not measured, {reason}")
+        if self.figure is not None:
+            points = sweep.rates(self.name, self.repetitions, terminal.print, **options)
+            flat = {name: rate for name, rate in result["baselines"].items() if name != "plain_vmap"}
+            title = f"{self.name}, {result['cores']} cores, {result['processor']}"
+            throughput(title, points, flat).savefig(self.figure, dpi=160)
+            result |= {"sweep": points, "figure": str(self.figure)}
+        return result
 
+    def _cost(self, options: dict, terminal: Terminal) -> dict:
+        from dysonjax.bench import sweep
 
-def _silent(text: str) -> None:
-    pass
+        try:
+            members = [int(number) for number in self.members.split(",")]
+        except ValueError:
+            message = f"members must be whole numbers with commas between, got {self.members}"
+            raise InputError(message) from None
+        if options.pop("seeds", None):
+            raise InputError("--members stands in place of --seeds; give one of them")
+        result = sweep.cost(self.name, members, self.repetitions, terminal.print, **options)
+        rows = []
+        for point in result["points"]:
+            more = point["bytes_per_member"]
+            row = [f"{point['members']}", f"{point['steps'] or ''}", f"{point['net_steps_per_second']:.3g}"]
+            row += [f"{1e9 * point['seconds_per_member_step']:.4g}", f"{point['peak_bytes'] / 1e6:.0f}"]
+            rows.append([*row, "" if more is None else f"{more / 1e3:.3g}"])
+        columns = ["members", "steps", result["unit"], "ns each", "peak memory in MB", "kB for each more"]
+        terminal.table(f"{self.name}: what a member costs", columns, rows)
+        terminal.print(f"time for each: largest over smallest is {1 + result['flatness']:.2f}")
+        return result

@@ -93,7 +93,8 @@ class PhaseDiagram:
             f"{summary['net_steps_per_second'] / 1e6:.2f} M network-steps/s on {summary['device']}, "
             f"{summary['seconds']:.1f} s and {summary['compile_seconds']:.1f} s of compilation"
         )
-        terminal.print(f"wrote {folder}/phase_diagram.png, spectra.png, run.zarr, summary.json")
+        pictures = ", ".join(sorted(path.name for path in folder.glob("*.png")))
+        terminal.print(f"wrote {folder}/{pictures}, run.zarr, summary.json")
         return summary
 
 

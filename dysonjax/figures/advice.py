@@ -44,21 +44,19 @@ def converged_window(
             ):
                 with np.errstate(invalid="ignore"):
                     edge = evidence[name].median("seed").values / batch_size
-                lines = axis.plot(widths, edge, color=RED, ls=dashes, label=label)
+                axis.plot(widths, edge, color=RED, ls=dashes, label=label)
             grid_x, grid_y = np.meshgrid(widths, pilot_lr / batch_size)
-            dots = axis.plot(
+            axis.plot(
                 grid_x.ravel(), grid_y.ravel(), ".", color=ORANGE, ms=3, label="pilot runs", clip_on=False
             )
-            star = axis.plot(
-                1 / best["sigma_w"], best["temperature"], "*", color=BLACK, ms=9, label="lowest loss"
-            )
+            axis.plot(1 / best["sigma_w"], best["temperature"], "*", color=BLACK, ms=9, label="lowest loss")
             axis.set_xscale("log", base=2)
             axis.set_yscale("log", base=2)
             axis.set(xlim=limits[:2], ylim=limits[2:])
             axis.set_xlabel(r"inverse disorder  $1/\sigma_W$")
         left.set_ylabel(r"temperature  $T=\alpha/|B|$")
-        first = [line for line in axis.lines if line.get_linestyle() == ":"][:1]
-        figure.legend(handles=[*first, *lines, *dots, *star], loc="outside lower center", ncols=4)
+        axis.plot([], [], color=BLACK, lw=1.2, label="half of the seeds converge")
+        figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3)
         if caption:
             figure.suptitle(caption, fontsize=8)
     return figure

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dysonjax.figures.style import BLACK, BLUE, CYCLE, RED, new_figure, style
-from dysonjax.spectra import MarchenkoPastur, WignerSurmise, level_density
+from dysonjax.spectra import LevelDensity, MarchenkoPastur, WignerSurmise, level_density
 
 _BARS = {"color": BLUE, "alpha": 0.45, "edgecolor": "white", "linewidth": 0.3}
 MARKERS = "osD^vP"
@@ -50,9 +50,7 @@ def draw_density(axes, spectrum: Spectrum) -> None:
     stop = max(1.15 * law.upper, float(np.quantile(x, SHOWN)))
     bins = int(np.clip(2 * x.size ** (1 / 3) * stop / law.upper, 12, 80))
     density = level_density(x, bins, (0.0, stop))
-    width = density.edges[1] - density.edges[0]
-    axes.bar(density.edges[:-1], density.density, width, align="edge", **_BARS)
-    axes.errorbar(density.centers, density.density, density.error, fmt="none", ecolor=BLUE, lw=0.6, capsize=0)
+    _histogram(axes, density)
     grid = law.lower + (law.upper - law.lower) * np.sin(np.linspace(0, np.pi / 2, 300)) ** 2
     label = rf"$A$ = {spectrum.area:.2f}, $\sigma^2$ = {spectrum.sigma2:.2f}"
     axes.plot(grid, spectrum.area * law.pdf(grid), color=RED, label=label)
@@ -60,8 +58,16 @@ def draw_density(axes, spectrum: Spectrum) -> None:
     axes.legend(loc="upper right", handlelength=1.2)
 
 
+def _histogram(axes, found: LevelDensity) -> None:
+    axes.bar(found.edges[:-1], found.density, np.diff(found.edges), align="edge", **_BARS)
+    axes.errorbar(found.centers, found.density, found.error, fmt="none", ecolor=BLUE, lw=0.6, capsize=0)
+
+
 def spacing_figure(spacings: Mapping[int, np.ndarray]) -> Figure:
-    """P(s) at several records beside the Wigner surmise, [A] Fig. 3 top. spacings: by training step, flat."""
+    """P(s) at several records beside the Wigner surmise, [A] Fig. 3 top.
+
+    spacings: by training step, each (members, spacings).
+    """
     with style():
         figure, panels = new_figure(1, len(spacings), height=2.4, squeeze=False, sharey=True)
         for axes, (step, s) in zip(panels[0], spacings.items(), strict=True):
@@ -73,12 +79,9 @@ def spacing_figure(spacings: Mapping[int, np.ndarray]) -> Figure:
 
 
 def draw_spacings(axes, s: np.ndarray) -> None:
-    """Histogram of unfolded spacings and the surmise."""
+    """Histogram of unfolded spacings, with standard errors over members, and the surmise."""
     grid = np.linspace(0, 3.5, 200)
-    bins = int(np.clip(2 * s.size ** (1 / 3), 10, 35))
-    heights, edges = np.histogram(s, bins, (0, 3.5))
-    width = edges[1] - edges[0]
-    axes.bar(edges[:-1], heights / s.size / width, width, align="edge", **_BARS)
+    _histogram(axes, level_density(s, int(np.clip(2 * s.size ** (1 / 3), 10, 35)), (0, 3.5)))
     axes.plot(grid, WignerSurmise(1).pdf(grid), color=RED, label="Wigner surmise")
     axes.set(xlabel="unfolded spacing $s$", xlim=(0, 3.5))
 

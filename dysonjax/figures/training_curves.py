@@ -1,7 +1,9 @@
 """Loss and levels against training steps for any run, finished or not."""
 
+import matplotlib as mpl
 import numpy as np
 import xarray as xr
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from dysonjax.figures.style import BLUE, PAGE, RED, new_figure, style
@@ -10,7 +12,8 @@ MAX_CURVES = 12  # more grid points than that are thinned out evenly
 
 
 def training_curves(dataset: xr.Dataset) -> Figure:
-    """Left: median training loss over seeds of the grid points. Right: mean levels of the middle point.
+    """Left: median training loss over seeds of the grid points, coloured by their temperature. Right: mean
+    levels of the middle point.
 
     Records that are not there yet, and members that diverged, are left out.
     """
@@ -20,15 +23,21 @@ def training_curves(dataset: xr.Dataset) -> Figure:
     number = loss.sizes["point"]
     shown = np.unique(np.linspace(0, number - 1, min(number, MAX_CURVES)).round().astype(int))
     steps = dataset["record"].values
+    temperature = (loss["lr"] / loss["batch_size"]).values
     with style():
         figure, (left, right) = new_figure(1, 2, width=PAGE, height=2.9)
+        hot, cold = temperature.max(), temperature.min()
+        scale = mpl.cm.ScalarMappable(LogNorm(cold, hot), "viridis_r") if cold < hot else None
         positive = False
         for index in shown:
             values = loss.values[index]
             positive |= bool((values > 0).any())
-            left.plot(steps, values, lw=0.9, alpha=0.8, color=BLUE)
+            colour = BLUE if scale is None else scale.to_rgba(temperature[index])
+            left.plot(steps, values, lw=0.9, color=colour)
         if positive:
             left.set_yscale("log")
+        if scale is not None:
+            figure.colorbar(scale, ax=left, label=r"$\alpha/|B|$")
         left.set(xlabel="training step", ylabel="median training loss")
         left.set_title("grid points" if len(shown) == number else f"{len(shown)} of {number} grid points")
         _levels(right, dataset, points)

@@ -5,7 +5,6 @@ iterations, at least 50 networks. Here all heads of a layer are taken together, 
 all their heads. Without a run of one's own the text is the one that Python ships, which needs no network.
 """
 
-import functools
 import json
 
 import numpy as np
@@ -14,7 +13,7 @@ import xarray as xr
 from dysonjax import attention, models, spectra
 from dysonjax.ensemble import Grid, train
 from dysonjax.figures.attention import Course, Spectrum, density_figure, fit_figure, spacing_figure
-from dysonjax.published.recipe import Check, Progress, Recipe, Reproduction
+from dysonjax.published.recipe import Check, Progress, Recipe, Reproduction, trained_once
 
 KIND = "key"
 MATRIX = "$K^TK$"
@@ -32,19 +31,9 @@ POISSON_RATIO = 2 * np.log(2) - 1  # ⟨r̃⟩ of levels that do not repel
 SIGMA2_SYSTEMATIC, AREA_SYSTEMATIC = 0.003, 0.01
 
 
+@trained_once
 def ensemble(scale: str, progress: Progress | None = None) -> xr.Dataset:
-    """A trained ensemble; the figures of one process share it."""
-    if progress is not None:
-        return _train(scale, progress)
-    return _trained(scale)
-
-
-@functools.lru_cache(maxsize=1)
-def _trained(scale: str) -> xr.Dataset:
-    return _train(scale, None)
-
-
-def _train(scale: str, progress: Progress | None) -> xr.Dataset:
+    """The runs behind all figures of this file."""
     seeds, steps, records = SIZES[scale]
     model = models.nanogpt(layers=1, context=8) if scale == "test" else models.nanogpt()
     grid = Grid(lr=1e-3, batch_size=16, seeds=seeds)
@@ -73,15 +62,15 @@ def draw_spacings(dataset: xr.Dataset) -> Reproduction:
     caption = (
         f"Unfolded spacings of X = KᵀK, first layer, all heads, {_setting(dataset, point)} The levels of "
         f"each matrix are divided by their mean and each head is unfolded by index, s_i = S_i/⟨S_i⟩ over "
-        f"members. Line: Wigner surmise, ⟨s²⟩ = 4/π = 1.273. By iteration: {found}. Spacing ratios need no "
-        f"unfolding but feel the slope of the density; ⟨r̃⟩ of Gaussian matrices of the same shape is "
-        f"{float(start.null_ratio):.3f}."
+        f"members; bars: standard errors over members. Line: Wigner surmise, ⟨s²⟩ = 4/π = 1.273. By "
+        f"iteration: {found}. Spacing ratios need no unfolding but feel the slope of the density; ⟨r̃⟩ of "
+        f"Gaussian matrices of the same shape is {float(start.null_ratio):.3f}."
     )
-    longest = max(map(len, s.values()))
-    table = np.full((len(s), longest), np.nan)
+    # Rows of a record are the members alive then; NaN fills up where some were frozen.
+    table = np.full((len(s), *s[int(steps[0])].shape), np.nan)
     for row, values in zip(table, s.values(), strict=True):
         row[: len(values)] = values
-    data = xr.Dataset({"spacing": (("record", "sample"), table)}, {"record": list(s)})
+    data = xr.Dataset({"spacing": (("record", "member", "sample"), table)}, {"record": list(s)})
     return Reproduction(spacing_figure(s), data, caption, (check,))
 
 

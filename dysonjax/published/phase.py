@@ -18,7 +18,7 @@ from dysonjax.figures.phase_diagram import PHASE_COLOURS, boundary_lines, heat_m
 from dysonjax.figures.style import BLACK, CYCLE, PAGE, new_figure, style
 from dysonjax.published.equilibrium import numbers
 from dysonjax.published.rbm import MARKERS, value
-from dysonjax.published.recipe import Check, Recipe, Reproduction
+from dysonjax.published.recipe import Check, Recipe, Reproduction, trained_once
 
 POWERS = tuple(2.0**k for k in range(-3, 9))
 # scale: learning rates, σ_W, seeds, steps
@@ -33,6 +33,7 @@ INPUTS, FEATURES_BELOW, FEATURES = 3, 32, 16  # of the published network
 SAMPLES = 128  # fresh inputs behind the observables
 
 
+@trained_once
 def ensemble(scale: str, progress=None) -> xr.Dataset:
     """The runs behind all figures of this file."""
     lr, sigma_w, seeds, steps = SIZES[scale]
@@ -72,21 +73,21 @@ def feature_sample(draws: int = 100_000) -> np.ndarray:
     return (np.tanh(radius[:, None] * rng.normal(size=(draws, FEATURES_BELOW))) ** 2).mean(axis=1)
 
 
-def over_seeds(name: str, values: np.ndarray, expected: float, mistaken: float, mistake: str, **options):
-    """A check of the mean of one value a seed."""
-    values = np.asarray(values, float)
-    return Check(
-        name, float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))), expected, mistaken,
-        mistake, **options,
-    )  # fmt: skip
+def over_seeds(
+    name: str, values: xr.DataArray, expected: float, mistaken: float, mistake: str, systematic: float = 0.0
+) -> Check:
+    """A check of the mean of `values`, first over all grid points of a seed but NaN, then over seeds."""
+    each = values.mean([dim for dim in values.dims if dim != "seed"]).values
+    each = each[np.isfinite(each)]
+    error = each.std(ddof=1) / np.sqrt(len(each))
+    return Check(name, float(each.mean()), float(error), expected, mistaken, mistake, systematic)
 
 
 def variance_check(dataset: xr.Dataset) -> Check:
     """Pre-activation variance over σ_W² at the start, behind the measured jamming line."""
     ratio = dataset["preactivation_variance"].isel(record=0) / dataset["sigma_w"] ** 2
-    each = ratio.transpose("seed", ...).values.reshape(dataset.sizes["seed"], -1).mean(axis=1)
     return over_seeds(
-        "pre-activation variance / σ_W²", each, float(feature_sample().mean()), 1.0,
+        "pre-activation variance / σ_W²", ratio, float(feature_sample().mean()), 1.0,
         "the published line takes it as 1", systematic=0.003,
     )  # fmt: skip
 
@@ -172,10 +173,10 @@ def singular_values(dataset: xr.Dataset) -> Reproduction:
     typical = phase.typical_members(dataset, phases)
     figure = spectra_of_phases(typical)
     # W_ij ~ N(0, σ_W²/n_in), so that the mean eigenvalue of X is σ_W² times n_in/n_in.
-    each = dataset["eigenvalues"].isel(record=0).mean("mode") / dataset["sigma_w"] ** 2
     start = over_seeds(
-        "mean eigenvalue at the start / σ_W²", each.transpose("seed", ...).values.reshape(
-            dataset.sizes["seed"], -1).mean(axis=1), 1.0, 2.0, "twice the variance of the weights",
+        "mean eigenvalue at the start / σ_W²",
+        dataset["eigenvalues"].isel(record=0) / dataset["sigma_w"] ** 2,
+        1.0, 2.0, "twice the variance of the weights",
     )  # fmt: skip
     grown = {
         name: float(np.log10(member["levels"].isel(record=-1) / member["levels"].isel(record=0)).mean())
@@ -230,8 +231,8 @@ def field_alignment(dataset: xr.Dataset) -> Reproduction:
             )  # fmt: skip
         x = np.array([0, 1.05e3 * float(predicted.where(point == 0).max())])
         right.plot(x, inverse_readout() * x, color=BLACK, lw=1, label=r"exact learning, $\hat y=y$")
-        right.set(xlim=x, ylim=(0, None), title="grid points")
-        right.set_xlabel(r"$|y|/|Z||\phi|$ with typical $|Z|$  ($\times 10^{-3}$)")
+        right.set(xlim=x, ylim=(0, None), title="each point of the grid")
+        right.set_xlabel(rf"$|y|\,/\,{SAMPLES}\,|\phi|$  ($\times 10^{{-3}}$)")
         right.set_ylabel(r"$h\cdot\phi$  ($\times 10^{-3}$)")
         right.legend(loc="upper left")
     check = _alignment_check(dataset, exact.where(phases["member"] == 0))
@@ -272,9 +273,8 @@ def inverse_readout() -> float:
 
 def _alignment_check(dataset: xr.Dataset, exact: xr.DataArray) -> Check:
     ratio = dataset["field_alignment"].isel(record=-1) / exact
-    each = ratio.mean([dim for dim in ratio.dims if dim != "seed"]).values
     return over_seeds(
-        "field alignment / |y|/|φ|, converged", each[np.isfinite(each)], inverse_readout(), 0.0,
+        "field alignment / |y|/|φ|, converged", ratio, inverse_readout(), 0.0,
         "features unrelated to the field", systematic=0.02,
     )  # fmt: skip
 
@@ -318,8 +318,7 @@ def feature_correlation(dataset: xr.Dataset) -> Reproduction:
     width = float(dataset["sigma_w"].values[np.argmin(np.abs(dataset["sigma_w"].values - 1))])
     first = dataset["feature_overlap"].isel(record=0).sel(sigma_w=width)
     check = over_seeds(
-        f"G(t₀,t₀) at σ_W = {width:g}", first.transpose("seed", ...).values.reshape(
-            dataset.sizes["seed"], -1).mean(axis=1), initial_overlap(width), initial_overlap(2**0.5 * width),
+        f"G(t₀,t₀) at σ_W = {width:g}", first, initial_overlap(width), initial_overlap(2**0.5 * width),
         "twice the variance of the weights", systematic=0.003,
     )  # fmt: skip
     kept = "; ".join(

@@ -15,7 +15,7 @@ from dysonjax.figures import panels
 from dysonjax.figures.style import BLACK, BLUE, CYCLE, PAGE, RED, new_figure, style
 from dysonjax.models.rbm_fluctuations import rbm_levels
 from dysonjax.published.equilibrium import Equilibrium, equilibrium
-from dysonjax.published.recipe import Check, Recipe, Reproduction
+from dysonjax.published.recipe import Check, Recipe, Reproduction, trained_once
 from dysonjax.spectra import MarchenkoPastur, sample_wishart
 
 MU = 3.0
@@ -40,6 +40,7 @@ def model(scale: str) -> models.Model:
     return models.rbm(sampler="collapsed")
 
 
+@trained_once
 def temperatures(scale: str, progress=None) -> Equilibrium:
     """Ensembles at rest over a grid of learning rates and batch sizes."""
     return at_rest(scale, TEMPERATURES[scale], progress)
@@ -268,7 +269,9 @@ def evolution(scale: str, progress=None) -> Reproduction:
         axes[0].set(xlabel="eigenvalue $x$ of $X$", ylabel=r"density $\rho(x)$", title="initialisation")
         axes[0].legend(loc="upper right")
         steps_ = np.maximum(run["record"].values, 1)
-        axes[1].plot(steps_, levels.mean(axis=0), color=BLUE, lw=1)
+        mean, error = levels.mean(axis=0), levels.std(axis=0, ddof=1) / np.sqrt(len(levels))
+        for x, e in zip(mean.T, error.T, strict=True):
+            axes[1].errorbar(steps_, x, e, color=BLUE, lw=1, elinewidth=0.8, capsize=0)
         for x in np.unique(targets.round(6)):
             axes[1].axhline(x, color=RED, lw=0.7, ls=":")
         axes[1].set_xscale("log")
@@ -279,7 +282,7 @@ def evolution(scale: str, progress=None) -> Reproduction:
         rest = _histogram(at_rest, end.edges)
         axes[2].stairs(rest, end.edges, color=BLACK, lw=0.8, label="theory")
         for x in np.unique(targets.round(6)):
-            mark = axes[2].axvline(x, color=RED, lw=0.7, ls=":")
+            mark = axes[2].axvline(x, ymax=0.7, color=RED, lw=0.7, ls=":")
         mark.set_label("targets")
         axes[2].set_ylim(0, 1.45 * max(end.density.max(), rest.max()))
         axes[2].set(xlabel="eigenvalue $x$ of $X$", title=f"after {steps} steps")
@@ -303,7 +306,8 @@ def evolution(scale: str, progress=None) -> Reproduction:
         {
             "levels_first": (("seed", "mode"), first),
             "levels_last": (("seed", "mode"), last),
-            "levels_mean": (("record", "mode"), levels.mean(axis=0)),
+            "levels_mean": (("record", "mode"), mean),
+            "levels_sem": (("record", "mode"), error),
             "marchenko_pastur": ("x", curve[1]),
             "theory_last": ("bin", rest),
             "theory_edges": ("edge", end.edges),

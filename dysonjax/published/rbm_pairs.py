@@ -12,7 +12,7 @@ from dysonjax.figures import panels
 from dysonjax.figures.style import BLACK, CYCLE, PAGE, RED, new_figure, style
 from dysonjax.published.equilibrium import Equilibrium
 from dysonjax.published.rbm import MU, SETTING, SMALL, at_rest, theory, value
-from dysonjax.published.recipe import Check, Recipe, Reproduction
+from dysonjax.published.recipe import Check, Recipe, Reproduction, trained_once
 from dysonjax.spectra import TwoMode, binder_cumulant, bootstrap, fit_two_mode
 
 # scale: learning rates, batch sizes, seeds, steps, records
@@ -32,6 +32,7 @@ RESAMPLES = 100
 BINDER = -4 / 27
 
 
+@trained_once
 def cold(scale: str, progress=None) -> Equilibrium:
     """Ensembles at rest at temperatures where pairs keep apart."""
     return at_rest(scale, COLD[scale], progress)
@@ -159,7 +160,10 @@ def binder(scale: str, progress=None) -> Reproduction:
         axis.axhline(0, color=BLACK, lw=0.8, ls=":", label="Gaussian: 0")
         axis.plot([], [], color=BLACK, lw=0.8, ls="--", label="with neighbours")
         axis.set_xscale("log")
-        axis.set_xlabel(r"temperature  $\alpha/|B|$")
+        shown = np.unique(rest.temperature)
+        axis.set_xticks(shown, [f"{1e3 * t:.2g}" for t in shown])
+        axis.set_xticks([], minor=True)
+        axis.set_xlabel(r"temperature  $\alpha/|B|$  ($\times 10^{-3}$)")
         axis.set_ylabel(r"Binder cumulant $U_4=\langle x^4\rangle/3\langle x^2\rangle^2-1$")
         figure.legend(loc="outside right center")
     # The error of the mean over points and pairs: the same bootstrap draw of members at all of them.

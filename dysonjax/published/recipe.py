@@ -1,7 +1,9 @@
 """What a published figure is here: a recipe that makes it, and what the recipe hands back."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import numpy as np
 import xarray as xr
@@ -9,6 +11,7 @@ from matplotlib.figure import Figure
 
 SCALES = ("quick", "default", "paper")
 Progress = Callable[[float, float], None]  # work done and in all, as in `ensemble.train`
+Ensemble = TypeVar("Ensemble")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +67,25 @@ class Recipe:
     make: Callable[[str, Progress | None], Reproduction]
     seconds: Mapping[str, float]
     draw: Callable[[xr.Dataset], Reproduction] | None = None
+
+
+def trained_once(
+    train: Callable[[str, Progress | None], Ensemble],
+) -> Callable[[str, Progress | None], Ensemble]:
+    """Keep the last ensemble that train(scale, progress) made: figures of one process that show the same
+    ensemble then train it once. Members depend on their identity alone, so that training again would give
+    the same numbers. Nobody may change what is handed out.
+    """
+    kept: dict[str, Ensemble] = {}
+
+    @functools.wraps(train)
+    def ensemble(scale: str, progress: Progress | None = None) -> Ensemble:
+        if scale not in kept:
+            kept.clear()  # first, for the memory
+            kept[scale] = train(scale, progress)
+        return kept[scale]
+
+    return ensemble
 
 
 def later(progress: Progress | None, before: float, total: float) -> Progress | None:
