@@ -101,6 +101,8 @@ class _Builder:
         for call in ("jaxpr", "call_jaxpr", "call", "fun_jaxpr"):
             if call in params and name not in ("scan", "while", "cond"):
                 return self.inner(params[call], inputs)
+        if any(jax.dtypes.issubdtype(v.aval.dtype, jax.dtypes.prng_key) for v in equation.invars):
+            return self.keys_moved(equation, inputs)
         if all(node.op == "constant" for node in inputs):
             return self.computed(equation, inputs)
         if name in ("gather", "scatter") and inputs[1].op == "constant":
@@ -157,6 +159,19 @@ class _Builder:
         if updates:
             (whole,) = self.traced(lambda a, b: jnp.concatenate([a.ravel(), b.ravel()]), operand, *updates)
         return [self.make("take", [whole], places.shape, whole.dtype, {"places": places})]
+
+    def keys_moved(self, equation, inputs) -> list[Node]:
+        """Random keys taken from an array of them: the same operation on positions tells which."""
+        keys, *rest = inputs
+        if any(node.op != "constant" for node in rest) or len(equation.outvars) != 1:
+            raise Unsupported(f"the operation {equation.primitive.name} on random keys")
+        count = keys.size // 2
+        with jax.ensure_compile_time_eval():
+            positions = jnp.arange(count, dtype=jnp.int32).reshape(keys.shape[:-1])
+            arrays = [positions, *(jnp.asarray(node.params["value"]) for node in rest)]
+            found = np.asarray(equation.primitive.bind(*arrays, **equation.params))
+        places = 2 * found[..., None] + np.arange(2)
+        return [self.make("take", [keys], places.shape, keys.dtype, {"places": places})]
 
     def inner(self, jaxpr, inputs) -> list[Node]:
         if hasattr(jaxpr, "jaxpr"):

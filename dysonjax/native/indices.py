@@ -44,6 +44,8 @@ def unflatten(place: Index, shape: Sequence[int]) -> tuple[Index, ...]:
 
 def through_reshape(index: Sequence[Index], shape: Sequence[int], before: Sequence[int]) -> tuple[Index, ...]:
     """The index before a reshape from `before` to `shape`, axis by axis as far as the axes agree."""
+    if math.prod(shape) != math.prod(before):
+        raise ValueError(f"{before} cannot become {shape}")
     found: list[Index] = []
     i = j = 0
     while i < len(shape) or j < len(before):
