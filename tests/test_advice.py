@@ -66,17 +66,48 @@ def test_bad_input_is_named(options, sentence, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("widths", "batch_size"), [((3, 32, 16, 1), 4), ((3, 32, 16, 1), 16), ((3, 64, 32, 1), 4)]
+    ("widths", "batch_size", "offset", "seed"),
+    [
+        ((3, 32, 16, 1), 4, 0.5, 11),
+        ((3, 32, 16, 1), 16, 0.5, 11),
+        ((3, 64, 32, 1), 4, 0.5, 11),
+        ((3, 48, 24, 1), 8, 0.25, 23),
+        ((3, 24, 24, 1), 2, 0.75, 41),
+        ((3, 40, 20, 1), 6, 0.6, 57),
+    ],
 )
-def test_hit_rate_on_a_phase_diagram_that_it_has_not_seen(widths, batch_size):
-    """Measured 0.975, 0.942 and 0.927 ± 0.02; always "no" scores 0.6 to 0.8, which is to be beaten."""
+def test_hit_rate_on_a_phase_diagram_that_it_has_not_seen(widths, batch_size, offset, seed):
+    """Measured 0.95 to 0.98 ± 0.02, 0.934 for twice the widths; always "no" scores 0.5 to 0.8."""
     model = dj.models.teacher_student(widths)
-    values = [2.0 ** (k + 0.5) for k in range(-3, 8)]
-    grid = dj.Grid(lr=values, sigma_w=values, batch_size=batch_size, seeds=6)
-    phases = dj.phase.classify(dj.train(model, grid, 20_000, 2, seed=11).dataset)
+    values = [2.0 ** (k + offset) for k in range(-3, 8)]
+    grid = dj.Grid(lr=values, sigma_w=values, batch_size=batch_size, seeds=8)
+    phases = dj.phase.classify(dj.train(model, grid, 20_000, 2, seed=seed).dataset)
     share = (phases["member"] == 0).mean("seed").isel(batch_size=0)
     truth = share.transpose("lr", "sigma_w").values >= 0.5
     lr, sigma_w = (a.ravel() for a in np.meshgrid(values, values, indexing="ij"))
-    found = advise(model, batch_size=batch_size, steps=20_000, seed=100)
+    found = advise(model, batch_size=batch_size, steps=20_000, seed=seed + 100)
     hit = float(((found.share(lr, sigma_w) >= 0.5).reshape(truth.shape) == truth).mean())
-    assert hit > 0.88 and hit > (~truth).mean() + 0.1, hit
+    assert hit > 0.85 and hit > (~truth).mean() + 0.1, hit
+
+
+@pytest.mark.slow
+def test_hit_rate_for_the_gaussian_rbm():
+    """Measured 0.91 ± 0.03 of 100 points between the pilots'; always "no" scores 0.67."""
+    model = dj.models.rbm(sampler="collapsed")
+    edges = {"lr": (0.005, 1.0), "sigma_w": (0.03, 3.0)}
+    lr, sigma_w = (np.sqrt(e[1:] * e[:-1]) for e in (np.geomspace(*edge, 11) for edge in edges.values()))
+    found = advise(model, **edges, batch_size=32, steps=4000, pilot_steps=2000, threshold=0.1, seed=177)
+    last = dj.train(model, dj.Grid(lr=lr, sigma_w=sigma_w, batch_size=32, seeds=6), 4000, 2, seed=77).dataset
+    last = last.isel(record=-1, batch_size=0)
+    truth = ((last["train_loss"] < found.threshold) & last["alive"]).mean("seed") >= 0.5
+    truth = truth.transpose("lr", "sigma_w").values
+    pairs = (a.ravel() for a in np.meshgrid(lr, sigma_w, indexing="ij"))
+    hit = float(((found.share(*pairs) >= 0.5).reshape(truth.shape) == truth).mean())
+    assert hit > 0.8 and hit > (~truth).mean() + 0.1, hit
+
+
+def test_a_pilot_at_a_larger_step_bounds_the_loss_that_it_has_reached():
+    """L falls only after α t = 20, which a pilot of 100 steps at α = 0.1 does not see, but that at 1 does."""
+    pilot = _pilot(lambda a, s, t: np.where(a * t < 20, 1.0, 0.01), records=(0, 15, 50, 100))
+    np.testing.assert_allclose(predict(pilot, [0.1], [1.0], 500), 0.01)
+    np.testing.assert_allclose(predict(pilot, [0.1], [1.0], 120), 1.0)  # α t = 12: not yet

@@ -153,10 +153,43 @@ def diffrax(setting: dict) -> frame.Prepared:
     return frame.Prepared(work, FEW, compile_seconds, found)
 
 
+def limit(setting: dict) -> frame.Prepared:
+    """The same implicit steps in C, sixteen members in the lanes, one thread a core."""
+    from dysonjax.bench import limits
+
+    try:
+        limits.load("dyson")
+    except RuntimeError as error:
+        raise frame.Unavailable(str(error)) from None
+    count = frame.cores()
+    found = fewest_steps(evolve, 2, 64)
+    share = -(-setting["seeds"] // (count * limits.LANES)) * limits.LANES
+
+    def work():
+        limits.on_all_cores(lambda core: evolve(share, found["steps"]), count)
+
+    return frame.Prepared(work, count * share, 0.0, found)
+
+
+def evolve(members: int, steps: int) -> np.ndarray:
+    """Levels at the end, (members, LEVELS), by the C kernel, with the engine's random bits."""
+    import jax
+
+    from dysonjax.bench import limits
+    from dysonjax.dyson.noise import key_words
+
+    groups = -(-members // limits.LANES)
+    x = start(groups * limits.LANES).reshape(groups, limits.LANES, LEVELS).swapaxes(1, 2).copy()
+    words = np.asarray(key_words(jax.random.key(1)))
+    limits.call(limits.load("dyson").evolve, groups, steps, TIME, 0, words, x)
+    return x.swapaxes(1, 2).reshape(-1, LEVELS)[:members]
+
+
 VARIANTS = {
     "engine": engine,
     "safeguarded_euler": safeguarded_euler,
     "numpy_loop": numpy_loop,
     "tamed_numpy_loop": tamed_numpy_loop,
     "diffrax": diffrax,
+    "limit": limit,
 }

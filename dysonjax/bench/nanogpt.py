@@ -1,11 +1,15 @@
-"""Throughput of the 209 729-parameter nano-GPT: this engine, one network at a time in JAX, PyTorch eager.
+"""Throughput of the 209 729-parameter nano-GPT: this engine, loops in JAX and PyTorch, the products alone.
 
 Batch 16, context 32, AdamW, 65 characters. The JAX loop is what one writes first in flax: a jitted step of
 one network, called from Python, on XLA's own threads. The PyTorch loop trains one network a core,
-single-threaded.
+single-threaded. The limit is the time of a step's matrix products, read from the gradient's program, each by
+itself with its operands in the cache, in the BLAS of NumPy, single-threaded on every core.
 """
 
+import functools
+import math
 import time
+from collections import Counter
 
 import numpy as np
 
@@ -126,4 +130,47 @@ def torch_networks(networks: int, steps: int) -> None:
             optimizer.step()
 
 
-VARIANTS = {"engine": engine, "flax_loop": flax_loop, "torch_loop": torch_loop}
+@functools.cache
+def products() -> dict[tuple[int, int, int, int], int]:
+    """How often each product stands in the gradient of the loss: (batch, m, k, n) -> number."""
+    import jax
+    from jax.extend.core import jaxprs_in_params
+
+    from dysonjax.models.nanogpt import NanoGPT, cross_entropy, initial
+
+    module = NanoGPT(CHARACTERS)
+    params = jax.eval_shape(lambda key: initial(module, key), jax.random.key(0))
+    tokens = np.zeros((BATCH, CONTEXT), np.int32)
+    loss = jax.grad(lambda params: cross_entropy(module.apply({"params": params}, tokens), tokens))
+    found = Counter()
+
+    def read(program):
+        for equation in program.eqns:
+            if equation.primitive.name == "dot_general":
+                (summed, _), (batched, _) = equation.params["dimension_numbers"]
+                left, right = (variable.aval for variable in equation.invars)
+                k = math.prod(left.shape[axis] for axis in summed)
+                batch = math.prod(left.shape[axis] for axis in batched)
+                found[batch, left.size // (batch * k), k, right.size // (batch * k)] += 1
+            for inner in jaxprs_in_params(equation.params):
+                read(inner)
+
+    read(jax.make_jaxpr(loss)(params).jaxpr)
+    return dict(found)
+
+
+def limit(setting: dict) -> frame.Prepared:
+    return frame.looped(multiply, 1, setting["steps"])
+
+
+def multiply(networks: int, steps: int) -> None:
+    """The products of so many network-steps, one shape after the other."""
+    rng = np.random.default_rng(0)
+    for (batch, m, k, n), number in products().items():
+        left, right = (rng.normal(size=size).astype(np.float32) for size in ((batch, m, k), (batch, k, n)))
+        result = np.empty((batch, m, n), np.float32)
+        for _ in range(networks * steps * number):
+            np.matmul(left, right, out=result)
+
+
+VARIANTS = {"engine": engine, "flax_loop": flax_loop, "torch_loop": torch_loop, "limit": limit}

@@ -10,15 +10,13 @@ LONGEST = 20_000  # steps of a repetition, however few its members
 
 
 def rates(name: str, repetitions: int, say: Callable[[str], None], **options: str | int) -> list[dict]:
-    """Members and rate by variant at each number of SEEDS; loops over networks do not depend on it."""
+    """Members, and rates of engine and plain vmap, at each number of SEEDS; others do not depend on it."""
     module, setting = table.prepare(name, options)
     points = []
     for seeds in SEEDS:
         say(f"{module.POINTS * seeds} networks ...")
         sizes = {"seeds": seeds, "steps": _steps(setting, seeds, 50)}
-        found = table.run(
-            name, repetitions, lambda text: None, ("plain_vmap", "limit"), **dict(options) | sizes
-        )
+        found = table.run(name, repetitions, lambda text: None, ("plain_vmap",), **dict(options) | sizes)
         per_second = {variant: rate["per_second"] for variant, rate in found["variants"].items()}
         points.append({"members": found["members"], "net_steps_per_second": per_second})
     return points

@@ -91,8 +91,9 @@ class Bench:
             terminal.print(f"{name.replace('_', ' ')}: not measured, {reason}")
         if self.figure is not None:
             points = sweep.rates(self.name, self.repetitions, terminal.print, **options)
-            flat = {name: rate for name, rate in result["baselines"].items() if name.endswith("loop")}
-            throughput(self.name, points, flat).savefig(self.figure, dpi=160)
+            flat = {name: rate for name, rate in result["baselines"].items() if name != "plain_vmap"}
+            title = f"{self.name}, {result['cores']} cores, {result['processor']}"
+            throughput(title, points, flat).savefig(self.figure, dpi=160)
             result |= {"sweep": points, "figure": str(self.figure)}
         return result
 

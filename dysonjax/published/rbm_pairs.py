@@ -160,7 +160,10 @@ def binder(scale: str, progress=None) -> Reproduction:
         axis.axhline(0, color=BLACK, lw=0.8, ls=":", label="Gaussian: 0")
         axis.plot([], [], color=BLACK, lw=0.8, ls="--", label="with neighbours")
         axis.set_xscale("log")
-        axis.set_xlabel(r"temperature  $\alpha/|B|$")
+        shown = np.unique(rest.temperature)
+        axis.set_xticks(shown, [f"{1e3 * t:.2g}" for t in shown])
+        axis.set_xticks([], minor=True)
+        axis.set_xlabel(r"temperature  $\alpha/|B|$  ($\times 10^{-3}$)")
         axis.set_ylabel(r"Binder cumulant $U_4=\langle x^4\rangle/3\langle x^2\rangle^2-1$")
         figure.legend(loc="outside right center")
     # The error of the mean over points and pairs: the same bootstrap draw of members at all of them.

@@ -7,8 +7,9 @@ import xarray as xr
 
 from dysonjax.figures import panels
 from dysonjax.figures.style import BLACK, CYCLE, PAGE, new_figure, style
+from dysonjax.models.predictions import rbm_pair
 from dysonjax.published.equilibrium import Equilibrium, numbers
-from dysonjax.published.rbm import MARKERS, SETTING, temperatures, theory, value
+from dysonjax.published.rbm import MARKERS, MU, SETTING, temperatures, theory, value
 from dysonjax.published.rbm_pairs import RESAMPLES, cold, kappa_of
 from dysonjax.published.recipe import Check, Recipe, Reproduction
 from dysonjax.spectra import PairSpacing, WignerSurmise, fit_two_mode, level_density
@@ -92,13 +93,17 @@ def surmise_collapse(scale: str, progress=None) -> Reproduction:
             1.0, 2**-0.5, systematic=0.02,
         ),
     )  # fmt: skip
+    law = (MU**2 - rest.targets[rest.pairs], rest.lr[point], rest.batch_size[point], MU)
+    widening = rbm_pair(*law, order=2).sigma / rbm_pair(*law).sigma - 1
+    memory = ", ".join(f"{100 * w:.1f}" for w in widening)
     caption = (
         f"{SETTING}; {rest.size()}. Left: P(S) = S/(2σ²) exp(−S²/4σ²) with σ = ⟨S⟩/√π, σ = "
         + ", ".join(
             f"{s:.4f} ± {e:.4f} (theory {t:.4f})"
             for s, e, t in zip(width.sigma[point], width.error[point], in_theory[point], strict=True)
         )
-        + " in the order of the legend. Right: s of each pair, over its own mean at every temperature; "
+        + f" in the order of the legend; the chains' memory, left out of theory, adds {memory} %. Right: s "
+        "of each pair, over its own mean at every temperature; "
         "points of different pairs are shifted sideways by up to 0.04. "
         f"⟨s²⟩ = {value(checks[0])}; the surmise has 4/π = {4 / np.pi:.4f}, levels with neighbours "
         f"{with_neighbours:.4f}, no repulsion 2."

@@ -6,7 +6,7 @@ import pytest
 
 from dysonjax import dyson, spectra
 from dysonjax.bench import dyson as bench_dyson
-from dysonjax.bench import frame, samplers, statistics
+from dysonjax.bench import frame, nanogpt, samplers, statistics
 
 
 def test_permutation_loop_measures_the_same_distance():
@@ -79,3 +79,13 @@ def test_every_benchmark_runs_its_engine():
 def test_what_a_task_lacks_is_unavailable():
     with pytest.raises(frame.Unavailable, match="only ratios have a limit"):
         statistics.limit({"seeds": 20, "task": "power-law"})
+
+
+def test_products_of_the_nano_gpt_add_up():
+    """Forward and backward of every weight matrix and of attention: its FLOPs, less the embedding's."""
+    found = nanogpt.products()
+    flops = sum(2 * number * np.prod(shape) for shape, number in found.items())
+    # The embedding is a product with one-hot rows, forward and for its gradient; the input has none.
+    embedding = 2 * 2 * nanogpt.BATCH * nanogpt.CONTEXT * nanogpt.CHARACTERS * nanogpt.WIDTH
+    assert flops - embedding == nanogpt.flops({})
+    assert found[1, 512, 64, 192] == nanogpt.LAYERS

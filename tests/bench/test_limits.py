@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import dysonjax as dj
-from dysonjax.bench import limits
+from dysonjax.bench import dyson, limits
 from dysonjax.ensemble.grid import point_identity
 from dysonjax.ensemble.programs import BATCH, WORLD, stream_key
 from dysonjax.models.rbm_target import rbm_target
@@ -110,3 +110,12 @@ def test_linear_kernel_equals_the_engine():
     limits.call(kernel, 2, STEPS, 0, 8, 0.1, max_loss, limits.aligned(rates), _keys(16), teacher, w)
     found = w.transpose(0, 3, 1, 2).reshape(32, 2, 2)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_dyson_kernel_equals_the_engine():
+    """70 members, not a multiple of the lanes; wide steps, where a wrong half of one shows at once."""
+    steps = 6
+    path = dj.dyson.integrate(
+        dj.dyson.quadratic(), 1.0, dyson.start(70), dyson.TIME, steps, 1.0, jax.random.key(1), records=2
+    )
+    np.testing.assert_allclose(dyson.evolve(70, steps), path.levels[:, -1], rtol=1e-5, atol=1e-5)
