@@ -25,7 +25,8 @@ from dysonjax.models.base import Model
 
 CONVERGED = 0.03  # of the reference loss, as in `phase.Thresholds`
 FINE = 49  # values of α on which edges are searched, per seed
-MAX_GAIN = 2.0  # steepest power of time with which a pilot's loss is extrapolated
+SLOPE_FROM = 0.35  # share of a pilot after which its records say with what power of time it goes on
+MAX_GAIN = 2.0  # steepest such power
 
 
 class Advice(NamedTuple):
@@ -72,13 +73,12 @@ def advise(
 
     Hit rate against measured phase diagrams of the teacher-student network: the share of grid points whose
     membership of the converged phase (most seeds, by test loss) is predicted, with the defaults, other seeds,
-    and 121 points between those of the pilots: 0.967 ± 0.016 at |B| = 4 (always "no" scores 0.65), 0.950 ±
-    0.020 at |B| = 16 (0.51), 0.909 ± 0.026 for twice the widths (0.75). These grids had been looked at while
-    the method was made; on two that were defined before and run once it was 0.983 ± 0.012 (widths 3, 48, 24,
-    1, |B| = 8; 0.67) and 0.967 ± 0.016 (3, 24, 24, 1, |B| = 2; 0.78). 3 % of the steps of those grids were
-    spent. Misses lie at the edge. The edges of `curvature` alone are no substitute: where sigma_w ≤ 2 such
-    networks go on to learn, to a higher loss, at 2 to 8 times `lr_mean_square`; the lowest loss lies close to
-    the edge.
+    and 121 points between those of the pilots: 0.983 ± 0.012 at |B| = 4 (always "no" scores 0.65), 0.950 ±
+    0.020 at |B| = 16 (0.51), 0.934 ± 0.023 for twice the widths (0.75). These grids had been looked at while
+    the method was made; on one that was defined before and run once (widths 3, 40, 20, 1, |B| = 6) it was
+    0.975 ± 0.014 (0.66). 3 % of the steps of those grids were spent. Misses lie at the edge. The edges of
+    `curvature` alone are no substitute: where sigma_w ≤ 2 such networks go on to learn, to a higher loss, at
+    2 to 8 times `lr_mean_square`; the lowest loss lies close to the edge.
 
     Of other models less is known. Where the loss does not fall as a power of time, pilots of a tenth of the
     steps mislead: the Gaussian RBM, whose levels are learned one after the other down to a floor of noise,
@@ -128,9 +128,10 @@ def predict(pilot: xr.Dataset, lr: np.ndarray, sigma_w: np.ndarray, steps: int) 
 
     log loss is interpolated linearly in (ln α, ln σ_W) between the four pilots around a pair, each taken at
     the time when its α t is that of the prediction; beyond its end it goes on with the power of time of its
-    second half (the median over seeds), if it falls at all. Where a pilot at a larger α has come as far in
-    α t, and lower, its loss is taken instead: it is that of the same path with more noise, and so a bound.
-    Outside the pilots' grid the nearest edge is used.
+    last two thirds (median over seeds of straight lines), if it falls at all. Where a pilot at a larger α
+    has come as far in α t, and lower, its loss is taken instead: it is that of the same path with more noise,
+    and so a bound. Outside the pilots' grid the nearest edge is used. A floor that no pilot has come to is
+    not known: the loss predicted where pilots still fall may lie below it.
     """
     lr, sigma_w = np.broadcast_arrays(np.asarray(lr, float), np.asarray(sigma_w, float))
     loss = pilot["train_loss"].where(pilot["alive"])
@@ -164,7 +165,9 @@ def _at(times: np.ndarray, logs: np.ndarray, when: np.ndarray) -> np.ndarray:
     x = np.log(np.maximum(times, 0.5))
     when = np.log(np.maximum(when, 0.5))
     result = np.empty(logs.shape[:2])
-    half, quarter = (int(np.argmin(np.abs(times - share * times[-1]))) for share in (0.5, 0.25))
+    half, early = (int(np.argmin(np.abs(times - share * times[-1]))) for share in (0.5, SLOPE_FROM))
+    early = min(early, len(times) - 2)  # a slope needs two records
+    centered = x[early:] - x[early:].mean()
     for p, row in enumerate(logs):
         if when[p] <= x[-1]:
             k = int(np.clip(np.searchsorted(x, when[p]) - 1, 0, len(x) - 2))
@@ -176,11 +179,10 @@ def _at(times: np.ndarray, logs: np.ndarray, when: np.ndarray) -> np.ndarray:
         else:
             # Medians over the second half, which stand for its middle, tame the noise of single records.
             end, middle = np.median(row[:, half:], axis=-1), np.median(x[half:])
-            with np.errstate(invalid="ignore"):
-                powers = (end - row[:, quarter]) / (middle - x[quarter])
             # Of all seeds together: cutting each seed's noisy power at 0 would keep only its falls.
-            powers = powers[np.isfinite(powers)]
-            power = np.clip(np.median(powers), -MAX_GAIN, 0.0) if len(powers) else 0.0
+            whole = row[np.isfinite(row).all(axis=1), early:]
+            power = np.median(whole @ centered / (centered @ centered)) if len(whole) else 0.0
+            power = np.clip(power, -MAX_GAIN, 0.0)
             result[p] = np.where(np.isfinite(row[:, -1]), end + power * (when[p] - middle), np.inf)
     return result
 

@@ -89,7 +89,7 @@ class Figure:
         from dysonjax.figures.style import add_caption, save
 
         device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
-        how = f"drawn from {self.run_dir}" if scale == "run" else f"made in {duration(seconds)} on {device}"
+        how = f"drawn from {self.run_dir}" if scale == "run" else f"made on {device}"
         caption = (
             f"{recipe.title} ({recipe.source}). {made.caption} Command: dysonjax figure {recipe.name}"
             f"{'' if scale in ('run', 'default') else f' --{scale}'}; {how}, dysonjax {__version__}."
