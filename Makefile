@@ -31,14 +31,17 @@ bench-check: $(VENV)/.installed  ## has a speed ratio fallen by over 20 % agains
 docs: $(VENV)/.documented  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
 	$(PIP) -e .
 	touch $@
 
-$(VENV)/.tested: $(VENV)/.installed
+$(VENV)/.tested: $(VENV)/.made pyproject.toml constraints.txt  # one call of pip, not two
 	$(PIP) -e '.[test,docs]'
-	touch $@
+	touch $(VENV)/.installed $@
 
 $(VENV)/.linted: $(VENV)/.installed
 	$(PIP) -e '.[lint]'

@@ -1,5 +1,6 @@
 """Shared set-up: a persistent compilation cache, one single-threaded host device per core."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -12,3 +13,10 @@ import jax
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".jax_cache"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+def pytest_collection_finish():
+    """Tracing makes many objects that live long, and looking through them again and again takes its time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)

@@ -13,7 +13,8 @@ KEYS = {
 
 def test_compare_writes_tables_figure_levels_and_summary(tmp_path, capsys):
     out = tmp_path / "run"
-    args = ["compare", "linear", "--members", "50", "--steps", "100", "--permutations", "49", "--json"]
+    # As many members as the library's tests train: their compiled programs are found again.
+    args = ["compare", "linear", "--members", "400", "--steps", "100", "--permutations", "49", "--json"]
     assert main([*args, "--out", str(out)]) == 0
     output = capsys.readouterr()
     summary = json.loads(output.out.strip().splitlines()[-1])
@@ -24,7 +25,7 @@ def test_compare_writes_tables_figure_levels_and_summary(tmp_path, capsys):
     assert summary["verdict"] in output.err
     assert (out / "compare.png").stat().st_size > 10_000 and (out / "compare.pdf").exists()
     with np.load(out / "levels.npz") as levels:
-        assert levels["Coulomb_gas"].shape == (50, 2)
+        assert levels["Coulomb_gas"].shape == (400, 2)
 
 
 def test_a_grid_has_a_ladder_at_each_point(tmp_path, capsys):

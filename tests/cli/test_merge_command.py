@@ -5,11 +5,10 @@ import shutil
 
 import numpy as np
 import pytest
+from linear_run import RUN
 
 import dysonjax as dj
 from dysonjax.cli import main
-
-RUN = "linear --lr 0.05,0.1 --batch-size 16 --seeds 6 --steps 200 --records 3 --x64".split()
 
 
 @pytest.fixture(scope="module")
@@ -20,16 +19,15 @@ def shards(tmp_path_factory):
     return folder
 
 
-def test_merged_shards_are_the_whole_run(shards, tmp_path, capsys):
-    whole, merged = tmp_path / "whole", tmp_path / "merged"
-    assert main([*RUN, "--quiet", "--out", str(whole)]) == 0
+def test_merged_shards_are_the_whole_run(shards, finished, tmp_path, capsys):
+    merged = tmp_path / "merged"
     arguments = ["merge", str(shards / "2"), str(shards / "1"), "--out", str(merged), "--json", "--quiet"]
     assert main(arguments) == 0
     found = json.loads(capsys.readouterr().out)
-    wanted = json.loads((whole / "summary.json").read_text())
+    wanted = json.loads((finished / "summary.json").read_text())
     for key in ("levels_mean", "spacing_mean", "diverged", "members", "steps"):
         np.testing.assert_allclose(found[key], wanted[key], rtol=1e-10)
-    one, other = dj.read(whole).load(), dj.read(merged).load()
+    one, other = dj.read(finished).load(), dj.read(merged).load()
     assert one.attrs["config"] == other.attrs["config"]
     for name in one.variables:
         np.testing.assert_allclose(other[name], one[name], rtol=1e-12)

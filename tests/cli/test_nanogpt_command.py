@@ -69,10 +69,7 @@ def test_bad_input_is_one_sentence(tmp_path, capsys, content, options, sentence)
     assert not (tmp_path / "run").exists()
 
 
-def test_other_runs_hold_no_attention_matrices(tmp_path, capsys):
-    import dysonjax as dj
-
-    dj.train(dj.models.linear(), dj.Grid(lr=0.1, batch_size=4), 2, 2, out=tmp_path / "run")
-    args = ["figure", "gpt-mp-fit", "--run", str(tmp_path / "run"), "--out", str(tmp_path / "figures")]
+def test_other_runs_hold_no_attention_matrices(finished, tmp_path, capsys):
+    args = ["figure", "gpt-mp-fit", "--run", str(finished), "--out", str(tmp_path / "figures")]
     assert main(args) == 2
     assert "holds no attention matrices" in capsys.readouterr().err

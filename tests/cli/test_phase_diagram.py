@@ -8,8 +8,8 @@ import pytest
 import dysonjax as dj
 from dysonjax.cli import main
 
+# The shapes of the notebooks' quick runs, whose compiled programs are found again.
 SMALL = ["--lr", "0.5,64", "--sigma-w", "0.5,64", "--seeds", "2", "--steps", "100", "--records", "3"]
-SMALL += ["--batches", "20"]
 
 
 def test_the_run_folder_holds_everything_and_the_last_line_is_json(tmp_path, capsys):

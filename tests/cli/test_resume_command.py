@@ -7,12 +7,11 @@ import signal
 
 import numpy as np
 import pytest
+from linear_run import RUN
 
 import dysonjax as dj
 from dysonjax.cli import main
 from dysonjax.cli.terminal import Terminal
-
-RUN = "linear --lr 0.05,0.1 --batch-size 16 --seeds 6 --steps 200 --records 3 --x64".split()
 
 
 def stop_midway(monkeypatch, number):
@@ -35,16 +34,9 @@ def last_json(capsys):
     return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
 
 
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "expected"
-    assert main([*RUN, "--quiet", "--out", str(out)]) == 0
-    return out
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_run_says_how_to_go_on_and_ends_as_if_nothing_had_been(
-    number, code, tmp_path, expected, monkeypatch, capsys
+    number, code, tmp_path, finished, monkeypatch, capsys
 ):
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
@@ -58,31 +50,31 @@ def test_a_stopped_run_says_how_to_go_on_and_ends_as_if_nothing_had_been(
     assert main(["info", str(out)]) == 0
     assert f"stopped; go on with: dysonjax resume {out}" in capsys.readouterr().out
     assert main(["resume", str(out), "--json", "--quiet"]) == 0
-    found, wanted = last_json(capsys), json.loads((expected / "summary.json").read_text())
+    found, wanted = last_json(capsys), json.loads((finished / "summary.json").read_text())
     for key in ("levels_mean", "spacing_mean", "spacing_sem", "diverged", "members", "steps", "targets"):
         assert found[key] == wanted[key], key
-    assert dj.read(out).load().drop_attrs().identical(dj.read(expected).load().drop_attrs())
+    assert dj.read(out).load().drop_attrs().identical(dj.read(finished).load().drop_attrs())
     assert (out / "linear.png").stat().st_size > 10_000
 
 
-def test_resuming_a_finished_run_says_so(expected, capsys):
-    assert main(["resume", str(expected), "--json"]) == 0
+def test_resuming_a_finished_run_says_so(finished, capsys):
+    assert main(["resume", str(finished), "--json"]) == 0
     captured = capsys.readouterr()
     assert "is finished" in captured.err
-    assert json.loads(captured.out) == json.loads((expected / "summary.json").read_text())
+    assert json.loads(captured.out) == json.loads((finished / "summary.json").read_text())
 
 
-def test_a_finished_run_that_lost_a_chunk_is_repaired(expected, tmp_path, capsys):
+def test_a_finished_run_that_lost_a_chunk_is_repaired(finished, tmp_path, capsys):
     import shutil
 
     out = tmp_path / "run"
-    shutil.copytree(expected, out)
+    shutil.copytree(finished, out)
     chunk = next(p for p in (out / "run.zarr/eigenvalues/c").rglob("*") if p.is_file())
     chunk.unlink()
     assert main(["info", str(out)]) == 2
     assert f"dysonjax resume {out} computes what is lost again" in capsys.readouterr().err
     assert main(["resume", str(out), "--quiet"]) == 0
-    np.testing.assert_array_equal(dj.read(out).eigenvalues, dj.read(expected).eigenvalues)
+    np.testing.assert_array_equal(dj.read(out).eigenvalues, dj.read(finished).eigenvalues)
 
 
 def test_info_knows_a_run_that_is_alive(tmp_path, monkeypatch, capsys):
@@ -127,11 +119,11 @@ def test_what_cannot_be_resumed_is_one_sentence(prepare, options, sentence, tmp_
     assert sentence in error and error.count("\n") == 1
 
 
-def test_a_changed_run_json_is_refused(expected, tmp_path, capsys):
+def test_a_changed_run_json_is_refused(finished, tmp_path, capsys):
     import shutil
 
     out = tmp_path / "run"
-    shutil.copytree(expected, out)
+    shutil.copytree(finished, out)
     (out / "summary.json").unlink()
     recorded = json.loads((out / "run.json").read_text())
     recorded["options"]["training"]["steps"] = 300

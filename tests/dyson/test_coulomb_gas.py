@@ -36,6 +36,15 @@ def test_ito_energy_of_state_dependent_noise_matches_its_closed_form():
     np.testing.assert_allclose(np.diff(general.log_prob(x)), np.diff(closed.log_prob(x)), rtol=1e-6)
 
 
+def test_density_of_the_laguerre_gas_is_the_closed_one():
+    """∝ Π|x_i − x_j| Π x⁴ e^{−2x} for β = 1, K = 2/x − 1 and g² = ½."""
+    gas = dyson.CoulombGas(dyson.laguerre(1.0, 2.0), 0.5, 1.0, 3)
+    x = np.array([[0.2, 1.0, 4.0], [0.01, 2.0, 8.0]])
+    vandermonde = np.log(x[:, 1] - x[:, 0]) + np.log(x[:, 2] - x[:, 0]) + np.log(x[:, 2] - x[:, 1])
+    expected = vandermonde + (4 * np.log(x) - 2 * x).sum(axis=1)
+    np.testing.assert_allclose(np.diff(gas.log_prob(x)), np.diff(expected), rtol=1e-9)
+
+
 def test_most_likely_levels_are_the_zeros_of_the_hermite_polynomial():
     zeros = np.polynomial.hermite.hermroots([0] * 8 + [1])
     gas = dyson.CoulombGas(dyson.quadratic(), 1.0, 2.0, levels=8)
@@ -53,7 +62,7 @@ def test_equilibrium_density_tends_to_the_semicircle():
     "gas",
     [
         dyson.CoulombGas(dyson.quadratic(2.0, 1.0), 0.5, 2.0, 8),
-        dyson.CoulombGas(dyson.laguerre(1.0, 2.0), 0.5, 1.0, 4),
+        pytest.param(dyson.CoulombGas(dyson.laguerre(1.0, 2.0), 0.5, 1.0, 4), marks=pytest.mark.slow),
         dyson.CoulombGas(dyson.wishart(1.0, 1.5), dyson.SquareRoot(1.0), 4.0, 4),
     ],
     ids=["hermite", "laguerre", "wishart"],

@@ -7,28 +7,16 @@ import subprocess
 from types import SimpleNamespace
 
 import pytest
-from test_resume import GRID, MODEL, RUN, compiled_once
+from small_run import GRID, MODEL, RUN, same
 
 import dysonjax as dj
-from dysonjax.ensemble import disk, jobs, session, store
+from dysonjax.ensemble import disk, session, store
 
-
-@pytest.fixture(autouse=True)
-def save_often(monkeypatch):
-    monkeypatch.setattr(session, "SAVE_AT_RECORDS_SECONDS", 0.0)
-    monkeypatch.setattr(session, "SAVE_COST", 0.0)
-    monkeypatch.setattr(jobs.Pace, "piece", lambda self, left: min(5, left))
-    monkeypatch.setattr(jobs, "job", compiled_once)
-
-
-@pytest.fixture(scope="module")
-def expected():
-    return dj.train(MODEL, GRID, **RUN).dataset
+pytestmark = pytest.mark.usefixtures("save_often", "compile_once")
 
 
 def goes_on(folder, expected):
-    found = dj.resume(folder, MODEL, tile=4).dataset
-    assert found.drop_attrs().identical(expected.drop_attrs())
+    same(dj.resume(folder, MODEL, tile=4).dataset, expected)
 
 
 def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(tmp_path, monkeypatch):

@@ -1,15 +1,11 @@
 """Joining runs of different seeds in the library."""
 
 import pytest
-from test_resume import MODEL, RUN, compiled_once
+from small_run import MODEL, RUN
 
 import dysonjax as dj
-from dysonjax.ensemble import jobs
 
-
-@pytest.fixture(autouse=True)
-def compile_once(monkeypatch):
-    monkeypatch.setattr(jobs, "job", compiled_once)
+pytestmark = pytest.mark.usefixtures("compile_once")
 
 
 def grid(first, seeds, lr=(0.1, 0.3)):

@@ -11,81 +11,13 @@ import warnings
 import jax
 import numpy as np
 import pytest
+from small_run import GRID, MODEL, RUN, Crash, same, start_and_crash
 from tiny import tiny
 
 import dysonjax as dj
-from dysonjax.ensemble import checkpoints, jobs, loop, session
+from dysonjax.ensemble import checkpoints, loop, session
 
-MODEL = tiny()
-GRID = dj.Grid(lr=[0.1, 0.3, 9.0], sigma_w=1.0, batch_size=[2, 4], seeds=3)
-RUN = {
-    "steps": 24,
-    "records": [0, 7, 24],
-    "x64": True,
-    "keep_weights": "all",
-    "optimizer": "momentum",
-    "tile": 4,
-}
-
-
-_JOBS = {}
-
-
-class Ready:
-    """A program that is compiled already."""
-
-    def __init__(self, lowered):
-        self.program, self.out_info = lowered.compile(), lowered.out_info
-
-    def __call__(self, *args):
-        return self.program(*args)
-
-    def compile(self):
-        return self
-
-
-def compiled_once(model, grid, settings, batch_index, seeds, make=jobs.job):
-    """As `jobs.job`; a process compiles each program once, not once a run."""
-    key = (model.name, str(model.config), str(grid), settings.optimizer[0], settings.tile)
-    key += (len(settings.devices), batch_index, seeds, settings.x64)
-    if key not in _JOBS:
-        job = make(model, grid, settings, batch_index, seeds)
-        _JOBS[key] = job._replace(programs=type(job.programs)(*map(Ready, job.programs)))
-    return _JOBS[key]
-
-
-class Crash(BaseException):
-    """Stands for the death of the process: nothing is saved on its way out."""
-
-
-@pytest.fixture(autouse=True)
-def save_often(monkeypatch):
-    monkeypatch.setattr(session, "SAVE_AT_RECORDS_SECONDS", 0.0)
-    monkeypatch.setattr(session, "SAVE_COST", 0.0)
-    # Short pieces, so that there are checkpoints between records as well.
-    monkeypatch.setattr(jobs.Pace, "piece", lambda self, left: min(5, left))
-    monkeypatch.setattr(jobs, "job", compiled_once)
-
-
-@pytest.fixture(scope="module")
-def expected():
-    return dj.train(MODEL, GRID, **RUN).dataset
-
-
-def start_and_crash(folder, after, **options):
-    """Let a run die once it has done a fraction of its steps."""
-
-    def progress(done, total):
-        if done >= after * total:
-            raise Crash
-
-    with pytest.raises(Crash):
-        dj.train(MODEL, GRID, **RUN | {"out": folder, "progress": progress, "save_every": 1e-9} | options)
-
-
-def same(found, expected):
-    assert found.drop_attrs().identical(expected.drop_attrs())
-    assert found.diverged_at.max() >= 0 > found.diverged_at.min()  # both kinds of member were there
+pytestmark = pytest.mark.usefixtures("save_often", "compile_once")
 
 
 @pytest.mark.parametrize("after", [0.0, 0.37, 0.81, 0.999])

@@ -28,16 +28,19 @@ def full_grid():
     return _train(grid)
 
 
+@pytest.fixture(scope="module")
+def independent_grid():
+    """In another order, and with another batch size beside."""
+    grid = dj.Grid(lr=[1.0, 0.5], sigma_w=[8.0, 2.0, 0.5], batch_size=[2, 4], seeds=3)
+    return _train(grid, randomness="independent")
+
+
 @pytest.mark.parametrize("options", [{}, {"tile": 1}, {"tile": 64}, {"devices": 1}], ids=str)
 @pytest.mark.parametrize("randomness", ["common", "independent"])
-def test_a_member_is_the_same_in_every_grid_tile_and_device(full_grid, options, randomness):
+def test_a_member_is_the_same_in_every_grid_tile_and_device(randomness, options, request):
     small = dj.Grid(lr=0.5, sigma_w=2.0, batch_size=4, seeds=1, first_seed=2)
     alone = _train(small, randomness=randomness, **options)
-    if randomness == "common":
-        within = full_grid
-    else:
-        order = dj.Grid(lr=[1.0, 0.5], sigma_w=[8.0, 2.0, 0.5], batch_size=[2, 4], seeds=3)
-        within = _train(order, randomness=randomness)
+    within = request.getfixturevalue("full_grid" if randomness == "common" else "independent_grid")
     member = within.sel(lr=[0.5], sigma_w=[2.0], seed=[2], batch_size=[4])
     np.testing.assert_allclose(alone.weights, member.weights, rtol=1e-12, atol=1e-14)
 
