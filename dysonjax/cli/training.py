@@ -40,7 +40,7 @@ class TrainingOptions:
     devices: str | None = None
     """Number of devices, or cpu, gpu, tpu; default: all that JAX finds."""
     backend: str = "auto"
-    """What compiles a training step: native (C, for small networks on a CPU), xla, or auto: native if it can."""
+    """What compiles a training step: native (C, small networks on a CPU), xla, or auto."""
     x64: bool = False
     """Train in double precision."""
     save_every: float = 300.0

@@ -152,6 +152,7 @@ def train(
             return Run(found.dataset(), json.loads(finished), folder, _example(before, shapes))
         begin = time.perf_counter()
         work = [job.compiled() for job in work]
+        backend = work[0].backend if work else settings.backend
         compile_seconds = time.perf_counter() - begin
         if announce is not None:
             seconds = jobs.measure(work, settings)
@@ -171,7 +172,7 @@ def train(
             "net_steps_per_second": round(grid.members * settings.last / seconds, 1),
             "diverged": int((dataset["diverged_at"] >= 0).sum()),
             "device": _device_name(settings.devices),
-            "backend": work[0].backend if work else None,
+            "backend": backend,
             "version": results.versions()["dysonjax"],
         }
         dataset.attrs["summary"] = json.dumps(summary)
@@ -193,8 +194,8 @@ def resume(
 
     model: the one with which the run was started. optimizer: needed only if it was a transform of your own.
     options: those arguments of `train` that say how, not what: tile, devices, backend, save_every, progress,
-    announce, say. The end is the same, to the last bit on the same devices and to rounding on others, as without the
-    interruption. Raises InputError if the folder holds no run or that of another model.
+    announce, say. The end is the same, to the last bit on the same devices and to rounding on others, as
+    without the interruption. Raises InputError if the folder holds no run or that of another model.
     """
     attributes = store.read_attributes(Path(folder) / "run.zarr")
     if attributes is None:

@@ -134,7 +134,7 @@ class _Builder:
         return [self.literal(np.asarray(result)) for result in results]
 
     def moved(self, equation, inputs) -> list[Node]:
-        """A gather or scatter to known places: the same operation on positions tells where each element is from."""
+        """A gather or scatter to known places: the same operation on positions tells what is from where."""
         operand, indices, *updates = inputs
         if equation.params["mode"] not in (
             jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS,
@@ -385,9 +385,9 @@ VIEWS = {
 }
 ELEMENTWISE = {
     **dict.fromkeys(
-        "add sub mul div rem max min pow neg abs sign floor ceil exp log log1p expm1 tanh logistic sqrt rsqrt "
-        "erf erf_inv sin cos square and or xor not shift_left shift_right_logical eq ne lt le gt ge is_finite "
-        "select_n clamp convert_element_type bitcast_convert_type add_any".split(),
+        "add sub mul div rem max min pow neg abs sign floor ceil exp log log1p expm1 tanh logistic sqrt "
+        "rsqrt erf erf_inv sin cos square and or xor not shift_left shift_right_logical eq ne lt le gt ge "
+        "is_finite select_n clamp convert_element_type bitcast_convert_type add_any".split(),
         (),
     ),
     "integer_pow": ("y",),

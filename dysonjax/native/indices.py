@@ -38,7 +38,10 @@ def unflatten(place: Index, shape: Sequence[int]) -> tuple[Index, ...]:
             index.append(place // left % extent)
         else:
             quotient = place if left == 1 else f"({place} / {left})"
-            index.append(f"({quotient} % {extent})")
+            first = all(i == 0 for i in index)  # nothing in front that it has to be taken off
+            index.append(
+                quotient if first and left * extent == math.prod(shape) else f"({quotient} % {extent})"
+            )
     return tuple(index)
 
 

@@ -51,8 +51,8 @@ def write_step(step, fixed, carried, stopped: int) -> tuple[str, tuple[bool, ...
     """The C source of `step(fixed, carried, index) -> carried`, and which of its inputs it reads.
 
     fixed, carried: lists of arrays of ONE network; index: the number of the step. stopped: which of the
-    carried arrays is an integer that is negative as long as steps change the network. Raises Unsupported if the
-    step holds something that cannot be written in C.
+    carried arrays is an integer that is negative as long as steps change the network. Raises Unsupported if
+    the step holds something that cannot be written in C.
     """
     inputs = [graph.source(i.shape, i.dtype, i.level, i.lanes) for i in fixed]
     states = [graph.source(s.shape, s.dtype, graph.NETWORK, True) for s in carried]

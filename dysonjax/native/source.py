@@ -10,11 +10,10 @@ from dysonjax.native.expressions import c_type, element_type, in_lanes, literal,
 from dysonjax.native.graph import NETWORK, REDUCTIONS, STEP, VIEWS, WORLD, Node, Unsupported, constant
 from dysonjax.native.indices import Index, add, flat, through_reshape, times, unflatten
 from dysonjax.native.plan import Plan
+from dysonjax.native.products import write_product
 
 UNROLLED = 16  # elements up to which a loop is written out,
 UNROLLED_WORK = 128  # if it holds no more operations than these
-UNROLLED_PRODUCT = 64  # multiplications up to which a product is written out
-ACCUMULATORS = 16  # of a block of a product; they stay in registers
 STACK_BYTES = 2**20  # of intermediate arrays
 
 
@@ -33,13 +32,15 @@ def write(
     steps_outside: whether the loop over steps contains the one over networks (what the networks of a step
     share is then computed once) or is contained in it (weights stay in the cache).
     """
-    first = _Source(plan, fixed, carried, index, frozenset())
+    first = Writer(plan, fixed, carried, index, frozenset())
     first.bodies()
     # What is read after it was to be written over is written to a buffer first.
-    return _Source(plan, fixed, carried, index, first.hazards()).function(stopped, steps_outside)
+    return Writer(plan, fixed, carried, index, first.hazards()).function(stopped, steps_outside)
 
 
-class _Source:
+class Writer:
+    """The text of one function, and where in it the next line goes."""
+
     def __init__(self, plan, fixed, carried, index, buffered):
         self.plan, self.fixed, self.carried, self.index = plan, fixed, carried, index
         self.buffered = buffered  # stores that go to a buffer first
@@ -78,10 +79,10 @@ class _Source:
             loops = [*step, *bodies[STEP], *network, f"{over} continue;", *bodies[NETWORK], "}", "}"]
         else:
             loops = [*network, *step, f"{over} break;", *bodies[STEP], *bodies[NETWORK], "}", "}"]
-        tables = [
-            f"static const {c_type(node)} {name}[] = {{{', '.join(map(literal, node.params['value'].ravel()))}}};"
-            for node, name in self.tables.items()
-        ]
+        tables = []
+        for node, name in self.tables.items():
+            values = ", ".join(map(literal, node.params["value"].ravel()))
+            tables.append(f"static const {c_type(node)} {name}[] = {{{values}}};")
         return "\n".join(
             [
                 '#include "lanes.h"',
@@ -149,6 +150,10 @@ class _Source:
     def line(self, text: str) -> None:
         self.lines.append(text)
 
+    def name(self, letter: str = "v") -> str:
+        """A name that nothing else has."""
+        return f"{letter}{next(self.counter)}"
+
     def loops(self, root: Node) -> None:
         self.known = {}
         mask = _frozen_by(root)
@@ -166,7 +171,7 @@ class _Source:
 
     def loop(self, root: Node) -> None:
         if root in self.plan.products:
-            self.product(self.plan.products[root])
+            write_product(self, self.plan.products[root])
         elif root.op in REDUCTIONS:
             self.nest(root.shape, lambda index: self.put(index, self.reduction(root, index)))
         elif root.op == "concatenate":
@@ -204,7 +209,7 @@ class _Source:
             if extent == 1:
                 index.append(0)
                 continue
-            index.append(f"i{next(self.counter)}")
+            index.append(self.name("i"))
             self.line(f"for (int {index[-1]} = 0; {index[-1]} < {extent}; {index[-1]}++) {{")
         body(tuple(index))
         self.line("}" * sum(extent != 1 for extent in shape))
@@ -229,14 +234,14 @@ class _Source:
                 values = pairs + values[len(values) - len(values) % 2 :]
             return values[0] if values else neutral
         ways = next(w for w in (4, 3, 2, 1) if extents[-1] % w == 0)
-        sums = [f"v{next(self.counter)}" for _ in range(ways)]
+        sums = [self.name() for _ in range(ways)]
         kind = c_type(root)
         start = f"TO_LANES({element_type(root.dtype)}, {neutral})" if root.lanes else neutral
         self.line(f"{kind} " + ", ".join(f"{name} = {start}" for name in sums) + ";")
         outside, self.known = self.known, dict(self.known)
         inner = []
         for number, extent in enumerate(extents):
-            name, by = f"i{next(self.counter)}", ways if number == len(extents) - 1 else 1
+            name, by = self.name("i"), ways if number == len(extents) - 1 else 1
             inner.append(name)
             self.line(f"for (int {name} = 0; {name} < {extent}; {name} += {by}) {{")
         for way, name in enumerate(sums):
@@ -246,114 +251,6 @@ class _Source:
         while len(sums) > 1:
             sums = [combine(sums[0], sums[1]), *sums[2:]]
         return sums[0]
-
-    def product(self, node: Node) -> None:
-        """A product in blocks whose sums stay in registers, with what its root makes of each element."""
-        left, right = node.inputs
-        (over_left, over_right), (batch_left, batch_right) = node.params["dimension_numbers"]
-        rows = [a for a in range(len(left.shape)) if a not in (*over_left, *batch_left)]
-        columns = [a for a in range(len(right.shape)) if a not in (*over_right, *batch_right)]
-        batches, count_rows = len(batch_left), len(rows)
-        shape, summed = node.shape, [left.shape[a] for a in over_left]
-
-        def operands(index, inner):
-            """Indices of both factors for an element of the result and of the sum."""
-            of_left, of_right = [0] * len(left.shape), [0] * len(right.shape)
-            for place, (a, b) in enumerate(zip(batch_left, batch_right, strict=True)):
-                of_left[a] = of_right[b] = index[place]
-            for place, a in enumerate(rows):
-                of_left[a] = index[batches + place]
-            for place, b in enumerate(columns):
-                of_right[b] = index[batches + count_rows + place]
-            for place, (a, b) in enumerate(zip(over_left, over_right, strict=True)):
-                of_left[a] = of_right[b] = inner[place]
-            return tuple(of_left), tuple(of_right)
-
-        def block(indices):
-            """The elements at these indices: their sums, then the rest of the root's operation."""
-            kind = c_type(node)
-            zero = f"({kind}){{0}}"
-            sums = {index: f"v{next(self.counter)}" for index in indices}
-            self.line(f"{kind} " + ", ".join(f"{name} = {zero}" for name in sums.values()) + ";")
-            outside, inner = self.known, []
-            self.known = dict(outside)
-            written_out = math.prod(shape) * math.prod(summed) <= UNROLLED_PRODUCT
-            if written_out:
-                inners = [tuple(map(int, i)) for i in np.ndindex(*summed)]
-            else:
-                for extent in summed:
-                    inner.append(f"i{next(self.counter)}")
-                    self.line(f"for (int {inner[-1]} = 0; {inner[-1]} < {extent}; {inner[-1]}++) {{")
-                inners = [tuple(inner)]
-            for inner_index in inners:
-                factors: dict[tuple, str] = {}
-                for index, name in sums.items():
-                    pair = []
-                    for factor, at in zip((left, right), operands(index, inner_index), strict=True):
-                        if (factor, at) not in factors:
-                            factors[factor, at] = self.named(factor, self.value(factor, at))
-                        pair.append(factors[factor, at])
-                    self.line(f"{name} += {pair[0]} * {pair[1]};")
-            if not written_out:
-                self.line("}" * len(summed))
-            self.known = dict(outside)
-            for index, name in sums.items():
-                self.known[node, index] = name
-                if self.root is node:
-                    self.put(index, name)
-                else:
-                    self.element(index)
-            self.known = outside
-
-        height = shape[batches + count_rows - 1] if count_rows else 1
-        width = shape[-1] if columns else 1
-        tall, wide = _block(height, width, left.lanes, right.lanes)
-        if math.prod(shape) * math.prod(summed) <= UNROLLED_PRODUCT:
-            tall, wide = height, width
-        outer = list(shape)
-        if count_rows:
-            outer[batches + count_rows - 1] = 1
-        if columns:
-            outer[-1] = 1
-        if math.prod(outer) > 1 and math.prod(shape) * math.prod(summed) <= UNROLLED_PRODUCT:
-            starts = [tuple(map(int, i)) for i in np.ndindex(*outer)]
-        else:
-            starts = None
-
-        def blocks(index):
-            for row, rows_here in _parts(height, tall):
-                for column, columns_here in _parts(width, wide):
-                    loops = 0
-                    at_row, at_column = row[0], column[0]
-                    if len(row) > 1:
-                        at_row, loops = f"i{next(self.counter)}", loops + 1
-                        self.line(
-                            f"for (int {at_row} = {row[0]}; {at_row} < {row[-1] + 1}; {at_row} += {tall}) {{"
-                        )
-                    if len(column) > 1:
-                        at_column, loops = f"i{next(self.counter)}", loops + 1
-                        self.line(
-                            f"for (int {at_column} = {column[0]}; {at_column} < {column[-1] + 1};"
-                            f" {at_column} += {wide}) {{"
-                        )
-                    self.line("{")
-                    members = []
-                    for a in range(rows_here):
-                        for b in range(columns_here):
-                            full = list(index)
-                            if count_rows:
-                                full[batches + count_rows - 1] = add(at_row, a)
-                            if columns:
-                                full[-1] = add(at_column, b)
-                            members.append(tuple(full))
-                    block(members)
-                    self.line("}" + "}" * loops)
-
-        if starts is not None:
-            for index in starts:
-                blocks(index)
-        else:
-            self.nest(outer, blocks, unrolled=1)
 
     def concatenate(self, root: Node) -> None:
         axis, start = root.params["dimension"], 0
@@ -409,10 +306,14 @@ class _Source:
         """The expression of an elementwise operation at an index."""
         if node.op == "select_n" and self.certain and _behind(node.inputs[0]) is self.certain:
             return self.value(node.inputs[2], index)
-        return operation(node, [self.value(n, index if n.shape else ()) for n in node.inputs])
+        values = []
+        for operand in node.inputs:  # a number, or an extent of 1, stands for all
+            place = (0 if n == 1 else i for i, n in zip(index, operand.shape, strict=bool(operand.shape)))
+            values.append(self.value(operand, tuple(place)))
+        return operation(node, values)
 
     def named(self, node: Node, expression: str) -> str:
-        name = f"v{next(self.counter)}"
+        name = self.name()
         self.line(f"const {c_type(node)} {name} = {expression};")
         return name
 
@@ -487,11 +388,9 @@ class _Source:
                 continue
             key = ("offset", start, extent, size)
             if key not in self.known:
-                name = f"v{next(self.counter)}"
-                value = self.value(start, ())
-                self.line(
-                    f"const long {name} = {value} < 0 ? 0 : {value} > {extent - size} ? {extent - size} : {value};"
-                )
+                name = self.name()
+                value, last = self.value(start, ()), extent - size
+                self.line(f"const long {name} = {value} < 0 ? 0 : {value} > {last} ? {last} : {value};")
                 self.known[key] = name
             found.append(self.known[key])
         return found
@@ -514,29 +413,3 @@ def _frozen_by(root: Node) -> Node | None:
         return None
     mask = _behind(new.inputs[0])
     return mask if mask.lanes and mask.size == 1 and root.size > 1 else None
-
-
-def _block(height: int, width: int, left_lanes: bool, right_lanes: bool) -> tuple[int, int]:
-    """Rows and columns of a block of a product: as few loads as possible for each multiplication."""
-    load = {True: 1.0, False: 0.5}
-
-    def cost(block):
-        tall, wide = block
-        loads = (tall * load[left_lanes] + wide * load[right_lanes]) / (tall * wide)
-        uneven = (height % tall > 0) + (width % wide > 0)
-        return max(loads, 1.0) + 0.1 * loads + 0.1 * uneven + (0.3 if tall * wide < 4 else 0)
-
-    candidates = [
-        (tall, wide)
-        for tall in range(1, min(height, 8) + 1)
-        for wide in range(1, min(width, 8) + 1)
-        if tall * wide <= ACCUMULATORS
-    ]
-    return min(candidates, key=cost)
-
-
-def _parts(extent: int, size: int) -> list[tuple[range, int]]:
-    """Starts of the blocks of a dimension with the elements of each: whole ones, and what is left."""
-    whole = extent // size * size
-    parts = [(range(0, whole, size), size)] if whole else []
-    return parts + ([(range(whole, whole + 1), extent - whole)] if extent > whole else [])

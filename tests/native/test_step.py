@@ -49,7 +49,9 @@ def run(function, arrays, world=(), steps=1, dtype=np.float32):
     ]
     expected = [jnp.asarray(s) for s in spread]
     for index in range(steps):
-        each = jax.vmap(jax.vmap(lambda *v, i=index: function([jnp.asarray(w) for w in world], list(v), jnp.int32(i))))
+        each = jax.vmap(
+            jax.vmap(lambda *v, i=index: function([jnp.asarray(w) for w in world], list(v), jnp.int32(i)))
+        )
         expected = each(*expected)
     return got, [np.asarray(e) for e in expected]
 
@@ -156,7 +158,13 @@ def test_loops_of_known_length_branches_and_looked_up_data_agree():
         branch = jax.lax.cond(index > 1, lambda v: v + row, lambda v: v - row, looped)
         return [jnp.tanh(branch) + rows.sum(0) * 0.1]
 
-    agree(function, [np.zeros(4, np.float32)], [np.arange(12, dtype=np.float32).reshape(3, 4)], steps=4, rtol=1e-5)
+    agree(
+        function,
+        [np.zeros(4, np.float32)],
+        [np.arange(12, dtype=np.float32).reshape(3, 4)],
+        steps=4,
+        rtol=1e-5,
+    )
 
 
 def test_a_cholesky_factor_agrees():
@@ -186,7 +194,9 @@ def test_a_value_that_is_read_after_its_place_was_written_is_the_old_one():
         a, b = arrays
         return [b.T + a[::-1], a @ b]
 
-    agree(function, [np.zeros((4, 4), np.float32), np.zeros((4, 4), np.float32)], steps=3, rtol=1e-4, atol=1e-4)
+    agree(
+        function, [np.zeros((4, 4), np.float32), np.zeros((4, 4), np.float32)], steps=3, rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize(
@@ -195,8 +205,14 @@ def test_a_value_that_is_read_after_its_place_was_written_is_the_old_one():
         (lambda x, i: jnp.sort(x), "the operation sort"),
         (lambda x, i: x[jnp.argmax(x)] + x, "the operation argmax"),
         (lambda x, i: jax.lax.dynamic_slice(x, (x[0].astype(jnp.int32),), (1,)) + x, "an index that differs"),
-        (lambda x, i: jax.lax.scan(lambda c, _: (c * 2, None), x, None, length=1000)[0], "a scan of 1000 steps"),
-        (lambda x, i: jax.lax.while_loop(lambda c: c.sum() < 1, lambda c: c + 1, x), "length depends on data"),
+        (
+            lambda x, i: jax.lax.scan(lambda c, _: (c * 2, None), x, None, length=1000)[0],
+            "a scan of 1000 steps",
+        ),
+        (
+            lambda x, i: jax.lax.while_loop(lambda c: c.sum() < 1, lambda c: c + 1, x),
+            "length depends on data",
+        ),
         (lambda x, i: x.astype(jnp.float16).astype(jnp.float32) + 1, "numbers of type float16"),
     ],
 )
@@ -215,3 +231,18 @@ def test_a_network_that_stopped_is_left_alone():
     values[...], stopped[0], stopped[1] = 0, 5, -1
     native.Kernel(native.load(text), used)([], [values, stopped], 0, 10)
     assert (values[0] == 0).all() and (values[1] == 10).all()
+
+
+def test_a_network_is_the_same_to_the_last_bit_in_every_lane():
+    def step(fixed, carried, index):
+        x, rest = carried
+        return [jnp.tanh(x @ x.T) @ x - 0.1 * jnp.exp(-jnp.sum(x * x)) * x / 3, rest]
+
+    shapes = [jax.ShapeDtypeStruct((5, 5), np.float32), jax.ShapeDtypeStruct((), np.int32)]
+    text, used = native.write_step(step, [], shapes, stopped=1)
+    states, moving = native.aligned((2, 25, LANES), np.float32), native.aligned((2, 1, LANES), np.int32)
+    states[...] = np.random.default_rng(0).standard_normal((1, 25, 1))
+    states[1, :, ::3], moving[...] = 0.2, -1  # other neighbours
+    native.Kernel(native.load(text), used)([], [states, moving], 0, 20)
+    same = np.delete(states[1], np.s_[::3], axis=1)
+    assert (states[0] == states[0][:, :1]).all() and (same == states[0][:, :1]).all()
