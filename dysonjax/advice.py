@@ -82,9 +82,9 @@ def advise(
 
     Of other models less is known. Where the loss does not fall as a power of time, pilots of a tenth of the
     steps mislead: the Gaussian RBM, whose levels are learned one after the other down to a floor of noise,
-    needs half of the steps (0.91 ± 0.03 of 100 points, |B| = 32, threshold 0.1; always "no": 0.67; with a
-    tenth of them no better than always "no"); two regressions by small flax networks gave 0.80 and 0.75 ±
-    0.04 (0.52, 0.55). Optimisers other than plain gradient steps, such as AdamW, are not covered.
+    needs half of the steps (0.93 ± 0.03 of 100 points, |B| = 8, threshold 0.1; always "no": 0.51; with a
+    tenth of them no better than that). Regressions by small flax networks, which wait before they learn, gave
+    0.75 to 0.85 ± 0.04 (0.55). Optimisers other than plain gradient steps, such as AdamW, are not covered.
     """
     grid, pilot_steps = check(
         lr, sigma_w, batch_size, steps,

@@ -88,11 +88,18 @@ def scaling_exponent(averages: Means, points: list[dict], pairs: np.ndarray) -> 
 
 
 def normalised_spacings(levels: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """s = S/⟨S⟩ of every pair at every point, flat: unfolding by index."""
+    """s = S/⟨S⟩ of every pair at every point, (members, spacings): unfolding by index.
+
+    Points without any living member are left out, then members that are not alive at all other points: those
+    of one seed share its noise, and stay together.
+    """
     s = np.diff(levels, axis=-1)[:, :, pairs]
     alive = np.isfinite(s).all(axis=-1)
-    parts = [s[p][alive[p]] / s[p][alive[p]].mean(axis=0) for p in range(len(s)) if alive[p].any()]
-    return np.concatenate([part.ravel() for part in parts]) if parts else np.empty(0)
+    s, alive = s[alive.any(axis=1)], alive[alive.any(axis=1)].all(axis=0)
+    s = s[:, alive]
+    if not s.size:
+        return np.empty((0, 0))
+    return np.moveaxis(s / s.mean(axis=1, keepdims=True), 1, 0).reshape(s.shape[1], -1)
 
 
 def summarise(levels: np.ndarray, points: list[dict], targets: np.ndarray, theory: np.ndarray) -> dict:

@@ -92,12 +92,12 @@ def test_hit_rate_on_a_phase_diagram_that_it_has_not_seen(widths, batch_size, of
 
 @pytest.mark.slow
 def test_hit_rate_for_the_gaussian_rbm():
-    """Measured 0.91 ± 0.03 of 100 points between the pilots'; always "no" scores 0.67."""
+    """Measured 0.93 ± 0.03 of 100 points between the pilots'; always "no" scores 0.51."""
     model = dj.models.rbm(sampler="collapsed")
     edges = {"lr": (0.005, 1.0), "sigma_w": (0.03, 3.0)}
     lr, sigma_w = (np.sqrt(e[1:] * e[:-1]) for e in (np.geomspace(*edge, 11) for edge in edges.values()))
-    found = advise(model, **edges, batch_size=32, steps=4000, pilot_steps=2000, threshold=0.1, seed=177)
-    last = dj.train(model, dj.Grid(lr=lr, sigma_w=sigma_w, batch_size=32, seeds=6), 4000, 2, seed=77).dataset
+    found = advise(model, **edges, batch_size=8, steps=4000, pilot_steps=2000, threshold=0.1, seed=191)
+    last = dj.train(model, dj.Grid(lr=lr, sigma_w=sigma_w, batch_size=8, seeds=6), 4000, 2, seed=91).dataset
     last = last.isel(record=-1, batch_size=0)
     truth = ((last["train_loss"] < found.threshold) & last["alive"]).mean("seed") >= 0.5
     truth = truth.transpose("lr", "sigma_w").values

@@ -33,6 +33,8 @@ def run(
     option or value.
     """
     module, setting = prepare(name, options)
+    for variant in only:
+        checks.one_of("only", variant, list(module.VARIANTS))
     repetitions = checks.positive_int("repetitions", repetitions)
     variants = [variant for variant in module.VARIANTS if not only or variant in ("engine", *only)]
     jobs = {variant: (variant, setting) for variant in variants}

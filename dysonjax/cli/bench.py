@@ -78,17 +78,19 @@ class Bench:
 
         only = tuple(self.only.split(",")) if self.only else ()
         result = table.run(self.name, self.repetitions, terminal.print, only, **options)
-        rows = []
+        rows, extra = [], [key for key in result["variants"]["engine"]["details"] if key != "note"]
         for name, variant in result["variants"].items():
             row = [name.replace("_", " "), f"{variant['per_second']:.3g}"]
             row += [f"{result['ratios'].get(name, 1.0):.3g}", f"{variant['compile_seconds']:.1f}"]
-            rows.append(row + [f"{value:.3g}" for value in variant["details"].values()])
-        columns = ["variant", result["unit"], "engine over it", "compiled in s"]
-        columns += result["variants"]["engine"]["details"]
+            rows.append(row + [f"{variant['details'][key]:.3g}" for key in extra])
+        columns = ["variant", result["unit"], "engine over it", "compiled in s", *extra]
         title = f"{self.name}: {result['members']} members, {result['cores']} cores, {result['processor']}"
         terminal.table(title, columns, rows)
-        for name, reason in result["unavailable"].items():
-            terminal.print(f"{name.replace('_', ' ')}: not measured, {reason}")
+        notes = {name: variant["details"].get("note") for name, variant in result["variants"].items()}
+        notes |= {name: f"not measured, {reason}" for name, reason in result["unavailable"].items()}
+        for name, note in notes.items():
+            if note:
+                terminal.print(f"{name.replace('_', ' ')}: {note}")
         if self.figure is not None:
             points = sweep.rates(self.name, self.repetitions, terminal.print, **options)
             flat = {name: rate for name, rate in result["baselines"].items() if name != "plain_vmap"}

@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from dysonjax.figures import panels
 from dysonjax.figures.style import BLACK, BLUE, CYCLE, PAGE, RED, new_figure, style
 from dysonjax.spectra import WignerSurmise
 
@@ -21,7 +22,7 @@ def ensemble_levels(
     """Four panels: mean levels over time, their density at the end, P(s) of the pairs, ⟨S⟩ over temperature.
 
     steps: (records,). evolution: mean levels (records, modes). levels: final levels (members, modes) of the
-    same grid point. targets: (modes,). spacings: normalised spacings of the pairs, flat. scaling:
+    same grid point. targets: (modes,). spacings: normalised ones of the pairs, (members, n). scaling:
     "temperature" (points,), and "mean", "error", "theory" of ⟨S⟩, each (points, pairs), with a list "names".
     """
     with style():
@@ -53,17 +54,18 @@ def _density(axis, levels, targets, level_name):
     if len(levels):
         # Fine enough for the narrowest peak, coarse enough for some twenty levels a bin.
         bins = int(np.clip(levels.size / 20, 10, 150))
-        axis.hist(levels.ravel(), bins=bins, density=True, color=BLUE, alpha=0.8)
+        margin = 0.02 * np.ptp(levels)
+        panels.density(axis, levels, bins, (levels.min() - margin, levels.max() + margin))
 
 
 def _spacings(axis, spacings):
     axis.set(xlabel=r"normalised spacing $s=S/\langle S\rangle$", ylabel="$P(s)$", title="degenerate pairs")
-    if not len(spacings):
+    if not spacings.size:
         axis.text(0.5, 0.5, "no isolated pair in the target", ha="center", transform=axis.transAxes)
         return
-    bins = int(np.clip(len(spacings) / 40, 8, 40))
+    bins = int(np.clip(spacings.size / 40, 8, 40))
     top = max(3.0, float(np.quantile(spacings, 0.999)))
-    axis.hist(spacings, bins=bins, range=(0, top), density=True, color=BLUE, alpha=0.8, label="ensemble")
+    panels.density(axis, spacings, bins, (0, top), label="ensemble")
     s = np.linspace(0, top, 200)
     axis.plot(s, WignerSurmise(beta=1).pdf(s), color=BLACK, label="Wigner surmise")
     axis.legend()
@@ -84,6 +86,6 @@ def _scaling(axis, temperature, mean, error, theory, names):
         else:
             axis.plot(root, theory[order, i], "_", ms=14, color=colour)
     axis.set_xlim(0, 1.15 * root.max())
-    axis.set_ylim(0, None)
+    axis.set_ylim(0, 1.1 * axis.get_ylim()[1])
     if names:
         axis.legend(loc="upper left")

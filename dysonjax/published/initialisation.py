@@ -81,5 +81,5 @@ INITIALISATION = Recipe(
     "[C] Marchenko-Pastur at initialisation",
     "Eigenvalues of weight matrices before training",
     initialisation,
-    {"quick": 10, "default": 15, "paper": 60},
+    {"quick": 7, "default": 15, "paper": 90},
 )

@@ -278,12 +278,12 @@ RELAXATION_RECIPE = Recipe(
     "[B] Fig. 4 left; [B] Fig. 4 right",
     "Relaxation of the linear network's modes at the rates α z²",
     relaxation,
-    {"quick": 20, "default": 30, "paper": 30},
+    {"quick": 15, "default": 15, "paper": 15},
 )
 SEMICIRCLE_RECIPE = Recipe(
     "linear-generalised-semicircle",
     "[B] Fig. 5 left; [B] Fig. 5 right",
     "Semicircle and generalised semicircle of the linear network's levels",
     generalised_semicircle,
-    {"quick": 30, "default": 90, "paper": 180},
+    {"quick": 15, "default": 35, "paper": 110},
 )

@@ -189,7 +189,7 @@ def _recipe(name: str, source: str, title: str, draw) -> Recipe:
     def make(scale: str, progress: Progress | None) -> Reproduction:
         return draw(ensemble(scale, progress))
 
-    return Recipe(name, source, title, make, {"quick": 60, "default": 400, "paper": 2600}, draw)
+    return Recipe(name, source, title, make, {"quick": 60, "default": 550, "paper": 4_200}, draw)
 
 
 SPACINGS = _recipe(

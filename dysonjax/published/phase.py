@@ -28,7 +28,7 @@ SIZES = {
     "default": (POWERS, POWERS, 16, 200_000),
     "paper": (POWERS, POWERS, 10, 100_000_000),
 }
-SECONDS = {"quick": 25, "default": 170, "paper": 43_000}
+SECONDS = {"quick": 20, "default": 110, "paper": 25_000}
 INPUTS, FEATURES_BELOW, FEATURES = 3, 32, 16  # of the published network
 SAMPLES = 128  # fresh inputs behind the observables
 

@@ -357,19 +357,19 @@ REPULSION = Recipe(
     "[A] Fig. 1 left; [C] eigenvalue repulsion",
     "Repulsion of the RBM's levels over the temperature",
     repulsion,
-    {"quick": 45, "default": 150, "paper": 4_500},
+    {"quick": 30, "default": 150, "paper": 5_400},
 )
 SPACING_SCALING = Recipe(
     "rbm-spacing-scaling",
     "[A] Fig. 1 right",
     "Linear scaling rule: mean spacing of degenerate pairs over the root of the temperature",
     spacing_scaling,
-    {"quick": 45, "default": 150, "paper": 4_500},
+    {"quick": 30, "default": 150, "paper": 5_400},
 )
 EVOLUTION = Recipe(
     "rbm-evolution",
     "[A] Fig. 2; [C] dynamics of learning",
     "Levels of the RBM from the Marchenko–Pastur law to their targets",
     evolution,
-    {"quick": 25, "default": 80, "paper": 350},
+    {"quick": 20, "default": 50, "paper": 240},
 )

@@ -198,12 +198,12 @@ SEMICIRCLE = Recipe(
     "[B] Fig. 2 left; [B] Fig. 2 right; [C] two-mode semicircle",
     "Learned levels of the RBM and the two-mode semicircle of degenerate pairs",
     semicircle,
-    {"quick": 30, "default": 80, "paper": 350},
+    {"quick": 35, "default": 85, "paper": 400},
 )
 BINDER_CUMULANT = Recipe(
     "rbm-binder",
     "[C] U₄ of the two-mode semicircle",
     "Binder cumulant of the RBM's degenerate pairs",
     binder,
-    {"quick": 40, "default": 140, "paper": 600},
+    {"quick": 45, "default": 150, "paper": 750},
 )

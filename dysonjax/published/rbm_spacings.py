@@ -214,12 +214,12 @@ SURMISE_COLLAPSE = Recipe(
     "[C] Wigner surmise and its collapse",
     "Wigner surmise of the RBM's degenerate pairs and its data collapse",
     surmise_collapse,
-    {"quick": 40, "default": 140, "paper": 600},
+    {"quick": 45, "default": 150, "paper": 750},
 )
 SIGMA_CONSISTENCY = Recipe(
     "rbm-sigma-consistency",
     "[C] surmise against semicircle; [C] semicircle over learning rate and batch size",
     "Width of degenerate pairs from the surmise and from the semicircle",
     sigma_consistency,
-    {"quick": 50, "default": 160, "paper": 4_800},
+    {"quick": 35, "default": 155, "paper": 5_700},
 )

@@ -23,6 +23,7 @@ from dysonjax.cli import main
             "the benchmark samplers has no option steps; its options: seeds, beta",
         ),
         (["dyson", "--figure", "a.png"], "--figure goes with teacher-student, rbm, linear"),
+        (["linear", "--only", "torch"], "only must be one of engine, plain_vmap, numpy_loop, limit"),
         (["linear", "--members", "10,many"], "members must be whole numbers with commas between"),
         (["linear", "--members", "10", "--seeds", "2"], "--members stands in place of --seeds"),
         (["rbm", "--figure", "no/such/folder/a.png"], "the folder no/such/folder does not exist"),
@@ -50,7 +51,7 @@ def test_members_are_rounded_up_to_whole_seeds_and_cost_time_and_memory(monkeypa
 
     def measure(module, jobs, repetitions, say):
         settings = [setting for _, setting in jobs.values()]
-        assert [setting["steps"] for setting in settings] == [20_000, 2500]
+        assert [setting["steps"] for setting in settings] == [4 * (64 * 10_000 // 9), 2500]
         rates = [
             frame.Rate(rate, [1.0] * repetitions, 0, 0, 1000 * 10 * setting["seeds"], {})
             for setting, rate in zip(settings, (1e6, 1e6 / 3), strict=True)

@@ -12,7 +12,7 @@ typedef double wide __attribute__((vector_size(8 * LANES)));
 
 static inline wide all_wide(double value) { return value - (wide){0}; }
 
-/* Two normals of one threefry hash a lane; the inverse error function as in lanes.h. */
+/* Two normals of one threefry hash a lane. */
 static inline void pair_of_normals(key words, uint32_t member, uint32_t counter, double *out, double *other) {
   for (int l = 0; l < LANES; l++) {
     key hash = threefry(words, member + l, counter);
@@ -20,17 +20,7 @@ static inline void pair_of_normals(key words, uint32_t member, uint32_t counter,
     double *to[2] = {out + l, other + l};
     for (int side = 0; side < 2; side++) {
       double u = (bits[side] + 0.5) * 0x1p-31 - 1;
-      float w = -natural_log((1 - u) * (1 + u)), c = w - 2.5f, t = sqrtf(w) - 3;
-      float near = 2.81022636e-08f, far = -0.000200214257f;
-      near = near * c + 3.43273939e-07f, far = far * t + 0.000100950558f;
-      near = near * c + -3.5233877e-06f, far = far * t + 0.00134934322f;
-      near = near * c + -4.39150654e-06f, far = far * t + -0.00367342844f;
-      near = near * c + 0.00021858087f, far = far * t + 0.00573950773f;
-      near = near * c + -0.00125372503f, far = far * t + -0.0076224613f;
-      near = near * c + -0.00417768164f, far = far * t + 0.00943887047f;
-      near = near * c + 0.246640727f, far = far * t + 1.00167406f;
-      near = near * c + 1.50140941f, far = far * t + 2.83297682f;
-      *to[side] = 1.4142135623730951 * u * (w < 5 ? near : far);
+      *to[side] = 1.4142135623730951 * u * inverse_erf(-natural_log((1 - u) * (1 + u)));
     }
   }
 }

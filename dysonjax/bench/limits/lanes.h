@@ -64,6 +64,21 @@ static inline float natural_log(float x) {
   return m + (p * m * m * m - 0.5f * m * m + 0.693147180559945f * exponent);
 }
 
+/* erf⁻¹(u)/u for w = −ln(1 − u²), after M. Giles, Approximating the erfinv function (2010). */
+static inline float inverse_erf(float w) {
+  float c = w - 2.5f, t = sqrtf(w) - 3;
+  float near = 2.81022636e-08f, far = -0.000200214257f;
+  near = near * c + 3.43273939e-07f, far = far * t + 0.000100950558f;
+  near = near * c + -3.5233877e-06f, far = far * t + 0.00134934322f;
+  near = near * c + -4.39150654e-06f, far = far * t + -0.00367342844f;
+  near = near * c + 0.00021858087f, far = far * t + 0.00573950773f;
+  near = near * c + -0.00125372503f, far = far * t + -0.0076224613f;
+  near = near * c + -0.00417768164f, far = far * t + 0.00943887047f;
+  near = near * c + 0.246640727f, far = far * t + 1.00167406f;
+  near = near * c + 1.50140941f, far = far * t + 2.83297682f;
+  return w < 5 ? near : far;
+}
+
 /* Number `i` of jax.random.normal(k, …), one network's key a lane. */
 static inline void normal(const key *k, uint32_t i, float *out) {
   for (int l = 0; l < LANES; l++) {
@@ -71,18 +86,7 @@ static inline void normal(const key *k, uint32_t i, float *out) {
     union { uint32_t bits; float value; } number = {(word.a ^ word.b) >> 9 | 0x3F800000u};
     float u = (number.value - 1) * (1 + 0x1.fffffep-1f) - 0x1.fffffep-1f;
     u = u < -0x1.fffffep-1f ? -0x1.fffffep-1f : u;
-    /* erf⁻¹ after M. Giles, Approximating the erfinv function (2010). */
-    float w = -natural_log((1 - u) * (1 + u)), c = w - 2.5f, t = sqrtf(w) - 3;
-    float near = 2.81022636e-08f, far = -0.000200214257f;
-    near = near * c + 3.43273939e-07f, far = far * t + 0.000100950558f;
-    near = near * c + -3.5233877e-06f, far = far * t + 0.00134934322f;
-    near = near * c + -4.39150654e-06f, far = far * t + -0.00367342844f;
-    near = near * c + 0.00021858087f, far = far * t + 0.00573950773f;
-    near = near * c + -0.00125372503f, far = far * t + -0.0076224613f;
-    near = near * c + -0.00417768164f, far = far * t + 0.00943887047f;
-    near = near * c + 0.246640727f, far = far * t + 1.00167406f;
-    near = near * c + 1.50140941f, far = far * t + 2.83297682f;
-    out[l] = 1.41421356f * u * (w < 5 ? near : far);
+    out[l] = 1.41421356f * u * inverse_erf(-natural_log((1 - u) * (1 + u)));
   }
 }
 
