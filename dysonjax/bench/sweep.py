@@ -6,7 +6,7 @@ from dysonjax import checks
 from dysonjax.bench import frame, table
 
 SEEDS = (1, 4, 16, 64, 256)  # of the figure
-LONGEST = 20_000  # steps of a repetition, however few its members
+LONGEST = 100_000  # steps of a repetition for the figure
 
 
 def rates(name: str, repetitions: int, say: Callable[[str], None], **options: str | int) -> list[dict]:
@@ -15,7 +15,7 @@ def rates(name: str, repetitions: int, say: Callable[[str], None], **options: st
     points = []
     for seeds in SEEDS:
         say(f"{module.POINTS * seeds} networks ...")
-        sizes = {"seeds": seeds, "steps": _steps(setting, seeds, 50)}
+        sizes = {"seeds": seeds, "steps": min(LONGEST, _steps(setting, seeds, 50))}
         found = table.run(name, repetitions, lambda text: None, ("plain_vmap",), **dict(options) | sizes)
         per_second = {variant: rate["per_second"] for variant, rate in found["variants"].items()}
         points.append({"members": found["members"], "net_steps_per_second": per_second})
@@ -27,10 +27,11 @@ def cost(
 ) -> dict:
     """Time and memory of the engine at several numbers of `members`, repetitions in turn.
 
-    Members are rounded up to whole seeds on every core. Each number does about as many member-steps as the
-    benchmark's default, in a quarter of its steps at least. Keys: points, and flatness, the largest time of a
-    member-step over the smallest, less 1. Memory is that of the whole process, Python and JAX included;
-    bytes_per_member is what each number of members takes beyond the one before.
+    Members are rounded up to whole seeds on every core. Unless `steps` are given, each number does about four
+    times the member-steps of the benchmark's default, so that what a run costs once is little, in a quarter
+    of its steps at least. Keys: points, and flatness, the largest time of a member-step over the smallest,
+    less 1. Memory is that of the whole process, Python and JAX included; bytes_per_member is what each number
+    of members takes beyond the one before.
     """
     module, setting = table.prepare(name, options)
     repetitions = checks.positive_int("repetitions", repetitions)
@@ -42,7 +43,7 @@ def cost(
         seeds = -(-number // whole) * frame.cores()
         sizes = {"seeds": seeds}
         if "steps" in setting:
-            sizes["steps"] = options.get("steps") or _steps(setting, seeds, max(1, setting["steps"] // 4))
+            sizes["steps"] = options.get("steps") or 4 * _steps(setting, seeds, -(-setting["steps"] // 16))
         jobs[f"{module.POINTS * seeds} members"] = ("engine", setting | sizes)
     found, _ = frame.measure(table.MODULES[name], jobs, repetitions, say)
     points = [_point(module.POINTS, job, found[label]) for label, (_, job) in jobs.items()]
@@ -74,4 +75,4 @@ def _point(per_seed: int, setting: Mapping, rate: frame.Rate) -> dict:
 
 def _steps(setting: Mapping, seeds: int, fewest: int) -> int:
     """As much work as the setting has; few members would otherwise be over before a clock notices."""
-    return min(max(LONGEST, setting["steps"]), max(fewest, setting["seeds"] * setting["steps"] // seeds))
+    return max(fewest, setting["seeds"] * setting["steps"] // seeds)
