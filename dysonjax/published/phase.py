@@ -17,8 +17,8 @@ from dysonjax.figures import panels
 from dysonjax.figures.phase_diagram import PHASE_COLOURS, boundary_lines, heat_map, spectra_of_phases
 from dysonjax.figures.style import BLACK, CYCLE, PAGE, new_figure, style
 from dysonjax.published.equilibrium import numbers
-from dysonjax.published.rbm import MARKERS, value
-from dysonjax.published.recipe import Check, Recipe, Reproduction, trained_once
+from dysonjax.published.rbm import MARKERS
+from dysonjax.published.recipe import Check, Recipe, Reproduction, trained_once, value
 
 POWERS = tuple(2.0**k for k in range(-3, 9))
 # scale: learning rates, σ_W, seeds, steps
