@@ -192,10 +192,14 @@ def _tables(found, batch_size: int, terminal: Terminal) -> None:
         "gradient: curvature h along its steepest direction, noise",
         ["sigma_W", "<h>", "alpha stable, 2/<h>", "in mean square, 2<h>/<h^2>", "signal/noise"],
         [
-            [f"{width:.3g}", *(f"{float(median[name][i]):.3g}" for name in evidence)]
+            [f"{width:.3g}", *(_short(float(median[name][i])) for name in evidence)]
             for i, width in enumerate(evidence["sigma_w"].values)
         ],
     )
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}" if np.isfinite(value) else "-"  # no edge where the loss is concave
 
 
 def _range(values) -> str:

@@ -87,6 +87,7 @@ class Figure:
         import jax
 
         from dysonjax.figures.style import add_caption, save
+        from dysonjax.published.recipe import value
 
         device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
         how = f"drawn from {self.run_dir}" if scale == "run" else f"made on {device}"
@@ -121,7 +122,7 @@ class Figure:
         terminal.table(
             "against the lines drawn",
             ["number", "measured", "expected", "z"],
-            [[c.name, f"{c.measured:.4g} ± {c.error:.2g}", _expected(c), f"{c.z:+.1f}"] for c in made.checks],
+            [[c.name, value(c), _expected(c), f"{c.z:+.1f}"] for c in made.checks],
         )
         terminal.print(f"wrote {self.out}/{recipe.name}.png, .pdf, .nc, .txt, .json in {duration(seconds)}")
         return summary

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from dysonjax.figures.style import BLUE, GREEN, RED, new_figure, style
 
 # What depends on the number of networks: name in the figure, marker, colour, where the name stands.
-LINES = {"engine": ("dysonjax", "o", BLUE, 6), "plain_vmap": ("plain vmap", "s", RED, -13)}
+LINES = {"engine": ("dysonjax", "o", BLUE, 7), "plain_vmap": ("plain vmap", "s", RED, -14)}
 FLAT = {"limit": "C kernel", "numpy_loop": "NumPy loop", "torch_loop": "PyTorch loop"}
 
 
@@ -21,7 +21,9 @@ def throughput(title: str, points: Sequence[Mapping], flat: Mapping[str, float])
             rates = [(members, rate) for members, rate in rates if rate is not None]
             if rates:
                 axes.plot(*zip(*rates, strict=True), marker=marker, color=colour)
-                axes.annotate(label, rates[0], (0, above), textcoords="offset points", color=colour)
+                axes.annotate(
+                    label, rates[-1], (3, above), textcoords="offset points", ha="right", color=colour
+                )
         right = axes.get_yaxis_transform()
         for name, rate in flat.items():
             colour, dashes = (GREEN, "--") if name == "limit" else ("0.4", ":")

@@ -7,8 +7,7 @@ import xarray as xr
 from dysonjax import models
 from dysonjax.figures import panels
 from dysonjax.figures.style import PAGE, RED, new_figure, style
-from dysonjax.published.rbm import value
-from dysonjax.published.recipe import Check, Recipe, Reproduction
+from dysonjax.published.recipe import Check, Recipe, Reproduction, value
 from dysonjax.spectra import MarchenkoPastur, fit_marchenko_pastur
 
 LEVELS = 64

@@ -13,8 +13,7 @@ from dysonjax.ensemble import Grid, train
 from dysonjax.figures import panels
 from dysonjax.figures.style import BLACK, BLUE, GREEN, PAGE, RED, new_figure, style
 from dysonjax.models.linear import Z_PRESETS
-from dysonjax.published.rbm import value
-from dysonjax.published.recipe import Check, Recipe, Reproduction, later
+from dysonjax.published.recipe import Check, Recipe, Reproduction, later, value
 from dysonjax.spectra import TwoMode, TwoSpecies, bootstrap, fit_two_species
 
 VALUE = 2.0  # both singular values of the teacher

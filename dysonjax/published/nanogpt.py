@@ -126,11 +126,19 @@ def draw_fits(dataset: xr.Dataset) -> Reproduction:
         for layer in range(layers)
     )
     steps = ", ".join(str(int(point["record"][r])) for r in at)
+    # [A] Fig. 4 shows the first head; with the same networks that is a quarter of the levels.
+    one = attention.marchenko_pastur(point, KIND, head=1)
+    alone = "; ".join(
+        f"{_number(one.isel(layer=k), 'area', -1)}, {_number(one.isel(layer=k), 'sigma2', -1)}"
+        for k in range(layers)
+    )
+    fits = fits.merge(one.rename({name: f"{name}_head1" for name in one.data_vars}))
     caption = (
         f"Area A and σ² of the Marchenko-Pastur part of X = KᵀK and exponent α of a power law through the "
         f"largest levels, by layer, all heads together, {_setting(dataset, point)} Errors by bootstrap over "
         f"members. Dotted: A = 1 and σ² = 1/3. At iterations {steps}: {found}; α and the p-value of its "
-        f"goodness of fit at the end. At initialisation α is that of a spectrum without a tail."
+        f"goodness of fit at the end. At initialisation α is that of a spectrum without a tail. First "
+        f"head alone, as published, at the end, A and σ² by layer: {alone}."
     )
     return Reproduction(figure, fits, caption, _start_checks(fits.mean("layer").isel(record=0), layers))
 

@@ -5,6 +5,7 @@ be drawn from a run of `dysonjax phase-diagram` as well. Lines are what theory s
 """
 
 from math import gamma
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -17,8 +18,8 @@ from dysonjax.figures import panels
 from dysonjax.figures.phase_diagram import PHASE_COLOURS, boundary_lines, heat_map, spectra_of_phases
 from dysonjax.figures.style import BLACK, CYCLE, PAGE, new_figure, style
 from dysonjax.published.equilibrium import numbers
-from dysonjax.published.rbm import MARKERS, value
-from dysonjax.published.recipe import Check, Recipe, Reproduction, trained_once
+from dysonjax.published.rbm import MARKERS
+from dysonjax.published.recipe import Check, Recipe, Reproduction, trained_once, value
 
 POWERS = tuple(2.0**k for k in range(-3, 9))
 # scale: learning rates, σ_W, seeds, steps
@@ -49,6 +50,28 @@ def published(dataset: xr.Dataset) -> xr.Dataset:
     if dataset.sizes["batch_size"] > 1:
         dataset = dataset.isel(batch_size=[0])
     return dataset
+
+
+class Diagram(NamedTuple):
+    """What the maps of this file show of a run, its first batch size selected."""
+
+    dataset: xr.Dataset
+    averages: xr.Dataset  # dims (lr, sigma_w)
+    phases: xr.Dataset
+    jamming: phase.Jamming
+    noise: xr.DataArray  # the contour at 68 %, dims (contour, sigma_w)
+
+
+def diagram(dataset: xr.Dataset) -> Diagram:
+    """Averages, phases and boundary lines of a run; raises InputError as `published`."""
+    dataset = published(dataset)
+    return Diagram(
+        dataset,
+        phase.observables(dataset).isel(batch_size=0),
+        phase.classify(dataset),
+        phase.jamming_line(dataset),
+        phase.noise_line(dataset).sel(contour=[0.68]),
+    )
 
 
 def described(dataset: xr.Dataset) -> str:
@@ -97,11 +120,7 @@ def variance_check(dataset: xr.Dataset) -> Check:
 
 def phase_diagram(dataset: xr.Dataset) -> Reproduction:
     """Test loss and phases over disorder and temperature, with both boundary lines."""
-    dataset = published(dataset)
-    averages = phase.observables(dataset).isel(batch_size=0)
-    phases = phase.classify(dataset)
-    jamming, noise = phase.jamming_line(dataset), phase.noise_line(dataset)
-    noise68 = noise.sel(contour=[0.68])
+    dataset, averages, phases, jamming, noise = diagram(dataset)
     point = phases.isel(batch_size=0)
     with style():
         figure, (left, right) = new_figure(1, 2, width=PAGE, height=3.5, sharey=True)
@@ -117,7 +136,7 @@ def phase_diagram(dataset: xr.Dataset) -> Reproduction:
         bar.ax.set_yticklabels(names)
         bar.ax.tick_params(length=0)
         right.set_title("phases (majority of seeds)")
-        _axes(figure, (left, right), jamming, noise68)
+        _axes(figure, (left, right), jamming, noise)
     counts = phase.count(phases)
     check = variance_check(dataset)
     warm = float(phase.convergence_line(phases).max())
@@ -136,7 +155,7 @@ def phase_diagram(dataset: xr.Dataset) -> Reproduction:
             "log10_test_loss_err": averages["log10_test_loss_err"],
             "phase": point["point"].astype(np.int32),
             "agreement": point["agreement"],
-            "noise_line": noise68.isel(contour=0, drop=True),
+            "noise_line": noise.isel(contour=0, drop=True),
         },
         attrs={"jamming_published": float(jamming.published), "jamming_measured": float(jamming.measured)},
     )
@@ -209,10 +228,7 @@ def singular_values(dataset: xr.Dataset) -> Reproduction:
 
 def field_alignment(dataset: xr.Dataset) -> Reproduction:
     """Alignment of features with the external field h, over the diagram and against exact learning."""
-    dataset = published(dataset)
-    averages = phase.observables(dataset).isel(batch_size=0)
-    phases = phase.classify(dataset)
-    jamming, noise = phase.jamming_line(dataset), phase.noise_line(dataset).sel(contour=[0.68])
+    dataset, averages, phases, jamming, noise = diagram(dataset)
     exact = exact_alignment(dataset)
     point = phases["point"].isel(batch_size=0)
     predicted, measured = exact.isel(batch_size=0).mean("seed"), averages["field_alignment"]
@@ -284,10 +300,7 @@ def _alignment_check(dataset: xr.Dataset, exact: xr.DataArray) -> Check:
 
 def feature_correlation(dataset: xr.Dataset) -> Reproduction:
     """Correlation of features with the initial ones, over the diagram and over time in each phase."""
-    dataset = published(dataset)
-    averages = phase.observables(dataset).isel(batch_size=0)
-    phases = phase.classify(dataset)
-    jamming, noise = phase.jamming_line(dataset), phase.noise_line(dataset).sel(contour=[0.68])
+    dataset, averages, phases, jamming, noise = diagram(dataset)
     typical = phase.typical_members(dataset, phases)
     with style():
         figure, (left, right) = new_figure(1, 2, width=PAGE, height=3.5)

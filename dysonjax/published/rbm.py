@@ -15,7 +15,7 @@ from dysonjax.figures import panels
 from dysonjax.figures.style import BLACK, BLUE, CYCLE, PAGE, RED, new_figure, style
 from dysonjax.models.rbm_fluctuations import rbm_levels
 from dysonjax.published.equilibrium import Equilibrium, equilibrium
-from dysonjax.published.recipe import Check, Recipe, Reproduction, trained_once
+from dysonjax.published.recipe import Check, Recipe, Reproduction, trained_once, value
 from dysonjax.spectra import MarchenkoPastur, sample_wishart
 
 MU = 3.0
@@ -344,12 +344,6 @@ def _ratio_check(name: str, levels: np.ndarray, expected: np.ndarray, at: np.nda
     return Check(
         name, float(each.mean()), float(each.std(ddof=1) / np.sqrt(len(each))), 1.0, 2**-0.5, systematic=0.02
     )
-
-
-def value(check: Check) -> str:
-    """A measured number with its error, for a caption."""
-    digits = max(0, 1 - int(np.floor(np.log10(check.error)))) if check.error > 0 else 3
-    return f"{check.measured:.{digits}f} ± {check.error:.{digits}f}"
 
 
 REPULSION = Recipe(

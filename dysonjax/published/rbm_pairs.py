@@ -11,8 +11,8 @@ import xarray as xr
 from dysonjax.figures import panels
 from dysonjax.figures.style import BLACK, CYCLE, PAGE, RED, new_figure, style
 from dysonjax.published.equilibrium import Equilibrium
-from dysonjax.published.rbm import MU, SETTING, SMALL, at_rest, theory, value
-from dysonjax.published.recipe import Check, Recipe, Reproduction, trained_once
+from dysonjax.published.rbm import MU, SETTING, SMALL, at_rest, theory
+from dysonjax.published.recipe import Check, Recipe, Reproduction, trained_once, value
 from dysonjax.spectra import TwoMode, binder_cumulant, bootstrap, fit_two_mode
 
 # scale: learning rates, batch sizes, seeds, steps, records

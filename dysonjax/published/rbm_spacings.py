@@ -9,9 +9,9 @@ from dysonjax.figures import panels
 from dysonjax.figures.style import BLACK, CYCLE, PAGE, new_figure, style
 from dysonjax.models.predictions import rbm_pair
 from dysonjax.published.equilibrium import Equilibrium, numbers
-from dysonjax.published.rbm import MARKERS, MU, SETTING, temperatures, theory, value
+from dysonjax.published.rbm import MARKERS, MU, SETTING, temperatures, theory
 from dysonjax.published.rbm_pairs import RESAMPLES, cold, kappa_of
-from dysonjax.published.recipe import Check, Recipe, Reproduction
+from dysonjax.published.recipe import Check, Recipe, Reproduction, value
 from dysonjax.spectra import PairSpacing, WignerSurmise, fit_two_mode, level_density
 
 

@@ -42,6 +42,12 @@ class Check:
         return abs(self.mistaken - self.expected) / np.hypot(self.error, self.systematic)
 
 
+def value(check: Check) -> str:
+    """A measured number with its error, two digits of it."""
+    digits = max(0, 1 - int(np.floor(np.log10(check.error)))) if check.error > 0 else 3
+    return f"{check.measured:.{digits}f} ± {check.error:.{digits}f}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Reproduction:
     """A figure that has been made."""

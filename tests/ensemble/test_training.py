@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 import xarray as xr
+from tiny import tiny
 
 import dysonjax as dj
 from dysonjax.ensemble import loop, session
@@ -152,7 +153,7 @@ def test_the_store_is_readable_while_the_run_goes_on(tmp_path, monkeypatch):
         seen.append(float(np.isfinite(data.train_loss).mean()))
 
     grid = dj.Grid(lr=[0.5, 1.0], sigma_w=[1.0, 2.0], batch_size=[2, 4], seeds=4)
-    run = dj.train(MODEL, grid, 100, 5, out=tmp_path, progress=look, devices=1)
+    run = dj.train(tiny(), grid, 100, 5, out=tmp_path, progress=look, devices=1)
     assert seen[0] < 1 and seen == sorted(seen)
     xr.testing.assert_identical(dj.read(tmp_path).load(), run.dataset)
 
@@ -202,7 +203,7 @@ def test_results_say_how_they_were_made(tmp_path):
 
 def test_running_out_of_memory_halves_the_tile_and_changes_nothing(monkeypatch):
     grid = dj.Grid(lr=[0.5, 1.0], sigma_w=[1.0, 2.0], batch_size=[2, 4], seeds=4)
-    expected = _train(grid)
+    expected = _train(grid, model=tiny())
     original, calls = loop.train_job, []
 
     def scarce(job, settings, recorder):
@@ -213,7 +214,7 @@ def test_running_out_of_memory_halves_the_tile_and_changes_nothing(monkeypatch):
 
     monkeypatch.setattr(loop, "train_job", scarce)
     with pytest.warns(UserWarning, match="out of device memory; going on with"):
-        found = _train(grid, tile=8)
+        found = _train(grid, model=tiny(), tile=8)
     assert max(calls) > 2 and calls[-2:] == [calls[-1]] * 2 and calls[-1] <= 2
     np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-12, atol=1e-14)
 

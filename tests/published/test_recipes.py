@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dysonjax.published import RECIPES
+from dysonjax.published.recipe import trained_once
 
 BOUND = 4.0
 
@@ -51,3 +52,15 @@ def test_every_figure_with_data_of_the_three_sources_has_a_recipe():
 def test_quick_figure_agrees_with_its_theory_line(recipe):
     made = recipe.make("quick", None)
     assert all(abs(check.z) < BOUND for check in made.checks), made.checks
+
+
+def test_figures_that_share_an_ensemble_train_it_once():
+    trained = []
+
+    @trained_once
+    def ensemble(scale, progress=None):
+        trained.append(scale)
+        return object()
+
+    assert ensemble("quick") is ensemble("quick", print) and trained == ["quick"]
+    assert ensemble("default") is not ensemble("quick") and trained == ["quick", "default", "quick"]
