@@ -13,7 +13,8 @@ ALLOWED = {
     "spectra": set(),
     "dyson": {"spectra"},  # the exact β-ensembles that the Coulomb gas samples from
     "attention": {"spectra"},
-    "native": {"models"},
+    "cache": set(),
+    "native": {"models", "cache"},
     "ensemble": {"models", "native"},
     "compare": {"models", "spectra", "dyson", "ensemble"},
     "pairs": {"models", "spectra"},

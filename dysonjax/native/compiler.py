@@ -1,16 +1,18 @@
 """The system's C compiler, and a folder of what it has compiled."""
 
+import atexit
 import ctypes
 import functools
 import hashlib
 import os
-import platform
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
 import numpy as np
+
+from dysonjax import cache
 
 LANES = 16
 
@@ -36,33 +38,30 @@ def load(source: str, headers: tuple[Path, ...] = (), flags: tuple[str, ...] = (
     mark = hashlib.sha256(source.encode())
     for header in headers:
         mark.update(header.read_bytes())
-    mark.update(" ".join((cc, *flags, _processor())).encode())
-    library = _folder() / f"{mark.hexdigest()[:20]}.so"
-    if not library.exists():
-        library.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=library.parent) as partial:
-            code, target = Path(partial) / "kernel.c", Path(partial) / "kernel.so"
-            code.write_text(source)
+    mark.update(" ".join((cc, *flags, cache.processor())).encode())
+    name = f"{mark.hexdigest()[:20]}.so"
+    try:
+        library = _folder(cache.root()) / name
+        if not library.exists():
             includes = [f"-I{header.parent}" for header in headers]
-            command = [
-                cc,
-                *flags,
-                *includes,
-                "-shared",
-                "-fPIC",
-                "-Wno-psabi",
-                str(code),
-                "-o",
-                str(target),
-                "-lm",
-            ]
-            result = subprocess.run(command, capture_output=True, text=True)
-            if result.returncode:
-                lines = result.stderr.splitlines()
-                first = next((line for line in lines if "error" in line), f"exit status {result.returncode}")
-                raise CompilerError(f"the C compiler {cc} failed: {first.strip()}")
-            target.replace(library)
-    return ctypes.CDLL(str(library))
+            _compile([cc, *flags, *includes, "-shared", "-fPIC", "-Wno-psabi"], source, library)
+        return ctypes.CDLL(str(library))
+    except OSError as error:  # no space, or a damaged library
+        raise CompilerError(f"the library of a compiled step cannot be made: {error}") from None
+
+
+def _compile(command: list[str], source: str, library: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=library.parent) as partial:
+        code, target = Path(partial) / "kernel.c", Path(partial) / "kernel.so"
+        code.write_text(source)
+        result = subprocess.run(
+            [*command, str(code), "-o", str(target), "-lm"], capture_output=True, text=True
+        )
+        if result.returncode:
+            lines = result.stderr.splitlines()
+            first = next((line for line in lines if "error" in line), f"exit status {result.returncode}")
+            raise CompilerError(f"the C compiler {command[0]} failed: {first.strip()}")
+        target.replace(library)  # whole or not at all
 
 
 def aligned(shape, dtype) -> np.ndarray:
@@ -74,16 +73,20 @@ def aligned(shape, dtype) -> np.ndarray:
     return space[first : first + size].view(dtype).reshape(shape)
 
 
-def _folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "dysonjax" / "native"
+def _folder(root: Path | None) -> Path:
+    """Where libraries are kept: in the user's cache, or as long as this process lives if there is none."""
+    if root is not None:
+        try:
+            (root / "native").mkdir(parents=True, exist_ok=True)
+            if os.access(root / "native", os.W_OK):
+                return root / "native"
+        except OSError:
+            pass
+    return _temporary_folder()
 
 
 @functools.cache
-def _processor() -> str:
-    """What a library compiled for this processor needs: folders are shared between machines of a cluster."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        flags = next(line for line in lines if line.startswith(("flags", "Features")))
-    except (OSError, StopIteration):
-        flags = platform.processor()
-    return f"{platform.system()} {platform.machine()} {flags}"
+def _temporary_folder() -> Path:
+    place = tempfile.mkdtemp(prefix="dysonjax-")
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return Path(place)

@@ -98,7 +98,7 @@ def test_without_a_working_compiler_xla_takes_over(monkeypatch, tmp_path):
     with pytest.raises(dj.InputError, match="there is no C compiler"):
         dj.train(dj.models.linear(), grid(), 5, 2, backend="native")
     monkeypatch.setenv("CC", "false")  # a program that fails
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("DYSONJAX_CACHE", str(tmp_path))
     with pytest.warns(UserWarning, match="compiler .*false failed: exit status 1; going on with XLA"):
         run = dj.train(dj.models.linear(), grid(), 5, 2)
     assert run.summary["backend"] == "xla"
