@@ -13,7 +13,9 @@ ALLOWED = {
     "spectra": set(),
     "dyson": {"spectra"},  # the exact β-ensembles that the Coulomb gas samples from
     "attention": {"spectra"},
-    "ensemble": {"models"},
+    "cache": set(),
+    "native": {"models", "cache"},
+    "ensemble": {"models", "native"},
     "compare": {"models", "spectra", "dyson", "ensemble"},
     "pairs": {"models", "spectra"},
     "phase": {"models", "spectra", "dyson", "ensemble"},

@@ -12,10 +12,12 @@ A benchmark is a module with
 and, if a network-step is not what it counts, UNIT, the name of its rate.
 """
 
+import atexit
 import importlib
 import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -23,6 +25,8 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
+
+from dysonjax import cache
 
 
 class Prepared(NamedTuple):
@@ -143,7 +147,9 @@ def engine(model, grid, steps: int, **options) -> Prepared:
 
     dj.one_device_per_core()
     # The first compilation is a cold one; the repetitions take theirs from this folder.
-    jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp(prefix="dysonjax-bench-"))
+    os.environ[cache.VARIABLE] = tempfile.mkdtemp(prefix="dysonjax-bench-")
+    atexit.register(shutil.rmtree, os.environ[cache.VARIABLE], ignore_errors=True)
+    jax.config.update("jax_compilation_cache_dir", os.environ[cache.VARIABLE])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
     def train(steps):

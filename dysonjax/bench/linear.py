@@ -11,7 +11,7 @@ from dysonjax.bench import frame
 RATES = [0.01 * (index + 1) for index in range(10)]
 SIZE, SAMPLES, EPSILON, WIDTH = 2, 8, 0.1, 0.1
 POINTS = len(RATES)
-DEFAULTS = {"seeds": 64, "steps": 10_000}
+DEFAULTS = {"seeds": 64, "steps": 100_000}
 OPTIONS = {}
 
 
@@ -20,12 +20,17 @@ def flops(setting: dict) -> int:
     return 2 * SIZE**3 + 6 * SIZE**2
 
 
-def engine(setting: dict) -> frame.Prepared:
+def engine(setting: dict, backend: str = "auto") -> frame.Prepared:
     import dysonjax as dj
 
     model = dj.models.linear(epsilon=EPSILON)
     grid = dj.Grid(lr=RATES, batch_size=SAMPLES, sigma_w=WIDTH * SIZE**0.5, seeds=setting["seeds"])
-    return frame.engine(model, grid, setting["steps"])
+    return frame.engine(model, grid, setting["steps"], backend=backend)
+
+
+def xla(setting: dict) -> frame.Prepared:
+    """This engine where no step is compiled to C."""
+    return engine(setting, backend="xla")
 
 
 def plain_vmap(setting: dict) -> frame.Prepared:
@@ -80,4 +85,4 @@ def limit(setting: dict) -> frame.Prepared:
     return frame.kernel("linear", setting, POINTS, arguments)
 
 
-VARIANTS = {"engine": engine, "plain_vmap": plain_vmap, "numpy_loop": numpy_loop, "limit": limit}
+VARIANTS = {"engine": engine, "xla": xla, "plain_vmap": plain_vmap, "numpy_loop": numpy_loop, "limit": limit}

@@ -12,7 +12,7 @@ from dysonjax.bench import frame
 RATES = [0.01 * (index + 1) for index in range(10)]
 SITES, CHAINS, SWEEPS, MU, WIDTH = 10, 16, 3, 3.0, 0.1
 POINTS = len(RATES)
-DEFAULTS = {"seeds": 64, "steps": 500}
+DEFAULTS = {"seeds": 64, "steps": 4000}
 OPTIONS = {"sampler": ("gibbs", "collapsed")}
 
 
@@ -36,12 +36,17 @@ def lattice_covariance() -> np.ndarray:
     return np.linalg.inv(6 * np.eye(SITES) - shift - shift.T)
 
 
-def engine(setting: dict) -> frame.Prepared:
+def engine(setting: dict, backend: str = "auto") -> frame.Prepared:
     import dysonjax as dj
 
     model = dj.models.rbm(sampler=setting["sampler"])
     grid = dj.Grid(lr=RATES, batch_size=CHAINS, sigma_w=WIDTH * SITES**0.5, seeds=setting["seeds"])
-    return frame.engine(model, grid, setting["steps"])
+    return frame.engine(model, grid, setting["steps"], backend=backend)
+
+
+def xla(setting: dict) -> frame.Prepared:
+    """This engine where no step is compiled to C."""
+    return engine(setting, backend="xla")
 
 
 def plain_vmap(setting: dict) -> frame.Prepared:
@@ -132,6 +137,7 @@ def limit(setting: dict) -> frame.Prepared:
 
 VARIANTS = {
     "engine": engine,
+    "xla": xla,
     "plain_vmap": plain_vmap,
     "numpy_loop": numpy_loop,
     "torch_loop": torch_loop,

@@ -14,7 +14,7 @@ WIDTHS = (3, 32, 16, 1)
 VALUES = [2.0**k for k in range(-3, 9)]
 SAMPLES = 4
 POINTS = len(VALUES) ** 2
-DEFAULTS = {"seeds": 8, "steps": 4000}
+DEFAULTS = {"seeds": 8, "steps": 12_000}
 OPTIONS = {
     "train": ("middle", "all"),
     "data": ("fixed", "online"),
@@ -30,13 +30,18 @@ def flops(setting: dict) -> int:
     return products + below + sum(2 * n * m for n, m in learned)
 
 
-def engine(setting: dict) -> frame.Prepared:
+def engine(setting: dict, backend: str = "auto") -> frame.Prepared:
     import dysonjax as dj
 
     batches = 100 if setting["randomness"] == "independent" else 1000  # own data take memory
     model = dj.models.teacher_student(WIDTHS, train=setting["train"], data=setting["data"], batches=batches)
     grid = dj.Grid(lr=VALUES, sigma_w=VALUES, batch_size=SAMPLES, seeds=setting["seeds"])
-    return frame.engine(model, grid, setting["steps"], randomness=setting["randomness"])
+    return frame.engine(model, grid, setting["steps"], randomness=setting["randomness"], backend=backend)
+
+
+def xla(setting: dict) -> frame.Prepared:
+    """This engine where no step is compiled to C."""
+    return engine(setting, backend="xla")
 
 
 def plain_vmap(setting: dict) -> frame.Prepared:
@@ -160,4 +165,4 @@ def limit(setting: dict) -> frame.Prepared:
     return frame.Prepared(lambda: limits.on_all_cores(train, count), count * blocks * limits.LANES * steps)
 
 
-VARIANTS = {"engine": engine, "plain_vmap": plain_vmap, "numpy_loop": numpy_loop, "limit": limit}
+VARIANTS = {"engine": engine, "xla": xla, "plain_vmap": plain_vmap, "numpy_loop": numpy_loop, "limit": limit}

@@ -110,7 +110,7 @@ def _machine() -> dict:
     """Devices, memory and instruction set."""
     import jax
 
-    from dysonjax import ensemble
+    from dysonjax import ensemble, native
 
     ensemble.one_device_per_core()
     devices = jax.devices()
@@ -128,6 +128,7 @@ def _machine() -> dict:
         "memory_free_gb": round(int(memory[1]) / 1e6, 1) if memory else None,
         "backend": jax.default_backend(),
         "devices": f"{len(devices)} x {devices[0].device_kind}",
+        "c_compiler": native.compiler_path() or "none",
         "training_precision": "float32, products in full float32",
         "x64_by_default": bool(jax.config.jax_enable_x64),
         "disk_free_gb": round(shutil.disk_usage(Path.cwd()).free / 1e9, 1),
@@ -147,7 +148,8 @@ def _cache() -> dict:
     if place is None:
         return {"folder": None, "programs": 0, "bytes": 0}
     base = compile_cache.root() or place
-    files = [file for file in base.rglob("*-cache") if file.is_file()] if base.is_dir() else []
+    found = (*base.rglob("*-cache"), *base.rglob("*.so")) if base.is_dir() else ()
+    files = [file for file in found if file.is_file()]
     return {"folder": str(place), "programs": len(files), "bytes": sum(f.stat().st_size for f in files)}
 
 
@@ -160,10 +162,11 @@ def _describe(cache: dict) -> str:
 def _clear_cache(terminal: Terminal) -> None:
     """Delete what `compile_cache.activate` made; never a folder that the user named to JAX."""
     base = compile_cache.root()
-    compiled = base / "compiled" if base is not None else None
-    if compiled is not None and compiled.is_dir():
-        shutil.rmtree(compiled)
-        terminal.print(f"deleted {compiled}")
+    for name in ("compiled", "native") if base is not None else ():
+        if (base / name).is_dir():
+            shutil.rmtree(base / name)
+            terminal.print(f"deleted {base / name}")
+    if base is not None:
         compile_cache.folder().mkdir(parents=True, exist_ok=True)
 
 
@@ -187,6 +190,8 @@ def _judge(found: dict[str, str], machine: dict, cache: dict) -> tuple[list[str]
         notes.append("JAX_ENABLE_X64 is set; training still uses float32 unless --x64 is given")
     if machine["backend"] == "cpu" and Path("/proc/driver/nvidia/version").exists():
         notes.append("there is an NVIDIA driver, but JAX uses the CPU: install dysonjax[cuda] to use the GPU")
+    if machine["c_compiler"] == "none":
+        notes.append("there is no C compiler: on a CPU small networks train several times slower without one")
     if machine["disk_free_gb"] * 1e9 < MIN_FREE_BYTES:
         notes.append(f"only {machine['disk_free_gb']} GB are free on the disk of this folder")
     place = cache["folder"]

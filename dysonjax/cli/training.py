@@ -39,6 +39,8 @@ class TrainingOptions:
     """Largest number of networks trained at once on a device; default: chosen from its memory."""
     devices: str | None = None
     """Number of devices, or cpu, gpu, tpu; default: all that JAX finds."""
+    backend: str = "auto"
+    """What compiles a training step: native (C, small networks on a CPU), xla, or auto."""
     x64: bool = False
     """Train in double precision."""
     save_every: float = 300.0
@@ -80,7 +82,10 @@ def train(command, model, terminal: Terminal, optimizer="sgd", scalars=None):
         "optimizer": optimizer,
         "records": parse_records(options.records, steps),
         "seed": execution.seed,
-        **{name: getattr(options, name) for name in ("randomness", "keep_weights", "tile", "devices", "x64")},
+        **{
+            name: getattr(options, name)
+            for name in ("randomness", "keep_weights", "tile", "devices", "backend", "x64")
+        },
     }
     if options.dry_run:
         plan = ensemble.estimate(**arguments)

@@ -1,15 +1,19 @@
 """What a run consists of: one job a batch size, with its compiled programs and its waves of tiles."""
 
 import dataclasses
+import functools
 import time
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import optax
 
-from dysonjax import checks
-from dysonjax.ensemble import tiles
+from dysonjax import checks, native
+from dysonjax.ensemble import lanes, tiles
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.programs import Programs, build, points_last
 from dysonjax.models.base import Model
@@ -30,6 +34,7 @@ class Settings:
     tile: int | None
     devices: list
     keep_weights: str
+    backend: str = "auto"
 
     @property
     def dtype(self):
@@ -50,13 +55,38 @@ class Job(NamedTuple):
     tile_members: int
     state: Any  # shapes and types of the state of a wave
     points_last: bool  # of its layout, see `programs`
+    backend: str  # what compiles the training step: "native" or "xla"
+    otherwise: Callable[[], "Job"] | None = None  # the same job for XLA, if the C compiler should fail
 
     def compiled(self) -> "Job":
-        return self._replace(programs=Programs(*(program.compile() for program in self.programs)))
+        with ThreadPoolExecutor(len(self.programs)) as pool:
+            compiling = [pool.submit(program.compile) for program in self.programs]
+        try:
+            return self._replace(programs=Programs(*(program.result() for program in compiling)))
+        except native.CompilerError as error:
+            if self.otherwise is None:
+                raise checks.InputError(f"{error}; use backend='xla'") from None
+            warnings.warn(f"{error}; going on with XLA, which is slower here", stacklevel=2)
+            return self.otherwise().compiled()
 
 
 def job(model: Model, grid: Grid, settings: Settings, batch_index: int, seeds: range) -> Job:
-    """The job of one batch size for these seeds of the grid, counted from 0; nothing is compiled yet."""
+    """The job of one batch size for these seeds of the grid, counted from 0; nothing is compiled yet.
+
+    Raises InputError if the settings ask for the native backend and it cannot compile this model's step.
+    """
+    if settings.backend != "xla":
+        try:
+            return _job(model, grid, settings, batch_index, seeds, "native")
+        except native.Unsupported as reason:
+            if settings.backend == "native":
+                raise checks.InputError(
+                    f"the native backend cannot train the model {model.name}: {reason}; use backend='auto'"
+                ) from None
+    return _job(model, grid, settings, batch_index, seeds, "xla")
+
+
+def _job(model, grid, settings, batch_index, seeds, backend) -> Job:
     batch_size = grid.batch_size[batch_index]
     mesh = jax.sharding.Mesh(np.array(settings.devices), ("devices",))
     programs = build(model, settings.optimizer[1], batch_size, settings.common, mesh)
@@ -70,7 +100,11 @@ def job(model: Model, grid: Grid, settings: Settings, batch_index: int, seeds: r
 
     _, state_of_one = jax.eval_shape(programs.start, cut(1, 1)[0].identity)
     member_bytes = tiles.member_bytes(state_of_one) // count
-    worlds, points = tiles.choose(part, settings.common, member_bytes, settings.devices, settings.tile)
+    if backend == "native":
+        lanes.check(settings.devices, member_bytes)
+    worlds, points = tiles.choose(
+        part, settings.common, member_bytes, settings.devices, settings.tile, backend == "native"
+    )
     waves = [wave._replace(index=_in_grid(wave.index, grid, seeds)) for wave in cut(worlds, points)]
     identity = waves[0].identity
     shapes = jax.eval_shape(programs.start, identity)
@@ -79,12 +113,20 @@ def job(model: Model, grid: Grid, settings: Settings, batch_index: int, seeds: r
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
     )
     number = per_device(0, count)
+    if backend == "native":
+        advance = lanes.lower(
+            model, settings.optimizer[1], batch_size, settings.common, identity, world, state
+        )
+    else:
+        advance = programs.advance.lower(identity, world, state, number, number)
     lowered = Programs(
-        programs.start.lower(identity),
-        programs.advance.lower(identity, world, state, number, number),
-        programs.observe.lower(identity, world, state),
+        programs.start.lower(identity), advance, programs.observe.lower(identity, world, state)
     )
-    return Job(batch_index, lowered, waves, worlds * points, state, points_last(model, points))
+    otherwise = None
+    if backend == "native" and settings.backend == "auto":
+        otherwise = functools.partial(_job, model, grid, settings, batch_index, seeds, "xla")
+    last = points_last(model, points)
+    return Job(batch_index, lowered, waves, worlds * points, state, last, backend, otherwise)
 
 
 def _in_grid(index: np.ndarray, grid: Grid, seeds: range) -> np.ndarray:
@@ -132,7 +174,7 @@ def measure(jobs: list[Job], settings: Settings) -> float:
             steps *= 4
             jax.block_until_ready(state)
             begin = time.perf_counter()
-            state = jax.block_until_ready(
+            state = lanes.settled(
                 item.programs.advance(identity, world, state, per_device(0, count), per_device(steps, count))
             )
             elapsed = time.perf_counter() - begin

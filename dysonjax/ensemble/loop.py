@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dysonjax.ensemble import checkpoints, jobs, recording, tiles
+from dysonjax.ensemble import checkpoints, jobs, lanes, recording, tiles
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.jobs import Job, Pace, Settings, per_device
 from dysonjax.ensemble.session import Session
@@ -100,11 +100,11 @@ def train_wave(
             piece = pace.piece(settings.records[number] - now)
             jax.block_until_ready(state)
             begin = time.perf_counter()
-            state = job.programs.advance(
+            moving = job.programs.advance(
                 wave.identity, world, state, per_device(now, count), per_device(piece, count)
             )
             enter()  # the previous record is worked up on the host while the devices train on
-            jax.block_until_ready(state)
+            state = lanes.settled(moving)
             pace.measured(piece, time.perf_counter() - begin)
             now += piece
             session.advanced(piece * len(members))

@@ -17,6 +17,8 @@ from dysonjax.ensemble.programs import Identity
 CACHE_BYTES = 160 * 1024
 DEVICE_FRACTION = 0.25  # of an accelerator's memory that the state of one tile may take
 FALLBACK_DEVICE_BYTES = 8 * 2**30
+# In lanes (see `lanes`) only sixteen networks at a time have to fit into a cache; a tile is one call.
+LANES_BYTES = 4 * 2**20
 
 
 class Wave(NamedTuple):
@@ -26,13 +28,18 @@ class Wave(NamedTuple):
     index: np.ndarray  # (devices, worlds, points): position in the grid of one batch size, -1 for padding
 
 
-def choose(grid: Grid, common: bool, member_bytes: int, devices: list, limit: int | None) -> tuple[int, int]:
+def choose(
+    grid: Grid, common: bool, member_bytes: int, devices: list, limit: int | None, in_lanes: bool = False
+) -> tuple[int, int]:
     """Worlds and points of a tile, from the memory of a device (or the cache of a core).
 
-    limit: the largest number of members in a tile, if the caller wants to set it.
+    limit: the largest number of members in a tile, if the caller wants to set it. in_lanes: for a step that
+    is compiled by `dysonjax.native`.
     """
     device = devices[0]
-    if device.platform == "cpu":
+    if in_lanes:
+        budget = LANES_BYTES
+    elif device.platform == "cpu":
         budget = CACHE_BYTES
     else:
         stats = device.memory_stats() or {}

@@ -74,6 +74,7 @@ def train(
     tile: int | None = None,
     devices: int | str | None = None,
     keep_weights: str = "none",
+    backend: str = "auto",
     save_every: float = SAVE_EVERY_SECONDS,
     resume: bool = False,
     progress: Callable[[float, float], None] | None = None,
@@ -87,7 +88,9 @@ def train(
     "momentum", "adamw" or an optax transform WITHOUT learning rate. randomness: "common" gives all grid
     points of a seed the same teacher, data and noise, "independent" gives each its own. seed: root of all
     randomness. x64: train in double precision. tile: the largest number of members trained at once on a
-    device (None: chosen from its memory). keep_weights: "none", "last" or "all" records. save_every: the
+    device (None: chosen from its memory). keep_weights: "none", "last" or "all" records. backend: what
+    compiles a training step: "native" is C with sixteen networks in the lanes of a vector, for small networks
+    on a CPU; "xla" does everything, everywhere; "auto" takes native where it can. save_every: the
     longest time between two checkpoints, seconds; there is also one at a record now and then. resume: go on
     with the run that `out` holds, which must have the same configuration. progress: called with network-steps
     done and in all. announce: called with a `Plan` before training starts. say: called with a sentence about
@@ -112,6 +115,7 @@ def train(
         tile=tile,
         devices=devices,
         keep_weights=keep_weights,
+        backend=backend,
     )
     save_every = checks.positive("save_every", save_every)
     folder = None if out is None else Path(out)
@@ -148,6 +152,7 @@ def train(
             return Run(found.dataset(), json.loads(finished), folder, _example(before, shapes))
         begin = time.perf_counter()
         work = [job.compiled() for job in work]
+        backend = work[0].backend if work else settings.backend
         compile_seconds = time.perf_counter() - begin
         if announce is not None:
             seconds = jobs.measure(work, settings)
@@ -167,6 +172,7 @@ def train(
             "net_steps_per_second": round(grid.members * settings.last / seconds, 1),
             "diverged": int((dataset["diverged_at"] >= 0).sum()),
             "device": _device_name(settings.devices),
+            "backend": backend,
             "version": results.versions()["dysonjax"],
         }
         dataset.attrs["summary"] = json.dumps(summary)
@@ -187,9 +193,9 @@ def resume(
     """Go on with the run that `folder` holds, from its last checkpoint; a finished run is returned as it is.
 
     model: the one with which the run was started. optimizer: needed only if it was a transform of your own.
-    options: those arguments of `train` that say how, not what: tile, devices, save_every, progress, announce,
-    say. The end is the same, to the last bit on the same devices and to rounding on others, as without the
-    interruption. Raises InputError if the folder holds no run or that of another model.
+    options: those arguments of `train` that say how, not what: tile, devices, backend, save_every, progress,
+    announce, say. The end is the same, to the last bit on the same devices and to rounding on others, as
+    without the interruption. Raises InputError if the folder holds no run or that of another model.
     """
     attributes = store.read_attributes(Path(folder) / "run.zarr")
     if attributes is None:
@@ -233,7 +239,7 @@ def estimate(model: Model, grid: Grid, steps: int, records: int | Sequence[int] 
 
 
 def check(
-    model, grid, steps, records, *, optimizer, randomness, seed, x64, tile, devices, keep_weights
+    model, grid, steps, records, *, optimizer, randomness, seed, x64, tile, devices, keep_weights, backend
 ) -> Settings:
     """The arguments of `train` in canonical form; raises InputError without having touched anything."""
     if not isinstance(model, Model):
@@ -255,6 +261,7 @@ def check(
         tile=None if tile is None else checks.positive_int("tile", tile),
         devices=devices_.resolve(devices),
         keep_weights=checks.one_of("keep_weights", keep_weights, ["none", "last", "all"]),
+        backend=checks.one_of("backend", backend, ["auto", "native", "xla"]),
     )
 
 

@@ -132,16 +132,20 @@ MOMENTS = {
 
 def collapsed_law(weight: jax.Array, shape: Shape) -> tuple[jax.Array, jax.Array]:
     """A^k and the noise covariance Q of k sweeps, both (visible, visible) and symmetric."""
-    a = (shape.sigma_h / shape.mu) ** 2 * weight @ weight.T
+    a = (shape.sigma_h / shape.mu) ** 2 * (weight @ weight.T)
     one = jnp.eye(shape.visible, dtype=weight.dtype)
-    # Binary powers: S_n = Σ_{j<n} A^j obeys S_2n = S_n (1 + A^n) and S_{n+1} = 1 + A S_n.
+    # Binary powers: S_n = Σ_{j<n} A^j obeys S_2n = S_n (1 + A^n) and S_{n+1} = S_n + A^n.
     power, total = a, one
+
+    def doubled():
+        return total + (power if total is one else total @ power)
+
     for bit in bin(shape.k)[3:]:
-        total = total + total @ power
+        total = doubled()
         power = power @ power
         if bit == "1":
             total, power = total + power, power @ a
-    return power, (total + total @ power) / shape.mu**2
+    return power, doubled() / shape.mu**2
 
 
 def _covariance_root(weight: jax.Array, shape: Shape) -> jax.Array:

@@ -16,18 +16,18 @@ PARITY = 0x1BD11BDA
 
 def derive(key: jax.Array, number) -> jax.Array:
     """`jax.random.fold_in(key, number)`, which is also number `number` of `jax.random.split(key)`."""
-    words = _block(jax.random.key_data(key), jnp.uint32(0), jnp.asarray(number).astype(jnp.uint32))
+    words = block(jax.random.key_data(key), jnp.uint32(0), jnp.asarray(number).astype(jnp.uint32))
     return jax.random.wrap_key_data(jnp.stack(words), impl="threefry2x32")
 
 
 def bits(key: jax.Array, count: int) -> jax.Array:
     """`jax.random.bits(key, (count,))`: uint32, shape (count,)."""
     counter = jnp.arange(count, dtype=jnp.uint32)
-    left, right = _block(jax.random.key_data(key), jnp.zeros_like(counter), counter)
+    left, right = block(jax.random.key_data(key), jnp.zeros_like(counter), counter)
     return left ^ right
 
 
-def _block(key, left, right):
+def block(key, left, right):
     """The two words that a key (2,) makes of the counters `left` and `right`."""
     schedule = (key[0], key[1], key[0] ^ key[1] ^ jnp.uint32(PARITY))
     left, right = left + schedule[0], right + schedule[1]

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 import dysonjax as dj
+from dysonjax import native
 from dysonjax.bench import dyson, limits
 from dysonjax.ensemble.grid import point_identity
 from dysonjax.ensemble.programs import BATCH, WORLD, stream_key
 from dysonjax.models.rbm_target import rbm_target
 
-pytestmark = pytest.mark.skipif(limits.compiler() is None, reason="there is no C compiler")
+pytestmark = pytest.mark.skipif(native.compiler_path() is None, reason="there is no C compiler")
 STEPS, BATCHES = 60, 20
 FOUR = [0.25, 0.5, 1.0, 2.0]
 

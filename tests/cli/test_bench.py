@@ -23,7 +23,7 @@ from dysonjax.cli import main
             "the benchmark samplers has no option steps; its options: seeds, beta",
         ),
         (["dyson", "--figure", "a.png"], "--figure goes with teacher-student, rbm, linear"),
-        (["linear", "--only", "torch"], "only must be one of engine, plain_vmap, numpy_loop, limit"),
+        (["linear", "--only", "torch"], "only must be one of engine, xla, plain_vmap, numpy_loop, limit"),
         (["linear", "--members", "10,many"], "members must be whole numbers with commas between"),
         (["linear", "--members", "10", "--seeds", "2"], "--members stands in place of --seeds"),
         (["rbm", "--figure", "no/such/folder/a.png"], "the folder no/such/folder does not exist"),

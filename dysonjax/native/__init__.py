@@ -1,0 +1,28 @@
+"""The training step of small networks as C, sixteen networks in the lanes of a vector register.
+
+XLA compiles a step for a CPU into dozens of kernels that exchange arrays through memory; between them a tiny
+network's step is mostly traffic and scalar loops (docs/performance.md). This compiler takes the same jaxpr,
+writes each array as one vector of networks an element, fuses what can be fused into one loop, and lets the
+system's C compiler do the rest. It knows nothing of models: whatever consists of the operations listed in
+`graph` is compiled, everything else is left to XLA, and so is everything on an accelerator.
+
+A network's numbers do not depend on its lane, its neighbours or the number of cores, to the last bit.
+"""
+
+from dysonjax.native.compiler import LANES, CompilerError, aligned, compiler_path
+from dysonjax.native.graph import NETWORK, WORLD, Unsupported
+from dysonjax.native.kernel import Input, Kernel, load, write_step
+
+__all__ = [
+    "LANES",
+    "NETWORK",
+    "WORLD",
+    "CompilerError",
+    "Input",
+    "Kernel",
+    "Unsupported",
+    "aligned",
+    "compiler_path",
+    "load",
+    "write_step",
+]

@@ -1,0 +1,70 @@
+"""From the step of one network to a compiled function of many."""
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from dysonjax.native import compiler, graph, source
+from dysonjax.native.plan import plan, store
+
+HEADER = Path(__file__).parent / "lanes.h"
+
+
+class Input(NamedTuple):
+    """An array that a step reads and does not change."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+    level: int  # graph.WORLD: of all networks of a call; graph.NETWORK: of each
+    lanes: bool  # whether it differs between the lanes
+
+
+class Kernel(NamedTuple):
+    """A compiled step. Arrays in lanes are (..., elements, LANES), truth values int32."""
+
+    function: Any
+    used: tuple[bool, ...]  # which of the inputs the step reads at all
+
+    def __call__(
+        self, fixed: Sequence[np.ndarray | None], carried: Sequence[np.ndarray], first: int, count: int
+    ):
+        """Advance the networks by `count` steps in place; fixed: None for what is not used."""
+        inputs = (ctypes.c_void_p * max(1, len(fixed)))(
+            *(None if a is None else a.ctypes.data for a in fixed)
+        )
+        states = (ctypes.c_void_p * len(carried))(*(a.ctypes.data for a in carried))
+        networks = carried[0].shape[0]
+        longs = (ctypes.c_long(number) for number in (first, count, networks))
+        self.function(inputs, states, *longs)
+
+
+def load(text: str):
+    """The compiled function of a source. Raises CompilerError if there is no compiler or if it fails."""
+    return compiler.load(text, (HEADER,)).advance
+
+
+def write_step(step, fixed, carried, stopped: int) -> tuple[str, tuple[bool, ...]]:
+    """The C source of `step(fixed, carried, index) -> carried`, and which of its inputs it reads.
+
+    fixed, carried: lists of arrays of ONE network; index: the number of the step. stopped: which of the
+    carried arrays is an integer that is negative as long as steps change the network. Raises Unsupported if
+    the step holds something that cannot be written in C.
+    """
+    inputs = [graph.source(i.shape, i.dtype, i.level, i.lanes) for i in fixed]
+    states = [graph.source(s.shape, s.dtype, graph.NETWORK, True) for s in carried]
+    index = graph.source((), np.int32, graph.STEP, False)
+    shapes = [jax.ShapeDtypeStruct(i.shape, i.dtype) for i in fixed]
+    jaxpr = jax.make_jaxpr(step)(shapes, list(carried), jax.ShapeDtypeStruct((), np.int32))
+    outputs = graph.build(jaxpr, [*inputs, *states, index])
+    stores = [store(new, old) for new, old in zip(outputs, states, strict=True) if new is not old]
+    if not stores:
+        raise graph.Unsupported("a step that changes nothing")
+    planned = plan(stores)
+    # What the networks share in a step is computed once for all of them if it is more than a look-up.
+    shared = sum(root.size for root in planned.roots if root.level == graph.STEP)
+    text = source.write(planned, inputs, states, index, states[stopped], steps_outside=shared > 16)
+    return text, tuple(node in planned.read for node in inputs)

@@ -1,0 +1,230 @@
+/* Sixteen networks in the lanes of a vector (GCC and Clang vector extension), and functions of them.
+
+   Every function is written once, for one number and for a vector: arithmetic reads the same for both. A truth
+   value is an int32 that is 0 or 1 for one number, 0 or -1 in each lane of a vector. */
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
+
+enum { LANES = 16 };
+#define VECTOR(type, name) typedef type name __attribute__((vector_size(LANES * sizeof(type))))
+VECTOR(float, float_v);
+VECTOR(double, double_v);
+VECTOR(int32_t, int32_v);
+VECTOR(uint32_t, uint32_v);
+VECTOR(int64_t, int64_v);
+VECTOR(uint64_t, uint64_v);
+typedef float float_s;
+typedef double double_s;
+typedef int32_t int32_s;
+typedef uint32_t uint32_s;
+typedef int64_t int64_s;
+typedef uint64_t uint64_s;
+
+#define TO_LANES(type, x) ((type##_s)(x) - (type##_v){0})
+#define CONVERT(T, x) __builtin_convertvector(x, T)
+
+static inline int all_lanes(int32_v mask) {
+  int32_t all = -1;
+  for (int l = 0; l < LANES; l++) all &= mask[l];
+  return all;
+}
+
+/* choose(where, yes, no): masks have the width of what they choose. */
+#define CHOOSE(T, M)                                                                              \
+  static inline T##_v T##_v_choose(M##_v where, T##_v yes, T##_v no) {                            \
+    return (T##_v)(((M##_v)yes & where) | ((M##_v)no & ~where));                                  \
+  }                                                                                               \
+  static inline T##_s T##_s_choose(int32_t where, T##_s yes, T##_s no) { return where ? yes : no; } \
+  static inline T##_v T##_v_max(T##_v a, T##_v b) {                                               \
+    return T##_v_choose((M##_v)(a > b) | (M##_v)(a != a), a, b);                                  \
+  }                                                                                               \
+  static inline T##_v T##_v_min(T##_v a, T##_v b) {                                               \
+    return T##_v_choose((M##_v)(a < b) | (M##_v)(a != a), a, b);                                  \
+  }                                                                                               \
+  static inline T##_s T##_s_max(T##_s a, T##_s b) { return a > b || a != a ? a : b; }             \
+  static inline T##_s T##_s_min(T##_s a, T##_s b) { return a < b || a != a ? a : b; }
+CHOOSE(float, int32)
+CHOOSE(double, int64)
+CHOOSE(int32, int32)
+CHOOSE(uint32, int32)
+CHOOSE(int64, int64)
+CHOOSE(uint64, int64)
+
+/* The bits of a number as another type of the same width. */
+#define CAST(to, from)                                                                \
+  static inline to##_v to##_v_from_##from(from##_v x) { return (to##_v)x; }           \
+  static inline to##_s to##_s_from_##from(from##_s x) {                               \
+    to##_s y;                                                                         \
+    memcpy(&y, &x, sizeof y);                                                         \
+    return y;                                                                         \
+  }
+CAST(float, uint32) CAST(uint32, float) CAST(float, int32) CAST(int32, float) CAST(uint32, int32)
+CAST(int32, uint32) CAST(double, uint64) CAST(uint64, double) CAST(double, int64) CAST(int64, double)
+CAST(uint64, int64) CAST(int64, uint64)
+
+/* Functions of the C library, lane by lane. */
+#define LIBRARY(name, f, d)                                                    \
+  static inline float_s float_s_##name(float_s x) { return f(x); }             \
+  static inline double_s double_s_##name(double_s x) { return d(x); }          \
+  static inline float_v float_v_##name(float_v x) {                            \
+    for (int l = 0; l < LANES; l++) x[l] = f(x[l]);                            \
+    return x;                                                                  \
+  }                                                                            \
+  static inline double_v double_v_##name(double_v x) {                         \
+    for (int l = 0; l < LANES; l++) x[l] = d(x[l]);                            \
+    return x;                                                                  \
+  }
+#define DOUBLE_LIBRARY(name, d)                                                \
+  static inline double_s double_s_##name(double_s x) { return d(x); }          \
+  static inline double_v double_v_##name(double_v x) {                         \
+    for (int l = 0; l < LANES; l++) x[l] = d(x[l]);                            \
+    return x;                                                                  \
+  }
+#define LIBRARY_2(name, f, d)                                                  \
+  static inline float_s float_s_##name(float_s x, float_s y) { return f(x, y); } \
+  static inline double_s double_s_##name(double_s x, double_s y) { return d(x, y); } \
+  static inline float_v float_v_##name(float_v x, float_v y) {                 \
+    for (int l = 0; l < LANES; l++) x[l] = f(x[l], y[l]);                      \
+    return x;                                                                  \
+  }                                                                            \
+  static inline double_v double_v_##name(double_v x, double_v y) {             \
+    for (int l = 0; l < LANES; l++) x[l] = d(x[l], y[l]);                      \
+    return x;                                                                  \
+  }
+LIBRARY(sqrt, sqrtf, sqrt)
+LIBRARY(floor, floorf, floor)
+LIBRARY(ceil, ceilf, ceil)
+LIBRARY(sin, sinf, sin)
+LIBRARY(cos, cosf, cos)
+LIBRARY(erf, erff, erf)
+LIBRARY(log1p, log1pf, log1p)
+LIBRARY(expm1, expm1f, expm1)
+LIBRARY(abs, fabsf, fabs)
+LIBRARY_2(pow, powf, pow)
+LIBRARY_2(rem, fmodf, fmod)
+DOUBLE_LIBRARY(tanh, tanh)
+DOUBLE_LIBRARY(exp, exp)
+DOUBLE_LIBRARY(log, log)
+
+/* The inverse of erf: Giles's single-precision form (below), and two steps of Halley's method. */
+static inline double erf_inv_double(double y) {
+  double size = fabs(y), tail = 1 - size;
+  if (!(size < 1)) return size == 1 ? copysign(INFINITY, y) : NAN;
+  double w = -log(tail * (1 + size)), t = w < 5 ? w - 2.5 : sqrt(w) - 3, p;
+  if (w < 5) {
+    p = 2.81022636e-08, p = p * t + 3.43273939e-07, p = p * t - 3.5233877e-06, p = p * t - 4.39150654e-06;
+    p = p * t + 0.00021858087, p = p * t - 0.00125372503, p = p * t - 0.00417768164, p = p * t + 0.246640727;
+    p = p * t + 1.50140941;
+  } else {
+    p = -0.000200214257, p = p * t + 0.000100950558, p = p * t + 0.00134934322, p = p * t - 0.00367342844;
+    p = p * t + 0.00573950773, p = p * t - 0.0076224613, p = p * t + 0.00943887047, p = p * t + 1.00167406;
+    p = p * t + 2.83297682;
+  }
+  double x = p * size;
+  for (int i = 0; i < 2; i++) {
+    double error = (size < 0.5 ? erf(x) - size : tail - erfc(x)) * 0.886226925452758 * exp(x * x);
+    x -= error / (1 + x * error);
+  }
+  return copysign(x, y);
+}
+DOUBLE_LIBRARY(erf_inv, erf_inv_double)
+
+/* The rest in single precision: polynomials that a compiler can put into vectors. */
+#define SINGLE(T, M, U, VALUE)                                                                     \
+  /* Rational approximation of tanh as XLA and Eigen use it: relative error below 1e-6. */         \
+  static inline T T##_tanh(T x) {                                                                  \
+    const T limit = VALUE(7.90531110763549805f);                                                   \
+    T given = x;                                                                                   \
+    x = T##_choose(x > limit, limit, x);                                                           \
+    x = T##_choose(x < -limit, -limit, x);                                                         \
+    T s = x * x;                                                                                   \
+    T p = s * -2.76076847742355e-16f + 2.00018790482477e-13f;                                      \
+    p = p * s + -8.60467152213735e-11f;                                                            \
+    p = p * s + 5.12229709037114e-08f;                                                             \
+    p = p * s + 1.48572235717979e-05f;                                                             \
+    p = p * s + 6.37261928875436e-04f;                                                             \
+    p = p * s + 4.89352455891786e-03f;                                                             \
+    T q = s * 1.19825839466702e-06f + 1.18534705686654e-04f;                                       \
+    q = q * s + 2.26843463243900e-03f;                                                             \
+    q = q * s + 4.89352518554385e-03f;                                                             \
+    return T##_choose(given == given, x * p / q, given);                                           \
+  }                                                                                                \
+  /* After Cephes. */                                                                              \
+  static inline T T##_log(T x) {                                                                   \
+    T given = x;                                                                                   \
+    T tiny = VALUE(1.17549435e-38f);                                                               \
+    x = T##_choose(x > tiny, x, tiny);                                                             \
+    M shifted = M##_from_float(x) - 0x3F3504F3; /* sqrt(1/2) */                                    \
+    T exponent = TO_FLOAT_##T(shifted >> 23);                                                      \
+    T m = T##_from_int32((shifted & 0x7FFFFF) + 0x3F3504F3) - 1;                                   \
+    T p = m * 7.0376836292e-2f + -1.1514610310e-1f;                                                \
+    p = p * m + 1.1676998740e-1f, p = p * m + -1.2420140846e-1f, p = p * m + 1.4249322787e-1f;     \
+    p = p * m + -1.6668057665e-1f, p = p * m + 2.0000714765e-1f, p = p * m + -2.4999993993e-1f;    \
+    p = p * m + 3.3333331174e-1f;                                                                  \
+    T z = m * m;                                                                                   \
+    T y = p * m * z + exponent * -2.12194440e-4f - 0.5f * z + m + exponent * 0.693359375f;         \
+    y = T##_choose(given == VALUE(INFINITY), given, y);                                            \
+    y = T##_choose(given == VALUE(0.0f), VALUE(-INFINITY), y);                                     \
+    return T##_choose(given >= VALUE(0.0f), y, VALUE(NAN));                                        \
+  }                                                                                                \
+  static inline T T##_exp(T x) {                                                                   \
+    T given = x;                                                                                   \
+    x = T##_choose(x > VALUE(88.722839f), VALUE(88.722839f), x);                                   \
+    x = T##_choose(x < VALUE(-87.33654f), VALUE(-87.33654f), x);                                   \
+    M n = TO_INT_##T(x * 1.44269504088896341f + T##_choose(x < VALUE(0.0f), VALUE(-0.5f), VALUE(0.5f))); \
+    T k = TO_FLOAT_##T(n);                                                                         \
+    T r = x - k * 0.693359375f + k * 2.12194440e-4f;                                               \
+    T p = r * 1.9875691500e-4f + 1.3981999507e-3f;                                                 \
+    p = p * r + 8.3334519073e-3f, p = p * r + 4.1665795894e-2f, p = p * r + 1.6666665459e-1f;      \
+    p = p * r + 5.0000001201e-1f;                                                                  \
+    p = p * r * r + r + 1;                                                                         \
+    /* In two factors: 2^128 has no float of its own. */                                           \
+    M half = n >> 1;                                                                               \
+    T y = p * T##_from_int32((half + 127) << 23) * T##_from_int32((n - half + 127) << 23);         \
+    y = T##_choose(given > VALUE(88.722839f), VALUE(INFINITY), y);                                 \
+    y = T##_choose(given < VALUE(-87.33654f), VALUE(0.0f), y);                                     \
+    return T##_choose(given == given, y, given);                                                   \
+  }                                                                                                \
+  /* M. Giles, Approximating the erfinv function (2010). */                                        \
+  static inline T T##_erf_inv(T u) {                                                               \
+    T w = -T##_log((1 - u) * (1 + u)), c = w - 2.5f, t = T##_sqrt(w) - 3;                          \
+    T near = c * 2.81022636e-08f + 3.43273939e-07f, far = t * -0.000200214257f + 0.000100950558f;  \
+    near = near * c + -3.5233877e-06f, far = far * t + 0.00134934322f;                             \
+    near = near * c + -4.39150654e-06f, far = far * t + -0.00367342844f;                           \
+    near = near * c + 0.00021858087f, far = far * t + 0.00573950773f;                              \
+    near = near * c + -0.00125372503f, far = far * t + -0.0076224613f;                             \
+    near = near * c + -0.00417768164f, far = far * t + 0.00943887047f;                             \
+    near = near * c + 0.246640727f, far = far * t + 1.00167406f;                                   \
+    near = near * c + 1.50140941f, far = far * t + 2.83297682f;                                    \
+    return u * T##_choose(w < VALUE(5.0f), near, T##_choose(w == VALUE(INFINITY), w, far));        \
+  }
+#define SAME(x) (x)
+#define ALL_LANES(x) TO_LANES(float, x)
+#define TO_FLOAT_float_s(x) ((float)(x))
+#define TO_FLOAT_float_v(x) CONVERT(float_v, x)
+#define TO_INT_float_s(x) ((int32_t)(x))
+#define TO_INT_float_v(x) CONVERT(int32_v, x)
+SINGLE(float_s, int32_s, uint32_s, SAME)
+SINGLE(float_v, int32_v, uint32_v, ALL_LANES)
+
+/* XLA treats numbers below the normal range as zero; so do these functions' callers. */
+static inline unsigned flush_denormals(void) {
+#if defined(__SSE__)
+  unsigned before = _mm_getcsr();
+  _mm_setcsr(before | 0x8040);
+  return before;
+#else
+  return 0;
+#endif
+}
+static inline void restore_denormals(unsigned before) {
+#if defined(__SSE__)
+  _mm_setcsr(before);
+#else
+  (void)before;
+#endif
+}

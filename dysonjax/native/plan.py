@@ -1,0 +1,101 @@
+"""Which nodes of a graph get a loop and a buffer of their own, and which are computed where they are used.
+
+A node with its own loop is a root. All else is written into the loop of the one root that uses it, so that a
+chain of elementwise operations, or a product followed by tanh, is one pass over memory.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from dysonjax.native.graph import ELEMENTWISE, JOINS, NETWORK, REDUCTIONS, VIEWS, Node
+
+
+class Plan(NamedTuple):
+    """The roots in an order in which they can be computed; stores of the new state come last."""
+
+    roots: list[Node]
+    products: dict[Node, Node]  # root -> the product that is computed inside its loop
+    work: Counter[Node]  # root -> how many operations its loop holds
+    read: frozenset[Node]  # the inputs that some root reads
+
+
+def store(node: Node, like: Node) -> Node:
+    """The root that writes `node` over the input `like`."""
+    if (node.shape, node.dtype) != (like.shape, like.dtype):
+        raise AssertionError(f"{like} cannot hold {node}")
+    return Node("store", (node,), like.shape, like.dtype, NETWORK, True, {"to": like})
+
+
+def plan(stores: Sequence[Node]) -> Plan:
+    order = _topological(stores)
+    users: dict[Node, list[Node]] = {node: [] for node in order}
+    for node in order:
+        for place, operand in enumerate(node.inputs):
+            users[operand].append((node, place))
+    roots: set[Node] = set()
+    homes: dict[Node, set[Node]] = {}  # the roots in whose loops a node is computed
+    kept: dict[Node, bool] = {}  # whether what is read through this node has to lie in a buffer
+    products: dict[Node, Node] = {}
+    for node in reversed(order):
+        if node.op in ("input", "constant"):
+            continue
+        home, keep = set(), False
+        for user, place in users[node]:
+            home |= {user} if user in roots else homes[user]
+            keep |= _read_often(user, place, node) or (user.op in VIEWS and kept[user])
+        # Read in two orders, an element would be computed twice.
+        keep |= len(users[node]) > 1 and any(user.op in VIEWS for user, _ in users[node])
+        homes[node], kept[node] = home, keep
+        if node.op in VIEWS:
+            continue
+        later = any(root.level > node.level for root in home)
+        alone = len(home) == 1 and not keep and not later
+        if node.op in ELEMENTWISE and alone:
+            continue
+        if node.op == "dot_general" and alone and _ends_in(node, users, roots):
+            (root,) = home
+            if root not in products and root.shape == node.shape and root.op not in REDUCTIONS | JOINS:
+                products[root] = node
+                continue
+        roots.add(node)
+        if node.op == "dot_general":
+            products[node] = node
+    ordered = [node for node in order if node in roots and node.op != "store"]
+    work = Counter(root for node, home in homes.items() if node.op not in VIEWS for root in home or {node})
+    read = frozenset(node for node in order if node.op == "input")
+    return Plan([*ordered, *stores], products, work, read)
+
+
+def _read_often(user: Node, place: int, node: Node) -> bool:
+    """Whether this user reads an element of the node more than once, or needs it in memory."""
+    if user.op == "dot_general":
+        return True
+    if user.op == "broadcast_in_dim":
+        return user.size > node.size
+    return user.op in ("dynamic_slice", "dynamic_update_slice") and place > 0
+
+
+def _ends_in(node: Node, users, roots) -> bool:
+    """Whether a product reaches its root by elementwise operations of its own shape alone."""
+    while node not in roots:
+        if len(users[node]) != 1:
+            return False
+        ((user, _),) = users[node]
+        if user.shape != node.shape or (user not in roots and user.op not in ELEMENTWISE):
+            return False
+        node = user
+    return True
+
+
+def _topological(outputs: Sequence[Node]) -> list[Node]:
+    order, seen, stack = [], set(), [(node, False) for node in reversed(outputs)]
+    while stack:
+        node, finished = stack.pop()
+        if finished:
+            order.append(node)
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            stack.extend((operand, False) for operand in reversed(node.inputs))
+    return order

@@ -1,0 +1,109 @@
+"""Training in lanes: the same numbers as by XLA, and the same wherever a network stands."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dysonjax as dj
+from dysonjax import native
+from dysonjax.ensemble import lanes
+
+pytestmark = pytest.mark.skipif(native.compiler_path() is None, reason="needs a C compiler")
+
+RATES = [0.01, 0.1, 4.0]
+MODELS = {
+    "middle": (dj.models.teacher_student(widths=(2, 6, 5, 1), batches=7), "common"),
+    "all": (dj.models.teacher_student(widths=(2, 6, 1), train="all", batches=7), "common"),
+    "online": (dj.models.teacher_student(widths=(2, 6, 5, 1), data="online"), "independent"),
+    "rbm": (dj.models.rbm(visible=3), "common"),
+    "collapsed": (dj.models.rbm(visible=3, sampler="collapsed"), "independent"),
+    "langevin": (dj.models.rbm(visible=3, dynamics="langevin"), "common"),
+    "linear": (dj.models.linear(noise="label"), "common"),
+}
+
+
+def grid(seeds=5, lr=RATES, **kwargs):
+    return dj.Grid(lr=lr, batch_size=4, sigma_w=[0.3, 1.0], seeds=seeds, **kwargs)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_has_the_numbers_of_xla(name):
+    model, randomness = MODELS[name]
+    options = {"randomness": randomness, "x64": True, "keep_weights": "all"}
+    runs = [dj.train(model, grid(), 40, 3, backend=b, **options) for b in ("native", "xla")]
+    assert [run.summary["backend"] for run in runs] == ["native", "xla"]
+    ours, theirs = (run.dataset for run in runs)
+    np.testing.assert_array_equal(ours["diverged_at"], theirs["diverged_at"])
+    for variable in (v for v in ours.data_vars if v.startswith(("weights", "eigenvalues", "train_loss"))):
+        np.testing.assert_allclose(ours[variable], theirs[variable], rtol=1e-8, atol=1e-10, err_msg=variable)
+
+
+def test_members_that_diverge_are_frozen_at_the_step_of_xla():
+    model, _ = MODELS["all"]
+    wild = grid(lr=[0.1, 3.0, 30.0])
+    runs = [dj.train(model, wild, 60, 4, backend=b, x64=True) for b in ("native", "xla")]
+    when = [run.dataset["diverged_at"].values for run in runs]
+    assert (when[0] >= 0).any() and (when[0] < 0).any()
+    np.testing.assert_array_equal(*when)
+
+
+@pytest.mark.parametrize("name", ["middle", "rbm"])
+def test_a_member_is_the_same_in_every_grid_tile_and_lane(name):
+    model, _ = MODELS[name]
+
+    def weights(some, **options):
+        run = dj.train(model, some, 30, 2, backend="native", keep_weights="last", x64=True, **options)
+        data = run.dataset.sel(lr=0.1, sigma_w=1.0, seed=2)
+        return np.concatenate([data[v].values.ravel() for v in data.data_vars if v.startswith("weights")])
+
+    alone = weights(dj.Grid(lr=0.1, batch_size=4, sigma_w=1.0, seeds=1, first_seed=2))
+    over_worlds = weights(grid(seeds=20))
+    over_points = weights(
+        dj.Grid(lr=np.linspace(0.01, 0.1, 20).tolist(), batch_size=4, sigma_w=[0.5, 1.0], seeds=3)
+    )
+    cut = weights(grid(), tile=4, devices=1)
+    for other in (over_worlds, over_points, cut):
+        np.testing.assert_allclose(other, alone, rtol=1e-11, atol=1e-13)
+
+
+def test_lanes_are_worlds_or_points_so_that_few_stay_empty():
+    drawn, looked_up = dj.models.linear(), dj.models.teacher_student()
+    assert lanes.over_worlds(drawn, worlds=32, points=10)
+    assert not lanes.over_worlds(drawn, worlds=2, points=32)
+    assert not lanes.over_worlds(looked_up, worlds=16, points=144)
+    assert lanes.over_worlds(looked_up, worlds=16, points=3)
+
+
+def test_a_step_that_c_cannot_hold_is_trained_by_xla_or_refused_with_the_reason():
+    linear = dj.models.linear()
+
+    def update(params, *rest):
+        update = linear.update(params, *rest)
+        return update._replace(direction={"w": jnp.sort(update.direction["w"])})
+
+    model = dj.models.Model(**{**vars(linear), "update": update})
+    assert dj.train(model, grid(), 5, 2).summary["backend"] == "xla"
+    with pytest.raises(
+        dj.InputError, match="cannot train the model linear: the operation sort; use backend='auto'"
+    ):
+        dj.train(model, grid(), 5, 2, backend="native")
+    with pytest.raises(dj.InputError, match="backend must be one of auto, native, xla"):
+        dj.train(linear, grid(), 5, 2, backend="cuda")
+
+
+def test_without_a_working_compiler_xla_takes_over(monkeypatch, tmp_path):
+    monkeypatch.setenv("CC", "no-such-compiler")
+    assert dj.train(dj.models.linear(), grid(), 5, 2).summary["backend"] == "xla"
+    with pytest.raises(dj.InputError, match="there is no C compiler"):
+        dj.train(dj.models.linear(), grid(), 5, 2, backend="native")
+    monkeypatch.setenv("CC", "false")  # a program that fails
+    monkeypatch.setenv("DYSONJAX_CACHE", str(tmp_path))
+    with pytest.warns(UserWarning, match="compiler .*false failed: exit status 1; going on with XLA"):
+        run = dj.train(dj.models.linear(), grid(), 5, 2)
+    assert run.summary["backend"] == "xla"
+
+
+def test_large_networks_are_left_to_xla():
+    with pytest.raises(native.Unsupported, match="its state takes 1000000 bytes"):
+        lanes.check(jax.devices("cpu"), 10**6)
