@@ -89,7 +89,9 @@ class _Builder:
             value = node.params["value"]
             key = ("constant", value.shape, value.dtype.str, value.tobytes())
         else:
-            key = (node.op, tuple(map(id, node.inputs)), node.shape, node.dtype.str, _hashable(node.params))
+            operands = [id(operand) for operand in node.inputs]
+            operands = sorted(operands) if node.op in ("add", "add_any", "mul") else operands
+            key = (node.op, tuple(operands), node.shape, node.dtype.str, _hashable(node.params))
         if len(self.known) > MOST_NODES:
             raise Unsupported(f"more than {MOST_NODES} operations")
         return self.known.setdefault(key, node)
