@@ -34,7 +34,7 @@ def load(source: str, headers: tuple[Path, ...] = (), flags: tuple[str, ...] = (
     cc = compiler_path()
     if cc is None:
         raise CompilerError("there is no C compiler; install one or set CC to its path")
-    flags = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", *flags)
+    flags = ("-O3", "-funroll-loops", "-march=native", "-fno-math-errno", "-fno-trapping-math", *flags)
     mark = hashlib.sha256(source.encode())
     for header in headers:
         mark.update(header.read_bytes())

@@ -56,7 +56,10 @@ def constant(value) -> Node:
 
 def build(jaxpr: jax.extend.core.ClosedJaxpr, inputs: Sequence[Node]) -> list[Node]:
     """The nodes of the outputs. A random key among the inputs is given by its words, (..., 2) uint32."""
-    return _Builder().closed(jaxpr, inputs)
+    try:
+        return _Builder().closed(jaxpr, inputs)
+    except (KeyError, AttributeError) as missing:  # parameters have other names in other versions of JAX
+        raise Unsupported(f"an operation without its parameter {missing}") from missing
 
 
 class _Builder:
@@ -89,13 +92,17 @@ class _Builder:
             value = node.params["value"]
             key = ("constant", value.shape, value.dtype.str, value.tobytes())
         else:
-            key = (node.op, tuple(map(id, node.inputs)), node.shape, node.dtype.str, _hashable(node.params))
+            operands = [id(operand) for operand in node.inputs]
+            operands = sorted(operands) if node.op in ("add", "add_any", "mul") else operands
+            key = (node.op, tuple(operands), node.shape, node.dtype.str, _hashable(node.params))
         if len(self.known) > MOST_NODES:
             raise Unsupported(f"more than {MOST_NODES} operations")
         return self.known.setdefault(key, node)
 
     def equation(self, equation, inputs: list[Node]) -> list[Node]:
         name, params = equation.primitive.name, equation.params
+        if name == "scan":
+            return self.scan(equation, inputs)
         if name in WRITTEN_OUT:
             return WRITTEN_OUT[name](self, params, inputs)
         for call in ("jaxpr", "call_jaxpr", "call", "fun_jaxpr"):
@@ -183,14 +190,19 @@ class _Builder:
         shapes = [jax.ShapeDtypeStruct(node.shape, node.dtype) for node in inputs]
         return self.closed(jax.make_jaxpr(function)(*shapes), inputs)
 
-    def scan(self, params, inputs) -> list[Node]:
-        turns, constants, carried = params["length"], params["num_consts"], params["num_carry"]
+    def scan(self, equation, inputs) -> list[Node]:
+        params, body = equation.params, equation.params["jaxpr"]
+        turns = params["length"]
         if turns > MOST_TURNS:
             raise Unsupported(f"a scan of {turns} steps")
+        # Ranks tell what is carried and what is stacked; how JAX counts them depends on its version.
+        carried = sum(o.aval.ndim == i.ndim for o, i in zip(equation.outvars, body.out_avals, strict=True))
+        stacks = sum(o.aval.ndim != i.ndim for o, i in zip(equation.invars, body.in_avals, strict=True))
+        constants = len(inputs) - carried - stacks
         fixed, carry, rows = inputs[:constants], inputs[constants:][:carried], inputs[constants + carried :]
         stacked = {}
         for turn in reversed(range(turns)) if params["reverse"] else range(turns):
-            outputs = self.inner(params["jaxpr"], (*fixed, *carry, *(self.row(r, turn) for r in rows)))
+            outputs = self.inner(body, (*fixed, *carry, *(self.row(r, turn) for r in rows)))
             carry, stacked[turn] = outputs[:carried], outputs[carried:]
         columns = zip(*(stacked[turn] for turn in range(turns)), strict=True)
         return [*carry, *(self.traced(lambda *parts: jnp.stack(parts), *column)[0] for column in columns)]
@@ -321,7 +333,6 @@ def _hashable(params: dict) -> str:
 
 
 WRITTEN_OUT = {
-    "scan": _Builder.scan,
     "while": _Builder.while_loop,
     "cond": _Builder.cond,
     "random_wrap": _Builder.same,

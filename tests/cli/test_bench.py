@@ -51,7 +51,7 @@ def test_members_are_rounded_up_to_whole_seeds_and_cost_time_and_memory(monkeypa
 
     def measure(module, jobs, repetitions, say):
         settings = [setting for _, setting in jobs.values()]
-        assert [setting["steps"] for setting in settings] == [4 * (64 * 10_000 // 9), 2500]
+        assert [setting["steps"] for setting in settings] == [4 * (64 * 100_000 // 9), 25_000]
         rates = [
             frame.Rate(rate, [1.0] * repetitions, 0, 0, 1000 * 10 * setting["seeds"], {})
             for setting, rate in zip(settings, (1e6, 1e6 / 3), strict=True)
