@@ -82,6 +82,8 @@ def operation(node: Node, values: Sequence[str]) -> str:
             return f"(!{first})" if node.dtype == bool and not node.lanes else f"(~{first})"
         case "square":
             return f"({first} * {first})"
+        case "one_minus_square":  # in the derivative of tanh, in newer versions of JAX
+            return f"((1 - {first}) * (1 + {first}))"
         case "integer_pow":
             exponent = node.params["y"]
             factors = " * ".join([first] * abs(exponent)) or f"(({kind}){{0}} + 1)"

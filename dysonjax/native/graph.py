@@ -398,7 +398,7 @@ ELEMENTWISE = {
     **dict.fromkeys(
         "add sub mul div rem max min pow neg abs sign floor ceil exp log log1p expm1 tanh logistic sqrt "
         "rsqrt erf erf_inv sin cos square and or xor not shift_left shift_right_logical eq ne lt le gt ge "
-        "is_finite select_n clamp convert_element_type bitcast_convert_type add_any".split(),
+        "is_finite select_n clamp convert_element_type bitcast_convert_type add_any one_minus_square".split(),
         (),
     ),
     "integer_pow": ("y",),
