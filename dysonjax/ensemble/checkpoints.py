@@ -22,6 +22,7 @@ import jax
 import numpy as np
 
 from dysonjax.checks import InputError
+from dysonjax.ensemble.programs import point_axis
 
 FORMAT = 1
 KEPT = 2  # of each process
@@ -65,7 +66,7 @@ def take(state: Any, index: np.ndarray, last: bool) -> tuple[np.ndarray, list[np
     """
     kept = index >= 0
     leaves = jax.tree.leaves(jax.device_get(state))
-    return index[kept], [np.moveaxis(leaf, _point_axis(leaf, last), 2)[kept] for leaf in leaves]
+    return index[kept], [np.moveaxis(leaf, point_axis(leaf.ndim, last), 2)[kept] for leaf in leaves]
 
 
 def place(fragment: Fragment, index: np.ndarray, state: Any, last: bool) -> Any:
@@ -79,7 +80,7 @@ def place(fragment: Fragment, index: np.ndarray, state: Any, last: bool) -> Any:
     result = []
     if len(shapes) == len(fragment.leaves):
         for shape, leaf in zip(shapes, fragment.leaves, strict=True):
-            value = np.moveaxis(leaf[source], 2, _point_axis(shape, last))
+            value = np.moveaxis(leaf[source], 2, point_axis(shape.ndim, last))
             if value.shape == shape.shape and value.dtype.itemsize == shape.dtype.itemsize:
                 # Types that NumPy does not know, such as bfloat16, come back as plain bytes.
                 result.append(np.ascontiguousarray(value).view(shape.dtype))
@@ -88,11 +89,6 @@ def place(fragment: Fragment, index: np.ndarray, state: Any, last: bool) -> Any:
             "the checkpoint holds networks of another shape; keep model and optimizer as they were"
         )
     return jax.tree.unflatten(tree, result)
-
-
-def _point_axis(leaf, last: bool) -> int:
-    """Where the points stand in a leaf (devices, worlds, ...), see `programs`."""
-    return leaf.ndim - 1 if last else max(leaf.ndim - 2, 2)
 
 
 def save(folder: Path, process: int, config: str, progress: Progress) -> Path:

@@ -114,7 +114,7 @@ def _job(model, grid, settings, batch_index, seeds, backend) -> Job:
     )
     number = per_device(0, count)
     if backend == "native":
-        advance = lanes.lower(
+        advance = lanes.Lowered(
             model, settings.optimizer[1], batch_size, settings.common, identity, world, state
         )
     else:

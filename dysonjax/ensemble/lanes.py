@@ -19,9 +19,7 @@ from dysonjax.models import threefry
 from dysonjax.models.base import Model
 
 LANES = native.LANES
-
-
-# State of a network above which sixteen of them leave the L2 cache, and products are large enough for XLA.
+# State of a network above which sixteen of them take half of a 1 MB cache; the best value was not measured.
 MOST_BYTES = 32 * 1024
 
 
@@ -65,36 +63,23 @@ def step_of_one(model: Model, optimizer: optax.GradientTransformation, batch_siz
     return step
 
 
-def lower(
-    model: Model,
-    optimizer: optax.GradientTransformation,
-    batch_size: int,
-    common: bool,
-    identity: Identity,
-    world: Any,
-    state: Any,
-) -> "Lowered":
-    """The step of a tile, ready to be compiled.
+class Lowered:
+    """The step of a tile, ready to be compiled; like the result of `jax.jit(...).lower`.
 
     identity, world, state: as `Programs.advance` takes them, the latter two as shapes. Raises
     native.Unsupported if the step cannot be written in C.
     """
-    return Lowered(model, optimizer, batch_size, common, identity, world, state)
-
-
-class Lowered:
-    """What `lower` returns; like the result of `jax.jit(...).lower`."""
 
     def __init__(self, model, optimizer, batch_size, common, identity: Identity, world: Any, state: Any):
         self.common, self.identity, self.out_info = common, identity, state
         _, worlds, points = identity.point["lr"].shape
         self.over_worlds = over_worlds(model, worlds, points)
         last = programs.points_last(model, points)
-        self.shapes, self.tree = jax.tree.flatten(state)
-        self.axes = [_point_axis(leaf.ndim, last) for leaf in self.shapes]
+        leaves, self.tree = jax.tree.flatten(state)
+        self.axes = [programs.point_axis(leaf.ndim, last) for leaf in leaves]
         members = [
             jax.ShapeDtypeStruct(np.delete(leaf.shape, (0, 1, axis)).tolist(), leaf.dtype)
-            for leaf, axis in zip(self.shapes, self.axes, strict=True)
+            for leaf, axis in zip(leaves, self.axes, strict=True)
         ]
         for leaf in members:
             if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
@@ -135,9 +120,8 @@ class Advance:
     def __init__(self, lowered: Lowered, kernel: native.Kernel):
         self.lowered, self.kernel = lowered, kernel
         self.threads = ThreadPoolExecutor(len(lowered.identity.seed), "dysonjax-native")
-        self.worlds: tuple[Any, Any, list] | None = (
-            None  # the last identity and worlds, as the kernel reads them
-        )
+        # The last identity and worlds, and their arrays as the kernel reads them.
+        self.worlds: tuple[Any, Any, list] | None = None
 
     def __call__(self, identity: Identity, world: Any, state: Any, first: np.ndarray, count: np.ndarray):
         if self.worlds is None or self.worlds[0] is not identity or self.worlds[1] is not world:
@@ -297,11 +281,6 @@ def _aligned(values: np.ndarray) -> np.ndarray:
     copy = native.aligned(values.shape, values.dtype)
     copy[...] = values
     return copy
-
-
-def _point_axis(ndim: int, last: bool) -> int:
-    """Where the points stand in a leaf (devices, worlds, ...), see `programs`."""
-    return ndim - 1 if last else max(ndim - 2, 2)
 
 
 def _rounded(count: int) -> int:

@@ -188,6 +188,11 @@ def points_last(model: Model, points: int) -> bool:
     return model.member_axis == "last" and points >= FEWEST_LANES
 
 
+def point_axis(ndim: int, last: bool) -> int:
+    """Where the points stand in a leaf (devices, worlds, ...) of a state."""
+    return ndim - 1 if last else max(ndim - 2, 2)
+
+
 def stream_key(root, seed, point_id, number) -> jax.Array:
     """The key of one stream of a world; `point_id` is None if the points of a seed share their randomness.
 
