@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dysonjax.models import threefry
+from dysonjax import threefry
 
 MOST_TURNS = 64  # of a loop that is written out
 MOST_NODES = 20_000
