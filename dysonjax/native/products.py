@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from dysonjax.native.expressions import c_type
+from dysonjax.native.expressions import c_type, in_lanes
 from dysonjax.native.graph import Node
 from dysonjax.native.indices import Index, add
 
@@ -71,7 +71,12 @@ def _write_block(writer: "Writer", node: Node, axes: Axes, members: list[tuple],
     outside = writer.known
     writer.known = dict(outside)
     sums = {index: writer.name() for index in members}
-    writer.line(f"{kind} " + ", ".join(f"{name} = ({kind}){{0}}" for name in sums.values()) + ";")
+    total, start = writer.plan.starts.get(node, (node, None))
+    for index, name in sums.items():
+        writer.here = index
+        first = f"({kind}){{0}}" if start is None else in_lanes(writer.operand(start, index), start)
+        writer.line(f"{kind} {name} = {first};")
+    sign = "-" if total.op == "sub" else "+"
     if written_out:
         terms = [tuple(map(int, term)) for term in np.ndindex(*extents)]
     else:
@@ -86,13 +91,13 @@ def _write_block(writer: "Writer", node: Node, axes: Axes, members: list[tuple],
                 if (factor, place) not in factors:
                     factors[factor, place] = writer.named(factor, writer.value(factor, place))
                 pair.append(factors[factor, place])
-            writer.line(f"{name} += {pair[0]} * {pair[1]};")
+            writer.line(f"{name} {sign}= {pair[0]} * {pair[1]};")
     if not written_out:
         writer.line("}" * len(extents))
     writer.known = dict(outside)
     for index, name in sums.items():
-        writer.known[node, index] = name
-        if writer.root is node:
+        writer.known[total, index] = name
+        if writer.root is total:
             writer.put(index, name)
         else:
             writer.element(index)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from dysonjax.native.expressions import c_type, element_type, in_lanes, literal, operation, reducer
-from dysonjax.native.graph import NETWORK, REDUCTIONS, STEP, VIEWS, WORLD, Node, Unsupported, constant
+from dysonjax.native.graph import NETWORK, STEP, WORLD, Node, Unsupported, constant
 from dysonjax.native.indices import Index, add, flat, through_reshape, times, unflatten
+from dysonjax.native.operations import REDUCTIONS, VIEWS
 from dysonjax.native.plan import Plan
 from dysonjax.native.products import write_product
 
@@ -306,11 +307,12 @@ class Writer:
         """The expression of an elementwise operation at an index."""
         if node.op == "select_n" and self.certain and _behind(node.inputs[0]) is self.certain:
             return self.value(node.inputs[2], index)
-        values = []
-        for operand in node.inputs:  # a number, or an extent of 1, stands for all
-            place = (0 if n == 1 else i for i, n in zip(index, operand.shape, strict=bool(operand.shape)))
-            values.append(self.value(operand, tuple(place)))
-        return operation(node, values)
+        return operation(node, [self.operand(operand, index) for operand in node.inputs])
+
+    def operand(self, node: Node, index: tuple[Index, ...]) -> str:
+        """An element of an operand by the index of the result: a number, or an extent of 1, stands for all."""
+        place = (0 if n == 1 else i for i, n in zip(index, node.shape, strict=bool(node.shape)))
+        return self.value(node, tuple(place))
 
     def named(self, node: Node, expression: str) -> str:
         name = self.name()

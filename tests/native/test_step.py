@@ -8,6 +8,7 @@ import pytest
 from dysonjax import native
 from dysonjax.models import dense
 from dysonjax.models.base import normal, split
+from dysonjax.native import graph, rewrite
 
 LANES, NETWORKS = native.LANES, 2
 
@@ -132,6 +133,43 @@ def test_matrix_products_of_every_shape_agree():
     rng = np.random.default_rng(1)
     arrays = [rng.standard_normal(shape).astype(np.float32) for shape in shapes.values()]
     agree(function, arrays, [rng.standard_normal((5, 4)).astype(np.float32)], rtol=2e-5, atol=2e-4)
+
+
+def test_updates_that_start_their_sums_with_what_they_change_agree():
+    """In `w - lr * (x.T @ d)` lr multiplies d, and the sums start with w; what only looks like it does not."""
+
+    def function(world, arrays, index):
+        w, d, lr, long = arrays
+        x, table = world
+        rate = jnp.exp(lr)
+        twice = x.T @ jnp.sin(d)
+        return [
+            w - rate * (x.T @ d) - (rate * (d.T @ x)).T,
+            d + (x @ w - d) * 0.1 + (d - x @ (w * 0.5)),
+            lr + ((x.T @ (0.1 * d)).T * rate).sum() + (twice * rate - twice).mean() + rate * (d.T @ d)[0, 0],
+            long + table.T @ (table @ long * rate),
+        ]
+
+    rng = np.random.default_rng(2)
+    shapes = {"w": (8, 6), "d": (4, 6), "lr": (), "long": (5, 3)}
+    arrays = [0.3 * rng.standard_normal(shape).astype(np.float32) for shape in shapes.values()]
+    world = [0.1 * rng.standard_normal(shape).astype(np.float32) for shape in ((4, 8), (40, 5))]
+    agree(function, arrays, world, steps=2, rtol=2e-5, atol=2e-5)
+
+
+def test_a_number_moves_to_the_smaller_factor_of_a_product():
+    def update(w, x, d, lr):
+        return w - lr * jnp.matmul(d.T, x).T
+
+    shapes = [(8, 6), (4, 8), (4, 6), ()]
+    inputs = [graph.source(shape, np.float32, graph.NETWORK, True) for shape in shapes]
+    jaxpr = jax.make_jaxpr(update)(*(jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes))
+    outputs = graph.build(jaxpr, inputs)
+
+    def sizes(nodes):
+        return [node.size for node in graph.topological(nodes) if node.op == "mul"]
+
+    assert sizes(outputs) == [48] and sizes(rewrite.with_small_factors(outputs)) == [24]
 
 
 def test_views_joins_reductions_and_known_places_agree():
