@@ -4,7 +4,7 @@ XLA compiles a step for a CPU into dozens of kernels that exchange arrays throug
 network's step is mostly traffic and scalar loops (docs/performance.md). This compiler takes the same jaxpr,
 writes each array as one vector of networks an element, fuses what can be fused into one loop, and lets the
 system's C compiler do the rest. It knows nothing of models: whatever consists of the operations listed in
-`graph` is compiled, everything else is left to XLA, and so is everything on an accelerator.
+`operations` is compiled, everything else is left to XLA, and so is everything on an accelerator.
 
 A network's numbers do not depend on its lane, its neighbours or the number of cores, to the last bit.
 """

@@ -310,7 +310,7 @@ class Writer:
         return operation(node, [self.operand(operand, index) for operand in node.inputs])
 
     def operand(self, node: Node, index: tuple[Index, ...]) -> str:
-        """An element of an operand by the index of the result: a number, or an extent of 1, stands for all."""
+        """An element of an operand, by the index of the result: an extent of 1 stands for all."""
         place = (0 if n == 1 else i for i, n in zip(index, node.shape, strict=bool(node.shape)))
         return self.value(node, tuple(place))
 

@@ -136,7 +136,7 @@ def test_matrix_products_of_every_shape_agree():
 
 
 def test_updates_that_start_their_sums_with_what_they_change_agree():
-    """In `w - lr * (x.T @ d)` lr multiplies d, and the sums start with w; what only looks like it does not."""
+    """In `w - lr * (x.T @ d)` lr multiplies d and the sums start with w; so it is in other forms of it."""
 
     def function(world, arrays, index):
         w, d, lr, long = arrays
