@@ -21,9 +21,7 @@ class Plan(NamedTuple):
 
     roots: list[Node]
     products: dict[Node, Node]  # root -> the product that is computed inside its loop
-    starts: dict[
-        Node, tuple[Node, Node]
-    ]  # product -> its sum with another node, and that: it can start there
+    starts: dict[Node, tuple[Node, Node]]  # product -> its sum with something else, and that, where it starts
     work: Counter[Node]  # root -> how many operations its loop holds
     read: frozenset[Node]  # the inputs that some root reads
 
@@ -67,7 +65,7 @@ def plan(stores: Sequence[Node]) -> Plan:
             if root not in products and root.shape == node.shape and root.op not in REDUCTIONS | JOINS:
                 products[root] = node
                 ((user, place),) = users[node]
-                if _adds(user, place) and terms(node) <= FEW_TERMS:
+                if _adds(user, place) and length(node) <= FEW_TERMS:
                     starts[node] = user, user.inputs[1 - place]
                 continue
         roots.add(node)
@@ -79,8 +77,8 @@ def plan(stores: Sequence[Node]) -> Plan:
     return Plan([*ordered, *stores], products, starts, work, read)
 
 
-def terms(product: Node) -> int:
-    """The number of multiplications for one element of a product."""
+def length(product: Node) -> int:
+    """The number of terms of the sums of a product."""
     (summed, _), _ = product.params["dimension_numbers"]
     return math.prod(product.inputs[0].shape[axis] for axis in summed)
 
