@@ -129,6 +129,8 @@ class _Builder:
             return self.computed(equation, inputs)
         if name in ("gather", "scatter") and inputs[1].op == "constant":
             return self.moved(equation, inputs)
+        if name == "gather":
+            return self.gather(params, inputs)
         if name == "dot_general" and _one_term(params["dimension_numbers"], inputs[0]):
             return self.traced(lambda a, b: _outer(a, b, params["dimension_numbers"]), *inputs)
         if name not in OPERATIONS:
@@ -181,6 +183,38 @@ class _Builder:
         if updates:
             (whole,) = self.traced(lambda a, b: jnp.concatenate([a.ravel(), b.ravel()]), operand, *updates)
         return [self.make("take", [whole], places.shape, whole.dtype, {"places": places})]
+
+    def gather(self, params, inputs) -> list[Node]:
+        """Elements at positions that the step computes; outside of the array the nearest, or a filling."""
+        numbers, sizes = params["dimension_numbers"], params["slice_sizes"]
+        if numbers.operand_batching_dims:
+            raise Unsupported("a gather with shared axes")
+        operand, indices = inputs
+        fits = params["mode"] in (
+            jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS,
+            jax.lax.GatherScatterMode.CLIP,
+        )
+        if fits:
+            batch = iter(indices.shape[:-1])
+            part = iter(n for axis, n in enumerate(sizes) if axis not in numbers.collapsed_slice_dims)
+            rank = len(indices.shape) - 1 + len(numbers.offset_dims)
+            shape = [next(part if axis in numbers.offset_dims else batch) for axis in range(rank)]
+            known = {"dimension_numbers": numbers, "slice_sizes": sizes}
+            return [self.make("gather", inputs, shape, operand.dtype, known)]
+        if params["mode"] != jax.lax.GatherScatterMode.FILL_OR_DROP:
+            raise Unsupported("gather in this mode")
+        last = np.array([operand.shape[axis] - sizes[axis] for axis in numbers.start_index_map])
+
+        def filled(operand, indices):
+            found = jax.lax.gather(operand, indices, numbers, sizes, mode="clip")
+            inside = ((indices >= 0) & (indices <= last.astype(indices.dtype))).all(-1)
+            inside = jnp.expand_dims(inside, numbers.offset_dims)
+            filling = params["fill_value"]
+            if filling is None:
+                filling = jnp.nan if operand.dtype.kind == "f" else jnp.iinfo(operand.dtype).max
+            return jnp.where(inside, found, jnp.asarray(filling, operand.dtype))
+
+        return self.traced(filled, operand, indices)
 
     def keys_moved(self, equation, inputs) -> list[Node]:
         """Random keys taken from an array of them: the same operation on positions tells which."""

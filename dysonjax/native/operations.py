@@ -59,4 +59,6 @@ REDUCTIONS = {
     name: ("axes",) for name in ("reduce_sum", "reduce_max", "reduce_min", "reduce_and", "reduce_or")
 }
 JOINS = {"concatenate": ("dimension",), "pad": ("padding_config",), "dynamic_update_slice": ()}
-OPERATIONS = {**VIEWS, **ELEMENTWISE, **REDUCTIONS, **JOINS, "dot_general": ("dimension_numbers",)}
+# Elements at positions that are computed in the step.
+LOOKUPS = {"gather": ("dimension_numbers", "slice_sizes")}
+OPERATIONS = {**VIEWS, **ELEMENTWISE, **REDUCTIONS, **JOINS, **LOOKUPS, "dot_general": ("dimension_numbers",)}

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dysonjax.native.graph import NETWORK, Node, topological
-from dysonjax.native.operations import ELEMENTWISE, JOINS, REDUCTIONS, VIEWS
+from dysonjax.native.operations import ELEMENTWISE, JOINS, LOOKUPS, REDUCTIONS, VIEWS
 
 # A sum may start with what it is to be added to, but many small numbers would lose their last digits there.
 FEW_TERMS = 16
@@ -58,7 +58,7 @@ def plan(stores: Sequence[Node]) -> Plan:
             continue
         later = any(root.level > node.level for root in home)
         alone = len(home) == 1 and not keep and not later
-        if node.op in ELEMENTWISE and alone:
+        if node.op in ELEMENTWISE | LOOKUPS and alone:
             continue
         if node.op == "dot_general" and alone and _ends_in(node, users, roots):
             (root,) = home
@@ -90,8 +90,10 @@ def _adds(user: Node, place: int) -> bool:
 
 def _read_often(user: Node, place: int, node: Node) -> bool:
     """Whether this user reads an element of the node more than once, or needs it in memory."""
-    if user.op == "dot_general":
+    if user.op == "dot_general" or user.op in LOOKUPS:
         return True
+    if user.op == "dynamic_slice" and any(start.lanes for start in user.inputs[1:]):
+        return True  # lane by lane
     if user.op == "broadcast_in_dim":
         return user.size > node.size
     return user.op in ("dynamic_slice", "dynamic_update_slice") and place > 0
