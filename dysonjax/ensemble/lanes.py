@@ -105,12 +105,12 @@ class Lowered:
         ]
         self.names = names
         # The last leaf of a state is its `diverged_at`.
-        self.source, self.used = native.write_step(step, fixed, members, len(members) - 1)
+        self.source = native.write_step(step, fixed, members, len(members) - 1)
 
     def compile(self) -> "Advance":
         """Raises native.CompilerError if there is no C compiler or if it fails."""
         _keys_of(self.identity, self.common)  # compiled with the rest
-        return Advance(self, native.Kernel(native.load(self.source), self.used))
+        return Advance(self, native.Kernel(self.source))
 
 
 class Advance:
