@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from thin import loss_only
 
 import dysonjax as dj
 from dysonjax import native
@@ -43,7 +44,7 @@ def _samples(values):
     ],
 )
 def test_teacher_student_kernels_equal_the_engine(train, randomness):
-    model = dj.models.teacher_student(train=train, batches=BATCHES)
+    model = loss_only(dj.models.teacher_student(train=train, batches=BATCHES))
     grid = dj.Grid(lr=FOUR, sigma_w=FOUR, batch_size=4)
     data = dj.train(
         model, grid, STEPS, [0, STEPS], keep_weights="all", randomness=randomness, devices=1

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from thin import loss_only
 
 import dysonjax as dj
 from dysonjax import native
@@ -14,9 +15,9 @@ pytestmark = pytest.mark.skipif(native.compiler_path() is None, reason="needs a 
 DATA = 0.6 * np.random.default_rng(0).standard_normal((300, 3))
 RATES = [0.01, 0.1, 4.0]
 MODELS = {
-    "middle": (dj.models.teacher_student(widths=(2, 6, 5, 1), batches=7), "common"),
-    "all": (dj.models.teacher_student(widths=(2, 6, 1), train="all", batches=7), "common"),
-    "online": (dj.models.teacher_student(widths=(2, 6, 5, 1), data="online"), "independent"),
+    "middle": (loss_only(dj.models.teacher_student((2, 6, 5, 1), batches=7)), "common"),
+    "all": (loss_only(dj.models.teacher_student((2, 6, 1), train="all", batches=7)), "common"),
+    "online": (loss_only(dj.models.teacher_student((2, 6, 5, 1), data="online")), "independent"),
     "rbm": (dj.models.rbm(visible=3), "common"),
     "collapsed": (dj.models.rbm(visible=3, sampler="collapsed"), "independent"),
     "data": (dj.models.rbm(data=DATA), "independent"),
