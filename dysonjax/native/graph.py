@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 
-from dysonjax.models import threefry
+from dysonjax import threefry
 from dysonjax.native.operations import KNOWN, OPERATIONS
 
 MOST_TURNS = 64  # of a loop that is written out
