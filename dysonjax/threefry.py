@@ -40,18 +40,23 @@ def block(key, left, right):
     return left, right
 
 
-def normals(key: jax.Array, count: int, dtype=np.float32) -> jax.Array:
-    """`jax.random.normal(key, (count,), dtype)` for float32 or float64, shape (count,)."""
-    one, lowest = np.ones((), dtype), np.nextafter(np.array(-1, dtype), np.array(0, dtype))
+def uniforms(key: jax.Array, count: int, low=0.0, dtype=np.float32) -> jax.Array:
+    """`jax.random.uniform(key, (count,), dtype, low, 1.0)` for float32 or float64, shape (count,)."""
+    one, low = np.ones((), dtype), np.array(low, dtype)
     if one.itemsize == 4:
         mantissa = bits(key, count) >> 9
     else:
-        high, low = block(jax.random.key_data(key), *_counters(count))
-        mantissa = (high.astype(jnp.uint64) << 32 | low.astype(jnp.uint64)) >> 12
+        left, right = block(jax.random.key_data(key), *_counters(count))
+        mantissa = (left.astype(jnp.uint64) << 32 | right.astype(jnp.uint64)) >> 12
     mantissa = mantissa | one.view(mantissa.dtype)  # of a number in [1, 2)
     fraction = jax.lax.bitcast_convert_type(mantissa, dtype) - one
-    uniform = jnp.maximum(lowest, fraction * (one - lowest) + lowest)
-    return np.sqrt(2 * one) * jax.lax.erf_inv(uniform)
+    return jnp.maximum(low, fraction * (one - low) + low)
+
+
+def normals(key: jax.Array, count: int, dtype=np.float32) -> jax.Array:
+    """`jax.random.normal(key, (count,), dtype)` for float32 or float64, shape (count,)."""
+    lowest = np.nextafter(np.array(-1, dtype), np.array(0, dtype))
+    return np.sqrt(np.array(2, dtype)) * jax.lax.erf_inv(uniforms(key, count, lowest, dtype))
 
 
 def _counters(count: int) -> tuple[jax.Array, jax.Array]:
