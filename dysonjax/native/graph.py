@@ -408,4 +408,8 @@ REDUCTIONS = {
     name: ("axes",) for name in ("reduce_sum", "reduce_max", "reduce_min", "reduce_and", "reduce_or")
 }
 JOINS = {"concatenate": ("dimension",), "pad": ("padding_config",), "dynamic_update_slice": ()}
-OPERATIONS = {**VIEWS, **ELEMENTWISE, **REDUCTIONS, **JOINS, "dot_general": ("dimension_numbers",)}
+OTHERS = {
+    "dot_general": ("dimension_numbers",),
+    "gather": ("dimension_numbers", "slice_sizes", "mode"),  # of places that only the step knows
+}
+OPERATIONS = {**VIEWS, **ELEMENTWISE, **REDUCTIONS, **JOINS, **OTHERS}
