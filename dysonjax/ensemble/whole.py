@@ -66,7 +66,9 @@ class Advance:
         new = [np.array(leaf) for leaf in leaves]
         members = [np.moveaxis(leaf, axis - 1, 1) for leaf, axis in zip(new, self.lowered.axes, strict=True)]
         for world, point in np.ndindex(*members[0].shape[:2]):
-            fixed = [_memory(leaf[world]) for leaf in worlds] + [_memory(leaf[world, point]) for leaf in points]
+            fixed = [_memory(leaf[world]) for leaf in worlds] + [
+                _memory(leaf[world, point]) for leaf in points
+            ]
             carried = [_memory(leaf[world, point]) for leaf in members]
             self.kernel(fixed, carried, self.space[device], first, count)
             for leaf, values in zip(members, carried, strict=True):

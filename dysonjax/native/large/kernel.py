@@ -4,7 +4,6 @@ import ctypes
 import platform
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -25,15 +24,20 @@ class Kernel:
         self.constants = [aligned(value) for value in written.constants]
         self.space = written.space
 
-    def __call__(self, fixed: Sequence[np.ndarray], carried: Sequence[np.ndarray], space: np.ndarray, first, count):
+    def __call__(
+        self, fixed: Sequence[np.ndarray], carried: Sequence[np.ndarray], space: np.ndarray, first, count
+    ):
         """Advance the network by `count` steps in place; space: `self.space` bytes for nobody else meanwhile."""
-        lists = [(ctypes.c_void_p * max(1, len(a)))(*(x.ctypes.data for x in a)) for a in (fixed, carried, self.constants)]
+        lists = [
+            (ctypes.c_void_p * max(1, len(a)))(*(x.ctypes.data for x in a))
+            for a in (fixed, carried, self.constants)
+        ]
         self.function(*lists, ctypes.c_void_p(space.ctypes.data), ctypes.c_long(first), ctypes.c_long(count))
 
 
 def load(text: str):
     """The compiled function of a source. Raises CompilerError if there is no compiler or if it fails."""
-    import os; flags = ["-fopenmp-simd", *os.environ.get("XF","-fno-unroll-loops").split()]
+    flags = ["-fopenmp-simd", "-fno-unroll-loops"]  # unrolled, it is compiled twice as long and 1 % faster
     if platform.machine() in ("x86_64", "AMD64"):
         flags.append("-mprefer-vector-width=512")
     return compiler.load(text, HEADERS, tuple(flags)).advance

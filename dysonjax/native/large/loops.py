@@ -15,7 +15,6 @@ from dysonjax.native.expressions import c_type, literal, operation, reducer
 from dysonjax.native.graph import ELEMENTWISE, Node
 from dysonjax.native.large.views import STRIDED, Place, Stretch, blank, look, place
 
-
 VECTORS = "#pragma omp simd"
 
 
@@ -29,7 +28,9 @@ class Loop(NamedTuple):
 class Writer:
     """Writes the loops of roots that lie in the buffers of a plan."""
 
-    def __init__(self, roots: frozenset[Node], layout: dict[Node, tuple[int, ...]], name: Callable[[Node], str]):
+    def __init__(
+        self, roots: frozenset[Node], layout: dict[Node, tuple[int, ...]], name: Callable[[Node], str]
+    ):
         self.roots, self.layout, self.name = roots, layout, name
 
     def memory(self, node: Node) -> np.ndarray:
@@ -162,7 +163,11 @@ def _reduction(
         how = {"reduce_sum": "+", "reduce_or": "|", "reduce_and": "&"}.get(root.op, f"{kind}_{root.op}")
         one = [
             f"{kind} sum = {neutral};",
-            *_nest([loops[-1]], [*inside, f"sum = {combine('sum', expression)};"], f"{VECTORS} reduction({how} : sum)"),
+            *_nest(
+                [loops[-1]],
+                [*inside, f"sum = {combine('sum', expression)};"],
+                f"{VECTORS} reduction({how} : sum)",
+            ),
             f"{into} = {combine(into, 'sum')};",
         ]
         return lines + _nest(loops[:-1], one, None)
@@ -183,7 +188,9 @@ def merged(shape: Sequence[int], strides: Sequence[Sequence[int]], by: int | Non
     axes.sort(key=lambda axis: -abs(axis.strides[by] if by is not None else max(axis.strides, key=abs)))
     result: list[Axis] = []
     for axis in axes:
-        if result and all(a == b * axis.extent for a, b in zip(result[-1].strides, axis.strides, strict=True)):
+        if result and all(
+            a == b * axis.extent for a, b in zip(result[-1].strides, axis.strides, strict=True)
+        ):
             result[-1] = Axis(result[-1].extent * axis.extent, axis.strides)
         else:
             result.append(axis)

@@ -7,7 +7,7 @@ of the loop of a root. Memory of roots that nobody reads any more is used again,
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dysonjax.native.graph import ELEMENTWISE, WORLD, Node
+from dysonjax.native.graph import ELEMENTWISE, Node
 from dysonjax.native.large.views import STRIDED
 
 LINE = 64  # bytes; every array begins at a multiple
@@ -40,7 +40,7 @@ def plan(order: Sequence[Node], forced: frozenset[Node]) -> Plan:
             continue
         # Read in two orders, an element would be computed twice.
         keep |= len(users[node]) > 1 and any(user.op in STRIDED for user in users[node])
-        if keep or node.op not in ELEMENTWISE or len(home) > 1 and not _cheap(node):
+        if keep or node.op not in ELEMENTWISE or (len(home) > 1 and not _cheap(node)):
             roots.add(node)
     layout = {}
     for node in order:
@@ -105,7 +105,9 @@ def arrange(roots: Sequence[Node], elsewhere: set[Node], kept: set[Node]) -> tup
         if root not in elsewhere:
             size = _bytes(root)
             begin, end = min(
-                (gap for gap in free if gap[1] - gap[0] >= size), key=lambda gap: gap[1] - gap[0], default=(top, top)
+                (gap for gap in free if gap[1] - gap[0] >= size),
+                key=lambda gap: gap[1] - gap[0],
+                default=(top, top),
             )
             places[root] = begin
             if begin == top:

@@ -26,10 +26,14 @@ def write_product(writer: Writer, root: Node) -> Loop:
 
     # Of each class of axes: the strides of the left factor, of the right one, and of the result.
     batch = merged(
-        root.shape[:first], [strides(left, shared[0]), strides(right, shared[1]), strides(out, range(first))], 2
+        root.shape[:first],
+        [strides(left, shared[0]), strides(right, shared[1]), strides(out, range(first))],
+        2,
     )
     rows = merged(
-        root.shape[first:second], [strides(left, free[0]), zero[first:second], strides(out, range(first, second))], 2
+        root.shape[first:second],
+        [strides(left, free[0]), zero[first:second], strides(out, range(first, second))],
+        2,
     )
     columns = merged(
         root.shape[second:],

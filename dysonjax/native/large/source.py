@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dysonjax.native.expressions import c_type
-from dysonjax.native.graph import REDUCTIONS, STEP, WORLD, Node, Unsupported
+from dysonjax.native.graph import REDUCTIONS, WORLD, Node, Unsupported
 from dysonjax.native.large import moves
 from dysonjax.native.large import plan as planning
 from dysonjax.native.large.loops import Loop, Writer
@@ -20,7 +20,9 @@ class Source(NamedTuple):
     space: int  # bytes of memory that it wants for itself
 
 
-def write(order: Sequence[Node], fixed: Sequence[Node], carried: Sequence[Node], index: Node, stopped: Node) -> Source:
+def write(
+    order: Sequence[Node], fixed: Sequence[Node], carried: Sequence[Node], index: Node, stopped: Node
+) -> Source:
     """The function `advance` for nodes in topological order, the stores of the new state last.
 
     fixed, carried, index, stopped: as in `native.write_step`.
@@ -54,11 +56,19 @@ class _Function:
             calls[root.level <= WORLD] += self.root(root, root in in_place)
         for root in late:
             to = root.params["to"]
-            calls[False].append(f"memcpy({self.names[to]}, {self.names[root]}, {root.size} * sizeof({c_type(root)}));")
+            calls[False].append(
+                f"memcpy({self.names[to]}, {self.names[root]}, {root.size} * sizeof({c_type(root)}));"
+            )
         pointers = [f"const {c_type(n)} *const x{i} = fixed[{i}];" for i, n in enumerate(self.fixed)]
         pointers += [f"{c_type(n)} *const s{i} = carried[{i}];" for i, n in enumerate(self.carried)]
-        pointers += [f"const {c_type(n)} *const {name} = constants[{i}];" for i, (n, name) in enumerate(self.constants.items())]
-        pointers += [f"{c_type(root)} *const {self.names[root]} = (void *)(space + {at});" for root, at in places.items()]
+        pointers += [
+            f"const {c_type(n)} *const {name} = constants[{i}];"
+            for i, (n, name) in enumerate(self.constants.items())
+        ]
+        pointers += [
+            f"{c_type(root)} *const {self.names[root]} = (void *)(space + {at});"
+            for root, at in places.items()
+        ]
         lines = [
             '#include "large.h"',
             *(text.replace("FUNCTION", name) for text, name in self.functions.items()),
@@ -118,7 +128,9 @@ class _Function:
             return [whole, self.call(*moves.update_at(writer, root))]
         if root.op == "gather":
             extents, loop, shifts = moves.rows_at(writer, root)
-            around = "".join(f"for (int b{n} = 0; b{n} < {extent}; b{n}++) " for n, extent in enumerate(extents))
+            around = "".join(
+                f"for (int b{n} = 0; b{n} < {extent}; b{n}++) " for n, extent in enumerate(extents)
+            )
             return [around + self.call(loop, shifts)]
         return [self.call(writer.assign(root, memory, memory, root))]
 
