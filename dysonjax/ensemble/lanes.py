@@ -12,10 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dysonjax import native
+from dysonjax import native, threefry
 from dysonjax.ensemble import programs
 from dysonjax.ensemble.programs import Identity, State
-from dysonjax.models import threefry
 from dysonjax.models.base import Model
 
 LANES = native.LANES
@@ -64,9 +63,10 @@ def step_of_one(model: Model, optimizer: optax.GradientTransformation, batch_siz
 def step_on_arrays(model, optimizer, batch_size: int, identity: Identity, world: Any, state: Any):
     """The step of one network as a function of lists of arrays, `step(fixed, carried, index) -> carried`.
 
-    identity, world, state: as `Programs.advance` takes them, the latter two as shapes. Returns the step, shapes
-    of its fixed inputs (the key's words, the world, the hyperparameters) and of what it carries, the structure
-    of the latter, and the names of the hyperparameters. Raises native.Unsupported if the state holds a key.
+    identity, world, state: as `Programs.advance` takes them, the latter two as shapes. Returns the step, the
+    shapes of its fixed inputs (the key's words, the world, the hyperparameters) and of what it carries, the
+    structure of that, and the names of the hyperparameters. Raises native.Unsupported if the state holds a
+    random key.
     """
     leaves, tree = jax.tree.flatten(state)
     last = programs.points_last(model, identity.point["lr"].shape[2])
@@ -120,12 +120,12 @@ class Lowered:
             *(native.Input((), a.dtype, native.NETWORK, True) for a in arrays[shared:]),
         ]
         # The last leaf of a state is its `diverged_at`.
-        self.source, self.used = native.write_step(step, fixed, members, len(members) - 1)
+        self.source = native.write_step(step, fixed, members, len(members) - 1)
 
     def compile(self) -> "Advance":
         """Raises native.CompilerError if there is no C compiler or if it fails."""
         keys_of(self.identity, self.common)  # compiled with the rest
-        return Advance(self, native.Kernel(native.load(self.source), self.used))
+        return Advance(self, native.Kernel(self.source))
 
 
 class Advance:

@@ -4,14 +4,14 @@ XLA compiles a step for a CPU into dozens of kernels that exchange arrays throug
 network's step is mostly traffic and scalar loops (docs/performance.md). This compiler takes the same jaxpr,
 writes each array as one vector of networks an element, fuses what can be fused into one loop, and lets the
 system's C compiler do the rest. It knows nothing of models: whatever consists of the operations listed in
-`graph` is compiled, everything else is left to XLA, and so is everything on an accelerator.
+`operations` is compiled, everything else is left to XLA, and so is everything on an accelerator.
 
 A network's numbers do not depend on its lane, its neighbours or the number of cores, to the last bit.
 """
 
 from dysonjax.native.compiler import LANES, CompilerError, aligned, compiler_path
 from dysonjax.native.graph import NETWORK, WORLD, Unsupported
-from dysonjax.native.kernel import Input, Kernel, load, write_step
+from dysonjax.native.kernel import Input, Kernel, write_step
 
 __all__ = [
     "LANES",
@@ -23,6 +23,5 @@ __all__ = [
     "Unsupported",
     "aligned",
     "compiler_path",
-    "load",
     "write_step",
 ]

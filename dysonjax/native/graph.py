@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 
-from dysonjax.models import threefry
+from dysonjax import threefry
+from dysonjax.native.operations import KNOWN, OPERATIONS
 
 MOST_TURNS = 64  # of a loop that is written out
 MOST_NODES = 20_000
@@ -60,6 +62,20 @@ def build(jaxpr: jax.extend.core.ClosedJaxpr, inputs: Sequence[Node]) -> list[No
         return _Builder().closed(jaxpr, inputs)
     except (KeyError, AttributeError) as missing:  # parameters have other names in other versions of JAX
         raise Unsupported(f"an operation without its parameter {missing}") from missing
+
+
+def topological(outputs: Sequence[Node]) -> list[Node]:
+    """All nodes behind the outputs, each after those that it needs."""
+    order, seen, stack = [], set(), [(node, False) for node in reversed(outputs)]
+    while stack:
+        node, finished = stack.pop()
+        if finished:
+            order.append(node)
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            stack.extend((operand, False) for operand in reversed(node.inputs))
+    return order
 
 
 class _Builder:
@@ -114,6 +130,8 @@ class _Builder:
             return self.computed(equation, inputs)
         if name in ("gather", "scatter") and inputs[1].op == "constant":
             return self.moved(equation, inputs)
+        if name == "gather":
+            return self.gather(params, inputs)
         if name == "dot_general" and _one_term(params["dimension_numbers"], inputs[0]):
             return self.traced(lambda a, b: _outer(a, b, params["dimension_numbers"]), *inputs)
         if name not in OPERATIONS:
@@ -166,6 +184,38 @@ class _Builder:
         if updates:
             (whole,) = self.traced(lambda a, b: jnp.concatenate([a.ravel(), b.ravel()]), operand, *updates)
         return [self.make("take", [whole], places.shape, whole.dtype, {"places": places})]
+
+    def gather(self, params, inputs) -> list[Node]:
+        """Elements at positions that the step computes; outside of the array the nearest, or a filling."""
+        numbers, sizes = params["dimension_numbers"], params["slice_sizes"]
+        if numbers.operand_batching_dims:
+            raise Unsupported("a gather with shared axes")
+        operand, indices = inputs
+        fits = params["mode"] in (
+            jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS,
+            jax.lax.GatherScatterMode.CLIP,
+        )
+        if fits:
+            batch = iter(indices.shape[:-1])
+            part = iter(n for axis, n in enumerate(sizes) if axis not in numbers.collapsed_slice_dims)
+            rank = len(indices.shape) - 1 + len(numbers.offset_dims)
+            shape = [next(part if axis in numbers.offset_dims else batch) for axis in range(rank)]
+            known = {"dimension_numbers": numbers, "slice_sizes": sizes}
+            return [self.make("gather", inputs, shape, operand.dtype, known)]
+        if params["mode"] != jax.lax.GatherScatterMode.FILL_OR_DROP:
+            raise Unsupported("gather in this mode")
+        last = np.array([operand.shape[axis] - sizes[axis] for axis in numbers.start_index_map])
+
+        def filled(operand, indices):
+            found = jax.lax.gather(operand, indices, numbers, sizes, mode="clip")
+            inside = ((indices >= 0) & (indices <= last.astype(indices.dtype))).all(-1)
+            inside = jnp.expand_dims(inside, numbers.offset_dims)
+            filling = params["fill_value"]
+            if filling is None:
+                filling = jnp.nan if operand.dtype.kind == "f" else jnp.iinfo(operand.dtype).max
+            return jnp.where(inside, found, jnp.asarray(filling, operand.dtype))
+
+        return self.traced(filled, operand, indices)
 
     def keys_moved(self, equation, inputs) -> list[Node]:
         """Random keys taken from an array of them: the same operation on positions tells which."""
@@ -350,66 +400,3 @@ WRITTEN_OUT = {
     "copy_p": _Builder.same,
     "stop_gradient": _Builder.same,
 }
-
-# Operations on constants.
-KNOWN = {
-    "add": np.add,
-    "sub": np.subtract,
-    "mul": np.multiply,
-    "eq": np.equal,
-    "ne": np.not_equal,
-    "lt": np.less,
-    "le": np.less_equal,
-    "gt": np.greater,
-    "ge": np.greater_equal,
-    "and": np.bitwise_and,
-    "or": np.bitwise_or,
-    "select_n": lambda which, *cases: np.choose(which, cases),
-    "iota": lambda shape, dimension, **_: np.indices(shape)[dimension],
-    "reshape": lambda a, **_: a,
-    "squeeze": lambda a, **_: a,
-    "expand_dims": lambda a, **_: a,
-    "concatenate": lambda *parts, dimension: np.concatenate(parts, dimension),
-    "convert_element_type": lambda a, new_dtype, **_: a.astype(new_dtype),
-    "broadcast_in_dim": lambda a, shape, broadcast_dimensions, **_: np.broadcast_to(
-        a.reshape(
-            [
-                a.shape[broadcast_dimensions.index(d)] if d in broadcast_dimensions else 1
-                for d in range(len(shape))
-            ]
-        ),
-        shape,
-    ),
-}
-
-# Views read an array in another order, at no cost.
-VIEWS = {
-    "broadcast_in_dim": ("broadcast_dimensions",),
-    "reshape": (),
-    "squeeze": (),
-    "expand_dims": (),
-    "transpose": ("permutation",),
-    "slice": ("start_indices", "strides"),
-    "rev": ("dimensions",),
-    "dynamic_slice": (),
-    "take": ("places",),  # elements at known positions
-}
-ELEMENTWISE = {
-    **dict.fromkeys(
-        "add sub mul div rem max min pow neg abs sign floor ceil exp log log1p expm1 tanh logistic sqrt "
-        "rsqrt erf erf_inv sin cos square and or xor not shift_left shift_right_logical eq ne lt le gt ge "
-        "is_finite select_n clamp convert_element_type bitcast_convert_type add_any one_minus_square".split(),
-        (),
-    ),
-    "integer_pow": ("y",),
-    "iota": ("dimension",),
-}
-REDUCTIONS = {
-    name: ("axes",) for name in ("reduce_sum", "reduce_max", "reduce_min", "reduce_and", "reduce_or")
-}
-JOINS = {"concatenate": ("dimension",), "pad": ("padding_config",), "dynamic_update_slice": ()}
-OTHERS = {
-    "dot_general": ("dimension_numbers",),
-    "gather": ("dimension_numbers", "slice_sizes", "mode"),  # of places that only the step knows
-}
-OPERATIONS = {**VIEWS, **ELEMENTWISE, **REDUCTIONS, **JOINS, **OTHERS}

@@ -10,6 +10,7 @@ import numpy as np
 
 from dysonjax.native import compiler, graph, source
 from dysonjax.native.plan import plan, store
+from dysonjax.native.rewrite import with_small_factors
 
 HEADER = Path(__file__).parent / "lanes.h"
 
@@ -23,32 +24,42 @@ class Input(NamedTuple):
     lanes: bool  # whether it differs between the lanes
 
 
-class Kernel(NamedTuple):
-    """A compiled step. Arrays in lanes are (..., elements, LANES), truth values int32."""
+class Source(NamedTuple):
+    """A step in C."""
 
-    function: Any
-    used: tuple[bool, ...]  # which of the inputs the step reads at all
+    text: str
+    used: tuple[bool, ...]  # which of the fixed inputs it reads at all
+    tables: list[np.ndarray]  # long constants
+
+
+class Kernel:
+    """A compiled step. Arrays in lanes are (..., elements, LANES), truth values int32.
+
+    Raises CompilerError if there is no C compiler or if it fails.
+    """
+
+    def __init__(self, step: Source):
+        self.used = step.used
+        self._function = compiler.load(step.text, (HEADER,)).advance
+        kinds = (np.int32 if table.dtype == bool else table.dtype for table in step.tables)
+        self._tables = [np.ascontiguousarray(t, kind) for t, kind in zip(step.tables, kinds, strict=True)]
 
     def __call__(
         self, fixed: Sequence[np.ndarray | None], carried: Sequence[np.ndarray], first: int, count: int
     ):
         """Advance the networks by `count` steps in place; fixed: None for what is not used."""
-        inputs = (ctypes.c_void_p * max(1, len(fixed)))(
-            *(None if a is None else a.ctypes.data for a in fixed)
-        )
-        states = (ctypes.c_void_p * len(carried))(*(a.ctypes.data for a in carried))
-        networks = carried[0].shape[0]
-        longs = (ctypes.c_long(number) for number in (first, count, networks))
-        self.function(inputs, states, *longs)
+        arrays = (_pointers(values) for values in (self._tables, fixed, carried))
+        longs = (ctypes.c_long(number) for number in (first, count, carried[0].shape[0]))
+        self._function(*arrays, *longs)
 
 
-def load(text: str):
-    """The compiled function of a source. Raises CompilerError if there is no compiler or if it fails."""
-    return compiler.load(text, (HEADER,)).advance
+def _pointers(arrays: Sequence[np.ndarray | None]) -> ctypes.Array:
+    addresses = (None if array is None else array.ctypes.data for array in arrays)
+    return (ctypes.c_void_p * max(1, len(arrays)))(*addresses)
 
 
-def write_step(step, fixed, carried, stopped: int) -> tuple[str, tuple[bool, ...]]:
-    """The C source of `step(fixed, carried, index) -> carried`, and which of its inputs it reads.
+def write_step(step, fixed, carried, stopped: int) -> Source:
+    """`step(fixed, carried, index) -> carried` in C.
 
     fixed, carried: lists of arrays of ONE network; index: the number of the step. stopped: which of the
     carried arrays is an integer that is negative as long as steps change the network. Raises Unsupported if
@@ -59,12 +70,12 @@ def write_step(step, fixed, carried, stopped: int) -> tuple[str, tuple[bool, ...
     index = graph.source((), np.int32, graph.STEP, False)
     shapes = [jax.ShapeDtypeStruct(i.shape, i.dtype) for i in fixed]
     jaxpr = jax.make_jaxpr(step)(shapes, list(carried), jax.ShapeDtypeStruct((), np.int32))
-    outputs = graph.build(jaxpr, [*inputs, *states, index])
+    outputs = with_small_factors(graph.build(jaxpr, [*inputs, *states, index]))
     stores = [store(new, old) for new, old in zip(outputs, states, strict=True) if new is not old]
     if not stores:
         raise graph.Unsupported("a step that changes nothing")
     planned = plan(stores)
     # What the networks share in a step is computed once for all of them if it is more than a look-up.
     shared = sum(root.size for root in planned.roots if root.level == graph.STEP)
-    text = source.write(planned, inputs, states, index, states[stopped], steps_outside=shared > 16)
-    return text, tuple(node in planned.read for node in inputs)
+    text, tables = source.write(planned, inputs, states, index, states[stopped], steps_outside=shared > 16)
+    return Source(text, tuple(node in planned.read for node in inputs), tables)

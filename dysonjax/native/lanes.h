@@ -140,7 +140,6 @@ DOUBLE_LIBRARY(erf_inv, erf_inv_double)
   /* Rational approximation of tanh as XLA and Eigen use it: relative error below 1e-6. */         \
   static inline T T##_tanh(T x) {                                                                  \
     const T limit = VALUE(7.90531110763549805f);                                                   \
-    T given = x;                                                                                   \
     x = T##_choose(x > limit, limit, x);                                                           \
     x = T##_choose(x < -limit, -limit, x);                                                         \
     T s = x * x;                                                                                   \
@@ -153,7 +152,7 @@ DOUBLE_LIBRARY(erf_inv, erf_inv_double)
     T q = s * 1.19825839466702e-06f + 1.18534705686654e-04f;                                       \
     q = q * s + 2.26843463243900e-03f;                                                             \
     q = q * s + 4.89352518554385e-03f;                                                             \
-    return T##_choose(given == given, x * p / q, given);                                           \
+    return x * p / q; /* a NaN passes both choices */                                              \
   }                                                                                                \
   /* After Cephes. */                                                                              \
   static inline T T##_log(T x) {                                                                   \

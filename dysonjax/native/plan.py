@@ -4,11 +4,16 @@ A node with its own loop is a root. All else is written into the loop of the one
 chain of elementwise operations, or a product followed by tanh, is one pass over memory.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dysonjax.native.graph import ELEMENTWISE, JOINS, NETWORK, REDUCTIONS, VIEWS, Node
+from dysonjax.native.graph import NETWORK, Node, topological
+from dysonjax.native.operations import ELEMENTWISE, JOINS, LOOKUPS, REDUCTIONS, VIEWS
+
+# A sum may start with what it is to be added to, but many small numbers would lose their last digits there.
+FEW_TERMS = 16
 
 
 class Plan(NamedTuple):
@@ -16,6 +21,7 @@ class Plan(NamedTuple):
 
     roots: list[Node]
     products: dict[Node, Node]  # root -> the product that is computed inside its loop
+    starts: dict[Node, tuple[Node, Node]]  # product -> its sum with something else, and that, where it starts
     work: Counter[Node]  # root -> how many operations its loop holds
     read: frozenset[Node]  # the inputs that some root reads
 
@@ -28,7 +34,7 @@ def store(node: Node, like: Node) -> Node:
 
 
 def plan(stores: Sequence[Node]) -> Plan:
-    order = _topological(stores)
+    order = topological(stores)
     users: dict[Node, list[Node]] = {node: [] for node in order}
     for node in order:
         for place, operand in enumerate(node.inputs):
@@ -37,6 +43,7 @@ def plan(stores: Sequence[Node]) -> Plan:
     homes: dict[Node, set[Node]] = {}  # the roots in whose loops a node is computed
     kept: dict[Node, bool] = {}  # whether what is read through this node has to lie in a buffer
     products: dict[Node, Node] = {}
+    starts: dict[Node, tuple[Node, Node]] = {}
     for node in reversed(order):
         if node.op in ("input", "constant"):
             continue
@@ -51,12 +58,15 @@ def plan(stores: Sequence[Node]) -> Plan:
             continue
         later = any(root.level > node.level for root in home)
         alone = len(home) == 1 and not keep and not later
-        if node.op in ELEMENTWISE and alone:
+        if node.op in ELEMENTWISE | LOOKUPS and alone:
             continue
         if node.op == "dot_general" and alone and _ends_in(node, users, roots):
             (root,) = home
             if root not in products and root.shape == node.shape and root.op not in REDUCTIONS | JOINS:
                 products[root] = node
+                ((user, place),) = users[node]
+                if _adds(user, place) and length(node) <= FEW_TERMS:
+                    starts[node] = user, user.inputs[1 - place]
                 continue
         roots.add(node)
         if node.op == "dot_general":
@@ -64,13 +74,26 @@ def plan(stores: Sequence[Node]) -> Plan:
     ordered = [node for node in order if node in roots and node.op != "store"]
     work = Counter(root for node, home in homes.items() if node.op not in VIEWS for root in home or {node})
     read = frozenset(node for node in order if node.op == "input")
-    return Plan([*ordered, *stores], products, work, read)
+    return Plan([*ordered, *stores], products, starts, work, read)
+
+
+def length(product: Node) -> int:
+    """The number of terms of the sums of a product."""
+    (summed, _), _ = product.params["dimension_numbers"]
+    return math.prod(product.inputs[0].shape[axis] for axis in summed)
+
+
+def _adds(user: Node, place: int) -> bool:
+    """Whether a node adds an operand to the other one, or takes it away."""
+    return user.op in ("add", "add_any") or (user.op == "sub" and place == 1)
 
 
 def _read_often(user: Node, place: int, node: Node) -> bool:
     """Whether this user reads an element of the node more than once, or needs it in memory."""
-    if user.op == "dot_general":
+    if user.op == "dot_general" or user.op in LOOKUPS:
         return True
+    if user.op == "dynamic_slice" and any(start.lanes for start in user.inputs[1:]):
+        return True  # lane by lane
     if user.op == "broadcast_in_dim":
         return user.size > node.size
     return user.op in ("dynamic_slice", "dynamic_update_slice") and place > 0
@@ -86,16 +109,3 @@ def _ends_in(node: Node, users, roots) -> bool:
             return False
         node = user
     return True
-
-
-def _topological(outputs: Sequence[Node]) -> list[Node]:
-    order, seen, stack = [], set(), [(node, False) for node in reversed(outputs)]
-    while stack:
-        node, finished = stack.pop()
-        if finished:
-            order.append(node)
-        elif node not in seen:
-            seen.add(node)
-            stack.append((node, True))
-            stack.extend((operand, False) for operand in reversed(node.inputs))
-    return order

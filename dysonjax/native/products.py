@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from dysonjax.native.expressions import c_type
+from dysonjax.native.expressions import c_type, in_lanes
 from dysonjax.native.graph import Node
 from dysonjax.native.indices import Index, add
+from dysonjax.native.plan import length
 
 if TYPE_CHECKING:
     from dysonjax.native.source import Writer
@@ -31,12 +32,12 @@ def write_product(writer: "Writer", node: Node) -> None:
     """Write the loops of a product, with what the writer's root makes of each of its elements."""
     left, right = node.inputs
     axes = _axes(node)
-    terms = math.prod(node.shape) * math.prod(left.shape[a] for a in axes.summed[0])
+    written_out = node.size * length(node) <= UNROLLED
     row = len(axes.shared[0]) + len(axes.rows) - 1 if axes.rows else None  # axes of the result that are
     column = len(node.shape) - 1 if axes.columns else None  # cut into blocks
     height = 1 if row is None else node.shape[row]
     width = 1 if column is None else node.shape[column]
-    if terms <= UNROLLED:
+    if written_out:
         tall, wide = height, width
     else:
         tall, wide = _block(height, width, left.lanes, right.lanes)
@@ -54,9 +55,9 @@ def write_product(writer: "Writer", node: Node) -> None:
                         if column is not None:
                             member[column] = add(start, b)
                         members.append(tuple(member))
-                _write_block(writer, node, axes, members, written_out=terms <= UNROLLED)
+                _write_block(writer, node, axes, members, written_out)
 
-    if terms <= UNROLLED:
+    if written_out:
         for index in np.ndindex(*outer):
             blocks(tuple(map(int, index)))
     else:
@@ -71,7 +72,12 @@ def _write_block(writer: "Writer", node: Node, axes: Axes, members: list[tuple],
     outside = writer.known
     writer.known = dict(outside)
     sums = {index: writer.name() for index in members}
-    writer.line(f"{kind} " + ", ".join(f"{name} = ({kind}){{0}}" for name in sums.values()) + ";")
+    total, start = writer.plan.starts.get(node, (node, None))
+    for index, name in sums.items():
+        writer.here = index
+        first = f"({kind}){{0}}" if start is None else in_lanes(writer.operand(start, index), start)
+        writer.line(f"{kind} {name} = {first};")
+    sign = "-" if total.op == "sub" else "+"
     if written_out:
         terms = [tuple(map(int, term)) for term in np.ndindex(*extents)]
     else:
@@ -86,13 +92,13 @@ def _write_block(writer: "Writer", node: Node, axes: Axes, members: list[tuple],
                 if (factor, place) not in factors:
                     factors[factor, place] = writer.named(factor, writer.value(factor, place))
                 pair.append(factors[factor, place])
-            writer.line(f"{name} += {pair[0]} * {pair[1]};")
+            writer.line(f"{name} {sign}= {pair[0]} * {pair[1]};")
     if not written_out:
         writer.line("}" * len(extents))
     writer.known = dict(outside)
     for index, name in sums.items():
-        writer.known[node, index] = name
-        if writer.root is node:
+        writer.known[total, index] = name
+        if writer.root is total:
             writer.put(index, name)
         else:
             writer.element(index)

@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from dysonjax.native.expressions import c_type, element_type, in_lanes, literal, operation, reducer
-from dysonjax.native.graph import NETWORK, REDUCTIONS, STEP, VIEWS, WORLD, Node, Unsupported, constant
+from dysonjax.native.graph import NETWORK, STEP, WORLD, Node, Unsupported, constant
 from dysonjax.native.indices import Index, add, flat, through_reshape, times, unflatten
+from dysonjax.native.operations import REDUCTIONS, VIEWS
 from dysonjax.native.plan import Plan
 from dysonjax.native.products import write_product
 
 UNROLLED = 16  # elements up to which a loop is written out,
 UNROLLED_WORK = 128  # if it holds no more operations than these
+WRITTEN = 256  # numbers of a constant up to which they stand in the source; more come as an array
 STACK_BYTES = 2**20  # of intermediate arrays
 
 
@@ -24,8 +26,8 @@ def write(
     index: Node,
     stopped: Node,
     steps_outside: bool,
-) -> str:
-    """The function `advance` for a plan.
+) -> tuple[str, list[np.ndarray]]:
+    """The function `advance` for a plan, and the long constants that it is called with.
 
     fixed: the inputs that stay as they are; carried: those that the stores of the plan write over; index: the
     number of the step; stopped: the one of `carried` that is negative as long as steps change a network.
@@ -35,7 +37,9 @@ def write(
     first = Writer(plan, fixed, carried, index, frozenset())
     first.bodies()
     # What is read after it was to be written over is written to a buffer first.
-    return Writer(plan, fixed, carried, index, first.hazards()).function(stopped, steps_outside)
+    writer = Writer(plan, fixed, carried, index, first.hazards())
+    text = writer.function(stopped, steps_outside)
+    return text, [node.params["value"] for node in writer.tables if node.size > WRITTEN]
 
 
 class Writer:
@@ -79,17 +83,22 @@ class Writer:
             loops = [*step, *bodies[STEP], *network, f"{over} continue;", *bodies[NETWORK], "}", "}"]
         else:
             loops = [*network, *step, f"{over} break;", *bodies[STEP], *bodies[NETWORK], "}", "}"]
-        tables = []
+        tables, pointers = [], []
         for node, name in self.tables.items():
+            if node.size > WRITTEN:
+                kind = c_type(node)
+                pointers.append(f"const {kind} *restrict {name} = (const {kind} *)tables[{len(pointers)}];")
+                continue
             values = ", ".join(map(literal, node.params["value"].ravel()))
             tables.append(f"static const {c_type(node)} {name}[] = {{{values}}};")
         return "\n".join(
             [
                 '#include "lanes.h"',
                 *tables,
-                "void advance(const void *const *fixed, void *const *carried, long first, long count,"
-                " long networks) {",
+                "void advance(const void *const *tables, const void *const *fixed, void *const *carried,"
+                " long first, long count, long networks) {",
                 "const unsigned mode = flush_denormals();",
+                *pointers,
                 *self.pointers(WORLD),
                 *bodies[WORLD],
                 *loops,
@@ -277,12 +286,14 @@ class Writer:
 
     def update_slice(self, root: Node) -> None:
         whole, part, *starts = root.inputs
+        if any(start.lanes for start in starts):
+            raise Unsupported("a change at an index that differs between networks")
         self.nest(root.shape, lambda index: self.put(index, self.in_kind(whole, index, root)))
 
         def body(index):
-            offsets = self.offsets(starts, whole.shape, part.shape)
-            moved = tuple(add(i, o) for i, o in zip(index, offsets, strict=True))
-            self.put(moved, self.in_kind(part, index, root))
+            room = (extent - size for extent, size in zip(whole.shape, part.shape, strict=True))
+            firsts = [self.position(start, (), last) for start, last in zip(starts, room, strict=True)]
+            self.put(tuple(map(add, index, firsts)), self.in_kind(part, index, root))
 
         self.nest(part.shape, body)
 
@@ -296,7 +307,7 @@ class Writer:
             return self.read(node, flat(index, node.shape), index)
         if node.op == "reshape":
             return self.reshaped(node, index)
-        if node.op in VIEWS:
+        if node.op in VIEWS and node.op != "dynamic_slice":
             return self.value(node.inputs[0], self.through(node, index))
         if (node, index) not in self.known:
             self.known[node, index] = self.named(node, self.computed(node, index))
@@ -306,11 +317,17 @@ class Writer:
         """The expression of an elementwise operation at an index."""
         if node.op == "select_n" and self.certain and _behind(node.inputs[0]) is self.certain:
             return self.value(node.inputs[2], index)
-        values = []
-        for operand in node.inputs:  # a number, or an extent of 1, stands for all
-            place = (0 if n == 1 else i for i, n in zip(index, operand.shape, strict=bool(operand.shape)))
-            values.append(self.value(operand, tuple(place)))
-        return operation(node, values)
+        if node.op == "gather":
+            return self.gathered(node, index)
+        if node.op == "dynamic_slice":
+            starts = [(start, ()) for start in node.inputs[1:]]
+            return self.looked_up(node, starts, node.shape, index)
+        return operation(node, [self.operand(operand, index) for operand in node.inputs])
+
+    def operand(self, node: Node, index: tuple[Index, ...]) -> str:
+        """An element of an operand, by the index of the result: an extent of 1 stands for all."""
+        place = (0 if n == 1 else i for i, n in zip(index, node.shape, strict=bool(node.shape)))
+        return self.value(node, tuple(place))
 
     def named(self, node: Node, expression: str) -> str:
         name = self.name()
@@ -364,9 +381,6 @@ class Writer:
                 )
             case "take":
                 return unflatten(self.place(node, index), shape)
-            case "dynamic_slice":
-                offsets = self.offsets(node.inputs[1:], shape, node.shape)
-                return tuple(add(i, o) for i, o in zip(index, offsets, strict=True))
         raise AssertionError(node.op)
 
     def place(self, node: Node, index: tuple[Index, ...]) -> Index:
@@ -377,23 +391,59 @@ class Writer:
         table = self.tables_of.setdefault(node, constant(places))
         return self.constant(table, index)
 
-    def offsets(self, starts: Sequence[Node], whole: Sequence[int], part: Sequence[int]) -> list[Index]:
-        """Where a slice starts, moved so that it lies inside, as JAX has it."""
-        found = []
-        for start, extent, size in zip(starts, whole, part, strict=True):
-            if start.lanes:
-                raise Unsupported("an index that differs between networks")
-            if start.op == "constant":
-                found.append(int(np.clip(int(start.params["value"]), 0, extent - size)))
-                continue
-            key = ("offset", start, extent, size)
-            if key not in self.known:
-                name = self.name()
-                value, last = self.value(start, ()), extent - size
+    def gathered(self, node: Node, index: tuple[Index, ...]) -> str:
+        indices, numbers = node.inputs[1], node.params["dimension_numbers"]
+        part = node.params["slice_sizes"]
+        batch = [i for axis, i in enumerate(index) if axis not in numbers.offset_dims]
+        starts = dict.fromkeys(range(len(part)))
+        for number, axis in enumerate(numbers.start_index_map):
+            starts[axis] = indices, (*batch, number)
+        of_part = (index[axis] for axis in numbers.offset_dims)
+        inside = [0 if axis in numbers.collapsed_slice_dims else next(of_part) for axis in range(len(part))]
+        return self.looked_up(node, list(starts.values()), part, inside)
+
+    def looked_up(self, node: Node, starts, part: Sequence[int], inside: Sequence[Index]) -> str:
+        """The element `inside` of a part of the first operand.
+
+        starts: for each axis what holds its first position, and the index there; None: it is 0.
+        """
+        operand = node.inputs[0]
+        firsts = [
+            0 if start is None else self.position(*start, extent - size)
+            for start, extent, size in zip(starts, operand.shape, part, strict=True)
+        ]
+        differs = [start is not None and start[0].lanes for start in starts]
+        if not any(differs):
+            return self.value(operand, tuple(map(add, inside, firsts)))
+        name, lane = self.name(), self.name("l")
+        self.line(f"{c_type(node)} {name};")
+        self.line(f"for (int {lane} = 0; {lane} < LANES; {lane}++) {{")
+        outside, self.known = self.known, dict(self.known)
+        place = (f"{f}[{lane}]" if differ else f for f, differ in zip(firsts, differs, strict=True))
+        value = self.value(operand, tuple(map(add, inside, place)))
+        if operand.lanes:
+            value = f"{value}[{lane}]"
+        elif operand.dtype == bool:
+            value = f"-({value})"
+        self.line(f"{name}[{lane}] = {value};")
+        self.line("}")
+        self.known = outside
+        return name
+
+    def position(self, node: Node, index: tuple[Index, ...], last: int) -> Index:
+        """A computed position, moved to 0 ... last as JAX has it; a vector if it differs between lanes."""
+        if node.op == "constant" and all(isinstance(i, int) for i in index):
+            return int(np.clip(int(node.params["value"][index]), 0, last))
+        key = ("position", node, index, last)
+        if key not in self.known:
+            name, value, kind = self.name(), self.value(node, index), c_type(node)
+            if node.lanes:
+                inside = f"{kind}_min({kind}_max({value}, ({kind}){{0}}), ({kind}){{0}} + {last})"
+                self.line(f"const {kind} {name} = {inside};")
+            else:
                 self.line(f"const long {name} = {value} < 0 ? 0 : {value} > {last} ? {last} : {value};")
-                self.known[key] = name
-            found.append(self.known[key])
-        return found
+            self.known[key] = name
+        return self.known[key]
 
     def in_kind(self, node: Node, index: tuple[Index, ...], like: Node) -> str:
         """An element with the type of `like`: in lanes if that is in lanes."""

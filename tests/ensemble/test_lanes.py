@@ -10,6 +10,7 @@ from dysonjax.ensemble import lanes
 
 pytestmark = pytest.mark.skipif(native.compiler_path() is None, reason="needs a C compiler")
 
+DATA = 0.6 * np.random.default_rng(0).standard_normal((300, 3))
 RATES = [0.01, 0.1, 4.0]
 MODELS = {
     "middle": (dj.models.teacher_student(widths=(2, 6, 5, 1), batches=7), "common"),
@@ -17,6 +18,7 @@ MODELS = {
     "online": (dj.models.teacher_student(widths=(2, 6, 5, 1), data="online"), "independent"),
     "rbm": (dj.models.rbm(visible=3), "common"),
     "collapsed": (dj.models.rbm(visible=3, sampler="collapsed"), "independent"),
+    "data": (dj.models.rbm(data=DATA), "independent"),
     "langevin": (dj.models.rbm(visible=3, dynamics="langevin"), "common"),
     "linear": (dj.models.linear(noise="label"), "common"),
 }

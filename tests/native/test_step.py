@@ -8,6 +8,7 @@ import pytest
 from dysonjax import native
 from dysonjax.models import dense
 from dysonjax.models.base import normal, split
+from dysonjax.native import graph, rewrite
 
 LANES, NETWORKS = native.LANES, 2
 
@@ -30,7 +31,7 @@ def run(function, arrays, world=(), steps=1, dtype=np.float32):
 
     shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in arrays]
     fixed = [native.Input(a.shape, a.dtype, native.WORLD, False) for a in world]
-    text, used = native.write_step(
+    source = native.write_step(
         step, fixed, [*shapes, jax.ShapeDtypeStruct((), np.int32)], stopped=len(shapes)
     )
     memory = []
@@ -43,7 +44,7 @@ def run(function, arrays, world=(), steps=1, dtype=np.float32):
     for values in world:
         inputs.append(native.aligned(values.shape, values.dtype))
         inputs[-1][...] = values
-    native.Kernel(native.load(text), used)(inputs, memory, 0, steps)
+    native.Kernel(source)(inputs, memory, 0, steps)
     got = [
         m.transpose(0, 2, 1).reshape(NETWORKS, LANES, *a.shape) for m, a in zip(memory, arrays, strict=False)
     ]
@@ -134,6 +135,43 @@ def test_matrix_products_of_every_shape_agree():
     agree(function, arrays, [rng.standard_normal((5, 4)).astype(np.float32)], rtol=2e-5, atol=2e-4)
 
 
+def test_updates_that_start_their_sums_with_what_they_change_agree():
+    """In `w - lr * (x.T @ d)` lr multiplies d and the sums start with w; so it is in other forms of it."""
+
+    def function(world, arrays, index):
+        w, d, lr, long = arrays
+        x, table = world
+        rate = jnp.exp(lr)
+        twice = x.T @ jnp.sin(d)
+        return [
+            w - rate * (x.T @ d) - (rate * (d.T @ x)).T,
+            d + (x @ w - d) * 0.1 + (d - x @ (w * 0.5)),
+            lr + ((x.T @ (0.1 * d)).T * rate).sum() + (twice * rate - twice).mean() + rate * (d.T @ d)[0, 0],
+            long + table.T @ (table @ long * rate),
+        ]
+
+    rng = np.random.default_rng(2)
+    shapes = {"w": (8, 6), "d": (4, 6), "lr": (), "long": (5, 3)}
+    arrays = [0.3 * rng.standard_normal(shape).astype(np.float32) for shape in shapes.values()]
+    world = [0.1 * rng.standard_normal(shape).astype(np.float32) for shape in ((4, 8), (40, 5))]
+    agree(function, arrays, world, steps=2, rtol=2e-5, atol=2e-5)
+
+
+def test_a_number_moves_to_the_smaller_factor_of_a_product():
+    def update(w, x, d, lr):
+        return w - lr * jnp.matmul(d.T, x).T
+
+    shapes = [(8, 6), (4, 8), (4, 6), ()]
+    inputs = [graph.source(shape, np.float32, graph.NETWORK, True) for shape in shapes]
+    jaxpr = jax.make_jaxpr(update)(*(jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes))
+    outputs = graph.build(jaxpr, inputs)
+
+    def sizes(nodes):
+        return [node.size for node in graph.topological(nodes) if node.op == "mul"]
+
+    assert sizes(outputs) == [48] and sizes(rewrite.with_small_factors(outputs)) == [24]
+
+
 def test_views_joins_reductions_and_known_places_agree():
     def function(world, arrays, index):
         x, flags = arrays
@@ -147,6 +185,30 @@ def test_views_joins_reductions_and_known_places_agree():
         return [x + spread + worst + jnp.trace(x[:, :3]), x[0] > spread]
 
     agree(function, [np.zeros((3, 6), np.float32), np.zeros(6, bool)], rtol=1e-5, atol=1e-5)
+
+
+def test_elements_at_computed_positions_agree():
+    """Of data that all networks share and of each one's own, at positions that differ between them or not."""
+
+    def function(world, arrays, index):
+        x, table, flags = arrays
+        data, chosen = world
+        row = jnp.abs(x * 3).astype(jnp.int32)  # some lie outside
+        key = jax.random.fold_in(jax.random.wrap_key_data(chosen, impl="threefry2x32"), index)
+        drawn = jax.random.randint(key, (4,), 0, 5)
+        moments = data[drawn].T @ data[row % 5][:, :2]
+        pairs = table[row, drawn % 3] + data.at[row - 2, 1].get(mode="fill", fill_value=0.5)
+        pieces = jax.lax.dynamic_slice(table, (row[0], index % 2), (2, 2)).sum(0)
+        pieces += jax.lax.dynamic_slice(jnp.tanh(table) + data, (row[1], row[2]), (2, 2))[1]
+        missing = jnp.nan_to_num(jnp.take(data[:, 0], row, mode="fill"), nan=7.0)
+        kept = jnp.where(flags[row % 4], x, -x)
+        change = moments.sum() + jnp.pad(pieces, (1, 1)) + pairs + missing + data.T.at[0].get(mode="clip")[:4]
+        return [kept * 0.5 + 0.01 * change, table + 0.1 * jnp.sin(moments).sum(), flags]
+
+    rng = np.random.default_rng(3)
+    arrays = [np.zeros(4, np.float32), np.zeros((5, 3), np.float32), np.array([True, False, True, True])]
+    world = [rng.standard_normal((5, 3)).astype(np.float32), np.array([1, 2], np.uint32)]
+    agree(function, arrays, world, steps=3, rtol=1e-5, atol=1e-5)
 
 
 def test_loops_of_known_length_branches_and_looked_up_data_agree():
@@ -204,7 +266,10 @@ def test_a_value_that_is_read_after_its_place_was_written_is_the_old_one():
     [
         (lambda x, i: jnp.sort(x), "the operation sort"),
         (lambda x, i: x[jnp.argmax(x)] + x, "the operation argmax"),
-        (lambda x, i: jax.lax.dynamic_slice(x, (x[0].astype(jnp.int32),), (1,)) + x, "an index that differs"),
+        (
+            lambda x, i: jax.lax.dynamic_update_slice(x, x[:1], (x[0].astype(jnp.int32),)),
+            "a change at an index that differs",
+        ),
         (
             lambda x, i: jax.lax.scan(lambda c, _: (c * 2, None), x, None, length=1000)[0],
             "a scan of 1000 steps",
@@ -226,10 +291,10 @@ def test_a_network_that_stopped_is_left_alone():
         return [carried[0] + 1, carried[1]]
 
     shapes = [jax.ShapeDtypeStruct((), np.float32), jax.ShapeDtypeStruct((), np.int32)]
-    text, used = native.write_step(step, [], shapes, stopped=1)
+    source = native.write_step(step, [], shapes, stopped=1)
     values, stopped = native.aligned((2, 1, LANES), np.float32), native.aligned((2, 1, LANES), np.int32)
     values[...], stopped[0], stopped[1] = 0, 5, -1
-    native.Kernel(native.load(text), used)([], [values, stopped], 0, 10)
+    native.Kernel(source)([], [values, stopped], 0, 10)
     assert (values[0] == 0).all() and (values[1] == 10).all()
 
 
@@ -239,10 +304,10 @@ def test_a_network_is_the_same_to_the_last_bit_in_every_lane():
         return [jnp.tanh(x @ x.T) @ x - 0.1 * jnp.exp(-jnp.sum(x * x)) * x / 3, rest]
 
     shapes = [jax.ShapeDtypeStruct((5, 5), np.float32), jax.ShapeDtypeStruct((), np.int32)]
-    text, used = native.write_step(step, [], shapes, stopped=1)
+    source = native.write_step(step, [], shapes, stopped=1)
     states, moving = native.aligned((2, 25, LANES), np.float32), native.aligned((2, 1, LANES), np.int32)
     states[...] = np.random.default_rng(0).standard_normal((1, 25, 1))
     states[1, :, ::3], moving[...] = 0.2, -1  # other neighbours
-    native.Kernel(native.load(text), used)([], [states, moving], 0, 20)
+    native.Kernel(source)([], [states, moving], 0, 20)
     same = np.delete(states[1], np.s_[::3], axis=1)
     assert (states[0] == states[0][:, :1]).all() and (same == states[0][:, :1]).all()

@@ -10,7 +10,7 @@ import numpy as np
 
 from dysonjax.native import compiler, graph
 from dysonjax.native.large import source
-from dysonjax.native.plan import _topological, store
+from dysonjax.native.plan import store
 
 HERE = Path(__file__).parent
 HEADERS = (HERE / "large.h", HERE / "products.h", HERE.parent / "lanes.h")
@@ -27,7 +27,7 @@ class Kernel:
     def __call__(
         self, fixed: Sequence[np.ndarray], carried: Sequence[np.ndarray], space: np.ndarray, first, count
     ):
-        """Advance the network by `count` steps in place; space: `self.space` bytes for nobody else meanwhile."""
+        """Advance the network by `count` steps in place; space: `self.space` bytes that nobody else uses."""
         lists = [
             (ctypes.c_void_p * max(1, len(a)))(*(x.ctypes.data for x in a))
             for a in (fixed, carried, self.constants)
@@ -56,7 +56,7 @@ def write_step(step, fixed, carried, stopped: int) -> source.Source:
     stores = [store(new, old) for new, old in zip(outputs, states, strict=True) if new is not old]
     if not stores:
         raise graph.Unsupported("a step that changes nothing")
-    return source.write(_topological(stores), inputs, states, index, states[stopped])
+    return source.write(graph.topological(stores), inputs, states, index, states[stopped])
 
 
 def aligned(value: np.ndarray) -> np.ndarray:

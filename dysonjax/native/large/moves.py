@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dysonjax.native.expressions import c_type
-from dysonjax.native.graph import Node, Unsupported, constant
+from dysonjax.native.graph import Node, constant
 from dysonjax.native.large.loops import Loop, Writer
 
 
@@ -28,11 +28,9 @@ def update_at(writer: Writer, root: Node) -> tuple[Loop, dict[Node, str]]:
 
 
 def rows_at(writer: Writer, root: Node) -> tuple[list[int], Loop, dict[Node, str]]:
-    """`gather`: the extents of the loops around the call, the loop over one slice, and its pointers' shifts."""
+    """`gather`: the extents of the loops around the call, the loop over one slice, shifts of its pointers."""
     operand, indices = root.inputs
     numbers, sizes = root.params["dimension_numbers"], root.params["slice_sizes"]
-    if numbers.operand_batching_dims or "FILL" in str(root.params["mode"]):
-        raise Unsupported("a gather of this kind")
     array, view = writer.view(operand)
     table, where = writer.view(indices)
     memory = writer.memory(root)

@@ -1,14 +1,16 @@
 """Which arrays of a step lie in memory, and where.
 
-An array that is kept is a root and gets loops of its own; everything else is computed where it is used, as part
-of the loop of a root. Memory of roots that nobody reads any more is used again, so that a step stays in the cache.
+An array that is kept is a root and gets loops of its own; everything else is computed where it is used, as
+part of the loop of a root. Memory of roots that nobody reads any more is used again, so that a step stays in
+the cache.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dysonjax.native.graph import ELEMENTWISE, Node
+from dysonjax.native.graph import Node
 from dysonjax.native.large.views import STRIDED
+from dysonjax.native.operations import ELEMENTWISE
 
 LINE = 64  # bytes; every array begins at a multiple
 

@@ -21,8 +21,8 @@ def write_product(writer: Writer, root: Node) -> Loop:
     zero = (0,) * len(root.shape)
     first, second = len(shared[0]), len(shared[0]) + len(free[0])
 
-    def strides(of, axes, missing=False):
-        return [0 if missing else of.strides[axis] for axis in axes]
+    def strides(of, axes):
+        return [of.strides[axis] for axis in axes]
 
     # Of each class of axes: the strides of the left factor, of the right one, and of the result.
     batch = merged(

@@ -1,4 +1,4 @@
-"""C source of a large network's step: the loops of its roots as functions, and one that calls them in turn."""
+"""C source of a large network's step: the loops of its roots as functions, and one that calls them."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -6,12 +6,13 @@ from typing import NamedTuple
 import numpy as np
 
 from dysonjax.native.expressions import c_type
-from dysonjax.native.graph import REDUCTIONS, WORLD, Node, Unsupported
+from dysonjax.native.graph import WORLD, Node, Unsupported
 from dysonjax.native.large import moves
 from dysonjax.native.large import plan as planning
 from dysonjax.native.large.loops import Loop, Writer
 from dysonjax.native.large.products import write_product
 from dysonjax.native.large.views import Copied, Stretch
+from dysonjax.native.operations import REDUCTIONS
 
 
 class Source(NamedTuple):
@@ -72,8 +73,8 @@ class _Function:
         lines = [
             '#include "large.h"',
             *(text.replace("FUNCTION", name) for text, name in self.functions.items()),
-            "void advance(const void *const *fixed, void *const *carried, const void *const *constants, char *space,"
-            " long first, long count) {",
+            "void advance(const void *const *fixed, void *const *carried, const void *const *constants,"
+            " char *space, long first, long count) {",
             "const unsigned mode = flush_denormals();",
             *pointers,
             *calls[True],

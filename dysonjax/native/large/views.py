@@ -1,7 +1,7 @@
 """Where the elements of a view lie in memory, worked out by NumPy.
 
-An array without contents takes the same views as the real one; its address and strides then say where the real
-elements are.
+An array without contents takes the same views as the real one; its address and strides then say where the
+real elements are.
 """
 
 from collections.abc import Sequence

@@ -1,0 +1,86 @@
+"""Changes to a graph that save multiplications and keep its outputs, up to rounding."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+
+from dysonjax.native.graph import Node, topological
+from dysonjax.native.operations import VIEWS
+
+ORDERS = (
+    "transpose",
+    "reshape",
+    "squeeze",
+    "expand_dims",
+)  # views with every element of what they show, once
+
+
+def with_small_factors(outputs: Sequence[Node]) -> list[Node]:
+    """The outputs with numbers that multiply a product multiplying its smaller factor instead.
+
+    The update of a matrix is the example: in `w - lr * (x.T @ d)` there are fewer elements in d than in w.
+    """
+    order = topological(outputs)
+    users = Counter(operand for node in order for operand in node.inputs)
+    new: dict[Node, Node] = {}
+    for node in order:
+        inputs = tuple(new[operand] for operand in node.inputs)
+        rebuilt = node if inputs == node.inputs else dataclasses.replace(node, inputs=inputs)
+        new[node] = _moved(node, rebuilt, users) or rebuilt
+    return [new[node] for node in outputs]
+
+
+def _moved(node: Node, rebuilt: Node, users: Counter[Node]) -> Node | None:
+    """What a multiplication becomes, or None if there is nothing to gain."""
+    if node.op != "mul" or node.dtype.kind != "f":
+        return None
+    for place, other in ((0, 1), (1, 0)):
+        number = _number(rebuilt.inputs[place])
+        chain = _product_behind(node.inputs[other], users)
+        if number is None or not chain:
+            continue
+        views, product = [], rebuilt.inputs[other]
+        for _ in chain[:-1]:
+            views.append(product)
+            product = product.inputs[0]
+        sides = [
+            side
+            for side, factor in enumerate(product.inputs)
+            if factor.size < node.size and factor.lanes >= number.lanes and factor.dtype == node.dtype
+        ]
+        if not sides:
+            continue
+        factors = list(product.inputs)
+        side = min(sides, key=lambda side: factors[side].size)
+        factors[side] = _times(factors[side], number)
+        result = dataclasses.replace(product, inputs=tuple(factors))
+        result = dataclasses.replace(result, level=max(product.level, number.level))
+        for view in reversed(views):
+            result = dataclasses.replace(view, inputs=(result,), level=result.level)
+        return result
+    return None
+
+
+def _number(node: Node) -> Node | None:
+    """The single number of shape () that an array consists of."""
+    while node.shape and node.op in VIEWS and len(node.inputs) == 1 and node.inputs[0].size == 1:
+        node = node.inputs[0]
+    return node if node.shape == () else None
+
+
+def _product_behind(node: Node, users: Counter[Node]) -> list[Node]:
+    """From a node through views down to a product that nothing else uses, or nothing."""
+    chain = [node]
+    while users[node] == 1:
+        if node.op == "dot_general":
+            return chain
+        if node.op not in ORDERS:
+            break
+        node = node.inputs[0]
+        chain.append(node)
+    return []
+
+
+def _times(factor: Node, number: Node) -> Node:
+    level, lanes = max(factor.level, number.level), factor.lanes or number.lanes
+    return Node("mul", (factor, number), factor.shape, factor.dtype, level, lanes)
