@@ -1,8 +1,8 @@
 """One root as a C function with loops over strided arrays.
 
-Equal loops over different arrays, as the layers of a network have them, become one function. Vectors are left
-to the C compiler: neighbouring axes are merged into long ones, and the innermost loop carries the OpenMP pragma
-that allows it to reorder a sum.
+Equal loops over different arrays, as the layers of a network have them, become one function. Vectors are
+left to the C compiler: neighbouring axes are merged into long ones, and the innermost loop carries the OpenMP
+pragma that allows it to reorder a sum.
 """
 
 import re
