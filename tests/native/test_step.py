@@ -109,14 +109,20 @@ def test_elementwise_operations_agree(x64):
         agree(function, [x], rtol=1e-12 if x64 else 3e-6, atol=1e-13 if x64 else 1e-6)
 
 
+SPECIAL = [jnp.tanh, jnp.exp, jnp.log, jnp.log1p, jnp.expm1, jax.scipy.special.erf]
+
+
 def test_extreme_numbers_go_through_the_polynomials_as_through_jax():
-    values = np.array([0, -0.0, 1e-30, 80, 88.5, 89, -87, -100, 1e30, np.inf, -np.inf, np.nan], np.float32)
+    small = [0, -0.0, 1e-30, 1e-6, -3e-4, 0.1, -0.7, -1, 3.9, -4.1]
+    large = [-20, 80, 88.5, 89, -87, -100, 1e30, np.inf, -np.inf, np.nan]
+    values = np.array(small + large, np.float32)
 
     def function(world, arrays, index):
         x = arrays[0] * 0 + world[0]
-        return [x, jnp.stack([jnp.tanh(x), jnp.exp(x), jnp.log(x)])]
+        return [x, jnp.stack([f(x) for f in SPECIAL])]
 
-    agree(function, [np.zeros_like(values), np.zeros((3, len(values)), np.float32)], [values], rtol=3e-6)
+    arrays = [np.zeros_like(values), np.zeros((len(SPECIAL), len(values)), np.float32)]
+    agree(function, arrays, [values], rtol=3e-6, atol=1e-30)
 
 
 def test_matrix_products_of_every_shape_agree():
