@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from dysonjax import threefry
 from dysonjax.ensemble import Grid
-from dysonjax.models.base import Model
+from dysonjax.models.base import Model, normal, split
 
 DRAWS = 64  # mini-batches over which means and variances are taken
 ITERATIONS = 12  # of the power method; the top curvature is well apart from the rest after a few
@@ -31,7 +32,9 @@ def curvature(model: Model, grid: Grid, seeds: int = 4, seed: int = 0) -> xr.Dat
     one batch before training. The first batch size of the grid is used.
     """
     batch_size = grid.batch_size[0]
-    keys = jax.vmap(lambda index: jax.random.fold_in(jax.random.key(seed), index))(jnp.arange(seeds))
+    keys = jax.vmap(lambda index: threefry.derive(jax.random.key(seed, impl="threefry2x32"), index))(
+        jnp.arange(seeds)
+    )
     widths = jnp.asarray(grid.sigma_w, jnp.float32)
     one = functools.partial(_measure, model, batch_size)
     over_seeds = jax.vmap(one, (0, None, 0, None))
@@ -63,13 +66,13 @@ def _edges(measured: dict) -> dict[str, np.ndarray]:
 
 def _measure(model: Model, batch_size: int, key, sigma_w, lr, steps) -> dict[str, jax.Array]:
     """Of one network after `steps` plain steps at `lr`, both traced."""
-    key_world, key_init, key_batch, key_v = jax.random.split(key, 4)
+    key_world, key_init, key_batch, key_v = split(key, 4)
     point = {"lr": lr, "sigma_w": sigma_w}
     world = model.world(key_world, batch_size)
     start = model.init(key_init, world, point)
 
     def batch(index):
-        return model.batch(jax.random.fold_in(key_batch, index), world, index, batch_size)
+        return model.batch(threefry.derive(key_batch, index), world, index, batch_size)
 
     def step(index, state):
         update = model.update(*state, batch(index), world, point)
@@ -95,8 +98,8 @@ def _measure(model: Model, batch_size: int, key, sigma_w, lr, steps) -> dict[str
         return _unit(_mean(products(v)))
 
     leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(key_v, len(leaves))
-    normals = [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
+    keys = split(key_v, len(leaves))
+    normals = [normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
     v = jax.lax.fori_loop(0, ITERATIONS, iterate, _unit(jax.tree.unflatten(tree, normals)))
     h = jax.vmap(lambda product: _dot(product, v))(products(v))
     noise = sum(jnp.sum(jnp.var(leaf, axis=0)) for leaf in jax.tree.leaves(here))

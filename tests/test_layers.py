@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "dysonjax"
-# package or module: the siblings that it may import (besides `checks`, which is open to all).
+OPEN = {"checks", "threefry"}  # to all packages
+# package or module: the siblings that it may import (besides `OPEN`).
 ALLOWED = {
     "checks": set(),
+    "threefry": set(),
     "models": set(),
     "spectra": set(),
     "dyson": {"spectra"},  # the exact β-ensembles that the Coulomb gas samples from
@@ -54,7 +56,7 @@ def test_imports_point_one_way(path):
     layer = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     if layer not in ALLOWED:  # the top: `__init__`, `cli`, `bench`
         return
-    assert _imports(path) <= ALLOWED[layer] | {layer, "checks"}
+    assert _imports(path) <= ALLOWED[layer] | OPEN | {layer}
 
 
 def test_the_layer_check_sees_a_forbidden_import(tmp_path):

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.random import threefry2x32_p
 
+from dysonjax import threefry
 from dysonjax.checks import InputError, finite_array, positive
 
 
@@ -68,11 +68,7 @@ def key_words(key) -> jax.Array:
 
 def fold(words: jax.Array, tag) -> jax.Array:
     """Words of an independent stream."""
-    zero = jnp.zeros((1,), jnp.uint32)
-    first, second = threefry2x32_p.bind(
-        words[:1], words[1:], zero + jnp.asarray(tag, jnp.uint32), zero + jnp.uint32(0x9E3779B9)
-    )
-    return jnp.concatenate([first, second])
+    return jnp.stack(threefry.block(words, jnp.asarray(tag, jnp.uint32), jnp.uint32(0x9E3779B9)))
 
 
 def normals(words: jax.Array, members: jax.Array, step, count: int) -> jax.Array:
@@ -85,12 +81,7 @@ def normals(words: jax.Array, members: jax.Array, step, count: int) -> jax.Array
     row = jnp.arange(half, dtype=jnp.uint32)[:, None]
     counter = jnp.asarray(step, jnp.uint32) * jnp.uint32(half) + row
     shape = (half, members.shape[0])
-    first, second = threefry2x32_p.bind(
-        jnp.broadcast_to(words[0], shape),
-        jnp.broadcast_to(words[1], shape),
-        jnp.broadcast_to(members[None, :], shape),
-        jnp.broadcast_to(counter, shape),
-    )
-    word = jnp.concatenate([first, second])[:count]
+    words = threefry.block(words, jnp.broadcast_to(members[None, :], shape), jnp.broadcast_to(counter, shape))
+    word = jnp.concatenate(words)[:count]
     uniform = (word.astype(jnp.float64) + 0.5) * 2.0**-31 - 1.0
     return np.sqrt(2.0) * jax.lax.erf_inv(uniform)

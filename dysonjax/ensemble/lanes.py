@@ -12,10 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dysonjax import native
+from dysonjax import native, threefry
 from dysonjax.ensemble import programs
 from dysonjax.ensemble.programs import Identity, State
-from dysonjax.models import threefry
 from dysonjax.models.base import Model
 
 LANES = native.LANES

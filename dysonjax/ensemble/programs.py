@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dysonjax.models import threefry
+from dysonjax import threefry
 from dysonjax.models.base import Model, Update
 
 # Streams of randomness within a world.
@@ -198,7 +198,7 @@ def stream_key(root, seed, point_id, number) -> jax.Array:
 
     Batches fold in the global step as well. Nothing else enters a key, above all no position in an array.
     """
-    key = jax.random.fold_in(jax.random.key(root, impl="threefry2x32"), seed)
+    key = threefry.derive(jax.random.key(root, impl="threefry2x32"), seed)
     if point_id is not None:
-        key = jax.random.fold_in(key, point_id)
-    return jax.random.fold_in(key, number)
+        key = threefry.derive(key, point_id)
+    return threefry.derive(key, number)

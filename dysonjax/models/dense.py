@@ -10,10 +10,13 @@ import jax.numpy as jnp
 UNROLLED = 32  # larger matrices are factorised in a loop, so that compile time stays short
 
 
-def cholesky(matrix: jax.Array) -> jax.Array:
-    """Lower factor L of a symmetric matrix (n, n) = L Lᵀ; NaN or infinite if not positive definite."""
+def cholesky(matrix: jax.Array, often: bool = True) -> jax.Array:
+    """Lower factor L of a symmetric matrix (n, n) = L Lᵀ; NaN or infinite if not positive definite.
+
+    often: whether it is computed in every step; if not, it had better compile fast.
+    """
     n = matrix.shape[-1]
-    if n > UNROLLED:
+    if n > UNROLLED or not often:
         return _cholesky_loop(matrix)
     columns, rest = [], matrix
     for j in range(n):
@@ -35,8 +38,8 @@ def log_det(lower: jax.Array) -> jax.Array:
     return 2 * jnp.sum(jnp.log(jnp.diagonal(lower)))
 
 
-def inverse_lower(lower: jax.Array) -> jax.Array:
-    """Inverse of a lower triangular matrix (n, n), row by row."""
+def inverse_lower(lower: jax.Array, often: bool = True) -> jax.Array:
+    """Inverse of a lower triangular matrix (n, n), row by row; `often` as for `cholesky`."""
     n = lower.shape[-1]
     identity = jnp.eye(n, dtype=lower.dtype)
 
@@ -44,7 +47,7 @@ def inverse_lower(lower: jax.Array) -> jax.Array:
         below = identity[i] - lower[i] @ inverse  # rows of `inverse` from i on are still zero
         return inverse.at[i].set(below / lower[i, i])
 
-    return jax.lax.fori_loop(0, n, row, jnp.zeros_like(lower), unroll=n <= UNROLLED)
+    return jax.lax.fori_loop(0, n, row, jnp.zeros_like(lower), unroll=often and n <= UNROLLED)
 
 
 def _cholesky_loop(matrix: jax.Array) -> jax.Array:

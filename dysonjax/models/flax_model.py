@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dysonjax import checks
-from dysonjax.models.base import Model, Start, Update
+from dysonjax.models.base import Model, Start, Update, split
 
 EVALUATED = 1024  # samples on which the losses are recorded
 
@@ -72,7 +72,7 @@ def wrap_flax(
         return Start(jax.tree.map_with_path(scaled, params))
 
     def batch(key, world, step, batch_size):
-        key_data, key_dropout = jax.random.split(key)
+        key_data, key_dropout = split(key)
         if online:
             return data(key_data, batch_size), key_dropout
         chosen = jax.random.randint(key_data, (batch_size,), 0, len(arrays[0]))

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dysonjax import checks
-from dysonjax.models.base import Model
+from dysonjax import checks, threefry
+from dysonjax.models.base import Model, normal, split
 
 
 class Draws(NamedTuple):
@@ -37,19 +37,17 @@ def elementwise_langevin(model: Model, draws: int = 64) -> Model:
     draws = checks.positive_int("draws", draws, 2)
 
     def batch(key, world, step, batch_size):
-        key_batches, key_noise = jax.random.split(key)
+        key_batches, key_noise = split(key)
 
         def one(index):
-            return model.batch(
-                jax.random.fold_in(key_batches, index), world, step * draws + index, batch_size
-            )
+            return model.batch(threefry.derive(key_batches, index), world, step * draws + index, batch_size)
 
         # Shapes alone are asked for here; no number depends on the point.
         point = {"lr": jnp.zeros(()), "sigma_w": jnp.ones(())}
         shapes = jax.eval_shape(lambda: model.init(key, world, point).params)
         leaves, tree = jax.tree.flatten(shapes)
-        keys = jax.random.split(key_noise, len(leaves))
-        normals = [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
+        keys = split(key_noise, len(leaves))
+        normals = [normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
         return Draws(jax.vmap(one)(jnp.arange(draws)), jax.tree.unflatten(tree, normals))
 
     def update(params, memory, drawn, world, point):

@@ -17,7 +17,7 @@ import numpy as np
 
 from dysonjax import checks
 from dysonjax.models import corpus as corpora
-from dysonjax.models.base import Model, Start, Update
+from dysonjax.models.base import Model, Start, Update, split
 
 KINDS = ("key", "query", "value")
 EPSILON = 1e-5  # of LayerNorm
@@ -173,7 +173,7 @@ def nanogpt(
         return Start(initial(module, key, point["sigma_w"]))
 
     def batch(key, world, step, batch_size):
-        key_text, key_dropout = jax.random.split(key)
+        key_text, key_dropout = split(key)
         first = jax.random.randint(key_text, (batch_size,), 0, len(corpus.train) - context)
         window = jax.vmap(lambda at: jax.lax.dynamic_slice(corpus.train, (at,), (context + 1,)))(first)
         return window.astype(jnp.int32), key_dropout

@@ -16,7 +16,7 @@ import numpy as np
 
 from dysonjax import checks
 from dysonjax.models import dense
-from dysonjax.models.base import Model, Start, Update, split
+from dysonjax.models.base import Model, Start, Update, normal, split
 from dysonjax.models.rbm_moments import MOMENTS, Shape
 from dysonjax.models.rbm_target import Target, rbm_target
 
@@ -87,7 +87,7 @@ def rbm(
         return World(jnp.ones((batch_size, visible)))
 
     def init(key, world, point):
-        weight = point["sigma_w"] / jnp.sqrt(visible) * jax.random.normal(key, (visible, hidden))
+        weight = point["sigma_w"] / jnp.sqrt(visible) * normal(key, (visible, hidden))
         return Start({"w": weight}, moments.start(world.chains))
 
     def batch(key, world, step, batch_size):
@@ -115,9 +115,9 @@ def rbm(
 
     def observe(params, initial, world, key, point):
         weight = params["w"]
-        factor = dense.cholesky(precision(weight))
+        factor = dense.cholesky(precision(weight), often=False)
         # (C − K⁻¹) W needs the inverse on one side only: K⁻¹ W = W (μ² − σ_h² WᵀW)⁻¹.
-        inverse = dense.inverse_lower(factor)
+        inverse = dense.inverse_lower(factor, often=False)
         solved = inverse.T @ (inverse @ weight) if visible <= hidden else weight @ inverse.T @ inverse
         gradient = sigma_h**2 * (jnp.asarray(target.covariance, weight.dtype) @ weight - solved)
         return {

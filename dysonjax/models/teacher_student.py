@@ -80,25 +80,25 @@ def teacher_student(
         key_x, key_noise = split(key)
         below = features(teacher[:first], normal(key_x, (*shape, widths[0])))
         targets = features(teacher[first:-1], below) @ teacher[-1]
-        return below, targets + label_noise * normal(key_noise, targets.shape)
+        if label_noise:
+            targets = targets + label_noise * normal(key_noise, targets.shape)
+        return below, targets
 
     def world(key, batch_size):
-        key_teacher, key_data = jax.random.split(key)
+        key_teacher, key_data = split(key)
         shapes = itertools.pairwise(widths)
-        keys = jax.random.split(key_teacher, depth)
-        teacher = tuple(
-            jax.random.normal(k, shape) / jnp.sqrt(shape[0]) for k, shape in zip(keys, shapes, strict=True)
-        )
+        keys = split(key_teacher, depth)
+        teacher = tuple(normal(k, shape) / jnp.sqrt(shape[0]) for k, shape in zip(keys, shapes, strict=True))
         shape = (batches if data == "fixed" else 0, batch_size)
         return World(teacher, *draw_samples(key_data, teacher, shape), key_data)
 
     def init(key, world, point):
-        keys = jax.random.split(key, depth)
+        keys = split(key, depth)
         return Start(
             {
                 f"w{layer + 1}": point["sigma_w"]
                 / jnp.sqrt(widths[layer])
-                * jax.random.normal(keys[layer], (widths[layer], widths[layer + 1]))
+                * normal(keys[layer], (widths[layer], widths[layer + 1]))
                 for layer in range(first, last)
             }
         )
@@ -135,7 +135,7 @@ def teacher_student(
     def observe(params, initial, world, key, point):
         value, gradient = jax.value_and_grad(loss)(params, training_sample(world), world)
         square = sum(jnp.sum(g * g) for g in jax.tree.leaves(gradient))
-        below = features(world.teacher[:first], jax.random.normal(key, (test_samples, widths[0])))
+        below = features(world.teacher[:first], normal(key, (test_samples, widths[0])))
         targets = features(world.teacher[first:-1], below) @ world.teacher[-1]
         now, start = hidden(params, below), hidden(initial, below)
         errors = now @ readout(params, world) - targets

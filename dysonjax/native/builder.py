@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 
 import jax
+import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 

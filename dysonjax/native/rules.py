@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dysonjax.models import threefry
+from dysonjax import threefry
 from dysonjax.native.graph import Node, Unsupported
 
 if TYPE_CHECKING:

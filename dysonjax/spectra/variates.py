@@ -9,7 +9,8 @@ key per element through its rejection loop.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.random import threefry_2x32
+
+from dysonjax import threefry
 
 BLOCKS = (2**12, 2**16)
 # Streams of one key: a number each, so that no two kinds of variable share their random bits.
@@ -83,7 +84,7 @@ def _seed(key: jax.Array, stream: jax.Array, attempt: jax.Array) -> jax.Array:
 
 
 def _bits(words: jax.Array, draw: jax.Array, column: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return jnp.split(threefry_2x32(words, jnp.concatenate([draw, column])), 2)
+    return threefry.block(words, draw, column)
 
 
 def _uniform(words: jax.Array, draw: jax.Array, column: jax.Array) -> jax.Array:

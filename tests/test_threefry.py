@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from dysonjax.models import threefry
-from dysonjax.models.base import normal
+from dysonjax import threefry
+from dysonjax.models.base import normal, split
 
 
 @pytest.mark.parametrize("count", [1, 7, 960])
@@ -22,8 +22,9 @@ def test_derived_keys_are_those_of_fold_in_and_split():
         ours = jax.jit(jax.vmap(threefry.derive, (0, None)))(keys, number)
         theirs = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
         np.testing.assert_array_equal(jax.random.key_data(ours), jax.random.key_data(theirs))
-    pair = [jax.random.key_data(threefry.derive(keys[0], number)) for number in (0, 1)]
-    np.testing.assert_array_equal(pair, jax.random.key_data(jax.random.split(keys[0])))
+    for count in (2, 5):
+        parts = [jax.random.key_data(key) for key in split(keys[0], count)]
+        np.testing.assert_array_equal(parts, jax.random.key_data(jax.random.split(keys[0], count)))
 
 
 @pytest.mark.parametrize("x64", [False, True])
