@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from dysonjax import checks, native
-from dysonjax.ensemble import lanes, tiles
+from dysonjax.ensemble import lanes, tiles, whole
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.programs import Programs, build, points_last
 from dysonjax.models.base import Model
@@ -100,8 +100,9 @@ def _job(model, grid, settings, batch_index, seeds, backend) -> Job:
 
     _, state_of_one = jax.eval_shape(programs.start, cut(1, 1)[0].identity)
     member_bytes = tiles.member_bytes(state_of_one) // count
+    many = member_bytes <= lanes.MOST_BYTES  # whether sixteen of them fit into a cache
     if backend == "native":
-        lanes.check(settings.devices, member_bytes)
+        lanes.check(settings.devices)
     worlds, points = tiles.choose(
         part, settings.common, member_bytes, settings.devices, settings.tile, backend == "native"
     )
@@ -114,7 +115,7 @@ def _job(model, grid, settings, batch_index, seeds, backend) -> Job:
     )
     number = per_device(0, count)
     if backend == "native":
-        advance = lanes.Lowered(
+        advance = (lanes if many else whole).Lowered(
             model, settings.optimizer[1], batch_size, settings.common, identity, world, state
         )
     else:

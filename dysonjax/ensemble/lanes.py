@@ -22,12 +22,10 @@ LANES = native.LANES
 MOST_BYTES = 32 * 1024
 
 
-def check(devices: list, member_bytes: int) -> None:
-    """Raise native.Unsupported if networks of this size are not for this backend here."""
+def check(devices: list) -> None:
+    """Raise native.Unsupported if no step can be compiled here."""
     if devices[0].platform != "cpu":
         raise native.Unsupported("it needs a CPU")
-    if member_bytes > MOST_BYTES:
-        raise native.Unsupported(f"its state takes {member_bytes} bytes, more than {MOST_BYTES}")
     if native.compiler_path() is None:
         raise native.Unsupported("there is no C compiler (install one, or set CC to its path)")
 
@@ -62,6 +60,43 @@ def step_of_one(model: Model, optimizer: optax.GradientTransformation, batch_siz
     return step
 
 
+def step_on_arrays(model, optimizer, batch_size: int, identity: Identity, world: Any, state: Any):
+    """The step of one network as a function of lists of arrays, `step(fixed, carried, index) -> carried`.
+
+    identity, world, state: as `Programs.advance` takes them, the latter two as shapes. Returns the step, the
+    shapes of its fixed inputs (the key's words, the world, the hyperparameters) and of what it carries, the
+    structure of that, and the names of the hyperparameters. Raises native.Unsupported if the state holds a
+    random key.
+    """
+    leaves, tree = jax.tree.flatten(state)
+    last = programs.points_last(model, identity.point["lr"].shape[2])
+    members = [
+        jax.ShapeDtypeStruct(
+            np.delete(leaf.shape, (0, 1, programs.point_axis(leaf.ndim, last))).tolist(), leaf.dtype
+        )
+        for leaf in leaves
+    ]
+    for leaf in members:
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            raise native.Unsupported("a random key in the state of a network")
+    worlds, of_world = jax.tree.flatten(world)
+    world_one = [jax.ShapeDtypeStruct(leaf.shape[2:], leaf.dtype) for leaf in worlds]
+    names = sorted(identity.point)
+    point_one = [jax.ShapeDtypeStruct((), identity.point[name].dtype) for name in names]
+    one = step_of_one(model, optimizer, batch_size)
+
+    def step(fixed, carried, index):
+        key, *rest = fixed
+        world = jax.tree.unflatten(of_world, [_as_key(v, s) for v, s in zip(rest, world_one, strict=False)])
+        point = dict(zip(names, rest[len(world_one) :], strict=True))
+        key = jax.random.wrap_key_data(key, impl="threefry2x32")
+        return jax.tree.leaves(one(key, world, point, jax.tree.unflatten(tree, carried), index))
+
+    of_key = jax.ShapeDtypeStruct((2,), np.uint32)
+    fixed = [of_key, *(jax.ShapeDtypeStruct(*_words(s)) for s in world_one), *point_one]
+    return step, fixed, members, tree, names
+
+
 class Lowered:
     """The step of a tile, ready to be compiled; like the result of `jax.jit(...).lower`.
 
@@ -74,42 +109,22 @@ class Lowered:
         _, worlds, points = identity.point["lr"].shape
         self.over_worlds = over_worlds(model, worlds, points)
         last = programs.points_last(model, points)
-        leaves, self.tree = jax.tree.flatten(state)
-        self.axes = [programs.point_axis(leaf.ndim, last) for leaf in leaves]
-        members = [
-            jax.ShapeDtypeStruct(np.delete(leaf.shape, (0, 1, axis)).tolist(), leaf.dtype)
-            for leaf, axis in zip(leaves, self.axes, strict=True)
-        ]
-        for leaf in members:
-            if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-                raise native.Unsupported("a random key in the state of a network")
-        worlds_, of_world = jax.tree.flatten(world)
-        world_one = [jax.ShapeDtypeStruct(leaf.shape[2:], leaf.dtype) for leaf in worlds_]
-        names = sorted(identity.point)
-        point_one = [jax.ShapeDtypeStruct((), identity.point[name].dtype) for name in names]
-        one = step_of_one(model, optimizer, batch_size)
-
-        def step(fixed, carried, index):
-            key, *rest = fixed
-            world = jax.tree.unflatten(
-                of_world, [_as_key(v, s) for v, s in zip(rest, world_one, strict=False)]
-            )
-            point = dict(zip(names, rest[len(world_one) :], strict=True))
-            key = jax.random.wrap_key_data(key, impl="threefry2x32")
-            return jax.tree.leaves(one(key, world, point, jax.tree.unflatten(self.tree, carried), index))
-
-        of_key = jax.ShapeDtypeStruct((2,), np.uint32)
+        step, arrays, members, self.tree, self.names = step_on_arrays(
+            model, optimizer, batch_size, identity, world, state
+        )
+        last = programs.points_last(model, points)
+        self.axes = [programs.point_axis(leaf.ndim, last) for leaf in jax.tree.leaves(state)]
+        shared = len(arrays) - len(self.names)
         fixed = [
-            *(native.Input(*_words(s), native.WORLD, self.over_worlds) for s in (of_key, *world_one)),
-            *(native.Input((), s.dtype, native.NETWORK, True) for s in point_one),
+            *(native.Input(a.shape, a.dtype, native.WORLD, self.over_worlds) for a in arrays[:shared]),
+            *(native.Input((), a.dtype, native.NETWORK, True) for a in arrays[shared:]),
         ]
-        self.names = names
         # The last leaf of a state is its `diverged_at`.
         self.source = native.write_step(step, fixed, members, len(members) - 1)
 
     def compile(self) -> "Advance":
         """Raises native.CompilerError if there is no C compiler or if it fails."""
-        _keys_of(self.identity, self.common)  # compiled with the rest
+        keys_of(self.identity, self.common)  # compiled with the rest
         return Advance(self, native.Kernel(self.source))
 
 
@@ -125,7 +140,7 @@ class Advance:
     def __call__(self, identity: Identity, world: Any, state: Any, first: np.ndarray, count: np.ndarray):
         if self.worlds is None or self.worlds[0] is not identity or self.worlds[1] is not world:
             self.worlds = (identity, world, self._fixed(identity, world))
-        states = [_by_device(leaf) for leaf in jax.tree.leaves(state)]
+        states = [by_device(leaf) for leaf in jax.tree.leaves(state)]
         running = [
             self.threads.submit(
                 self._train, fixed, [leaf[device] for leaf in states], int(first[0]), int(count[0])
@@ -137,8 +152,8 @@ class Advance:
     def _fixed(self, identity, world) -> list[list]:
         """For every device and call of the kernel what the step reads: key, world, point."""
         lowered = self.lowered
-        keys = _keys_of(identity, lowered.common)
-        of_worlds = [_by_device(_data(leaf)) for leaf in jax.tree.leaves(world)]
+        keys = keys_of(identity, lowered.common)
+        of_worlds = [by_device(data(leaf)) for leaf in jax.tree.leaves(world)]
         return [
             [
                 [*shared, *own]
@@ -230,7 +245,7 @@ def settled(states: Any) -> Any:
     return states.result() if isinstance(states, Pending) else jax.block_until_ready(states)
 
 
-def _keys_of(identity: Identity, common: bool) -> np.ndarray:
+def keys_of(identity: Identity, common: bool) -> np.ndarray:
     return np.asarray(_keys(identity.root, identity.seed, None if common else identity.point_id))
 
 
@@ -249,11 +264,11 @@ def _shards(leaf: jax.Array) -> list:
     return sorted(leaf.addressable_shards, key=lambda shard: shard.index[0].start or 0)
 
 
-def _by_device(leaf: jax.Array) -> list[np.ndarray]:
+def by_device(leaf: jax.Array) -> list[np.ndarray]:
     return [np.asarray(shard.data)[0] for shard in _shards(leaf)]
 
 
-def _data(leaf: jax.Array) -> jax.Array:
+def data(leaf: jax.Array) -> jax.Array:
     """Random keys as words."""
     return jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dysonjax.native import compiler, graph, source
+from dysonjax.native import builder, compiler, graph, source
 from dysonjax.native.plan import plan, store
 from dysonjax.native.rewrite import with_small_factors
 
@@ -70,7 +70,7 @@ def write_step(step, fixed, carried, stopped: int) -> Source:
     index = graph.source((), np.int32, graph.STEP, False)
     shapes = [jax.ShapeDtypeStruct(i.shape, i.dtype) for i in fixed]
     jaxpr = jax.make_jaxpr(step)(shapes, list(carried), jax.ShapeDtypeStruct((), np.int32))
-    outputs = with_small_factors(graph.build(jaxpr, [*inputs, *states, index]))
+    outputs = with_small_factors(builder.build(jaxpr, [*inputs, *states, index]))
     stores = [store(new, old) for new, old in zip(outputs, states, strict=True) if new is not old]
     if not stores:
         raise graph.Unsupported("a step that changes nothing")

@@ -13,12 +13,14 @@ enum { LANES = 16 };
 #define VECTOR(type, name) typedef type name __attribute__((vector_size(LANES * sizeof(type))))
 VECTOR(float, float_v);
 VECTOR(double, double_v);
+VECTOR(uint8_t, uint8_v);
 VECTOR(int32_t, int32_v);
 VECTOR(uint32_t, uint32_v);
 VECTOR(int64_t, int64_v);
 VECTOR(uint64_t, uint64_v);
 typedef float float_s;
 typedef double double_s;
+typedef uint8_t uint8_s;
 typedef int32_t int32_s;
 typedef uint32_t uint32_s;
 typedef int64_t int64_s;
@@ -100,15 +102,15 @@ LIBRARY(floor, floorf, floor)
 LIBRARY(ceil, ceilf, ceil)
 LIBRARY(sin, sinf, sin)
 LIBRARY(cos, cosf, cos)
-LIBRARY(erf, erff, erf)
-LIBRARY(log1p, log1pf, log1p)
-LIBRARY(expm1, expm1f, expm1)
 LIBRARY(abs, fabsf, fabs)
 LIBRARY_2(pow, powf, pow)
 LIBRARY_2(rem, fmodf, fmod)
 DOUBLE_LIBRARY(tanh, tanh)
 DOUBLE_LIBRARY(exp, exp)
 DOUBLE_LIBRARY(log, log)
+DOUBLE_LIBRARY(erf, erf)
+DOUBLE_LIBRARY(log1p, log1p)
+DOUBLE_LIBRARY(expm1, expm1)
 
 /* The inverse of erf: Giles's single-precision form (below), and two steps of Halley's method. */
 static inline double erf_inv_double(double y) {
@@ -187,6 +189,32 @@ DOUBLE_LIBRARY(erf_inv, erf_inv_double)
     y = T##_choose(given > VALUE(88.722839f), VALUE(INFINITY), y);                                 \
     y = T##_choose(given < VALUE(-87.33654f), VALUE(0.0f), y);                                     \
     return T##_choose(given == given, y, given);                                                   \
+  }                                                                                                \
+  /* Near 0 what rounding takes from 1 + x, or from exp(x), is given back by a quotient (Kahan). */  \
+  static inline T T##_log1p(T x) {                                                                 \
+    T u = 1 + x, y = u - 1, found = T##_log(u) * (x / y);                                          \
+    found = T##_choose(y == VALUE(0.0f), x, found);                                                \
+    return T##_choose(u == VALUE(INFINITY), u, found);                                             \
+  }                                                                                                \
+  static inline T T##_expm1(T x) {                                                                 \
+    T u = T##_exp(x), y = u - 1, found = y * (x / T##_log(u));                                     \
+    found = T##_choose(u == VALUE(1.0f), x, found);                                                \
+    found = T##_choose(y == VALUE(-1.0f), y, found);                                               \
+    return T##_choose(u == VALUE(INFINITY), u, found);                                             \
+  }                                                                                                \
+  /* Rational approximation of erf as XLA and Eigen use it. */                                     \
+  static inline T T##_erf(T x) {                                                                   \
+    const T limit = VALUE(3.832506856900711f);                                                     \
+    x = T##_choose(x > limit, limit, x);                                                           \
+    x = T##_choose(x < -limit, -limit, x);                                                         \
+    T s = x * x;                                                                                   \
+    T p = s * 2.2905065861350646e-4f + 3.4082910107109506e-3f;                                     \
+    p = p * s + 5.0955695062380861e-2f, p = p * s + 1.8520832239976145e-1f;                        \
+    p = p * s + 1.128379143519084f;                                                                \
+    T q = s * -1.1791602954361697e-7f + 2.3547966471313185e-5f;                                    \
+    q = q * s + 1.0179625278914885e-3f, q = q * s + 1.4070470171167667e-2f;                        \
+    q = q * s + 1.1098505178285362e-1f, q = q * s + 4.9746925110067538e-1f, q = q * s + 1;         \
+    return x * p / q;                                                                              \
   }                                                                                                \
   /* M. Giles, Approximating the erfinv function (2010). */                                        \
   static inline T T##_erf_inv(T u) {                                                               \

@@ -9,6 +9,7 @@ import numpy as np
 from dysonjax.native.expressions import c_type, element_type, in_lanes, literal, operation, reducer
 from dysonjax.native.graph import NETWORK, STEP, WORLD, Node, Unsupported, constant
 from dysonjax.native.indices import Index, add, flat, through_reshape, times, unflatten
+from dysonjax.native.lookups import gathered, looked_up, position
 from dysonjax.native.operations import REDUCTIONS, VIEWS
 from dysonjax.native.plan import Plan
 from dysonjax.native.products import write_product
@@ -292,7 +293,7 @@ class Writer:
 
         def body(index):
             room = (extent - size for extent, size in zip(whole.shape, part.shape, strict=True))
-            firsts = [self.position(start, (), last) for start, last in zip(starts, room, strict=True)]
+            firsts = [position(self, start, (), last) for start, last in zip(starts, room, strict=True)]
             self.put(tuple(map(add, index, firsts)), self.in_kind(part, index, root))
 
         self.nest(part.shape, body)
@@ -318,10 +319,10 @@ class Writer:
         if node.op == "select_n" and self.certain and _behind(node.inputs[0]) is self.certain:
             return self.value(node.inputs[2], index)
         if node.op == "gather":
-            return self.gathered(node, index)
+            return gathered(self, node, index)
         if node.op == "dynamic_slice":
             starts = [(start, ()) for start in node.inputs[1:]]
-            return self.looked_up(node, starts, node.shape, index)
+            return looked_up(self, node, starts, node.shape, index)
         return operation(node, [self.operand(operand, index) for operand in node.inputs])
 
     def operand(self, node: Node, index: tuple[Index, ...]) -> str:
@@ -390,60 +391,6 @@ class Writer:
             return int(places[index])
         table = self.tables_of.setdefault(node, constant(places))
         return self.constant(table, index)
-
-    def gathered(self, node: Node, index: tuple[Index, ...]) -> str:
-        indices, numbers = node.inputs[1], node.params["dimension_numbers"]
-        part = node.params["slice_sizes"]
-        batch = [i for axis, i in enumerate(index) if axis not in numbers.offset_dims]
-        starts = dict.fromkeys(range(len(part)))
-        for number, axis in enumerate(numbers.start_index_map):
-            starts[axis] = indices, (*batch, number)
-        of_part = (index[axis] for axis in numbers.offset_dims)
-        inside = [0 if axis in numbers.collapsed_slice_dims else next(of_part) for axis in range(len(part))]
-        return self.looked_up(node, list(starts.values()), part, inside)
-
-    def looked_up(self, node: Node, starts, part: Sequence[int], inside: Sequence[Index]) -> str:
-        """The element `inside` of a part of the first operand.
-
-        starts: for each axis what holds its first position, and the index there; None: it is 0.
-        """
-        operand = node.inputs[0]
-        firsts = [
-            0 if start is None else self.position(*start, extent - size)
-            for start, extent, size in zip(starts, operand.shape, part, strict=True)
-        ]
-        differs = [start is not None and start[0].lanes for start in starts]
-        if not any(differs):
-            return self.value(operand, tuple(map(add, inside, firsts)))
-        name, lane = self.name(), self.name("l")
-        self.line(f"{c_type(node)} {name};")
-        self.line(f"for (int {lane} = 0; {lane} < LANES; {lane}++) {{")
-        outside, self.known = self.known, dict(self.known)
-        place = (f"{f}[{lane}]" if differ else f for f, differ in zip(firsts, differs, strict=True))
-        value = self.value(operand, tuple(map(add, inside, place)))
-        if operand.lanes:
-            value = f"{value}[{lane}]"
-        elif operand.dtype == bool:
-            value = f"-({value})"
-        self.line(f"{name}[{lane}] = {value};")
-        self.line("}")
-        self.known = outside
-        return name
-
-    def position(self, node: Node, index: tuple[Index, ...], last: int) -> Index:
-        """A computed position, moved to 0 ... last as JAX has it; a vector if it differs between lanes."""
-        if node.op == "constant" and all(isinstance(i, int) for i in index):
-            return int(np.clip(int(node.params["value"][index]), 0, last))
-        key = ("position", node, index, last)
-        if key not in self.known:
-            name, value, kind = self.name(), self.value(node, index), c_type(node)
-            if node.lanes:
-                inside = f"{kind}_min({kind}_max({value}, ({kind}){{0}}), ({kind}){{0}} + {last})"
-                self.line(f"const {kind} {name} = {inside};")
-            else:
-                self.line(f"const long {name} = {value} < 0 ? 0 : {value} > {last} ? {last} : {value};")
-            self.known[key] = name
-        return self.known[key]
 
     def in_kind(self, node: Node, index: tuple[Index, ...], like: Node) -> str:
         """An element with the type of `like`: in lanes if that is in lanes."""

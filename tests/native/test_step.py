@@ -8,7 +8,7 @@ import pytest
 from dysonjax import native
 from dysonjax.models import dense
 from dysonjax.models.base import normal, split
-from dysonjax.native import graph, rewrite
+from dysonjax.native import builder, graph, rewrite
 
 LANES, NETWORKS = native.LANES, 2
 
@@ -109,14 +109,20 @@ def test_elementwise_operations_agree(x64):
         agree(function, [x], rtol=1e-12 if x64 else 3e-6, atol=1e-13 if x64 else 1e-6)
 
 
+SPECIAL = [jnp.tanh, jnp.exp, jnp.log, jnp.log1p, jnp.expm1, jax.scipy.special.erf]
+
+
 def test_extreme_numbers_go_through_the_polynomials_as_through_jax():
-    values = np.array([0, -0.0, 1e-30, 80, 88.5, 89, -87, -100, 1e30, np.inf, -np.inf, np.nan], np.float32)
+    small = [0, -0.0, 1e-30, 1e-6, -3e-4, 0.1, -0.7, -1, 3.9, -4.1]
+    large = [-20, 80, 88.5, 89, -87, -100, 1e30, np.inf, -np.inf, np.nan]
+    values = np.array(small + large, np.float32)
 
     def function(world, arrays, index):
         x = arrays[0] * 0 + world[0]
-        return [x, jnp.stack([jnp.tanh(x), jnp.exp(x), jnp.log(x)])]
+        return [x, jnp.stack([f(x) for f in SPECIAL])]
 
-    agree(function, [np.zeros_like(values), np.zeros((3, len(values)), np.float32)], [values], rtol=3e-6)
+    arrays = [np.zeros_like(values), np.zeros((len(SPECIAL), len(values)), np.float32)]
+    agree(function, arrays, [values], rtol=3e-6, atol=1e-30)
 
 
 def test_matrix_products_of_every_shape_agree():
@@ -164,7 +170,7 @@ def test_a_number_moves_to_the_smaller_factor_of_a_product():
     shapes = [(8, 6), (4, 8), (4, 6), ()]
     inputs = [graph.source(shape, np.float32, graph.NETWORK, True) for shape in shapes]
     jaxpr = jax.make_jaxpr(update)(*(jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes))
-    outputs = graph.build(jaxpr, inputs)
+    outputs = builder.build(jaxpr, inputs)
 
     def sizes(nodes):
         return [node.size for node in graph.topological(nodes) if node.op == "mul"]
@@ -209,6 +215,25 @@ def test_elements_at_computed_positions_agree():
     arrays = [np.zeros(4, np.float32), np.zeros((5, 3), np.float32), np.array([True, False, True, True])]
     world = [rng.standard_normal((5, 3)).astype(np.float32), np.array([1, 2], np.uint32)]
     agree(function, arrays, world, steps=3, rtol=1e-5, atol=1e-5)
+
+
+def test_cross_entropy_of_labels_and_its_gradient_agree():
+    """A label picks its logit; the gradient is added where it came from."""
+
+    def function(world, arrays, index):
+        weight, (inputs, labels) = arrays[0], world
+
+        def loss(weight):
+            logits = jnp.tanh(inputs @ weight)
+            picked = jnp.take_along_axis(logits, labels[:, None], axis=1)
+            twice = jnp.take_along_axis(logits.T, jnp.stack([labels, 3 - labels]), axis=0)
+            return jnp.mean(jax.nn.logsumexp(logits, axis=-1) - picked[:, 0]) + (twice**2).sum()
+
+        return [weight - 0.1 * jax.grad(loss)(weight)]
+
+    inputs = np.random.default_rng(4).standard_normal((5, 3)).astype(np.float32)
+    labels = np.array([0, 3, 1, 1, 2], np.int32)
+    agree(function, [np.zeros((3, 4), np.float32)], [inputs, labels], steps=3, rtol=1e-5, atol=1e-6)
 
 
 def test_loops_of_known_length_branches_and_looked_up_data_agree():

@@ -1,0 +1,148 @@
+"""A jaxpr as a graph of array operations that one C function can hold.
+
+Calls, scans and random-key operations are written out, what depends on constants alone is computed now, equal
+nodes are one node, and what no output needs is left away. Anything else raises `Unsupported`; the engine then
+lets XLA compile the step.
+"""
+
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.extend.core
+import jax.numpy as jnp
+import numpy as np
+
+from dysonjax.native.graph import CONSTANT, Node, Unsupported, constant
+from dysonjax.native.operations import KNOWN, OPERATIONS
+from dysonjax.native.positions import gather, keys_moved, moved, scatter_add
+from dysonjax.native.rules import WRITTEN_OUT, scan
+
+MOST_NODES = 20_000
+
+
+def build(jaxpr: jax.extend.core.ClosedJaxpr, inputs: Sequence[Node]) -> list[Node]:
+    """The nodes of the outputs. A random key among the inputs is given by its words, (..., 2) uint32."""
+    try:
+        return Builder().closed(jaxpr, inputs)
+    except (KeyError, AttributeError) as missing:  # parameters have other names in other versions of JAX
+        raise Unsupported(f"an operation without its parameter {missing}") from missing
+
+
+class Builder:
+    """The nodes of a jaxpr, equation by equation."""
+
+    def __init__(self):
+        self.known: dict[tuple, Node] = {}
+
+    def closed(self, jaxpr, inputs) -> list[Node]:
+        return self.run(jaxpr.jaxpr, [self.literal(value) for value in jaxpr.consts], inputs)
+
+    def run(self, jaxpr, constants, inputs) -> list[Node]:
+        values = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*constants, *inputs), strict=True))
+
+        def read(variable):
+            literal = isinstance(variable, jax.extend.core.Literal)
+            return self.literal(variable.val, variable.aval.dtype) if literal else values[variable]
+
+        for equation in jaxpr.eqns:
+            outputs = self.equation(equation, [read(variable) for variable in equation.invars])
+            values.update(zip(equation.outvars, outputs, strict=True))
+        return [read(variable) for variable in jaxpr.outvars]
+
+    def literal(self, value, dtype=None) -> Node:
+        if jax.dtypes.issubdtype(getattr(value, "dtype", np.float32), jax.dtypes.prng_key):
+            value = jax.random.key_data(value)
+        return self.shared(constant(np.asarray(value, dtype)))
+
+    def shared(self, node: Node) -> Node:
+        """The node itself, or an equal one that was there before."""
+        if node.op == "constant":
+            value = node.params["value"]
+            key = ("constant", value.shape, value.dtype.str, value.tobytes())
+        else:
+            operands = [id(operand) for operand in node.inputs]
+            operands = sorted(operands) if node.op in ("add", "add_any", "mul") else operands
+            key = (node.op, tuple(operands), node.shape, node.dtype.str, _hashable(node.params))
+        if len(self.known) > MOST_NODES:
+            raise Unsupported(f"more than {MOST_NODES} operations")
+        return self.known.setdefault(key, node)
+
+    def equation(self, equation, inputs: list[Node]) -> list[Node]:
+        name, params = equation.primitive.name, equation.params
+        if name == "scan":
+            return scan(self, equation, inputs)
+        if name in WRITTEN_OUT:
+            return WRITTEN_OUT[name](self, params, inputs)
+        for call in ("jaxpr", "call_jaxpr", "call", "fun_jaxpr"):
+            if call in params and name not in ("scan", "while", "cond"):
+                return self.inner(params[call], inputs)
+        if any(jax.dtypes.issubdtype(v.aval.dtype, jax.dtypes.prng_key) for v in equation.invars):
+            return keys_moved(self, equation, inputs)
+        if all(node.op == "constant" for node in inputs):
+            return self.computed(equation, inputs)
+        if name in ("gather", "scatter") and inputs[1].op == "constant":
+            return moved(self, equation, inputs)
+        if name == "gather":
+            return gather(self, params, inputs)
+        if name == "scatter-add":
+            return scatter_add(self, params, inputs)
+        if name == "dot_general" and _one_term(params["dimension_numbers"], inputs[0]):
+            return self.traced(lambda a, b: _outer(a, b, params["dimension_numbers"]), *inputs)
+        if name not in OPERATIONS:
+            raise Unsupported(f"the operation {name}")
+        return [
+            self.make(name, inputs, out.aval.shape, out.aval.dtype, {k: params[k] for k in OPERATIONS[name]})
+            for out in equation.outvars
+        ]
+
+    def make(self, op, inputs, shape, dtype, params) -> Node:
+        level = max((node.level for node in inputs), default=CONSTANT)
+        lanes = any(node.lanes for node in inputs)
+        return self.shared(Node(op, tuple(inputs), tuple(shape), np.dtype(dtype), level, lanes, params))
+
+    def computed(self, equation, inputs) -> list[Node]:
+        name, out = equation.primitive.name, equation.outvars[0].aval
+        if name in KNOWN:  # JAX would compile a program for each of them
+            params = {} if isinstance(KNOWN[name], np.ufunc) else equation.params
+            value = KNOWN[name](*(node.params["value"] for node in inputs), **params)
+            return [self.literal(np.asarray(value, out.dtype).reshape(out.shape))]
+        with jax.ensure_compile_time_eval():
+            arrays = [jnp.asarray(node.params["value"]) for node in inputs]
+            results = equation.primitive.bind(*arrays, **equation.params)
+        results = results if equation.primitive.multiple_results else [results]
+        return [self.literal(np.asarray(result)) for result in results]
+
+    def inner(self, jaxpr, inputs) -> list[Node]:
+        if hasattr(jaxpr, "jaxpr"):
+            return self.closed(jaxpr, inputs)
+        return self.run(jaxpr, [], inputs)
+
+    def traced(self, function, *inputs: Node) -> list[Node]:
+        """A function of arrays, written out for these inputs."""
+        shapes = [jax.ShapeDtypeStruct(node.shape, node.dtype) for node in inputs]
+        return self.closed(jax.make_jaxpr(function)(*shapes), inputs)
+
+
+def _one_term(dimension_numbers, left: Node) -> bool:
+    """Whether each element of a product is a single multiplication, as in an outer product."""
+    return math.prod(left.shape[axis] for axis in dimension_numbers[0][0]) == 1
+
+
+def _outer(left: jax.Array, right: jax.Array, dimension_numbers) -> jax.Array:
+    """A product without sums as a multiplication, which can be part of another loop."""
+    (over_left, over_right), (batch_left, batch_right) = dimension_numbers
+    rows = [a for a in range(left.ndim) if a not in (*over_left, *batch_left)]
+    columns = [a for a in range(right.ndim) if a not in (*over_right, *batch_right)]
+    left = jnp.squeeze(left.transpose(*batch_left, *rows, *over_left), tuple(range(-len(over_left), 0)))
+    right = jnp.squeeze(
+        right.transpose(*batch_right, *columns, *over_right), tuple(range(-len(over_right), 0))
+    )
+    between = tuple(range(len(batch_left), len(batch_left) + len(rows)))
+    return jnp.expand_dims(left, tuple(range(left.ndim, left.ndim + len(columns)))) * jnp.expand_dims(
+        right, between
+    )
+
+
+def _hashable(params: dict) -> str:
+    return repr({k: v.tobytes() if isinstance(v, np.ndarray) else v for k, v in params.items()})
