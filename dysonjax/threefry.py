@@ -26,18 +26,20 @@ def bits(key: jax.Array, count: int) -> jax.Array:
     return left ^ right
 
 
-@jax.jit
-def block(key, left, right):
-    """The two words that a key (2,) makes of the counters `left` and `right`; traced once for each shape."""
-    schedule = (key[0], key[1], key[0] ^ key[1] ^ jnp.uint32(PARITY))
+def rounds(key, left, right):
+    """The two words that a key's two make of the counters `left` and `right`, arrays of NumPy or of JAX."""
+    schedule = (key[0], key[1], key[0] ^ key[1] ^ np.uint32(PARITY))
     left, right = left + schedule[0], right + schedule[1]
     for group in range(5):
         for rotation in ROTATIONS[group % 2]:
             left = left + right
             right = left ^ ((right << rotation) | (right >> (32 - rotation)))
         left = left + schedule[(group + 1) % 3]
-        right = right + schedule[(group + 2) % 3] + jnp.uint32(group + 1)
+        right = right + schedule[(group + 2) % 3] + np.uint32(group + 1)
     return left, right
+
+
+block = jax.jit(rounds)  # traced once for each shape
 
 
 def uniforms(key: jax.Array, count: int, low=0.0, dtype=np.float32) -> jax.Array:
