@@ -13,6 +13,7 @@ from dysonjax.native.plan import plan, store
 from dysonjax.native.rewrite import with_small_factors
 
 HEADERS = tuple(Path(__file__).parent / name for name in ("lanes.h", "eigh.h"))
+QUICK = ("-O2", "-fno-unroll-loops")  # half the time of the compiler
 SCRATCH = 2**20  # bytes of intermediate arrays of sixteen networks that a level-2 cache may hold
 
 
@@ -37,12 +38,13 @@ class Source(NamedTuple):
 class Kernel:
     """A compiled step. Arrays in lanes are (..., elements, LANES), truth values int32.
 
+    seldom: it runs a few times only, so that a quick compilation is worth more than the last third of speed.
     Raises CompilerError if there is no C compiler or if it fails.
     """
 
-    def __init__(self, step: Source):
+    def __init__(self, step: Source, seldom: bool = False):
         self.used, self._scratch = step.used, step.scratch
-        self._function = compiler.load(step.text, HEADERS).advance
+        self._function = compiler.load(step.text, HEADERS, QUICK if seldom else ()).advance
         kinds = (np.int32 if table.dtype == bool else table.dtype for table in step.tables)
         self._tables = [np.ascontiguousarray(t, kind) for t, kind in zip(step.tables, kinds, strict=True)]
 
