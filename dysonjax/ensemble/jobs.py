@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from dysonjax import checks, native
-from dysonjax.ensemble import lanes, tiles
+from dysonjax.ensemble import lanes, tiles, whole
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.programs import Identity, Programs, build, points_last
 from dysonjax.models.base import Model
@@ -101,8 +101,9 @@ def _job(model, grid, settings, batch_index, seeds, backend) -> Job:
 
     _, state_of_one = jax.eval_shape(programs.start, cut(1, 1)[0].identity)
     member_bytes = tiles.member_bytes(state_of_one) // count
+    many = member_bytes <= lanes.MOST_BYTES  # whether sixteen of them fit into a cache
     if backend == "native":
-        lanes.check(settings.devices, member_bytes)
+        lanes.check(settings.devices)
     worlds, points = tiles.choose(
         part, settings.common, member_bytes, settings.devices, settings.tile, backend == "native"
     )
@@ -115,12 +116,14 @@ def _job(model, grid, settings, batch_index, seeds, backend) -> Job:
     )
     number = per_device(0, count)
     if backend == "native":
-        advance = lanes.Step(
+        advance = (lanes if many else whole).Step(
             model, settings.optimizer[1], batch_size, settings.common, identity, world, state
         )
-        observe = _observation(model, settings.common, programs, identity, world, state)
     else:
         advance = programs.advance.lower(identity, world, state, number, number)
+    if backend == "native" and many:
+        observe = _observation(model, settings.common, programs, identity, world, state)
+    else:
         observe = programs.observe.lower(identity, world, state)
     lowered = Programs(programs.start.lower(identity), advance, observe)
     otherwise = None

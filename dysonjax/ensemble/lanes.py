@@ -18,12 +18,10 @@ MOST_BYTES = 32 * 1024
 OBSERVED_BYTES = 2**25  # of intermediate arrays of sixteen networks: samples by neurons, several times
 
 
-def check(devices: list, member_bytes: int) -> None:
-    """Raise native.Unsupported if networks of this size are not for this backend here."""
+def check(devices: list) -> None:
+    """Raise native.Unsupported if no step can be compiled here."""
     if devices[0].platform != "cpu":
         raise native.Unsupported("it needs a CPU")
-    if member_bytes > MOST_BYTES:
-        raise native.Unsupported(f"its state takes {member_bytes} bytes, more than {MOST_BYTES}")
     if native.compiler_path() is None:
         raise native.Unsupported("there is no C compiler (install one, or set CC to its path)")
 
@@ -51,6 +49,17 @@ def step_of_one(model: Model, optimizer: optax.GradientTransformation, batch_siz
     return step
 
 
+def on_arrays(model, optimizer, batch_size: int, shared: Shared, states: Own):
+    """The step of one network as a function of lists of arrays, `step(fixed, carried, index) -> carried`."""
+    one = step_of_one(model, optimizer, batch_size)
+
+    def step(fixed, carried, index):
+        (key,), world, point = shared.of_one(fixed)
+        return jax.tree.leaves(one(key, world, point, states.of_one(carried), index))
+
+    return step
+
+
 class Step:
     """The training step of a tile, ready to be compiled; like the result of `jax.jit(...).lower`.
 
@@ -62,12 +71,7 @@ class Step:
         self.identity, self.out_info = identity, state
         self.shared = Shared(model, common, identity, world, (BATCH,))
         self.states = Own(model, identity.point["lr"].shape[-1], state)
-        one = step_of_one(model, optimizer, batch_size)
-
-        def step(fixed, carried, index):
-            (key,), world, point = self.shared.of_one(fixed)
-            return jax.tree.leaves(one(key, world, point, self.states.of_one(carried), index))
-
+        step = on_arrays(model, optimizer, batch_size, self.shared, self.states)
         # The last leaf of a state is its `diverged_at`.
         last = len(self.states.shapes) - 1
         self.source = native.write_step(step, self.shared.inputs, self.states.shapes, last)
@@ -88,8 +92,7 @@ class Advance:
         self.fixed = _Kept(self.shared, self.kernel)
 
     def __call__(self, identity: Identity, world: Any, state: Any, first: np.ndarray, count: np.ndarray):
-        leaves = jax.tree.leaves(state)
-        on_devices = [by_device(leaf) for leaf in leaves]
+        on_devices = [by_device(leaf) for leaf in jax.tree.leaves(state)]
         running = [
             self.threads.submit(
                 self._train, fixed, [leaf[device] for leaf in on_devices], int(first[0]), int(count[0])
@@ -97,11 +100,7 @@ class Advance:
             for device, fixed in enumerate(self.fixed(identity, world))
         ]
 
-        def joined(parts):
-            found = [_on_devices([part[n] for part in parts], leaf) for n, leaf in enumerate(leaves)]
-            return self.states.of_one(found)
-
-        return Pending(running, joined)
+        return Pending(running, lambda parts: joined(parts, state))
 
     def _train(self, fixed: list[list], leaves: list[np.ndarray], first: int, count: int) -> list[np.ndarray]:
         """Advance the states (worlds, ...) of one device."""
@@ -205,6 +204,13 @@ class Pending:
 def settled(found: Any) -> Any:
     """What a program returned, when it is there."""
     return found.result() if isinstance(found, Pending) else jax.block_until_ready(found)
+
+
+def joined(parts: list[list[np.ndarray]], like: Any) -> Any:
+    """The state whose leaves (worlds, ...) were computed on each device."""
+    leaves, tree = jax.tree.flatten(like)
+    found = [_on_devices([part[n] for part in parts], leaf) for n, leaf in enumerate(leaves)]
+    return jax.tree.unflatten(tree, found)
 
 
 def _on_devices(parts: list[np.ndarray], like: jax.Array) -> jax.Array:

@@ -54,7 +54,7 @@ class Shared:
     def arrays(self, identity: Identity, world: Any, used: tuple[bool, ...]) -> list[list[list]]:
         """For every device and call of the kernel the inputs; None where `used` says that it is not read."""
         keys = [self.keys(identity, stream) for stream in self.streams]
-        of_worlds = [by_device(_data(leaf)) for leaf in jax.tree.leaves(world)]
+        of_worlds = [by_device(words(leaf)) for leaf in jax.tree.leaves(world)]
         found = []
         for device in range(len(identity.seed)):
             points = [self.pack(identity.point[name][device][:, :, None]) for name in self.names]
@@ -163,7 +163,7 @@ def _keys(root, seed, point_id, stream):
     return jax.vmap(inner, in_axes=(0, 0, None if point_id is None else 0))(root, seed, point_id)
 
 
-def _data(leaf: jax.Array) -> jax.Array:
+def words(leaf: jax.Array) -> jax.Array:
     """Random keys as words."""
     return jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
 

@@ -22,7 +22,7 @@ INFIX = {
 COMPARISONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 FUNCTIONS = "max min pow floor ceil exp log log1p expm1 tanh sqrt erf erf_inv sin cos".split()
 TYPES = {"float32": "float", "float64": "double", "bool": "int32"} | {
-    name: name for name in ("int32", "uint32", "int64", "uint64")
+    name: name for name in ("uint8", "int32", "uint32", "int64", "uint64")
 }
 
 

@@ -13,12 +13,14 @@ enum { LANES = 16 };
 #define VECTOR(type, name) typedef type name __attribute__((vector_size(LANES * sizeof(type))))
 VECTOR(float, float_v);
 VECTOR(double, double_v);
+VECTOR(uint8_t, uint8_v);
 VECTOR(int32_t, int32_v);
 VECTOR(uint32_t, uint32_v);
 VECTOR(int64_t, int64_v);
 VECTOR(uint64_t, uint64_v);
 typedef float float_s;
 typedef double double_s;
+typedef uint8_t uint8_s;
 typedef int32_t int32_s;
 typedef uint32_t uint32_s;
 typedef int64_t int64_s;

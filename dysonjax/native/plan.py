@@ -30,7 +30,7 @@ def store(node: Node, like: Node) -> Node:
     """The root that writes `node` over the input `like`."""
     if (node.shape, node.dtype) != (like.shape, like.dtype):
         raise AssertionError(f"{like} cannot hold {node}")
-    return Node("store", (node,), like.shape, like.dtype, NETWORK, True, {"to": like})
+    return Node("store", (node,), like.shape, like.dtype, NETWORK, like.lanes, {"to": like})
 
 
 def plan(stores: Sequence[Node]) -> Plan:

@@ -1,0 +1,137 @@
+"""Which arrays of a step lie in memory, and where.
+
+An array that is kept is a root and gets loops of its own; everything else is computed where it is used, as
+part of the loop of a root. Memory of roots that nobody reads any more is used again, so that a step stays in
+the cache.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from dysonjax.native.graph import Node
+from dysonjax.native.large.views import STRIDED
+from dysonjax.native.operations import ELEMENTWISE
+
+LINE = 64  # bytes; every array begins at a multiple
+
+
+class Plan(NamedTuple):
+    roots: list[Node]  # in an order in which they can be computed; stores come last
+    layout: dict[Node, tuple[int, ...]]  # the axes of a root in their order in memory, if it is not the usual
+
+
+def plan(order: Sequence[Node], forced: frozenset[Node]) -> Plan:
+    """The roots among nodes in topological order, stores last; forced: views that have to be copied."""
+    users: dict[Node, list[Node]] = {node: [] for node in order}
+    for node in order:
+        for operand in node.inputs:
+            users[operand].append(node)
+    roots: set[Node] = set()
+    homes: dict[Node, set[Node]] = {}  # the roots in whose loops a node is computed
+    kept: dict[Node, bool] = {}  # whether what is read through a node has to lie in memory
+    for node in reversed(order):
+        if node.op in ("input", "constant"):
+            continue
+        home, keep = set(), node in forced
+        for user in users[node]:
+            home |= {user} if user in roots else homes[user]
+            keep |= _in_memory(user, node) or (user not in roots and user.op in STRIDED and kept[user])
+            keep |= user.level > node.level
+        homes[node], kept[node] = home, keep
+        if node.op in STRIDED and node not in forced:
+            continue
+        # Read in two orders, an element would be computed twice.
+        keep |= len(users[node]) > 1 and any(user.op in STRIDED for user in users[node])
+        if keep or node.op not in ELEMENTWISE or (len(home) > 1 and not _cheap(node)):
+            roots.add(node)
+    layout = {}
+    for node in order:
+        if node.op == "dot_general" and len(users[node]) == 1 and users[node][0].op == "transpose":
+            # The product is written in the order in which it is read.
+            layout[node] = users[node][0].params["permutation"]
+            roots.discard(users[node][0])
+    return Plan([node for node in order if node in roots], layout)
+
+
+def _in_memory(user: Node, node: Node) -> bool:
+    """Whether this user reads an element of the node more than once, or needs to know where it lies."""
+    if user.op == "broadcast_in_dim":
+        return user.size > node.size
+    if user.op in ELEMENTWISE:
+        return user.size > node.size
+    return user.op in ("dot_general", "dynamic_slice", "dynamic_update_slice", "gather", "take")
+
+
+def _cheap(node: Node) -> bool:
+    """Whether computing an element twice costs less than keeping it: one simple operation on what is kept."""
+    return False
+
+
+def reads(root: Node, roots: frozenset[Node]) -> set[Node]:
+    """The roots and inputs that the loops of a root read."""
+    seen, left = set(), list(root.inputs)
+    while left:
+        node = left.pop()
+        if node not in seen:
+            seen.add(node)
+            left.extend(() if node in roots else node.inputs)
+    return {node for node in seen if node in roots or node.op == "input"}
+
+
+def moved(root: Node, buffer: Node, roots: frozenset[Node]) -> bool:
+    """Whether the loops of a root read a buffer through a view."""
+    seen, left = set(), [(node, False) for node in root.inputs]
+    while left:
+        node, viewed = left.pop()
+        if (node, viewed) not in seen:
+            seen.add((node, viewed))
+            if node not in roots:
+                left.extend((operand, viewed or node.op in STRIDED) for operand in node.inputs)
+    return (buffer, True) in seen
+
+
+def arrange(roots: Sequence[Node], elsewhere: set[Node], kept: set[Node]) -> tuple[dict[Node, int], int]:
+    """Where in one piece of memory every root lies, in bytes, and the bytes in all.
+
+    elsewhere: roots with other memory; kept: those that keep theirs.
+    """
+    known = frozenset(roots)
+    last: dict[Node, int] = {}
+    for turn, root in enumerate(roots):
+        last[root] = turn
+        for node in reads(root, known):
+            last[node] = turn
+    free: list[tuple[int, int]] = []  # begin, end
+    places, top = {}, 0
+    for turn, root in enumerate(roots):
+        if root not in elsewhere:
+            size = _bytes(root)
+            begin, end = min(
+                (gap for gap in free if gap[1] - gap[0] >= size),
+                key=lambda gap: gap[1] - gap[0],
+                default=(top, top),
+            )
+            places[root] = begin
+            if begin == top:
+                top += size
+            else:
+                free.remove((begin, end))
+                free += [(begin + size, end)] if end > begin + size else []
+        for node in [n for n in places if last[n] == turn and n not in kept]:
+            free = _joined([*free, (places[node], places[node] + _bytes(node))])
+    return places, top
+
+
+def _bytes(root: Node) -> int:
+    return -(-max(root.size, 1) * max(root.dtype.itemsize, 4) // LINE) * LINE
+
+
+def _joined(gaps: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Neighbouring gaps as one."""
+    result: list[tuple[int, int]] = []
+    for begin, end in sorted(gaps):
+        if result and result[-1][1] == begin:
+            result[-1] = (result[-1][0], end)
+        else:
+            result.append((begin, end))
+    return result
