@@ -78,7 +78,6 @@ class Step:
 
     def compile(self) -> "Advance":
         """Raises native.CompilerError if there is no C compiler or if it fails."""
-        self.shared.keys(self.identity, BATCH)  # compiled with the rest
         return Advance(self)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dysonjax import native
+from dysonjax import native, threefry
 from dysonjax.ensemble import programs
 from dysonjax.ensemble.programs import Identity
 from dysonjax.models.base import Model
@@ -53,7 +53,7 @@ class Shared:
 
     def arrays(self, identity: Identity, world: Any, used: tuple[bool, ...]) -> list[list[list]]:
         """For every device and call of the kernel the inputs; None where `used` says that it is not read."""
-        keys = [self.keys(identity, stream) for stream in self.streams]
+        keys = [keys_of(identity, self.common, stream) for stream in self.streams]
         of_worlds = [by_device(words(leaf)) for leaf in jax.tree.leaves(world)]
         found = []
         for device in range(len(identity.seed)):
@@ -61,12 +61,6 @@ class Shared:
             worlds = self._worlds([*(k[device] for k in keys), *(leaf[device] for leaf in of_worlds)], used)
             found.append([[*w, *p] for w, p in zip(worlds, zip(*points, strict=True), strict=True)])
         return found
-
-    def keys(self, identity: Identity, stream: int) -> np.ndarray:
-        """Words of the key of a stream of every world, (devices, worlds, 2)."""
-        return np.asarray(
-            _keys(identity.root, identity.seed, None if self.common else identity.point_id, stream)
-        )
 
     def _worlds(self, leaves: list[np.ndarray], used: tuple[bool, ...]) -> list[list]:
         """Arrays (worlds, ...) for each call: those of one world, or sixteen worlds in the last axis."""
@@ -154,13 +148,13 @@ def by_device(leaf: jax.Array) -> list[np.ndarray]:
     return [np.asarray(shard.data)[0] for shard in shards(leaf)]
 
 
-@jax.jit
-def _keys(root, seed, point_id, stream):
-    def one(root, seed, point_id):
-        return jax.random.key_data(programs.stream_key(root, seed, point_id, stream))
-
-    inner = jax.vmap(one, in_axes=(None, 0, None if point_id is None else 0))
-    return jax.vmap(inner, in_axes=(0, 0, None if point_id is None else 0))(root, seed, point_id)
+def keys_of(identity: Identity, common: bool, stream: int) -> np.ndarray:
+    """Words of the key of a stream of every world, (devices, worlds, 2); as by `programs.stream_key`."""
+    root = np.asarray(identity.root)[:, None]
+    found = np.zeros_like(root), root
+    for number in (identity.seed, *(() if common else (identity.point_id,)), np.uint32(stream)):
+        found = threefry.rounds(found, np.uint32(0), np.asarray(number))
+    return np.stack(found, axis=-1)
 
 
 def words(leaf: jax.Array) -> jax.Array:

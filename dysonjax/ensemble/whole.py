@@ -11,7 +11,7 @@ import numpy as np
 
 from dysonjax import native
 from dysonjax.ensemble import lanes
-from dysonjax.ensemble.packing import Own, Shared, by_device, words
+from dysonjax.ensemble.packing import Own, Shared, by_device, keys_of, words
 from dysonjax.ensemble.programs import BATCH, Identity
 from dysonjax.native import large
 
@@ -30,7 +30,6 @@ class Step:
 
     def compile(self) -> "Advance":
         """Raises native.CompilerError if there is no C compiler or if it fails."""
-        self.shared.keys(self.identity, BATCH)  # compiled with the rest
         return Advance(self)
 
 
@@ -44,7 +43,7 @@ class Advance:
         self.space = [native.aligned((self.kernel.space,), np.uint8) for _ in range(devices)]
 
     def __call__(self, identity: Identity, world: Any, state: Any, first: np.ndarray, count: np.ndarray):
-        keys = self.shared.keys(identity, BATCH)
+        keys = keys_of(identity, self.shared.common, BATCH)
         worlds = [by_device(words(leaf)) for leaf in jax.tree.leaves(world)]
         states = [by_device(leaf) for leaf in jax.tree.leaves(state)]
         running = [
