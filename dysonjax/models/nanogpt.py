@@ -36,8 +36,8 @@ class Attention(nn.Module):
         size = width // self.heads
         # All matrices in one product, columns (kind, head, component): twelve of 64×16 are as fast as one.
         kqv = nn.Dense(3 * width, use_bias=False, name="key_query_value")(x)
-        kqv = kqv.reshape(batch, context, 3, self.heads, size)
-        key, query, value = kqv[:, :, 0], kqv[:, :, 1], kqv[:, :, 2]
+        kqv = kqv.reshape(batch, context, 3 * self.heads, size)
+        key, query, value = jnp.split(kqv, 3, axis=2)
         score = jnp.einsum("bqhi,bkhi->bhqk", query, key) / np.sqrt(size).astype(x.dtype)
         past = np.tril(np.ones((context, context), bool))
         weight = nn.softmax(jnp.where(past, score, -jnp.inf))
