@@ -14,7 +14,7 @@ enum { VECTOR_BYTES = 32, ROWS = 6 };
 #else
 enum { VECTOR_BYTES = 16, ROWS = 6 };
 #endif
-enum { DEPTH = 128, TALL = 32 };
+enum { DEPTH = 128, TALL = 32, FAR = 512 };
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #endif
 
@@ -140,7 +140,7 @@ static __attribute__((noinline, noclone)) void NAME(rows_of)(long rows, long col
 /* c = a b, or c += a b: (rows, columns) from (rows, terms) and (terms, columns), columns of c side by side. */
 static void NAME(product)(long rows, long columns, long terms, const REAL *restrict a, long a_row, long a_term,
                           const REAL *restrict b, long b_term, long b_column, REAL *restrict c, long c_row, int add) {
-  if (a_row != 1 || a_term <= TALL || columns <= W || terms <= W) {
+  if (a_row != 1 || a_term * sizeof(REAL) < FAR || columns <= W || terms <= W) {
     NAME(rows_of)(rows, columns, terms, a, a_row, a_term, b, b_term, b_column, c, c_row, add);
     return;
   }
