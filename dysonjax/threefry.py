@@ -26,32 +26,39 @@ def bits(key: jax.Array, count: int) -> jax.Array:
     return left ^ right
 
 
-@jax.jit
-def block(key, left, right):
-    """The two words that a key (2,) makes of the counters `left` and `right`; traced once for each shape."""
-    schedule = (key[0], key[1], key[0] ^ key[1] ^ jnp.uint32(PARITY))
+def rounds(key, left, right):
+    """The two words that a key's two make of the counters `left` and `right`, arrays of NumPy or of JAX."""
+    schedule = (key[0], key[1], key[0] ^ key[1] ^ np.uint32(PARITY))
     left, right = left + schedule[0], right + schedule[1]
     for group in range(5):
         for rotation in ROTATIONS[group % 2]:
             left = left + right
             right = left ^ ((right << rotation) | (right >> (32 - rotation)))
         left = left + schedule[(group + 1) % 3]
-        right = right + schedule[(group + 2) % 3] + jnp.uint32(group + 1)
+        right = right + schedule[(group + 2) % 3] + np.uint32(group + 1)
     return left, right
+
+
+block = jax.jit(rounds)  # traced once for each shape
+
+
+def uniforms(key: jax.Array, count: int, low=0.0, dtype=np.float32) -> jax.Array:
+    """`jax.random.uniform(key, (count,), dtype, low, 1.0)` for float32 or float64, shape (count,)."""
+    one, low = np.ones((), dtype), np.array(low, dtype)
+    if one.itemsize == 4:
+        mantissa = bits(key, count) >> 9
+    else:
+        left, right = block(jax.random.key_data(key), *_counters(count))
+        mantissa = (left.astype(jnp.uint64) << 32 | right.astype(jnp.uint64)) >> 12
+    mantissa = mantissa | one.view(mantissa.dtype)  # of a number in [1, 2)
+    fraction = jax.lax.bitcast_convert_type(mantissa, dtype) - one
+    return jnp.maximum(low, fraction * (one - low) + low)
 
 
 def normals(key: jax.Array, count: int, dtype=np.float32) -> jax.Array:
     """`jax.random.normal(key, (count,), dtype)` for float32 or float64, shape (count,)."""
-    one, lowest = np.ones((), dtype), np.nextafter(np.array(-1, dtype), np.array(0, dtype))
-    if one.itemsize == 4:
-        mantissa = bits(key, count) >> 9
-    else:
-        high, low = block(jax.random.key_data(key), *_counters(count))
-        mantissa = (high.astype(jnp.uint64) << 32 | low.astype(jnp.uint64)) >> 12
-    mantissa = mantissa | one.view(mantissa.dtype)  # of a number in [1, 2)
-    fraction = jax.lax.bitcast_convert_type(mantissa, dtype) - one
-    uniform = jnp.maximum(lowest, fraction * (one - lowest) + lowest)
-    return np.sqrt(2 * one) * jax.lax.erf_inv(uniform)
+    lowest = np.nextafter(np.array(-1, dtype), np.array(0, dtype))
+    return np.sqrt(np.array(2, dtype)) * jax.lax.erf_inv(uniforms(key, count, lowest, dtype))
 
 
 def _counters(count: int) -> tuple[jax.Array, jax.Array]:

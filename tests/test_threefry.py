@@ -13,6 +13,7 @@ from dysonjax.models.base import normal, split
 def test_bits_and_normals_are_those_of_jax(seed, count):
     key = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), 5)
     np.testing.assert_array_equal(threefry.bits(key, count), jax.random.bits(key, (count,)))
+    np.testing.assert_array_equal(threefry.uniforms(key, count), jax.random.uniform(key, (count,)))
     np.testing.assert_array_equal(threefry.normals(key, count), jax.random.normal(key, (count,)))
 
 

@@ -5,7 +5,8 @@ Option: task.
     power-law          synthetic samples/s of a goodness of fit, xmin scanned in each; the loop calls powerlaw
     ratios             members/s of the spacing ratio r̃; the loop is NumPy, the limit a copy of as many bytes
     marchenko-pastur   bootstrap replicates/s of a fit with free A and σ²; the loop calls SciPy's curve_fit
-A loop does fewer repeats of the same work. All run in one process, and none of it in threads.
+The other limits are C kernels. A loop does fewer repeats of the same work. All run in one process, and none
+of it in threads.
 """
 
 import time
@@ -13,7 +14,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dysonjax.bench import frame
+from dysonjax.bench import frame, limits
+from dysonjax.native import compiler
 
 LEVELS, ROWS = 16, 64
 TAIL = 500  # points of the power-law sample
@@ -126,13 +128,89 @@ def marchenko_pastur_loop(x: np.ndarray, n: int) -> np.ndarray:
 
 
 def limit(setting: dict) -> frame.Prepared:
-    """Reads the levels and writes the ratios, nothing else."""
-    if setting["task"] != "ratios":
-        raise frame.Unavailable("only ratios have a limit")
-    x = ensemble(setting["seeds"])
-    source = x[:, : LEVELS - 2].copy()
-    ratios = np.empty_like(source)
-    return _repeated(lambda n: np.copyto(ratios, source), setting["seeds"])
+    """C kernels of the same arithmetic; for ratios a copy, which reads the levels and writes the ratios."""
+    members = setting["seeds"]
+    if setting["task"] == "ratios":
+        source = ensemble(members)[:, : LEVELS - 2].copy()
+        ratios = np.empty_like(source)
+        return _repeated(lambda n: np.copyto(ratios, source), members)
+    try:
+        limits.load("statistics")
+    except RuntimeError as error:
+        raise frame.Unavailable(str(error)) from None
+    if setting["task"] == "permutation":
+        x, y = ensemble(members // 2), ensemble(members // 2, 1)
+        return _repeated(lambda n: permutation_limit(x, y, n), 512)
+    if setting["task"] == "power-law":
+        x = tail()
+        return _repeated(lambda n: power_law_limit(x, n), 200)
+    x = ensemble(members)
+    return _repeated(lambda n: marchenko_pastur_limit(x, n), 300)
+
+
+def permutation_limit(x: np.ndarray, y: np.ndarray, n: int) -> np.ndarray:
+    """Wasserstein distances of relabellings of whole members, n rounded up to sixteens, units of x."""
+    levels = np.concatenate([x, y])
+    labels = compiler.aligned((len(levels), limits.LANES), np.int8)
+    found = compiler.aligned((-(-n // limits.LANES), limits.LANES), np.float64)
+    state, pool = np.zeros(1, np.uint64), _pool(x, y)
+    limits.call(
+        limits.load("statistics").permute,
+        len(found), len(levels), len(x), levels.size, state, *pool, labels, found,
+    )  # fmt: skip
+    return found.ravel()
+
+
+def labelled_limit(x: np.ndarray, y: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """As `permutation_limit` for sixteen given labellings, (16, members), True in the first ensemble."""
+    kept = compiler.aligned(labels.T.shape, np.int8)
+    kept[...] = labels.T
+    found = compiler.aligned(limits.LANES, np.float64)
+    limits.call(limits.load("statistics").distances, x.size + y.size, *_pool(x, y), kept, found)
+    return found
+
+
+def _pool(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Owners and gaps of the sorted levels, and what a level of either ensemble adds to its cdf."""
+    levels = np.concatenate([x, y])
+    order = np.argsort(levels, axis=None)
+    gaps = np.diff(levels.ravel()[order], append=np.inf)
+    return (order // levels.shape[1]).astype(np.int32), gaps, np.array([1 / x.size, 1 / y.size])
+
+
+def power_law_limit(x: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Start, exponent − 1 and distance of the best tail of x, (3,), and of `n` samples with it, (n, 3)."""
+    logs, kernels = np.log(np.sort(x)), limits.load("statistics")
+    found, samples, candidates = np.empty(3), np.empty((n, 3)), len(x) - min(50, 3 * len(x) // 4) + 1
+    limits.call(kernels.scan, len(x), candidates, logs, found)
+    start = int(found[0])
+    excess = np.array([(logs[start:] - logs[start]).mean()])
+    limits.call(
+        kernels.scan_samples, n, len(x), candidates, start, excess, np.zeros(1, np.uint64), logs, samples
+    )
+    return found, samples
+
+
+def marchenko_pastur_limit(x: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """A and σ² of the data and of `n` replicates, (n + 1,) each, of the law without its finite-N blur.
+
+    As many laws are tried as the engine tries, so that the work is the same.
+    """
+    from dysonjax.spectra import MarchenkoPastur
+
+    sigma2, ratio = np.geomspace(0.7, 1.4, 423), LEVELS / ROWS
+    law = MarchenkoPastur(ratio, 1.0)
+    edges = np.linspace(0, np.sqrt(sigma2[-1] * law.upper), 101)  # of √x
+    mass = np.diff(law.cdf(edges**2 / sigma2[:, None]), axis=1)
+    bins = np.minimum(np.searchsorted(edges, np.sqrt(x), side="right") - 1, mass.shape[1]).astype(np.int32)
+    fall, area = np.empty((2, n + 1, len(sigma2)))
+    limits.call(
+        limits.load("statistics").bootstrap,
+        n + 1, *x.shape, *mass.T.shape, np.array([1 / x.size]), np.zeros(1, np.uint64), bins, mass,
+        fall, area,
+    )  # fmt: skip
+    best = fall.argmax(axis=1)
+    return area[np.arange(n + 1), best], sigma2[best]
 
 
 def _repeated(work: Callable[[int], object], n: int) -> frame.Prepared:

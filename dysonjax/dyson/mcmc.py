@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dysonjax import threefry
+
 TARGET_ACCEPTANCE = 0.85
 QUARTER_TURN = np.pi / 2  # a trajectory of this length decorrelates a whitened Gaussian
 
@@ -82,7 +84,7 @@ def sample_chains(
     for _ in range(30):
         far = ~(np.asarray(height(z)) > lowest)
         z = np.where(far[:, None], mode + 0.7 * (z - mode), z)
-    step = jnp.asarray(0.5 * levels**-0.25)
+    step = jnp.asarray(np.float64(0.5 * levels**-0.25))  # of strong type, as `_stage` returns it
     half = warmup // 2
     z, step, trail, _ = _stage(
         log_density, keys[1], z, jnp.asarray(mode), jnp.asarray(spread), step, half, True
@@ -128,9 +130,10 @@ def _stage(log_density, key, z, center, spread, step, iterations: int, adapt: bo
 
     def update(carry, index):
         w, height, slope, log_step, log_mean = carry
-        momentum_key, jitter_key, accept_key = jax.random.split(jax.random.fold_in(key, index), 3)
-        momentum = jax.random.normal(momentum_key, w.shape, w.dtype)
-        size = jnp.exp(log_step) * jax.random.uniform(jitter_key, (), w.dtype, 0.6, 1.2)
+        now = threefry.derive(key, index)
+        momentum_key, jitter_key, accept_key = (threefry.derive(now, number) for number in range(3))
+        momentum = threefry.normals(momentum_key, w.size, w.dtype).reshape(w.shape)
+        size = jnp.exp(log_step) * (0.6 + 0.6 * threefry.uniforms(jitter_key, 1, dtype=w.dtype)[0])
         count = jnp.clip(jnp.ceil(QUARTER_TURN / size), 1, 200).astype(jnp.int32)
 
         def leap(_, state):
@@ -143,7 +146,7 @@ def _stage(log_density, key, z, center, spread, step, iterations: int, adapt: bo
         new, speed, new_height, new_slope = jax.lax.fori_loop(0, count, leap, (w, momentum, height, slope))
         gain = new_height - height + 0.5 * jnp.sum(momentum**2 - speed**2, axis=1)
         rate = jnp.where(jnp.isfinite(gain), jnp.exp(jnp.minimum(gain, 0.0)), 0.0)
-        take = jax.random.uniform(accept_key, rate.shape, w.dtype) < rate
+        take = threefry.uniforms(accept_key, rate.size, dtype=w.dtype) < rate
         w = jnp.where(take[:, None], new, w)
         height = jnp.where(take, new_height, height)
         slope = jnp.where(take[:, None], new_slope, slope)

@@ -124,7 +124,6 @@ class Lowered:
 
     def compile(self) -> "Advance":
         """Raises native.CompilerError if there is no C compiler or if it fails."""
-        keys_of(self.identity, self.common)  # compiled with the rest
         return Advance(self, native.Kernel(self.source))
 
 
@@ -246,18 +245,12 @@ def settled(states: Any) -> Any:
 
 
 def keys_of(identity: Identity, common: bool) -> np.ndarray:
-    return np.asarray(_keys(identity.root, identity.seed, None if common else identity.point_id))
-
-
-@jax.jit
-def _keys(root, seed, point_id):
-    """Words of the key of the batches of every world, (devices, worlds, 2)."""
-
-    def one(root, seed, point_id):
-        return jax.random.key_data(programs.stream_key(root, seed, point_id, programs.BATCH))
-
-    inner = jax.vmap(one, in_axes=(None, 0, None if point_id is None else 0))
-    return jax.vmap(inner, in_axes=(0, 0, None if point_id is None else 0))(root, seed, point_id)
+    """Words of the key of the batches of every world, (devices, worlds, 2); as by `programs.stream_key`."""
+    root = np.asarray(identity.root)[:, None]
+    words = np.zeros_like(root), root
+    for number in (identity.seed, *(() if common else (identity.point_id,)), np.uint32(programs.BATCH)):
+        words = threefry.rounds(words, np.uint32(0), np.asarray(number))
+    return np.stack(words, axis=-1)
 
 
 def _shards(leaf: jax.Array) -> list:

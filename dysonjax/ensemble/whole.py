@@ -30,7 +30,6 @@ class Lowered:
 
     def compile(self) -> "Advance":
         """Raises native.CompilerError if there is no C compiler or if it fails."""
-        lanes.keys_of(self.identity, self.common)  # compiled with the rest
         return Advance(self, large.Kernel(self.source))
 
 

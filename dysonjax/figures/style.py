@@ -62,4 +62,5 @@ def save(figure: Figure, folder: Path, name: str, dpi: int = 160) -> list[Path]:
     with style():
         for path in paths:
             figure.savefig(path, dpi=dpi)
+            figure.set_layout_engine("none")  # it has its layout now, which takes a third of the time
     return paths

@@ -77,11 +77,6 @@ def test_every_benchmark_runs_its_engine():
         assert prepared.work() is None
 
 
-def test_what_a_task_lacks_is_unavailable():
-    with pytest.raises(frame.Unavailable, match="only ratios have a limit"):
-        statistics.limit({"seeds": 20, "task": "power-law"})
-
-
 def test_products_of_the_nano_gpt_add_up():
     """Forward and backward of every weight matrix and of attention: its FLOPs, less the embedding's."""
     found = nanogpt.products()

@@ -1,21 +1,23 @@
 """Training in lanes: the same numbers as by XLA, and the same wherever a network stands."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from thin import loss_only
 
 import dysonjax as dj
 from dysonjax import native
-from dysonjax.ensemble import lanes
+from dysonjax.ensemble import lanes, programs
 
 pytestmark = pytest.mark.skipif(native.compiler_path() is None, reason="needs a C compiler")
 
 DATA = 0.6 * np.random.default_rng(0).standard_normal((300, 3))
 RATES = [0.01, 0.1, 4.0]
 MODELS = {
-    "middle": (dj.models.teacher_student(widths=(2, 6, 5, 1), batches=7), "common"),
-    "all": (dj.models.teacher_student(widths=(2, 6, 1), train="all", batches=7), "common"),
-    "online": (dj.models.teacher_student(widths=(2, 6, 5, 1), data="online"), "independent"),
+    "middle": (loss_only(dj.models.teacher_student((2, 6, 5, 1), batches=7)), "common"),
+    "all": (loss_only(dj.models.teacher_student((2, 6, 1), train="all", batches=7)), "common"),
+    "online": (loss_only(dj.models.teacher_student((2, 6, 5, 1), data="online")), "independent"),
     "rbm": (dj.models.rbm(visible=3), "common"),
     "collapsed": (dj.models.rbm(visible=3, sampler="collapsed"), "independent"),
     "data": (dj.models.rbm(data=DATA), "independent"),
@@ -103,3 +105,12 @@ def test_without_a_working_compiler_xla_takes_over(monkeypatch, tmp_path):
     with pytest.warns(UserWarning, match="compiler .*false failed: exit status 1; going on with XLA"):
         run = dj.train(dj.models.linear(), grid(), 5, 2)
     assert run.summary["backend"] == "xla"
+
+
+@pytest.mark.parametrize("common", [True, False])
+def test_keys_of_batches_are_those_of_the_engine(common):
+    seed, point_id = np.uint32([[0, 7], [8, 2**31]]), np.uint32([[5, 6], [2**32 - 1, 5]])
+    found = lanes.keys_of(programs.Identity(np.uint32([3, 3]), seed, point_id, {}), common)
+    for place in np.ndindex(2, 2):
+        key = programs.stream_key(3, seed[place], None if common else point_id[place], programs.BATCH)
+        np.testing.assert_array_equal(found[place], jax.random.key_data(key))

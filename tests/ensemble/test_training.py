@@ -9,13 +9,14 @@ import numpy as np
 import optax
 import pytest
 import xarray as xr
+from thin import loss_only
 from tiny import tiny
 
 import dysonjax as dj
 from dysonjax.ensemble import loop, session
 from dysonjax.ensemble.spectrum import squared_singular_values
 
-MODEL = dj.models.teacher_student(batches=20)
+MODEL = loss_only(dj.models.teacher_student(batches=20))
 VALUES = [2.0**k for k in range(-3, 9)]
 
 
@@ -80,7 +81,7 @@ def test_matrices_that_are_not_finite_give_nan_and_leave_the_others_alone():
 
 def test_a_diverging_member_is_frozen_and_does_not_touch_the_others():
     # A linear network with a large step diverges for certain.
-    model = dj.models.teacher_student(activation="identity", batches=20)
+    model = loss_only(dj.models.teacher_student(activation="identity", batches=20))
     grid = dj.Grid(lr=[0.05, 50.0], sigma_w=1.0, batch_size=4, seeds=3)
     data = _train(grid, model=model, records=(0, 100, 200))
     alone = _train(dj.Grid(lr=0.05, sigma_w=1.0, batch_size=4, seeds=3), model=model)
@@ -97,7 +98,7 @@ def test_divergence_is_marked_with_the_step_that_a_numpy_loop_finds():
     from dysonjax.bench.numpy_loop import train_one
     from dysonjax.ensemble.programs import WORLD, stream_key
 
-    model = dj.models.teacher_student(train="all", batches=20)
+    model = loss_only(dj.models.teacher_student(train="all", batches=20))
     grid = dj.Grid(lr=[4.0, 12.0], sigma_w=4.0, batch_size=4, seeds=4)
     data = dj.train(model, grid, 300, [0, 300], x64=True, keep_weights="all").dataset
     found = 0

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from thin import loss_only
 
 import dysonjax as dj
 from dysonjax.bench.numpy_loop import train_one
@@ -22,7 +23,7 @@ def _data(model, seed, batch_size):
 
 @pytest.mark.parametrize("train", ["middle", "all"])
 def test_500_steps_equal_an_independent_numpy_loop(train):
-    model = dj.models.teacher_student(train=train, batches=50)
+    model = loss_only(dj.models.teacher_student(train=train, batches=20))
     grid = dj.Grid(lr=[0.1, 1.0], sigma_w=[0.5, 2.0], batch_size=4, seeds=2, first_seed=3)
     run = dj.train(model, grid, steps=500, records=[0, 500], x64=True, keep_weights="all")
     names = ["weights"] if train == "middle" else ["weights_w1", "weights_w2", "weights_w3"]
@@ -44,7 +45,7 @@ def test_500_steps_equal_an_independent_numpy_loop(train):
 
 
 def test_targets_are_the_teachers_outputs():
-    model = dj.models.teacher_student(train="all", batches=5)
+    model = dj.models.teacher_student(train="all", batches=20)
     with jax.enable_x64(True):
         (m, w, z), x, y = _data(model, 0, 4)
     np.testing.assert_allclose(y, np.tanh(np.tanh(x @ m) @ w) @ z, rtol=1e-12)
@@ -67,7 +68,7 @@ def _initial_weights(sigma_w, seeds=400):
         world = model.world(stream_key(0, seed, None, WORLD), 4)
         return model.init(stream_key(0, seed, None, INIT), world, point).params["w2"], world.teacher[1]
 
-    return jax.vmap(one)(jnp.arange(seeds))
+    return jax.jit(jax.vmap(one))(jnp.arange(seeds))
 
 
 def _sigmas_off(sample, variance):
@@ -87,10 +88,10 @@ def test_online_data_are_fresh_in_every_step_and_label_noise_has_its_size():
     model = dj.models.teacher_student(data="online", label_noise=0.5, train="all")
     world = _world(model, 0, 4)
     keys = jax.random.split(jax.random.key(1), 5000)
-    x, y = jax.vmap(lambda key: model.batch(key, world, 0, 4))(keys)
+    x, y = jax.jit(jax.vmap(lambda key: model.batch(key, world, 0, 4)))(keys)
     assert len(np.unique(np.asarray(x))) > 0.99 * x.size  # float32 draws coincide now and then
-    m, w, z = world.teacher
-    noise = np.asarray(y - jnp.tanh(jnp.tanh(x @ m) @ w) @ z)
+    m, w, z = map(np.asarray, world.teacher)
+    noise = np.asarray(y) - np.tanh(np.tanh(x @ m) @ w) @ z
     assert _sigmas_off(noise, 0.25) < 3
     assert _sigmas_off(noise, 0.5) > 20  # the twin: noise variance for its standard deviation
 
@@ -98,9 +99,9 @@ def test_online_data_are_fresh_in_every_step_and_label_noise_has_its_size():
 def test_fixed_batches_are_passed_in_order_every_epoch():
     model = dj.models.teacher_student(batches=7)
     world = _world(model, 0, 4)
-    key = jax.random.key(0)
+    key, batch = jax.random.key(0), jax.jit(lambda *args: model.batch(*args, 4))
     for step in (0, 5, 7, 12, 700):
-        x, y = model.batch(key, world, jnp.int32(step), 4)
+        x, y = batch(key, world, jnp.int32(step))
         np.testing.assert_array_equal(x, world.inputs[step % 7])
         np.testing.assert_array_equal(y, world.targets[step % 7])
 
@@ -110,11 +111,14 @@ def test_observables_equal_their_definitions():
     with jax.enable_x64(True):
         point = {"lr": jnp.float64(1), "sigma_w": jnp.float64(0.7)}
         world = _world(model, 0, 4)
-        initial = model.init(jax.random.key(1), world, point).params
-        params = model.init(jax.random.key(2), world, point).params
-        seen = {
-            k: float(v) for k, v in model.observe(params, initial, world, jax.random.key(3), point).items()
-        }
+
+        @jax.jit
+        def observed(world, point, *keys):
+            initial, params = (model.init(key, world, point).params for key in keys[:2])
+            return initial, params, model.observe(params, initial, world, keys[2], point)
+
+        initial, params, seen = observed(world, point, *map(jax.random.key, (1, 2, 3)))
+        seen = {name: float(value) for name, value in seen.items()}
         x = np.asarray(jax.random.normal(jax.random.key(3), (128, 3)))
     m, t, z = (np.asarray(a) for a in world.teacher)
     w, w0 = np.asarray(params["w2"]), np.asarray(initial["w2"])

@@ -49,11 +49,11 @@ def run(function, arrays, world=(), steps=1, dtype=np.float32):
         m.transpose(0, 2, 1).reshape(NETWORKS, LANES, *a.shape) for m, a in zip(memory, arrays, strict=False)
     ]
     expected = [jnp.asarray(s) for s in spread]
+    known = [jnp.asarray(w) for w in world]
+    # One program: operation by operation, each would be compiled for itself.
+    each = jax.jit(lambda i, *values: jax.vmap(jax.vmap(lambda *v: function(known, list(v), i)))(*values))
     for index in range(steps):
-        each = jax.vmap(
-            jax.vmap(lambda *v, i=index: function([jnp.asarray(w) for w in world], list(v), jnp.int32(i)))
-        )
-        expected = each(*expected)
+        expected = each(jnp.int32(index), *expected)
     return got, [np.asarray(e) for e in expected]
 
 
