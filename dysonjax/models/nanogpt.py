@@ -290,7 +290,7 @@ def _square(tree) -> jax.Array:
 
 
 def _mean(function, windows: np.ndarray):
-    """The mean of a function of windows, a few at a time: the activations of all of them leave every cache."""
+    """The mean of a function of windows, a few at a time: the activations of all would leave every cache."""
     count = next(n for n in range(16, 0, -1) if len(windows) % n == 0)
     parts = jnp.asarray(windows).reshape(-1, count, windows.shape[1])
     zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(function, parts[0]))
