@@ -14,7 +14,7 @@ WIDTHS = (3, 32, 16, 1)
 VALUES = [2.0**k for k in range(-3, 9)]
 SAMPLES = 4
 POINTS = len(VALUES) ** 2
-DEFAULTS = {"seeds": 8, "steps": 12_000}
+DEFAULTS = {"seeds": 8, "steps": 48_000}
 OPTIONS = {
     "train": ("middle", "all"),
     "data": ("fixed", "online"),

@@ -15,7 +15,7 @@ import optax
 from dysonjax import checks, native
 from dysonjax.ensemble import lanes, tiles, whole
 from dysonjax.ensemble.grid import Grid
-from dysonjax.ensemble.programs import Programs, build, points_last
+from dysonjax.ensemble.programs import Identity, Programs, build, points_last
 from dysonjax.models.base import Model
 
 CALIBRATION_SECONDS = 0.2
@@ -59,8 +59,9 @@ class Job(NamedTuple):
     otherwise: Callable[[], "Job"] | None = None  # the same job for XLA, if the C compiler should fail
 
     def compiled(self) -> "Job":
-        with ThreadPoolExecutor(len(self.programs)) as pool:
-            compiling = [pool.submit(program.compile) for program in self.programs]
+        programs = [program for program in self.programs if program is not None]
+        with ThreadPoolExecutor(len(programs)) as pool:
+            compiling = [pool.submit(program.compile) for program in programs]
         try:
             return self._replace(programs=Programs(*(program.result() for program in compiling)))
         except native.CompilerError as error:
@@ -115,19 +116,31 @@ def _job(model, grid, settings, batch_index, seeds, backend) -> Job:
     )
     number = per_device(0, count)
     if backend == "native":
-        advance = (lanes if many else whole).Lowered(
+        advance = (lanes if many else whole).Step(
             model, settings.optimizer[1], batch_size, settings.common, identity, world, state
         )
     else:
         advance = programs.advance.lower(identity, world, state, number, number)
-    lowered = Programs(
-        programs.start.lower(identity), advance, programs.observe.lower(identity, world, state)
-    )
+    if backend == "native" and many:
+        observe = _observation(model, settings.common, programs, identity, world, state)
+    else:
+        observe = programs.observe.lower(identity, world, state)
+    lowered = Programs(programs.start.lower(identity), advance, observe)
     otherwise = None
     if backend == "native" and settings.backend == "auto":
         otherwise = functools.partial(_job, model, grid, settings, batch_index, seeds, "xla")
     last = points_last(model, points)
     return Job(batch_index, lowered, waves, worlds * points, state, last, backend, otherwise)
+
+
+def _observation(model: Model, common: bool, programs: Programs, identity: Identity, world: Any, state: Any):
+    """What computes the observables, in C if it can be written in C."""
+    shapes = jax.eval_shape(programs.observe, identity, world, state)
+    show = programs.show.lower(identity, world, state)
+    try:
+        return lanes.Observation(model, common, identity, world, state, shapes, show)
+    except native.Unsupported:
+        return programs.observe.lower(identity, world, state)
 
 
 def _in_grid(index: np.ndarray, grid: Grid, seeds: range) -> np.ndarray:
@@ -179,9 +192,9 @@ def measure(jobs: list[Job], settings: Settings) -> float:
                 item.programs.advance(identity, world, state, per_device(0, count), per_device(steps, count))
             )
             elapsed = time.perf_counter() - begin
-        jax.block_until_ready(item.programs.observe(identity, world, state))
+        lanes.settled(item.programs.observe(identity, world, state))
         begin = time.perf_counter()
-        jax.block_until_ready(item.programs.observe(identity, world, state))
+        lanes.settled(item.programs.observe(identity, world, state))
         observation = time.perf_counter() - begin
         training = elapsed / steps * settings.last
         seconds += len(item.waves) * (training + observation * len(settings.records))

@@ -56,6 +56,7 @@ class Programs(NamedTuple):
     start: Callable  # tile -> worlds, states
     advance: Callable  # tile, worlds, states, first step, number of steps -> states; the states are donated
     observe: Callable  # tile, worlds, states -> `Observed`
+    show: Callable | None = None  # the same -> matrices and targets of `Observed` alone
 
 
 class Observed(NamedTuple):
@@ -149,17 +150,20 @@ def build(
         # fuse the generator into every use of a normal and evaluate it anew for each grid point.
         return jax.lax.fori_loop(first, first + count, step, (state, draw(first) if model.draws else ()))[0]
 
+    def show(identity, world, state):
+        axes = point_axes(identity, state.params)
+        return jax.vmap(model.matrices, in_axes=(axes,))(state.params), model.targets(world)
+
     def observe(identity, world, state):
         key = stream(identity, OBSERVE)
         axes = point_axes(identity, state.params)
 
         def one(params, initial, point):
-            return model.observe(params, initial, world, key, point), model.matrices(params)
+            return model.observe(params, initial, world, key, point)
 
-        numbers, matrices = jax.vmap(one, in_axes=(axes, axes, 0))(
-            state.params, members(identity, world).params, identity.point
-        )
-        return Observed(numbers, matrices, model.targets(world), state.diverged_at)
+        initial = members(identity, world).params
+        numbers = jax.vmap(one, in_axes=(axes, axes, 0))(state.params, initial, identity.point)
+        return Observed(numbers, *show(identity, world, state), state.diverged_at)
 
     def on_devices(function, *in_axes, donate=()):
         """Map over the worlds of a tile, and run one tile on each device."""
@@ -180,6 +184,7 @@ def build(
         on_devices(start),
         on_devices(advance, 0, 0, None, None, donate=2),
         on_devices(observe, 0, 0),
+        on_devices(show, 0, 0),
     )
 
 

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from dysonjax.ensemble import tiles
+from dysonjax.ensemble import lanes, tiles
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.jobs import Settings
 from dysonjax.ensemble.programs import Observed
@@ -45,7 +45,7 @@ def record(
     results: Results, settings: Settings, batch_index: int, wave: tiles.Wave, number: int, observed: Observed
 ) -> None:
     """Enter record `number` of a wave into the results."""
-    numbers, matrices, targets, diverged_at = jax.device_get(observed)
+    numbers, matrices, targets, diverged_at = jax.device_get(lanes.settled(observed))
     kept = wave.index >= 0
     members = wave.index[kept]
 

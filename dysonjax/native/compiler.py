@@ -15,6 +15,7 @@ import numpy as np
 from dysonjax import cache
 
 LANES = 16
+LINE = 128  # bytes to which arrays are aligned: a vector of doubles
 
 
 class CompilerError(RuntimeError):
@@ -66,10 +67,10 @@ def _compile(command: list[str], source: str, library: Path) -> None:
 
 def aligned(shape, dtype) -> np.ndarray:
     """An uninitialised array at an address that a vector register can be loaded from."""
-    dtype, line = np.dtype(dtype), 128
+    dtype = np.dtype(dtype)
     size = int(np.prod(shape)) * dtype.itemsize
-    space = np.empty(size + line, np.uint8)
-    first = -space.ctypes.data % line
+    space = np.empty(size + LINE, np.uint8)
+    first = -space.ctypes.data % LINE
     return space[first : first + size].view(dtype).reshape(shape)
 
 

@@ -12,7 +12,9 @@ from dysonjax.native import builder, compiler, graph, source
 from dysonjax.native.plan import plan, store
 from dysonjax.native.rewrite import with_small_factors
 
-HEADER = Path(__file__).parent / "lanes.h"
+HEADERS = tuple(Path(__file__).parent / name for name in ("lanes.h", "eigh.h"))
+QUICK = ("-O2", "-fno-unroll-loops")  # half the time of the compiler
+SCRATCH = 2**20  # bytes of intermediate arrays of sixteen networks that a level-2 cache may hold
 
 
 class Input(NamedTuple):
@@ -30,17 +32,19 @@ class Source(NamedTuple):
     text: str
     used: tuple[bool, ...]  # which of the fixed inputs it reads at all
     tables: list[np.ndarray]  # long constants
+    scratch: int  # bytes
 
 
 class Kernel:
     """A compiled step. Arrays in lanes are (..., elements, LANES), truth values int32.
 
+    seldom: it runs a few times only, so that a quick compilation is worth more than the last third of speed.
     Raises CompilerError if there is no C compiler or if it fails.
     """
 
-    def __init__(self, step: Source):
-        self.used = step.used
-        self._function = compiler.load(step.text, (HEADER,)).advance
+    def __init__(self, step: Source, seldom: bool = False):
+        self.used, self._scratch = step.used, step.scratch
+        self._function = compiler.load(step.text, HEADERS, QUICK if seldom else ()).advance
         kinds = (np.int32 if table.dtype == bool else table.dtype for table in step.tables)
         self._tables = [np.ascontiguousarray(t, kind) for t, kind in zip(step.tables, kinds, strict=True)]
 
@@ -50,7 +54,8 @@ class Kernel:
         """Advance the networks by `count` steps in place; fixed: None for what is not used."""
         arrays = (_pointers(values) for values in (self._tables, fixed, carried))
         longs = (ctypes.c_long(number) for number in (first, count, carried[0].shape[0]))
-        self._function(*arrays, *longs)
+        scratch = compiler.aligned(self._scratch, np.uint8)
+        self._function(*arrays, ctypes.c_void_p(scratch.ctypes.data), *longs)
 
 
 def _pointers(arrays: Sequence[np.ndarray | None]) -> ctypes.Array:
@@ -58,12 +63,13 @@ def _pointers(arrays: Sequence[np.ndarray | None]) -> ctypes.Array:
     return (ctypes.c_void_p * max(1, len(arrays)))(*addresses)
 
 
-def write_step(step, fixed, carried, stopped: int) -> Source:
+def write_step(step, fixed, carried, stopped: int | None = None, most_scratch: int = SCRATCH) -> Source:
     """`step(fixed, carried, index) -> carried` in C.
 
     fixed, carried: lists of arrays of ONE network; index: the number of the step. stopped: which of the
-    carried arrays is an integer that is negative as long as steps change the network. Raises Unsupported if
-    the step holds something that cannot be written in C.
+    carried arrays is an integer that is negative as long as steps change the network (None: they always do).
+    Raises Unsupported if the step holds something that cannot be written in C, or if large intermediate
+    arrays of sixteen networks take more than `most_scratch` bytes.
     """
     inputs = [graph.source(i.shape, i.dtype, i.level, i.lanes) for i in fixed]
     states = [graph.source(s.shape, s.dtype, graph.NETWORK, True) for s in carried]
@@ -77,5 +83,8 @@ def write_step(step, fixed, carried, stopped: int) -> Source:
     planned = plan(stores)
     # What the networks share in a step is computed once for all of them if it is more than a look-up.
     shared = sum(root.size for root in planned.roots if root.level == graph.STEP)
-    text, tables = source.write(planned, inputs, states, index, states[stopped], steps_outside=shared > 16)
-    return Source(text, tuple(node in planned.read for node in inputs), tables)
+    last = None if stopped is None else states[stopped]
+    text, tables, scratch = source.write(planned, inputs, states, index, last, steps_outside=shared > 16)
+    if scratch > most_scratch:
+        raise graph.Unsupported(f"{scratch} bytes of intermediate arrays")
+    return Source(text, tuple(node in planned.read for node in inputs), tables, scratch)

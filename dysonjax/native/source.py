@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from dysonjax.native.compiler import LANES, LINE
 from dysonjax.native.expressions import c_type, element_type, in_lanes, literal, operation, reducer
 from dysonjax.native.graph import NETWORK, STEP, WORLD, Node, Unsupported, constant
 from dysonjax.native.indices import Index, add, flat, through_reshape, times, unflatten
@@ -17,7 +18,7 @@ from dysonjax.native.products import write_product
 UNROLLED = 16  # elements up to which a loop is written out,
 UNROLLED_WORK = 128  # if it holds no more operations than these
 WRITTEN = 256  # numbers of a constant up to which they stand in the source; more come as an array
-STACK_BYTES = 2**20  # of intermediate arrays
+ON_STACK = 2**15  # bytes of an intermediate array up to which it lies on the stack
 
 
 def write(
@@ -25,13 +26,14 @@ def write(
     fixed: Sequence[Node],
     carried: Sequence[Node],
     index: Node,
-    stopped: Node,
+    stopped: Node | None,
     steps_outside: bool,
-) -> tuple[str, list[np.ndarray]]:
-    """The function `advance` for a plan, and the long constants that it is called with.
+) -> tuple[str, list[np.ndarray], int]:
+    """The function `advance` for a plan, and the long constants and bytes of scratch that it is called with.
 
     fixed: the inputs that stay as they are; carried: those that the stores of the plan write over; index: the
-    number of the step; stopped: the one of `carried` that is negative as long as steps change a network.
+    number of the step; stopped: the one of `carried` that is negative as long as steps change a network, or
+    None if they always do.
     steps_outside: whether the loop over steps contains the one over networks (what the networks of a step
     share is then computed once) or is contained in it (weights stay in the cache).
     """
@@ -40,7 +42,8 @@ def write(
     # What is read after it was to be written over is written to a buffer first.
     writer = Writer(plan, fixed, carried, index, first.hazards())
     text = writer.function(stopped, steps_outside)
-    return text, [node.params["value"] for node in writer.tables if node.size > WRITTEN]
+    tables = [node.params["value"] for node in writer.tables if node.size > WRITTEN]
+    return text, tables, writer.scratch
 
 
 class Writer:
@@ -49,6 +52,7 @@ class Writer:
     def __init__(self, plan, fixed, carried, index, buffered):
         self.plan, self.fixed, self.carried, self.index = plan, fixed, carried, index
         self.buffered = buffered  # stores that go to a buffer first
+        self.scratch = 0  # bytes of intermediate arrays that do not lie on the stack
         self.names = {node: f"x{i}" for i, node in enumerate(fixed)}
         self.names |= {node: f"s{i}" for i, node in enumerate(carried)}
         self.names[index] = "index"
@@ -67,19 +71,12 @@ class Writer:
 
     def function(self, stopped: Node, steps_outside: bool) -> str:
         bodies = self.bodies()
-        stack = sum(
-            root.size * root.dtype.itemsize * (16 if root.lanes else 1)
-            for root in self.plan.roots
-            if root.op != "store" or root in self.buffered
-        )
-        if stack > STACK_BYTES:
-            raise Unsupported(f"{stack} bytes of intermediate arrays")
         network = ["for (long network = 0; network < networks; network++) {", *self.pointers(NETWORK)]
         step = [
             "for (long step = first; step < first + count; step++) {",
             f"const {c_type(self.index)} index = step;",
         ]
-        over = f"if (all_lanes({self.names[stopped]}[0] >= (int32_v){{0}}))"
+        over = f"if (all_lanes({self.names[stopped]}[0] >= (int32_v){{0}}))" if stopped else "if (0)"
         if steps_outside:
             loops = [*step, *bodies[STEP], *network, f"{over} continue;", *bodies[NETWORK], "}", "}"]
         else:
@@ -95,9 +92,10 @@ class Writer:
         return "\n".join(
             [
                 '#include "lanes.h"',
+                *(['#include "eigh.h"'] if any(root.op == "eigh" for root in self.plan.roots) else []),
                 *tables,
                 "void advance(const void *const *tables, const void *const *fixed, void *const *carried,"
-                " long first, long count, long networks) {",
+                " char *scratch, long first, long count, long networks) {",
                 "const unsigned mode = flush_denormals();",
                 *pointers,
                 *self.pointers(WORLD),
@@ -127,10 +125,9 @@ class Writer:
         for root in self.plan.roots:
             self.lines = bodies[max(root.level, WORLD)]
             self.root = root
-            if root.op != "store":
-                self.line(f"{c_type(root)} {self.names[root]}[{max(root.size, 1)}];")
-            elif root in self.buffered:
-                self.line(f"{c_type(root)} {self.names[root]}[{max(root.size, 1)}];")
+            if root.op != "store" or root in self.buffered:
+                self.declare(root)
+            if root in self.buffered:
                 late.append(root)
             self.line("{")
             self.loops(root)
@@ -140,6 +137,15 @@ class Writer:
             target = self.names[root.params["to"]]
             self.line(f"for (int i = 0; i < {root.size}; i++) {target}[i] = {self.names[root]}[i];")
         return bodies
+
+    def declare(self, root: Node) -> None:
+        kind, name, size = c_type(root), self.names[root], max(root.size, 1)
+        size_bytes = size * root.dtype.itemsize * (LANES if root.lanes else 1)
+        if size_bytes <= ON_STACK:
+            self.line(f"{kind} {name}[{size}];")
+        else:
+            self.line(f"{kind} *restrict {name} = ({kind} *)(scratch + {self.scratch});")
+            self.scratch += -(-size_bytes // LINE) * LINE
 
     def hazards(self) -> frozenset[Node]:
         """The stores that would write over something that is still to be read."""
@@ -186,6 +192,8 @@ class Writer:
             self.nest(root.shape, lambda index: self.put(index, self.reduction(root, index)))
         elif root.op == "concatenate":
             self.concatenate(root)
+        elif root.op == "eigh":
+            self.eigh(root)
         elif root.op == "pad":
             self.pad(root)
         elif root.op == "dynamic_update_slice":
@@ -284,6 +292,16 @@ class Writer:
             self.put(moved, self.in_kind(part, index, root))
 
         self.nest(part.shape, body)
+
+    def eigh(self, root: Node) -> None:
+        (matrix,), name = root.inputs, self.names[root]
+        n = matrix.shape[0]
+
+        def body(index):
+            self.line(f"{name}[{flat(index, matrix.shape)}] = {self.value(matrix, index)};")
+
+        self.nest(matrix.shape, body)
+        self.line(f"{c_type(root)}_eigh({n}, {name});")
 
     def update_slice(self, root: Node) -> None:
         whole, part, *starts = root.inputs

@@ -39,7 +39,7 @@ def compiled_once(model, grid, settings, batch_index, seeds, make=jobs.job):
     key += (len(settings.devices), batch_index, seeds, settings.x64)
     if key not in _JOBS:
         job = make(model, grid, settings, batch_index, seeds)
-        _JOBS[key] = job._replace(programs=type(job.programs)(*map(Ready, job.programs)))
+        _JOBS[key] = job._replace(programs=type(job.programs)(*(p and Ready(p) for p in job.programs)))
     return _JOBS[key]
 
 

@@ -3,19 +3,20 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from thin import loss_only
 
 import dysonjax as dj
 from dysonjax import native
-from dysonjax.ensemble import lanes, programs
+from dysonjax.ensemble import jobs, lanes, packing, programs
 
 pytestmark = pytest.mark.skipif(native.compiler_path() is None, reason="needs a C compiler")
 
 DATA = 0.6 * np.random.default_rng(0).standard_normal((300, 3))
 RATES = [0.01, 0.1, 4.0]
 MODELS = {
-    "middle": (loss_only(dj.models.teacher_student((2, 6, 5, 1), batches=7)), "common"),
+    "middle": (dj.models.teacher_student((2, 6, 5, 1), batches=7), "common"),
     "all": (loss_only(dj.models.teacher_student((2, 6, 1), train="all", batches=7)), "common"),
     "online": (loss_only(dj.models.teacher_student((2, 6, 5, 1), data="online")), "independent"),
     "rbm": (dj.models.rbm(visible=3), "common"),
@@ -30,6 +31,13 @@ def grid(seeds=5, lr=RATES, **kwargs):
     return dj.Grid(lr=lr, batch_size=4, sigma_w=[0.3, 1.0], seeds=seeds, **kwargs)
 
 
+def lowered(model, common):
+    settings = jobs.Settings(
+        (1,), ("sgd", optax.identity()), common, 0, False, None, jax.devices(), "none", "native"
+    )
+    return jobs.job(model, grid(), settings, 0, range(5))
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_has_the_numbers_of_xla(name):
     model, randomness = MODELS[name]
@@ -38,7 +46,8 @@ def test_every_model_has_the_numbers_of_xla(name):
     assert [run.summary["backend"] for run in runs] == ["native", "xla"]
     ours, theirs = (run.dataset for run in runs)
     np.testing.assert_array_equal(ours["diverged_at"], theirs["diverged_at"])
-    for variable in (v for v in ours.data_vars if v.startswith(("weights", "eigenvalues", "train_loss"))):
+    assert isinstance(lowered(model, randomness == "common").programs.observe, lanes.Observation)
+    for variable in ours.data_vars:
         np.testing.assert_allclose(ours[variable], theirs[variable], rtol=1e-8, atol=1e-10, err_msg=variable)
 
 
@@ -72,10 +81,10 @@ def test_a_member_is_the_same_in_every_grid_tile_and_lane(name):
 
 def test_lanes_are_worlds_or_points_so_that_few_stay_empty():
     drawn, looked_up = dj.models.linear(), dj.models.teacher_student()
-    assert lanes.over_worlds(drawn, worlds=32, points=10)
-    assert not lanes.over_worlds(drawn, worlds=2, points=32)
-    assert not lanes.over_worlds(looked_up, worlds=16, points=144)
-    assert lanes.over_worlds(looked_up, worlds=16, points=3)
+    assert packing.over_worlds(drawn, worlds=32, points=10)
+    assert not packing.over_worlds(drawn, worlds=2, points=32)
+    assert not packing.over_worlds(looked_up, worlds=16, points=144)
+    assert packing.over_worlds(looked_up, worlds=16, points=3)
 
 
 def test_a_step_that_c_cannot_hold_is_trained_by_xla_or_refused_with_the_reason():
@@ -110,7 +119,7 @@ def test_without_a_working_compiler_xla_takes_over(monkeypatch, tmp_path):
 @pytest.mark.parametrize("common", [True, False])
 def test_keys_of_batches_are_those_of_the_engine(common):
     seed, point_id = np.uint32([[0, 7], [8, 2**31]]), np.uint32([[5, 6], [2**32 - 1, 5]])
-    found = lanes.keys_of(programs.Identity(np.uint32([3, 3]), seed, point_id, {}), common)
+    found = packing.keys_of(programs.Identity(np.uint32([3, 3]), seed, point_id, {}), common, programs.BATCH)
     for place in np.ndindex(2, 2):
         key = programs.stream_key(3, seed[place], None if common else point_id[place], programs.BATCH)
         np.testing.assert_array_equal(found[place], jax.random.key_data(key))

@@ -263,6 +263,36 @@ def test_a_cholesky_factor_agrees():
     agree(function, [np.zeros((6, 6), np.float32)], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_eigenvalues_and_vectors_agree(dtype):
+    """Vectors up to their sign, by what does not depend on it; one matrix is diagonal, one has a pair."""
+
+    def function(world, arrays, index):
+        (x,) = arrays
+        values, vectors = jnp.linalg.eigh(x + x.T)
+        shared, _ = jnp.linalg.eigh(world[0] @ world[0].T)
+        return [(vectors * jnp.sin(values)) @ vectors.T + jnp.abs(vectors) * values + shared]
+
+    with jax.enable_x64(dtype == np.float64):
+        world = [np.arange(49).reshape(7, 7).astype(dtype) % 5]
+        tolerance = {"rtol": 1e-12, "atol": 1e-12} if dtype == np.float64 else {"rtol": 1e-4, "atol": 2e-5}
+        agree(function, [np.zeros((7, 7), dtype)], world, **tolerance)
+
+
+def test_an_eigensystem_does_not_depend_on_the_other_lanes():
+    def step(fixed, carried, index):
+        values, vectors = jnp.linalg.eigh(carried[0])
+        return [jnp.exp(-values)[:, None] * vectors.T]
+
+    shapes = [jax.ShapeDtypeStruct((6, 6), np.float32)]
+    matrices = native.aligned((2, 36, LANES), np.float32)
+    matrices[...] = np.random.default_rng(0).standard_normal((1, 36, 1))
+    matrices[1, :, 1:] = np.eye(6).reshape(36, 1)  # these are done at once
+    native.Kernel(native.write_step(step, [], shapes))([], [matrices], 0, 1)
+    assert (matrices[1, :, 0] == matrices[0, :, 0]).all() and np.isfinite(matrices).all()
+    np.testing.assert_allclose(matrices[1, :, 5].reshape(6, 6), np.exp(-1) * np.eye(6), rtol=2e-7)
+
+
 def test_random_numbers_are_those_of_jax():
     key = np.array([3, 99], np.uint32)
 
