@@ -1,8 +1,9 @@
-"""Hand-written C kernels of the training steps: what this processor can do, as a limit to compare with.
+"""Hand-written C kernels: what this processor can do, as a limit to compare with.
 
-The sources lie beside this file, one a model, networks in the vector lanes. They are compiled by the
-system's C compiler when they are needed, into a folder of the user's cache, and run with one thread a core.
-The numbers are the engine's: the same weights, data and random bits (tested).
+The sources lie beside this file, one a benchmark, networks or members in the vector lanes. They are compiled
+by the system's C compiler when they are needed, into a folder of the user's cache, and run with one thread a
+core, those of the statistics in one thread. The numbers are the engine's (tested): the same weights, data and
+random bits in training; the same distances and tails in the statistics, which draw by themselves.
 """
 
 import ctypes
