@@ -35,4 +35,7 @@ def test_normals_under_vmap_have_the_dtype_and_the_values_of_jax(x64):
         ours = jax.jit(jax.vmap(lambda key: normal(key, (4, 5))))(keys)
         theirs = jax.vmap(lambda key: jax.random.normal(key, (4, 5)))(keys)
         assert ours.dtype == theirs.dtype
-        np.testing.assert_array_equal(ours, theirs)
+        # A compiled program may round the last digits another way than one operation after the other.
+        np.testing.assert_allclose(ours, theirs, rtol=4 * np.finfo(ours.dtype).eps)
+        bits = jax.jit(jax.vmap(lambda key: threefry.bits(key, 20)))(keys)
+        np.testing.assert_array_equal(bits, jax.vmap(lambda key: jax.random.bits(key, (20,), "uint32"))(keys))

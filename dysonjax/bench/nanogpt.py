@@ -17,7 +17,7 @@ from dysonjax.bench import frame
 
 WIDTH, HEADS, LAYERS, CONTEXT, CHARACTERS, BATCH = 64, 4, 4, 32, 65, 16
 POINTS = 1
-DEFAULTS = {"seeds": 4, "steps": 60}
+DEFAULTS = {"seeds": 4, "steps": 200}  # fewer, and the one record of a run would weigh more than in use
 OPTIONS = {}
 
 

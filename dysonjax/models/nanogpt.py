@@ -36,8 +36,8 @@ class Attention(nn.Module):
         size = width // self.heads
         # All matrices in one product, columns (kind, head, component): twelve of 64×16 are as fast as one.
         kqv = nn.Dense(3 * width, use_bias=False, name="key_query_value")(x)
-        kqv = kqv.reshape(batch, context, 3, self.heads, size)
-        key, query, value = kqv[:, :, 0], kqv[:, :, 1], kqv[:, :, 2]
+        kqv = kqv.reshape(batch, context, 3 * self.heads, size)
+        key, query, value = jnp.split(kqv, 3, axis=2)
         score = jnp.einsum("bqhi,bkhi->bhqk", query, key) / np.sqrt(size).astype(x.dtype)
         past = np.tril(np.ones((context, context), bool))
         weight = nn.softmax(jnp.where(past, score, -jnp.inf))
@@ -188,11 +188,11 @@ def nanogpt(
         return Update(direction, memory, value, jnp.isfinite(value) & jnp.isfinite(_square(direction)))
 
     def observe(params, initial, world, key, point):
-        value, gradient = jax.value_and_grad(loss)(params, jnp.asarray(train))
+        value, gradient = _mean(lambda part: jax.value_and_grad(loss)(params, part), train)
         return {
             "train_loss": value,
             "grad_norm": jnp.sqrt(_square(gradient)),
-            "val_loss": loss(params, jnp.asarray(validation)),
+            "val_loss": _mean(lambda part: loss(params, part), validation),
         }
 
     def chosen(params):
@@ -287,6 +287,17 @@ def _blocks(params: Mapping) -> list[tuple[str, Mapping]]:
 
 def _square(tree) -> jax.Array:
     return sum(jnp.sum(leaf * leaf) for leaf in jax.tree.leaves(tree))
+
+
+def _mean(function, windows: np.ndarray):
+    """The mean of a function of windows, a few at a time: the activations of all would leave every cache."""
+    count = next(n for n in range(16, 0, -1) if len(windows) % n == 0)
+    parts = jnp.asarray(windows).reshape(-1, count, windows.shape[1])
+    zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(function, parts[0]))
+    total = jax.lax.fori_loop(
+        0, len(parts), lambda i, total: jax.tree.map(jnp.add, total, function(parts[i])), zero
+    )
+    return jax.tree.map(lambda leaf: leaf / len(parts), total)
 
 
 def _windows(tokens: np.ndarray, context: int) -> np.ndarray:

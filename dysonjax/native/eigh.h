@@ -1,14 +1,14 @@
 /* Eigenvalues and eigenvectors of symmetric matrices by Jacobi's method, one matrix in each lane.
 
-   a: (n + 1) rows of n; the first n hold the matrix, then its eigenvectors in columns, the last one then the
-   eigenvalues, ascending. A lane that is done is turned by exactly nothing while others go on, so that its
+   a: (2 n + 1) rows of n; the first n hold the matrix, then its eigenvectors in columns, the next one then the
+   eigenvalues, ascending, and the others are needed on the way. A lane that is done is turned by exactly nothing while others go on, so that its
    numbers do not depend on them. */
 enum { MOST_SWEEPS = 30 };
 
 #define EIGH(T, M, ALL, EPSILON)                                                                  \
   static void T##_eigh(int n, T *restrict a) {                                                    \
     const T zero = {0}, one = zero + 1;                                                           \
-    T v[n * n], *w = a + n * n;                                                                   \
+    T *w = a + n * n, *v = w + n;                                                                 \
     for (int i = 0; i < n; i++)                                                                   \
       for (int j = 0; j < n; j++) v[i * n + j] = i == j ? one : zero;                             \
     for (int sweep = 0; sweep < MOST_SWEEPS; sweep++) {                                           \

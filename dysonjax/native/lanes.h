@@ -47,8 +47,8 @@ static inline int all_lanes(int32_v mask) {
   static inline T##_v T##_v_min(T##_v a, T##_v b) {                                               \
     return T##_v_choose((M##_v)(a < b) | (M##_v)(a != a), a, b);                                  \
   }                                                                                               \
-  static inline T##_s T##_s_max(T##_s a, T##_s b) { return a > b || a != a ? a : b; }             \
-  static inline T##_s T##_s_min(T##_s a, T##_s b) { return a < b || a != a ? a : b; }
+  static inline T##_s T##_s_max(T##_s a, T##_s b) { return (a > b) | (a != a) ? a : b; }             \
+  static inline T##_s T##_s_min(T##_s a, T##_s b) { return (a < b) | (a != a) ? a : b; }
 CHOOSE(float, int32)
 CHOOSE(double, int64)
 CHOOSE(int32, int32)

@@ -143,11 +143,11 @@ def parts(builder: "Builder", params, inputs) -> list[Node]:
 
 
 def eigh(builder: "Builder", params, inputs) -> list[Node]:
-    """Vectors and values, in one array of n + 1 rows."""
+    """Vectors and values, in the first n + 1 rows of an array that has room for n more."""
     n = inputs[0].shape[-1]
     if inputs[0].shape != (n, n) or params["subset_by_index"] not in (None, (0, n)):
         raise Unsupported("eigenvalues of several matrices, or some of them")
-    both = builder.make("eigh", inputs, (n + 1, n), inputs[0].dtype, {})
+    both = builder.make("eigh", inputs, (2 * n + 1, n), inputs[0].dtype, {})
     return [builder.traced(cut, both)[0] for cut in (lambda a: a[:n], lambda a: a[n])]
 
 

@@ -18,7 +18,8 @@ from dysonjax.native.products import write_product
 UNROLLED = 16  # elements up to which a loop is written out,
 UNROLLED_WORK = 128  # if it holds no more operations than these
 WRITTEN = 256  # numbers of a constant up to which they stand in the source; more come as an array
-ON_STACK = 2**15  # bytes of an intermediate array up to which it lies on the stack
+ON_STACK = 2**15  # bytes of an intermediate array up to which it lies on the stack,
+STACK = 2**17  # and of all that do
 
 
 def write(
@@ -52,7 +53,7 @@ class Writer:
     def __init__(self, plan, fixed, carried, index, buffered):
         self.plan, self.fixed, self.carried, self.index = plan, fixed, carried, index
         self.buffered = buffered  # stores that go to a buffer first
-        self.scratch = 0  # bytes of intermediate arrays that do not lie on the stack
+        self.stack, self.scratch = 0, 0  # bytes of intermediate arrays on the stack, and of the others
         self.names = {node: f"x{i}" for i, node in enumerate(fixed)}
         self.names |= {node: f"s{i}" for i, node in enumerate(carried)}
         self.names[index] = "index"
@@ -141,7 +142,8 @@ class Writer:
     def declare(self, root: Node) -> None:
         kind, name, size = c_type(root), self.names[root], max(root.size, 1)
         size_bytes = size * root.dtype.itemsize * (LANES if root.lanes else 1)
-        if size_bytes <= ON_STACK:
+        if size_bytes <= ON_STACK and self.stack + size_bytes <= STACK:
+            self.stack += size_bytes
             self.line(f"{kind} {name}[{size}];")
         else:
             self.line(f"{kind} *restrict {name} = ({kind} *)(scratch + {self.scratch});")

@@ -2,14 +2,18 @@
 #include "lanes.h"
 
 #define REAL float
+#define PLACE int32_t
 #define NAME(x) float_s_##x
 #include "products.h"
 #undef REAL
+#undef PLACE
 #undef NAME
 #define REAL double
+#define PLACE int64_t
 #define NAME(x) double_s_##x
 #include "products.h"
 #undef REAL
+#undef PLACE
 #undef NAME
 
 /* Sums whose order is free are left to OpenMP; the largest and smallest of its own would lose NaN. */

@@ -144,7 +144,9 @@ class _Body:
             lines = _reduction(reduction, axes, loops, inside, into, expression)
         arguments = [f"{c_type(target.buffer)} *restrict p0"]
         arguments += [f"const {c_type(b)} *p{n}" for n, b in enumerate(buffers) if n]
-        return Loop("\n".join([f"static void FUNCTION({', '.join(arguments)}) {{", *lines, "}"]), buffers)
+        # Inlined into one function they would be compiled four times as long.
+        head = f"static __attribute__((noinline)) void FUNCTION({', '.join(arguments)}) {{"
+        return Loop("\n".join([head, *lines, "}"]), buffers)
 
 
 def _reduction(

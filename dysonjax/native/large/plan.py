@@ -12,6 +12,7 @@ from dysonjax.native.graph import Node
 from dysonjax.native.large.views import STRIDED
 from dysonjax.native.operations import ELEMENTWISE
 
+SIMPLE = frozenset("add add_any sub mul max min neg eq ne lt le gt ge and or not select_n square".split())
 LINE = 64  # bytes; every array begins at a multiple
 
 
@@ -63,8 +64,14 @@ def _in_memory(user: Node, node: Node) -> bool:
 
 
 def _cheap(node: Node) -> bool:
-    """Whether computing an element twice costs less than keeping it: one simple operation on what is kept."""
-    return False
+    """Whether computing an element again costs less than keeping it: one simple operation on one array."""
+    arrays = {operand for operand in node.inputs if _behind(operand).size == node.size}
+    return node.op in SIMPLE and len(arrays) <= 1
+
+
+def _behind(node: Node) -> Node:
+    """What a view shows."""
+    return _behind(node.inputs[0]) if node.op in STRIDED else node
 
 
 def reads(root: Node, roots: frozenset[Node]) -> set[Node]:

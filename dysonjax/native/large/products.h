@@ -1,5 +1,5 @@
-/* Matrix products whose factors stay in the cache. Included once for each type of number, with REAL the type and
-   NAME(x) its names.
+/* Matrix products whose factors stay in the cache. Included once for each type of number, with REAL the type,
+   PLACE an integer of its width, and NAME(x) its names.
 
    A block of ROWS x two vectors of the result stays in registers while DEPTH terms are added to it. The left
    factor is read number by number, in any order; the right one by vectors, from its own place if its columns lie
@@ -14,12 +14,13 @@ enum { VECTOR_BYTES = 32, ROWS = 6 };
 #else
 enum { VECTOR_BYTES = 16, ROWS = 6 };
 #endif
-enum { DEPTH = 128 };
+enum { DEPTH = 128, TALL = 32, FAR = 512 };
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #endif
 
 #define W ((int)(VECTOR_BYTES / sizeof(REAL)))
 typedef REAL NAME(vector) __attribute__((vector_size(VECTOR_BYTES)));
+typedef PLACE NAME(places) __attribute__((vector_size(VECTOR_BYTES)));
 typedef REAL NAME(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
 
 ALWAYS_INLINE void NAME(block)(const int rows, const int vectors, long terms, const REAL *restrict a, long a_row,
@@ -43,6 +44,29 @@ ALWAYS_INLINE void NAME(block)(const int rows, const int vectors, long terms, co
     for (int v = 0; v < vectors; v++) *(NAME(unaligned) *)(c + i * c_row + v * W) = sum[i][v];
 }
 
+#if defined(__GNUC__) && !defined(__clang__)
+ALWAYS_INLINE void NAME(swap)(NAME(vector) *rows, const int half) {
+  NAME(places) upper, lower;
+  for (int l = 0; l < W; l++) upper[l] = l & half ? W + l - half : l, lower[l] = l & half ? W + l : l + half;
+  for (int i = 0; i < W; i++)
+    if (!(i & half)) {
+      const NAME(vector) a = rows[i], b = rows[i + half];
+      rows[i] = __builtin_shuffle(a, b, upper), rows[i + half] = __builtin_shuffle(a, b, lower);
+    }
+}
+
+/* The transpose of a W x W square: halves change places, then quarters, and so on. */
+ALWAYS_INLINE void NAME(turned)(REAL *restrict to, long to_row, const REAL *restrict from, long from_row) {
+  NAME(vector) rows[W];
+  for (int i = 0; i < W; i++) rows[i] = *(const NAME(unaligned) *)(from + i * from_row);
+  if (W > 8) NAME(swap)(rows, 8);
+  if (W > 4) NAME(swap)(rows, 4);
+  if (W > 2) NAME(swap)(rows, 2);
+  NAME(swap)(rows, 1);
+  for (int i = 0; i < W; i++) *(NAME(unaligned) *)(to + i * to_row) = rows[i];
+}
+#endif
+
 /* All rows of one or two vectors of columns. */
 ALWAYS_INLINE void NAME(columns)(const int vectors, long rows, long terms, const REAL *a, long a_row, long a_term,
                                  const REAL *b, long b_term, REAL *c, long c_row, int add) {
@@ -56,6 +80,21 @@ ALWAYS_INLINE void NAME(columns)(const int vectors, long rows, long terms, const
 #undef REST
 }
 
+/* Some columns of the right factor side by side, zeros behind them. */
+static __attribute__((noinline, noclone)) void NAME(copied)(REAL *restrict copy, long full, const REAL *restrict b,
+                                                            long b_term, long b_column, long terms, long columns) {
+  long k = 0;
+#if defined(__GNUC__) && !defined(__clang__)
+  if (b_term == 1) /* rows of the copy are columns here: squares of W x W, turned in registers */
+    for (; k + W <= terms; k += W)
+      for (long l = 0; l + W <= columns; l += W)
+        NAME(turned)(copy + k * full + l, full, b + k + l * b_column, b_column);
+#endif
+  for (long q = 0; q < terms; q++)
+    for (long l = q < k ? columns / W * W : 0; l < full; l++)
+      copy[q * full + l] = l < columns ? b[q * b_term + l * b_column] : 0;
+}
+
 static __attribute__((noinline, noclone)) void NAME(columns_of)(const int vectors, long rows, long terms, const REAL *a,
                                                        long a_row, long a_term, const REAL *b, long b_term, REAL *c,
                                                        long c_row, int add) {
@@ -63,10 +102,10 @@ static __attribute__((noinline, noclone)) void NAME(columns_of)(const int vector
   else NAME(columns)(1, rows, terms, a, a_row, a_term, b, b_term, c, c_row, add);
 }
 
-/* c = a b, or c += a b: (rows, columns) from (rows, terms) and (terms, columns), columns of c side by side. */
-static __attribute__((noinline, noclone)) void NAME(product)(long rows, long columns, long terms, const REAL *restrict a,
-                                                    long a_row, long a_term, const REAL *restrict b, long b_term,
-                                                    long b_column, REAL *restrict c, long c_row, int add) {
+static __attribute__((noinline, noclone)) void NAME(rows_of)(long rows, long columns, long terms, const REAL *restrict a,
+                                                             long a_row, long a_term, const REAL *restrict b,
+                                                             long b_term, long b_column, REAL *restrict c, long c_row,
+                                                             int add) {
   REAL copy[DEPTH * 2 * W] __attribute__((aligned(64)));
   for (long j = 0; j < columns; j += 2 * W) {
     const long wide = columns - j < 2 * W ? columns - j : 2 * W, full = wide > W ? 2 * W : W;
@@ -76,9 +115,7 @@ static __attribute__((noinline, noclone)) void NAME(product)(long rows, long col
       const int adds = add || k;
       long right_term = b_term;
       if (b_column != 1 || wide != full) {
-        for (long l = 0; l < full; l++)
-          for (long q = 0; q < deep; q++)
-            copy[q * full + l] = l < wide ? right[q * b_term + l * b_column] : 0;
+        NAME(copied)(copy, full, right, b_term, b_column, deep, wide);
         right = copy, right_term = full;
       }
       if (wide == full)
@@ -99,5 +136,21 @@ static __attribute__((noinline, noclone)) void NAME(product)(long rows, long col
       for (long i = 0; i < rows; i++)
         for (long l = 0; l < wide; l++) c[i * c_row + j + l] = 0;
   }
+}
+/* c = a b, or c += a b: (rows, columns) from (rows, terms) and (terms, columns), columns of c side by side. */
+static void NAME(product)(long rows, long columns, long terms, const REAL *restrict a, long a_row, long a_term,
+                          const REAL *restrict b, long b_term, long b_column, REAL *restrict c, long c_row, int add) {
+  if (a_row != 1 || a_term * sizeof(REAL) < FAR || columns <= W || terms <= W) {
+    NAME(rows_of)(rows, columns, terms, a, a_row, a_term, b, b_term, b_column, c, c_row, add);
+    return;
+  }
+  /* Few rows of a transposed factor at a time, close together: far apart they would push each other out. */
+  REAL copy[DEPTH * TALL] __attribute__((aligned(64)));
+  for (long k = 0; k < terms; k += DEPTH)
+    for (long i = 0; i < rows; i += TALL) {
+      const long deep = terms - k < DEPTH ? terms - k : DEPTH, tall = rows - i < TALL ? rows - i : TALL;
+      for (long q = 0; q < deep; q++) memcpy(copy + q * TALL, a + i + (k + q) * a_term, tall * sizeof(REAL));
+      NAME(rows_of)(tall, columns, deep, copy, 1, TALL, b + k * b_term, b_term, b_column, c + i * c_row, c_row, add || k);
+    }
 }
 #undef W
