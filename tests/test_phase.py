@@ -19,9 +19,10 @@ def trained():
 def test_the_three_phases_stand_where_the_published_diagram_has_them(trained):
     phases = dj.phase.classify(trained)
     names = np.array(dj.phase.PHASES)[phases.point.isel(batch_size=0)]
-    # The fourth point, hot and disordered, lies on the boundary between jammed and divergent.
+    # The fourth point, hot and disordered, lies on the boundary between jammed and divergent: of its members,
+    # which are chaotic, four in five are divergent.
     assert names[0].tolist() == ["converged", "jammed"] and names[1, 0] == "divergent"
-    assert (phases.agreement >= 4 / 6).all()
+    assert (phases.agreement.values.ravel()[:3] >= 5 / 6).all()
     assert sum(dj.phase.count(phases).values()) == 4
     averages = dj.phase.observables(trained).isel(batch_size=0)
     cold = averages.sel(lr=0.5)
