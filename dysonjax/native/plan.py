@@ -65,7 +65,7 @@ def plan(stores: Sequence[Node]) -> Plan:
             if root not in products and root.shape == node.shape and root.op not in REDUCTIONS | JOINS:
                 products[root] = node
                 ((user, place),) = users[node]
-                if _adds(user, place) and length(node) <= FEW_TERMS:
+                if _adds(user, place) and user.lanes == node.lanes and length(node) <= FEW_TERMS:
                     starts[node] = user, user.inputs[1 - place]
                 continue
         roots.add(node)

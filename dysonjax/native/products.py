@@ -75,7 +75,10 @@ def _write_block(writer: "Writer", node: Node, axes: Axes, members: list[tuple],
     total, start = writer.plan.starts.get(node, (node, None))
     for index, name in sums.items():
         writer.here = index
-        first = f"({kind}){{0}}" if start is None else in_lanes(writer.operand(start, index), start)
+        first = f"({kind}){{0}}"
+        if start is not None:
+            first = writer.operand(start, index)
+            first = in_lanes(first, start) if node.lanes else first
         writer.line(f"{kind} {name} = {first};")
     sign = "-" if total.op == "sub" else "+"
     if written_out:
