@@ -84,6 +84,16 @@ def job(model: Model, grid: Grid, settings: Settings, batch_index: int, seeds: r
                 raise checks.InputError(
                     f"the native backend cannot train the model {model.name}: {reason}; use backend='auto'"
                 ) from None
+        except Exception as error:
+            if settings.backend == "native":
+                raise
+            made = _job(model, grid, settings, batch_index, seeds, "xla")  # raises what is the model's fault
+            warnings.warn(
+                f"the step of {model.name} could not be written in C ({type(error).__name__}: {error}); "
+                "going on with XLA, which is slower here; please report this",
+                stacklevel=2,
+            )
+            return made
     return _job(model, grid, settings, batch_index, seeds, "xla")
 
 

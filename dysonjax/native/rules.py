@@ -68,7 +68,13 @@ def cond(builder: "Builder", params, inputs) -> list[Node]:
     ]
 
 
+def _check_one_key(node: Node) -> None:
+    if node.shape != (2,):
+        raise Unsupported("an operation on several random keys at once")
+
+
 def fold_in(builder: "Builder", params, inputs) -> list[Node]:
+    _check_one_key(inputs[0])
     return builder.traced(
         lambda key, number: jnp.stack(threefry.block(key, jnp.uint32(0), number.astype(jnp.uint32))),
         *inputs,
@@ -76,6 +82,9 @@ def fold_in(builder: "Builder", params, inputs) -> list[Node]:
 
 
 def split(builder: "Builder", params, inputs) -> list[Node]:
+    _check_one_key(inputs[0])
+    if len(params["shape"]) > 1:
+        raise Unsupported("random keys in more than one axis")
     (count,) = params["shape"] or (1,)
 
     def keys(key):
@@ -87,8 +96,9 @@ def split(builder: "Builder", params, inputs) -> list[Node]:
 
 
 def random_bits(builder: "Builder", params, inputs) -> list[Node]:
-    if inputs[0].shape != (2,) or params["bit_width"] not in (32, 64):
-        raise Unsupported("random bits of this kind")
+    _check_one_key(inputs[0])
+    if params["bit_width"] not in (32, 64):
+        raise Unsupported(f"random numbers of {params['bit_width']} bits")
     shape, wide = params["shape"], params["bit_width"] == 64
 
     def bits(key):

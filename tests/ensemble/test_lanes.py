@@ -116,6 +116,18 @@ def test_without_a_working_compiler_xla_takes_over(monkeypatch, tmp_path):
     assert run.summary["backend"] == "xla"
 
 
+def test_a_mistake_of_the_compiler_is_told_and_xla_takes_over(monkeypatch):
+    def mistaken(*args, **kwargs):
+        raise KeyError("dimension_numbers")
+
+    monkeypatch.setattr(native, "write_step", mistaken)
+    with pytest.warns(UserWarning, match="could not be written in C .KeyError: 'dimension_numbers'"):
+        run = dj.train(dj.models.linear(), grid(), 5, 2)
+    assert run.summary["backend"] == "xla"
+    with pytest.raises(KeyError):
+        dj.train(dj.models.linear(), grid(), 5, 2, backend="native")
+
+
 @pytest.mark.parametrize("common", [True, False])
 def test_keys_of_batches_are_those_of_the_engine(common):
     seed, point_id = np.uint32([[0, 7], [8, 2**31]]), np.uint32([[5, 6], [2**32 - 1, 5]])
