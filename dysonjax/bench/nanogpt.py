@@ -41,6 +41,7 @@ def corpus():
 def engine(setting: dict) -> frame.Prepared:
     import dysonjax as dj
 
+    dj.one_device_per_core()  # before the model: arrays would settle how many devices there are
     grid = dj.Grid(lr=1e-3, batch_size=BATCH, seeds=setting["seeds"])
     return frame.engine(dj.models.nanogpt(corpus()), grid, setting["steps"], optimizer="adamw")
 

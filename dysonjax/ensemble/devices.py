@@ -1,6 +1,7 @@
 """Which devices a run uses, and how a CPU becomes one single-threaded device a core."""
 
 import os
+import warnings
 
 import jax
 
@@ -21,7 +22,12 @@ def one_device_per_core() -> None:
         try:
             jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
         except RuntimeError:  # JAX runs already and keeps the devices that it has
-            return
+            if jax.default_backend() == "cpu" and jax.local_device_count() < len(os.sched_getaffinity(0)):
+                warnings.warn(
+                    "JAX runs already, with fewer devices than cores; call one_device_per_core() first in "
+                    "the program, before arrays or models are made",
+                    stacklevel=2,
+                )
 
 
 def resolve(devices: int | str | None) -> list[jax.Device]:

@@ -276,7 +276,7 @@ def other_matrices(params: Mapping) -> dict[str, jax.Array]:
 
 def parameters(module: NanoGPT) -> int:
     """The number of trained numbers of one network."""
-    shapes = jax.eval_shape(lambda key: initial(module, key), jax.random.key(0))
+    shapes = jax.eval_shape(lambda: initial(module, jax.random.key(0)))
     return sum(leaf.size for leaf in jax.tree.leaves(shapes))
 
 
