@@ -13,7 +13,8 @@ from dysonjax.ensemble.packing import Own, Shared, by_device, shards
 from dysonjax.ensemble.programs import BATCH, INIT, OBSERVE, Identity, Observed, State
 from dysonjax.models.base import Model
 
-# State of a network above which sixteen of them take half of a 1 MB cache; the best value was not measured.
+# State of a network above which sixteen of them take half of a 1 MB cache. Of a [3, n, n, 1] student sixteen
+# in lanes were 2.0 times as fast as one after the other at 12 kB, 1.1 times at 36 kB, 0.65 times at 100 kB.
 MOST_BYTES = 32 * 1024
 OBSERVED_BYTES = 2**25  # of intermediate arrays of sixteen networks: samples by neurons, several times
 
