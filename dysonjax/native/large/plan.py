@@ -5,6 +5,7 @@ part of the loop of a root. Memory of roots that nobody reads any more is used a
 the cache.
 """
 
+import heapq
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -51,7 +52,48 @@ def plan(order: Sequence[Node], forced: frozenset[Node]) -> Plan:
             # The product is written in the order in which it is read.
             layout[node] = users[node][0].params["permutation"]
             roots.discard(users[node][0])
-    return Plan([node for node in order if node in roots], layout)
+    return Plan(_ordered([node for node in order if node in roots]), layout)
+
+
+def _ordered(roots: list[Node]) -> list[Node]:
+    """The roots in another order: what is smaller than what it is made of is computed at once.
+
+    So gradients of weights are made of arrays that are still in a cache, and the memory of these is free soon.
+    A store comes after all that reads what it writes over.
+    """
+    known, place = frozenset(roots), {root: n for n, root in enumerate(roots)}
+    needs = {root: reads(root, known) for root in roots}
+    readers: dict[Node, list[Node]] = {}
+    for root in roots:
+        for node in needs[root]:
+            readers.setdefault(node, []).append(root)
+    before = {root: {node for node in needs[root] if node in known} for root in roots}
+    for root in roots:
+        if root.op == "store":
+            before[root] |= {r for r in readers.get(root.params["to"], ()) if r.op != "store"}
+    after: dict[Node, list[Node]] = {}
+    for root, nodes in before.items():
+        for node in nodes:
+            after.setdefault(node, []).append(root)
+    missing = {root: len(nodes) for root, nodes in before.items()}
+    ready = [(_waits(root, needs[root]), place[root]) for root in roots if not missing[root]]
+    heapq.heapify(ready)
+    result = []
+    while ready:
+        root = roots[heapq.heappop(ready)[1]]
+        result.append(root)
+        for other in after.get(root, ()):
+            missing[other] -= 1
+            if not missing[other]:
+                heapq.heappush(ready, (_waits(other, needs[other]), place[other]))
+    return result
+
+
+def _waits(root: Node, needs: set[Node]) -> bool:
+    """Whether a root that could be computed is computed only when it is wanted."""
+    if root.op == "store":
+        return False
+    return _bytes(root) >= max((_bytes(node) for node in needs if node.op != "input"), default=0)
 
 
 def _in_memory(user: Node, node: Node) -> bool:
