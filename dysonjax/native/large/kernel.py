@@ -13,7 +13,7 @@ from dysonjax.native.large import source
 from dysonjax.native.plan import store
 
 HERE = Path(__file__).parent
-HEADERS = (HERE / "large.h", HERE / "products.h", HERE.parent / "lanes.h")
+HEADERS = (HERE / "large.h", HERE / "products.h", HERE / "rows.h", HERE.parent / "lanes.h")
 
 
 class Kernel:
