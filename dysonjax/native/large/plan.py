@@ -117,8 +117,8 @@ def _cheap(node: Node, homes: int) -> bool:
     One simple operation on one array does, and a few on two arrays in two homes: so AdamW's moments.
     """
     arrays = {operand for operand in node.inputs if _behind(operand).size == node.size}
-    if node.op in SIMPLE and len(arrays) <= 1:
-        return True
+    if node.op not in SIMPLE or len(arrays) <= 1:
+        return node.op in SIMPLE
     operations, read = _made_of(node, node.size)
     return homes == 2 and len(operations) <= FEW_OPERATIONS and len(read) <= 2
 
