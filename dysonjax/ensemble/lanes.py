@@ -95,7 +95,11 @@ class Advance:
         on_devices = [by_device(leaf) for leaf in jax.tree.leaves(state)]
         running = [
             self.threads.submit(
-                self._train, fixed, [leaf[device] for leaf in on_devices], int(first[0]), int(count[0])
+                self._train,
+                fixed,
+                [leaf[device] for leaf in on_devices],
+                int(first[device]),
+                int(count[device]),
             )
             for device, fixed in enumerate(self.fixed(identity, world))
         ]

@@ -14,7 +14,7 @@ import numpy as np
 
 from dysonjax.ensemble import checkpoints, jobs, lanes, recording, tiles
 from dysonjax.ensemble.grid import Grid
-from dysonjax.ensemble.jobs import Job, Pace, Settings, per_device
+from dysonjax.ensemble.jobs import Job, Pace, Settings, per_device, where_filled
 from dysonjax.ensemble.session import Session
 from dysonjax.models.base import Model
 
@@ -101,7 +101,7 @@ def train_wave(
             jax.block_until_ready(state)
             begin = time.perf_counter()
             moving = job.programs.advance(
-                wave.identity, world, state, per_device(now, count), per_device(piece, count)
+                wave.identity, world, state, per_device(now, count), where_filled(piece, wave)
             )
             enter()  # the previous record is worked up on the host while the devices train on
             state = lanes.settled(moving)

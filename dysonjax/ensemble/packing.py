@@ -24,6 +24,13 @@ def over_worlds(model: Model, worlds: int, points: int) -> bool:
     return worlds_filled >= points_filled / 2 if model.draws else worlds_filled > points_filled
 
 
+def computed(model: Model, worlds: int, points: int) -> int:
+    """How many networks are computed for a tile, with those that fill up its lanes."""
+    if over_worlds(model, worlds, points):
+        return _rounded(worlds) * points
+    return worlds * _rounded(points)
+
+
 class Shared:
     """What the networks of a tile read and never change: keys of random streams, world and point.
 
