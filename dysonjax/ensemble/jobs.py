@@ -149,11 +149,11 @@ def _job(model, grid, settings, batch_index, seeds, backend) -> Job:
 def _observation(model: Model, common: bool, programs: Programs, identity: Identity, world: Any, state: Any):
     """What computes the observables, in C if it can be written in C."""
     shapes = jax.eval_shape(programs.observe, identity, world, state)
-    show = programs.show.lower(identity, world, state)
+    targets = programs.targets.lower(identity, world)
     try:
-        return lanes.Observation(model, common, identity, world, state, shapes, show)
+        return lanes.Observation(model, common, identity, world, state, shapes, targets)
     except native.Unsupported:
-        return programs.observe.lower(identity, world, state)
+        return lanes.OfUnpacked(programs.observe.lower(identity, world, state))
 
 
 def _in_grid(index: np.ndarray, grid: Grid, seeds: range) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dysonjax.ensemble import checkpoints, jobs, lanes, recording, tiles
+from dysonjax.ensemble import checkpoints, jobs, lanes, packing, recording, tiles
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.jobs import Job, Pace, Settings, per_device, where_filled
 from dysonjax.ensemble.session import Session
@@ -86,7 +86,10 @@ def train_wave(
 
     def under_way(number):
         return lambda: checkpoints.Fragment(
-            job.batch_index, number, now, *checkpoints.take(state, wave.index, job.points_last)
+            job.batch_index,
+            number,
+            now,
+            *checkpoints.take(packing.unpacked(state), wave.index, job.points_last),
         )
 
     def enter():
@@ -113,7 +116,8 @@ def train_wave(
         waiting = number, job.programs.observe(wave.identity, world, state)
     enter()
     if session.progress.example is None:
-        session.progress = session.progress._replace(example=_one_alive(state, wave.index, job.points_last))
+        example = _one_alive(packing.unpacked(state), wave.index, job.points_last)
+        session.progress = session.progress._replace(example=example)
     session.complete(job.batch_index, members)
 
 
