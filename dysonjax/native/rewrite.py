@@ -48,7 +48,7 @@ def _changed(outputs: Sequence[Node], change: Callable[[Node, Node], Node | None
 
 
 def _multiplied(node: Node, known: dict[Node, Node]) -> Node | None:
-    """A division as a product, or None if it divides by as many numbers as there are; known: 1 over numbers."""
+    """A division as a product, or None if it divides by too many numbers; known: 1 over numbers."""
     if node.op != "div" or node.dtype.kind != "f":
         return None
     views, numbers = [], node.inputs[1]

@@ -172,7 +172,9 @@ def _reduction(
     how = {"reduce_sum": "+", "reduce_or": "|", "reduce_and": "&"}[root.op]
     one = [
         f"{kind} sum = {neutral};",
-        *_nest([along], [*inside, f"sum = {combine('sum', expression)};"], f"{VECTORS} reduction({how} : sum)"),
+        *_nest(
+            [along], [*inside, f"sum = {combine('sum', expression)};"], f"{VECTORS} reduction({how} : sum)"
+        ),
         f"{into} = {combine(into, 'sum')};",
     ]
     return lines + _nest(loops[:-1], one, None)

@@ -59,7 +59,7 @@ def plan(order: Sequence[Node], forced: frozenset[Node]) -> Plan:
 def _ordered(roots: list[Node]) -> list[Node]:
     """The roots in another order: what is smaller than what it is made of is computed at once.
 
-    So gradients of weights are made of arrays that are still in a cache, and the memory of these is free soon.
+    So gradients of weights are made of what is still in a cache, and the memory of that is free soon.
     A store comes after all that reads what it writes over.
     """
     known, place = frozenset(roots), {root: n for n, root in enumerate(roots)}
