@@ -14,7 +14,7 @@ enum { VECTOR_BYTES = 32, ROWS = 6 };
 #else
 enum { VECTOR_BYTES = 16, ROWS = 6 };
 #endif
-enum { DEPTH = 128, TALL = 32, FAR = 512 };
+enum { DEPTH = 256, TALL = 32, FAR = 512 };
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #endif
 
