@@ -144,6 +144,22 @@ def test_views_joins_and_look_ups_agree():
     agree(function, zeros, [x, at])
 
 
+def test_embeddings_are_looked_up_and_learn():
+    table, tokens = numbers(11, 6), np.array([[3, 0, 7], [3, 10, -1]], np.int32)
+
+    def function(world, arrays, index):
+        (table,) = arrays
+        (tokens,) = world
+
+        def loss(table):
+            columns = jnp.take(table.T, tokens[0], axis=1)  # the windows are columns
+            return (jnp.sin(table[tokens]) ** 2).sum() + (columns**3).sum()
+
+        return [table - 0.1 * jax.grad(loss)(table)]
+
+    agree(function, [table], [tokens], steps=2)
+
+
 def test_a_state_is_read_before_it_is_written_over():
     a, b, c = numbers(40, 40), numbers(40, 40), numbers(40)
 

@@ -9,6 +9,7 @@ from dysonjax.native.large.views import place
 
 SMALL = 2**15  # multiplications of a product that is written out for its numbers
 
+
 def write_product(writer: Writer, root: Node) -> Loop:
     """The loops around the kernel for the axes that are left when neighbours have become one."""
     left, right = (place(writer.base(node), *writer.view(node)) for node in root.inputs)
@@ -77,6 +78,7 @@ def write_product(writer: Writer, root: Node) -> Loop:
     lines = [f"for (int i{n} = 0; i{n} < {axis.extent}; i{n}++)" for n, axis in enumerate(axes)]
     arguments = [f"{kind} *restrict p0"] + [f"const {kind} *p{n}" for n in range(1, len(buffers))]
     return Loop("\n".join([f"static void FUNCTION({', '.join(arguments)}) {{", *lines, call, "}"]), buffers)
+
 
 def _at(name: str, offset: int, strides: Sequence[int]) -> str:
     terms = [f"i{n} * {stride}" for n, stride in enumerate(strides) if stride]
