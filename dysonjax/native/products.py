@@ -12,7 +12,7 @@ from dysonjax.native.indices import Index, add
 from dysonjax.native.plan import length
 
 if TYPE_CHECKING:
-    from dysonjax.native.source import Writer
+    from dysonjax.native.writer import Writer
 
 UNROLLED = 64  # multiplications up to which a product is written out
 ACCUMULATORS = 16  # sums of a block
