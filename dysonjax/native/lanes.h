@@ -30,6 +30,13 @@ typedef uint64_t uint64_s;
 #define TO_LANES(type, x) ((type##_s)(x) - (type##_v){0})
 #define CONVERT(T, x) __builtin_convertvector(x, T)
 
+/* The compiler is not to read a vector from memory again for each of its uses: there is one load a cycle. */
+#if defined(__AVX512F__)
+#define IN_REGISTER(x) __asm__("" : "+v"(x))
+#else
+#define IN_REGISTER(x)
+#endif
+
 static inline int all_lanes(int32_v mask) {
   const int8_v narrow = CONVERT(int8_v, mask);
   uint64_t halves[2];

@@ -124,7 +124,7 @@ def _write_block(
             pair = []
             for factor, place in zip(node.inputs, _operands(node, axes, index, term), strict=True):
                 if (factor, place) not in factors:
-                    factors[factor, place] = writer.named(factor, writer.value(factor, place))
+                    factors[factor, place] = _read(writer, factor, place, often=len(sums) > 1)
                 pair.append(factors[factor, place])
             writer.line(f"{name} {sign}= {pair[0]} * {pair[1]};")
     if not written_out:
@@ -147,9 +147,17 @@ def _held(writer: "Writer", node: Node, axes: Axes, members: list[tuple], side: 
     for index in members:
         for term in np.ndindex(*_extents(node, axes)):
             place = _operands(node, axes, index, tuple(map(int, term)))[side]
-            held[factor, place] = writer.named(factor, writer.value(factor, place))
+            held[factor, place] = _read(writer, factor, place, often=True)
     writer.known = outside
     return held
+
+
+def _read(writer: "Writer", factor: Node, place: tuple[Index, ...], often: bool) -> str:
+    """The name of an element; often: it is multiplied several times."""
+    name = writer.named(factor, writer.value(factor, place))
+    if often and factor.lanes and factor.dtype == np.float32:
+        writer.line(f"IN_REGISTER({name});")
+    return name
 
 
 def _extents(node: Node, axes: Axes) -> list[int]:

@@ -197,7 +197,7 @@ class Writer:
 
     def named(self, node: Node, expression: str) -> str:
         name = self.name()
-        self.line(f"const {c_type(node)} {name} = {expression};")
+        self.line(f"{c_type(node)} {name} = {expression};")
         return name
 
     def constant(self, node: Node, index: tuple[Index, ...]) -> str:
