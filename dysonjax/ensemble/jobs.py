@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import operator
 import time
 import warnings
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import numpy as np
 import optax
 
 from dysonjax import checks, native
-from dysonjax.ensemble import lanes, tiles, whole
+from dysonjax.ensemble import lanes, packing, tiles, whole
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.programs import Identity, Programs, build, points_last
 from dysonjax.models.base import Model
@@ -114,9 +115,11 @@ def _job(model, grid, settings, batch_index, seeds, backend) -> Job:
     many = member_bytes <= lanes.MOST_BYTES  # whether sixteen of them fit into a cache
     if backend == "native":
         lanes.check(settings.devices)
-    worlds, points = tiles.choose(
-        part, settings.common, member_bytes, settings.devices, settings.tile, backend == "native"
-    )
+    most = settings.tile or tiles.largest(member_bytes, settings.devices[0], backend == "native")
+    computed = functools.partial(packing.computed, model) if backend == "native" and many else operator.mul
+    points = len(part.points())
+    inner, outer = (points, 1) if settings.common else (1, points)
+    worlds, points = tiles.choose(part.seeds * outer, inner, most, count, computed)
     waves = [wave._replace(index=_in_grid(wave.index, grid, seeds)) for wave in cut(worlds, points)]
     identity = waves[0].identity
     shapes = jax.eval_shape(programs.start, identity)
@@ -146,11 +149,11 @@ def _job(model, grid, settings, batch_index, seeds, backend) -> Job:
 def _observation(model: Model, common: bool, programs: Programs, identity: Identity, world: Any, state: Any):
     """What computes the observables, in C if it can be written in C."""
     shapes = jax.eval_shape(programs.observe, identity, world, state)
-    show = programs.show.lower(identity, world, state)
+    targets = programs.targets.lower(identity, world)
     try:
-        return lanes.Observation(model, common, identity, world, state, shapes, show)
+        return lanes.Observation(model, common, identity, world, state, shapes, targets)
     except native.Unsupported:
-        return programs.observe.lower(identity, world, state)
+        return lanes.OfUnpacked(programs.observe.lower(identity, world, state))
 
 
 def _in_grid(index: np.ndarray, grid: Grid, seeds: range) -> np.ndarray:
@@ -213,3 +216,8 @@ def measure(jobs: list[Job], settings: Settings) -> float:
 
 def per_device(value: int, count: int) -> np.ndarray:
     return np.full(count, value, np.int32)
+
+
+def where_filled(value: int, wave: tiles.Wave) -> np.ndarray:
+    """A number of steps for each device: none where a tile is all padding."""
+    return np.where((wave.index >= 0).any(axis=(1, 2)), value, 0).astype(np.int32)

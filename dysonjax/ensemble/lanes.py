@@ -1,5 +1,6 @@
 """The programs of a run on a CPU by compiled C, see `dysonjax.native` and `packing`."""
 
+import math
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import optax
 
 from dysonjax import native, threefry
-from dysonjax.ensemble.packing import Own, Shared, by_device, shards
+from dysonjax.ensemble.packing import Own, Packed, Shared, aligned, packed, shards, unpacked
 from dysonjax.ensemble.programs import BATCH, INIT, OBSERVE, Identity, Observed, State
 from dysonjax.models.base import Model
 
@@ -83,59 +84,58 @@ class Step:
 
 
 class Advance:
-    """Like the compiled `Programs.advance`, but what it returns is `Pending`."""
+    """Like the compiled `Programs.advance`, but it takes and returns `Packed` states, as `Pending`."""
 
     def __init__(self, step: Step):
         self.shared, self.states = step.shared, step.states
         self.kernel = native.Kernel(step.source)
         self.threads = ThreadPoolExecutor(len(step.identity.seed), "dysonjax-native")
-        self.fixed = _Kept(self.shared, self.kernel)
+        self.fixed = _Kept(lambda *wave: self.shared.arrays(*wave, self.kernel.used))
 
     def __call__(self, identity: Identity, world: Any, state: Any, first: np.ndarray, count: np.ndarray):
-        on_devices = [by_device(leaf) for leaf in jax.tree.leaves(state)]
-        running = [
-            self.threads.submit(
-                self._train, fixed, [leaf[device] for leaf in on_devices], int(first[0]), int(count[0])
-            )
-            for device, fixed in enumerate(self.fixed(identity, world))
-        ]
+        states = packed(self.shared, self.states, state)
+        devices = zip(self.fixed(identity, world), states.calls, first, count, strict=True)
+        running = [self.threads.submit(self._train, *device) for device in devices]
+        return Pending(running, lambda parts: Packed(self.shared, self.states, parts))
 
-        return Pending(running, lambda parts: joined(parts, state))
-
-    def _train(self, fixed: list[list], leaves: list[np.ndarray], first: int, count: int) -> list[np.ndarray]:
-        """Advance the states (worlds, ...) of one device."""
-        packed = self.states.pack(self.shared, leaves)
-        for inputs, carried in zip(fixed, packed, strict=True):
-            self.kernel(inputs, carried, first, count)
-        return self.states.unpack(self.shared, packed, leaves)
+    def _train(self, fixed: list[list], calls: list[list[np.ndarray]], first: int, count: int) -> list[list]:
+        """The states of one device `count` steps later."""
+        moved = [[aligned(leaf) for leaf in leaves] for leaves in calls]
+        for inputs, carried in zip(fixed, moved, strict=True):
+            self.kernel(inputs, carried, int(first), int(count))
+        return moved
 
 
 class Observation:
-    """The numbers that a model observes, ready to be compiled.
+    """What is observed at a record, ready to be compiled.
 
-    out_info: shapes of what `Programs.observe` returns; show: the lowered `Programs.show`.
-    Raises native.Unsupported if they cannot be computed in C.
+    out_info: shapes of what `Programs.observe` returns; targets: the lowered `Programs.targets`.
+    Raises native.Unsupported if it cannot be computed in C.
     """
 
-    def __init__(self, model: Model, common: bool, identity, world, state: State, out_info: Observed, show):
-        self.identity, self.out_info, self.show = identity, out_info, show
+    def __init__(
+        self, model: Model, common: bool, identity, world, state: State, out_info: Observed, targets
+    ):
+        self.identity, self.out_info, self.targets = identity, out_info, targets
         self.shared = Shared(model, common, identity, world, (INIT, OBSERVE))
-        self.params = Own(model, identity.point["lr"].shape[-1], state.params)
-        self.kinds = {name: leaf.dtype for name, leaf in sorted(out_info.numbers.items())}
-        if bool in self.kinds.values():
+        self.states = Own(model, identity.point["lr"].shape[-1], state)
+        results = jax.tree.leaves((out_info.numbers, out_info.matrices))
+        self.results = [jax.ShapeDtypeStruct(leaf.shape[3:], leaf.dtype) for leaf in results]
+        if any(leaf.dtype == bool for leaf in results):
             raise native.Unsupported("a truth value among the observables")
         count = len(self.shared.inputs)
 
         def observe(fixed, carried, index):
             (key_init, key), world, point = self.shared.of_one(fixed[:count])
+            params = self.states.of_one(fixed[count:]).params
             initial = model.init(key_init, world, point).params
-            found = model.observe(self.params.of_one(fixed[count:]), initial, world, key, point)
-            return [jnp.asarray(found[name], kind) for name, kind in self.kinds.items()]
+            numbers = model.observe(params, initial, world, key, point)
+            found = jax.tree.leaves((numbers, model.matrices(params)))
+            return [jnp.asarray(value, kind.dtype) for value, kind in zip(found, self.results, strict=True)]
 
-        params = (native.Input(s.shape, s.dtype, native.NETWORK, True) for s in self.params.shapes)
-        numbers = [jax.ShapeDtypeStruct((), kind) for kind in self.kinds.values()]
+        states = (native.Input(s.shape, s.dtype, native.NETWORK, True) for s in self.states.shapes)
         self.source = native.write_step(
-            observe, [*self.shared.inputs, *params], numbers, most_scratch=OBSERVED_BYTES
+            observe, [*self.shared.inputs, *states], self.results, most_scratch=OBSERVED_BYTES
         )
 
     def compile(self) -> "Observe":
@@ -144,50 +144,76 @@ class Observation:
 
 
 class Observe:
-    """Like the compiled `Programs.observe`, but what it returns is `Pending`."""
+    """Like the compiled `Programs.observe`, but it takes `Packed` states too and returns `Pending`."""
 
     def __init__(self, observation: Observation):
-        self.shared, self.params, self.kinds = observation.shared, observation.params, observation.kinds
+        self.shared, self.states, self.results = (
+            observation.shared,
+            observation.states,
+            observation.results,
+        )
+        numbers, matrices = observation.out_info.numbers, observation.out_info.matrices
+        self.tree = jax.tree.structure((numbers, matrices))
         self.shape = observation.identity.point["lr"].shape[1:]
-        self.show, self.kernel = observation.show.compile(), native.Kernel(observation.source, seldom=True)
+        self.kernel = native.Kernel(observation.source, seldom=True)
         self.threads = ThreadPoolExecutor(len(observation.identity.seed), "dysonjax-native")
-        self.fixed = _Kept(self.shared, self.kernel)
+        self.fixed = _Kept(lambda *wave: self.shared.arrays(*wave, self.kernel.used))
+        self.targets = _Kept(observation.targets.compile())
 
-    def __call__(self, identity: Identity, world: Any, state: State) -> "Pending":
-        on_devices = [by_device(leaf) for leaf in jax.tree.leaves(state.params)]
-        matrices, targets = self.show(identity, world, state)
-        running = [
-            self.threads.submit(self._numbers, fixed, [leaf[device] for leaf in on_devices])
-            for device, fixed in enumerate(self.fixed(identity, world))
-        ]
+    def __call__(self, identity: Identity, world: Any, state: State | Packed) -> "Pending":
+        states, targets = packed(self.shared, self.states, state), self.targets(identity, world)
+        devices = zip(self.fixed(identity, world), states.calls, strict=True)
+        running = [self.threads.submit(self._results, *device) for device in devices]
 
         def joined(parts):
-            numbers = {name: np.stack([part[n] for part in parts]) for n, name in enumerate(self.kinds)}
-            return Observed(numbers, matrices, targets, state.diverged_at)
+            *results, diverged_at = (np.stack(of_devices) for of_devices in zip(*parts, strict=True))
+            return Observed(*jax.tree.unflatten(self.tree, results), targets, diverged_at)
 
         return Pending(running, joined)
 
-    def _numbers(self, fixed: list[list], leaves: list[np.ndarray]) -> list[np.ndarray]:
-        """Of one device, each (worlds, points)."""
-        calls = []
-        for inputs, params in zip(fixed, self.params.pack(self.shared, leaves), strict=True):
-            shape = (len(params[0]), 1, native.LANES)
-            numbers = [native.aligned(shape, kind) for kind in self.kinds.values()]
-            self.kernel([*inputs, *params], numbers, 0, 1)
-            calls.append(numbers)
-        return [self.shared.unpack(list(groups), *self.shape)[:, :, 0] for groups in zip(*calls, strict=True)]
+    def _results(self, fixed: list[list], calls: list[list[np.ndarray]]) -> list[np.ndarray]:
+        """Of one device, each (worlds, points, ...); the last one is `diverged_at`."""
+        found = []
+        for inputs, leaves in zip(fixed, calls, strict=True):
+            results = [
+                native.aligned((len(leaves[0]), math.prod(result.shape), native.LANES), result.dtype)
+                for result in self.results
+            ]
+            self.kernel([*inputs, *leaves], results, 0, 1)
+            found.append([*results, leaves[-1]])
+        shapes = [*(result.shape for result in self.results), ()]
+        return [
+            self.shared.unpack(list(groups), *self.shape).reshape(*self.shape, *shape)
+            for groups, shape in zip(zip(*found, strict=True), shapes, strict=True)
+        ]
+
+
+class OfUnpacked:
+    """XLA's `Programs.observe`, lowered or compiled, for states that are `Packed`."""
+
+    def __init__(self, program: Any):
+        self.program = program
+
+    @property
+    def out_info(self) -> Observed:
+        return self.program.out_info
+
+    def compile(self) -> "OfUnpacked":
+        return OfUnpacked(self.program.compile())
+
+    def __call__(self, identity: Identity, world: Any, state: State | Packed) -> Observed:
+        return self.program(identity, world, unpacked(state))
 
 
 class _Kept:
-    """The inputs of the last wave, as a kernel reads them."""
+    """A function of a wave, `function(identity, world)`, that remembers its last result."""
 
-    def __init__(self, shared: Shared, kernel: native.Kernel):
-        self.shared, self.kernel = shared, kernel
-        self.last: tuple[Any, Any, list] | None = None
+    def __init__(self, function):
+        self.function, self.last = function, (None, None, None)
 
-    def __call__(self, identity: Identity, world: Any) -> list[list[list]]:
-        if self.last is None or self.last[0] is not identity or self.last[1] is not world:
-            self.last = (identity, world, self.shared.arrays(identity, world, self.kernel.used))
+    def __call__(self, identity: Identity, world: Any) -> Any:
+        if self.last[0] is not identity or self.last[1] is not world:
+            self.last = (identity, world, self.function(identity, world))
         return self.last[2]
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from dysonjax.ensemble import checkpoints, jobs, lanes, recording, tiles
+from dysonjax.ensemble import checkpoints, jobs, lanes, packing, recording, tiles
 from dysonjax.ensemble.grid import Grid
-from dysonjax.ensemble.jobs import Job, Pace, Settings, per_device
+from dysonjax.ensemble.jobs import Job, Pace, Settings, per_device, where_filled
 from dysonjax.ensemble.session import Session
 from dysonjax.models.base import Model
 
@@ -86,7 +86,10 @@ def train_wave(
 
     def under_way(number):
         return lambda: checkpoints.Fragment(
-            job.batch_index, number, now, *checkpoints.take(state, wave.index, job.points_last)
+            job.batch_index,
+            number,
+            now,
+            *checkpoints.take(packing.unpacked(state), wave.index, job.points_last),
         )
 
     def enter():
@@ -101,7 +104,7 @@ def train_wave(
             jax.block_until_ready(state)
             begin = time.perf_counter()
             moving = job.programs.advance(
-                wave.identity, world, state, per_device(now, count), per_device(piece, count)
+                wave.identity, world, state, per_device(now, count), where_filled(piece, wave)
             )
             enter()  # the previous record is worked up on the host while the devices train on
             state = lanes.settled(moving)
@@ -113,7 +116,8 @@ def train_wave(
         waiting = number, job.programs.observe(wave.identity, world, state)
     enter()
     if session.progress.example is None:
-        session.progress = session.progress._replace(example=_one_alive(state, wave.index, job.points_last))
+        example = _one_alive(packing.unpacked(state), wave.index, job.points_last)
+        session.progress = session.progress._replace(example=example)
     session.complete(job.batch_index, members)
 
 

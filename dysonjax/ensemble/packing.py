@@ -4,6 +4,7 @@ The sixteen are points of one world, whose own arrays are then shared by the lan
 sixteen worlds (`over_worlds`). A call of the kernel takes one world, or sixteen.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -22,6 +23,13 @@ def over_worlds(model: Model, worlds: int, points: int) -> bool:
     worlds_filled, points_filled = worlds / _rounded(worlds), points / _rounded(points)
     # Drawn noise vectorises along the worlds; data that are looked up cost least where lanes share them.
     return worlds_filled >= points_filled / 2 if model.draws else worlds_filled > points_filled
+
+
+def computed(model: Model, worlds: int, points: int) -> int:
+    """How many networks are computed for a tile, with those that fill up its lanes."""
+    if over_worlds(model, worlds, points):
+        return _rounded(worlds) * points
+    return worlds * _rounded(points)
 
 
 class Shared:
@@ -67,11 +75,11 @@ class Shared:
         worlds = len(leaves[0])
         leaves = [_memory(leaf) if use else None for leaf, use in zip(leaves, used, strict=False)]
         if not self.over_worlds:
-            return [[None if leaf is None else _aligned(leaf[w]) for leaf in leaves] for w in range(worlds)]
+            return [[None if leaf is None else aligned(leaf[w]) for leaf in leaves] for w in range(worlds)]
         calls = range(0, worlds, LANES)
         places = [np.minimum(np.arange(c, c + LANES), worlds - 1) for c in calls]
         return [
-            [None if leaf is None else _aligned(np.moveaxis(leaf[place], 0, -1)) for leaf in leaves]
+            [None if leaf is None else aligned(np.moveaxis(leaf[place], 0, -1)) for leaf in leaves]
             for place in places
         ]
 
@@ -88,7 +96,7 @@ class Shared:
             groups = leaf.reshape(-1, LANES, points, elements).transpose(0, 2, 3, 1)
         else:
             groups = leaf.reshape(worlds, -1, LANES, elements).transpose(0, 1, 3, 2)
-        return [_aligned(group) for group in groups]
+        return [aligned(group) for group in groups]
 
     def unpack(self, groups: list[np.ndarray], worlds: int, points: int) -> np.ndarray:
         """The inverse of `pack`, (worlds, points, elements)."""
@@ -106,6 +114,7 @@ class Own:
 
     def __init__(self, model: Model, points: int, tree: Any):
         leaves, self.tree = jax.tree.flatten(tree)
+        self.leaves = leaves
         last = programs.points_last(model, points)
         self.axes = [programs.point_axis(leaf.ndim, last) for leaf in leaves]
         self.shapes = [
@@ -126,17 +135,43 @@ class Own:
             packed.append(shared.pack(inner.reshape(*inner.shape[:2], -1)))
         return [list(call) for call in zip(*packed, strict=True)]
 
-    def unpack(
-        self, shared: Shared, calls: list[list[np.ndarray]], like: list[np.ndarray]
-    ) -> list[np.ndarray]:
-        """The inverse of `pack`; like: arrays of the shapes and types that are wanted."""
+    def unpack(self, shared: Shared, calls: list[list[np.ndarray]]) -> list[np.ndarray]:
+        """The inverse of `pack`."""
         found = []
-        for groups, leaf, axis in zip(zip(*calls, strict=True), like, self.axes, strict=True):
-            shape = np.moveaxis(leaf, axis - 1, 1).shape
-            flat = shared.unpack(list(groups), *shape[:2])
-            flat = -flat if leaf.dtype == bool else flat
-            found.append(np.moveaxis(flat.reshape(shape).astype(leaf.dtype, copy=False), 1, axis - 1))
+        for groups, leaf, axis in zip(zip(*calls, strict=True), self.leaves, self.axes, strict=True):
+            worlds, points = leaf.shape[1], leaf.shape[axis]
+            flat = shared.unpack(list(groups), worlds, points)
+            flat = (-flat if leaf.dtype == bool else flat).astype(leaf.dtype, copy=False)
+            rest = np.delete(leaf.shape, (0, 1, axis)).tolist()
+            found.append(np.moveaxis(flat.reshape(worlds, points, *rest), 1, axis - 1))
         return found
+
+
+class Packed:
+    """The states of a tile as the kernels have them: of each device and call the leaves.
+
+    They stay like this from piece to piece. Nobody changes them: who advances them takes a copy.
+    """
+
+    def __init__(self, shared: Shared, own: Own, calls: list[list[list[np.ndarray]]]):
+        self.shared, self.own, self.calls = shared, own, calls
+
+    @functools.cached_property
+    def state(self) -> Any:
+        """As the programs have it, of NumPy arrays."""
+        devices = [self.own.unpack(self.shared, calls) for calls in self.calls]
+        return jax.tree.unflatten(self.own.tree, [np.stack(leaves) for leaves in zip(*devices, strict=True)])
+
+
+def packed(shared: Shared, own: Own, state: Any) -> Packed:
+    if isinstance(state, Packed):
+        return state
+    leaves = zip(*(by_device(leaf) for leaf in jax.tree.leaves(state)), strict=True)
+    return Packed(shared, own, [own.pack(shared, list(device)) for device in leaves])
+
+
+def unpacked(state: Any) -> Any:
+    return state.state if isinstance(state, Packed) else state
 
 
 def shards(leaf: jax.Array) -> list:
@@ -180,7 +215,7 @@ def _memory(leaf: np.ndarray) -> np.ndarray:
     return -leaf.astype(np.int32) if leaf.dtype == bool else leaf
 
 
-def _aligned(values: np.ndarray) -> np.ndarray:
+def aligned(values: np.ndarray) -> np.ndarray:
     copy = native.aligned(values.shape, values.dtype)
     copy[...] = values
     return copy

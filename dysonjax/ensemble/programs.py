@@ -56,7 +56,7 @@ class Programs(NamedTuple):
     start: Callable  # tile -> worlds, states
     advance: Callable  # tile, worlds, states, first step, number of steps -> states; the states are donated
     observe: Callable  # tile, worlds, states -> `Observed`
-    show: Callable | None = None  # the same -> matrices and targets of `Observed` alone
+    targets: Callable | None = None  # tile, worlds -> targets of `Observed` alone
 
 
 class Observed(NamedTuple):
@@ -150,9 +150,8 @@ def build(
         # fuse the generator into every use of a normal and evaluate it anew for each grid point.
         return jax.lax.fori_loop(first, first + count, step, (state, draw(first) if model.draws else ()))[0]
 
-    def show(identity, world, state):
-        axes = point_axes(identity, state.params)
-        return jax.vmap(model.matrices, in_axes=(axes,))(state.params), model.targets(world)
+    def targets(identity, world):
+        return model.targets(world)
 
     def observe(identity, world, state):
         key = stream(identity, OBSERVE)
@@ -163,7 +162,8 @@ def build(
 
         initial = members(identity, world).params
         numbers = jax.vmap(one, in_axes=(axes, axes, 0))(state.params, initial, identity.point)
-        return Observed(numbers, *show(identity, world, state), state.diverged_at)
+        matrices = jax.vmap(model.matrices, in_axes=(axes,))(state.params)
+        return Observed(numbers, matrices, targets(identity, world), state.diverged_at)
 
     def on_devices(function, *in_axes, donate=()):
         """Map over the worlds of a tile, and run one tile on each device."""
@@ -184,7 +184,7 @@ def build(
         on_devices(start),
         on_devices(advance, 0, 0, None, None, donate=2),
         on_devices(observe, 0, 0),
-        on_devices(show, 0, 0),
+        on_devices(targets, 0),
     )
 
 

@@ -53,8 +53,8 @@ class Advance:
                 [keys[device], *(leaf[device] for leaf in worlds)],
                 [identity.point[name][device] for name in self.shared.names],
                 [leaf[device] for leaf in states],
-                int(first[0]),
-                int(count[0]),
+                int(first[device]),
+                int(count[device]),
             )
             for device in range(len(keys))
         ]

@@ -104,6 +104,18 @@ def test_a_step_that_c_cannot_hold_is_trained_by_xla_or_refused_with_the_reason(
         dj.train(linear, grid(), 5, 2, backend="cuda")
 
 
+def test_observables_that_c_cannot_compute_are_xlas_while_the_step_is_in_c():
+    linear = dj.models.linear()
+
+    def observe(params, *rest):
+        return linear.observe(params, *rest) | {"train_loss": jnp.sort(params["w"].ravel())[0]}
+
+    model = dj.models.Model(**{**vars(linear), "observe": observe})
+    assert isinstance(lowered(model, True).programs.observe, lanes.OfUnpacked)
+    runs = [dj.train(model, grid(), 9, 4, backend=b, x64=True).dataset for b in ("native", "xla")]
+    np.testing.assert_allclose(*(run["train_loss"] for run in runs), rtol=1e-10)
+
+
 def test_without_a_working_compiler_xla_takes_over(monkeypatch, tmp_path):
     monkeypatch.setenv("CC", "no-such-compiler")
     assert dj.train(dj.models.linear(), grid(), 5, 2).summary["backend"] == "xla"
@@ -135,3 +147,19 @@ def test_keys_of_batches_are_those_of_the_engine(common):
     for place in np.ndindex(2, 2):
         key = programs.stream_key(3, seed[place], None if common else point_id[place], programs.BATCH)
         np.testing.assert_array_equal(found[place], jax.random.key_data(key))
+
+
+def test_packed_states_come_back_as_the_programs_have_them():
+    model, _ = MODELS["rbm"]
+    job = lowered(model, True).compiled()
+    identity = job.waves[0].identity
+    world, state = job.programs.start(identity)
+    advance = job.programs.advance
+    kept = packing.packed(advance.shared, advance.states, state)
+    jax.tree.map(np.testing.assert_array_equal, packing.unpacked(kept), state)
+    count = [np.full(len(identity.seed), n, np.int32) for n in (0, 3)]
+    moved = lanes.settled(advance(identity, world, kept, *count))
+    # Those of before are needed still: their record is worked up while the next steps are made.
+    jax.tree.map(np.testing.assert_array_equal, packing.unpacked(kept), state)
+    assert isinstance(moved, packing.Packed)
+    assert (packing.unpacked(moved).params["w"] != np.asarray(state.params["w"])).any()

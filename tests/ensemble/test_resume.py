@@ -273,6 +273,6 @@ def test_the_library_saves_within_a_long_segment(tmp_path, monkeypatch):
     monkeypatch.setattr(session, "SAVE_AT_RECORDS_SECONDS", 5.0)
     times = []
     monkeypatch.setattr(session.checkpoints, "save", lambda *a: times.append(time.monotonic()))
-    dj.train(MODEL, GRID, 3000, 1, out=tmp_path, save_every=0.2, tile=4)
+    dj.train(MODEL, GRID, 8000, 1, out=tmp_path, save_every=0.2, tile=4)
     gaps = np.diff(times[:-1])
     assert len(gaps) > 2 and gaps.min() >= 0.2
