@@ -194,23 +194,23 @@ DOUBLE_LIBRARY(erf_inv, erf_inv_double)
     y = T##_choose(given == VALUE(0.0f), VALUE(-INFINITY), y);                                     \
     return T##_choose(given >= VALUE(0.0f), y, VALUE(NAN));                                        \
   }                                                                                                \
-  static inline T T##_exp(T x) {                                                                   \
-    T given = x;                                                                                   \
-    x = T##_within(-87.33654f, 88.722839f, x);                                                     \
-    M n = TO_INT_##T(x * 1.44269504088896341f + T##_choose(x < VALUE(0.0f), VALUE(-0.5f), VALUE(0.5f))); \
-    T k = TO_FLOAT_##T(n);                                                                         \
-    T r = x - k * 0.693359375f + k * 2.12194440e-4f;                                               \
-    T p = r * 1.9875691500e-4f + 1.3981999507e-3f;                                                 \
-    p = p * r + 8.3334519073e-3f, p = p * r + 4.1665795894e-2f, p = p * r + 1.6666665459e-1f;      \
-    p = p * r + 5.0000001201e-1f;                                                                  \
-    p = p * r * r + r + 1;                                                                         \
-    /* In two factors: 2^128 has no float of its own. */                                           \
-    M half = n >> 1;                                                                               \
-    T y = p * T##_from_int32((half + 127) << 23) * T##_from_int32((n - half + 127) << 23);         \
-    y = T##_choose(given > VALUE(88.722839f), VALUE(INFINITY), y);                                 \
-    y = T##_choose(given < VALUE(-87.33654f), VALUE(0.0f), y);                                     \
-    return T##_choose(given == given, y, given);                                                   \
-  }                                                                                                \
+  static inline T T##_exp(T x) {                                                                    \
+    const T most = VALUE(88.722839f), least = VALUE(-87.33654f);                                    \
+    T given = x;                                                                                    \
+    x = T##_within(-87.33654f, 88.722839f, x);                                                      \
+    /* The last bits of 1.5 2^23 + n are the nearest integer n. */                                  \
+    T shifted = x * 1.44269504088896341f + 12582912.0f;                                             \
+    T k = shifted - 12582912.0f;                                                                    \
+    T r = x - k * 0.693359375f + k * 2.12194440e-4f;                                                \
+    T p = r * 1.9875691500e-4f + 1.3981999507e-3f;                                                  \
+    p = p * r + 8.3334519073e-3f, p = p * r + 4.1665795894e-2f, p = p * r + 1.6666665459e-1f;       \
+    p = p * r + 5.0000001201e-1f;                                                                   \
+    p = p * r * r + r + 1;                                                                          \
+    /* Times 2^n, by adding n to the exponent. */                                                   \
+    T y = T##_from_uint32(U##_from_float(p) + (U##_from_float(shifted) << 23));                     \
+    y = T##_choose(given <= most, y, given + VALUE(INFINITY)); /* a NaN stays one */                \
+    return T##_choose(given < least, VALUE(0.0f), y);                                               \
+  }                                                                                                 \
   /* Near 0 what rounding takes from 1 + x, or from exp(x), is given back by a quotient (Kahan). */  \
   static inline T T##_log1p(T x) {                                                                 \
     T u = 1 + x, y = u - 1, found = T##_log(u) * (x / y);                                          \
