@@ -144,6 +144,8 @@ def _job(model, grid, settings, batch_index, seeds, backend) -> Job:
         advance = programs.advance.lower(identity, world, state, number, number)
     if backend == "native" and many:
         observe = _observation(model, settings.common, programs, identity, world, state)
+    elif backend == "native":
+        observe = lanes.OfUnpacked(programs.observe.lower(identity, world, state))
     else:
         observe = programs.observe.lower(identity, world, state)
     lowered = Programs(programs.start.lower(identity), advance, observe)

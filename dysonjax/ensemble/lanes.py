@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from dysonjax import native, threefry
-from dysonjax.ensemble.packing import Own, Packed, Shared, aligned, packed, shards, unpacked
+from dysonjax.ensemble.packing import Own, Packed, Shared, aligned, unpacked
 from dysonjax.ensemble.programs import BATCH, INIT, OBSERVE, Identity, Observed, State
 from dysonjax.models.base import Model
 
@@ -93,10 +93,10 @@ class Advance:
         self.fixed = _Kept(lambda *wave: self.shared.arrays(*wave, self.kernel.used))
 
     def __call__(self, identity: Identity, world: Any, state: Any, first: np.ndarray, count: np.ndarray):
-        states = packed(self.shared, self.states, state)
+        states = self.states.in_lanes(self.shared, state)
         devices = zip(self.fixed(identity, world), states.calls, first, count, strict=True)
         running = [self.threads.submit(self._train, *device) for device in devices]
-        return Pending(running, lambda parts: Packed(self.shared, self.states, parts))
+        return Pending(running, lambda parts: Packed(self.states, parts, states.unpack))
 
     def _train(self, fixed: list[list], calls: list[list[np.ndarray]], first: int, count: int) -> list[list]:
         """The states of one device `count` steps later."""
@@ -161,7 +161,8 @@ class Observe:
         self.targets = _Kept(observation.targets.compile())
 
     def __call__(self, identity: Identity, world: Any, state: State | Packed) -> "Pending":
-        states, targets = packed(self.shared, self.states, state), self.targets(identity, world)
+        states = self.states.in_lanes(self.shared, state)
+        targets = self.targets(identity, world)
         devices = zip(self.fixed(identity, world), states.calls, strict=True)
         running = [self.threads.submit(self._results, *device) for device in devices]
 
@@ -230,18 +231,3 @@ class Pending:
 def settled(found: Any) -> Any:
     """What a program returned, when it is there."""
     return found.result() if isinstance(found, Pending) else jax.block_until_ready(found)
-
-
-def joined(parts: list[list[np.ndarray]], like: Any) -> Any:
-    """The state whose leaves (worlds, ...) were computed on each device."""
-    leaves, tree = jax.tree.flatten(like)
-    found = [_on_devices([part[n] for part in parts], leaf) for n, leaf in enumerate(leaves)]
-    return jax.tree.unflatten(tree, found)
-
-
-def _on_devices(parts: list[np.ndarray], like: jax.Array) -> jax.Array:
-    rows = [
-        jax.device_put(np.ascontiguousarray(part)[None], shard.device)
-        for part, shard in zip(parts, shards(like), strict=True)
-    ]
-    return jax.make_array_from_single_device_arrays(like.shape, like.sharding, rows)

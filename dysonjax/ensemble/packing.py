@@ -5,6 +5,7 @@ sixteen worlds (`over_worlds`). A call of the kernel takes one world, or sixteen
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -127,6 +128,12 @@ class Own:
     def of_one(self, values: list) -> Any:
         return jax.tree.unflatten(self.tree, values)
 
+    def in_lanes(self, shared: Shared, state: Any) -> "Packed":
+        """A state as the kernels of lanes have it."""
+        return packed(
+            self, state, functools.partial(self.pack, shared), functools.partial(self.unpack, shared)
+        )
+
     def pack(self, shared: Shared, leaves: list[np.ndarray]) -> list[list[np.ndarray]]:
         """Leaves (worlds, ...) of one device, for each call."""
         packed = []
@@ -151,23 +158,27 @@ class Packed:
     """The states of a tile as the kernels have them: of each device and call the leaves.
 
     They stay like this from piece to piece. Nobody changes them: who advances them takes a copy.
+    unpack: makes leaves (worlds, ...) of the calls of a device.
     """
 
-    def __init__(self, shared: Shared, own: Own, calls: list[list[list[np.ndarray]]]):
-        self.shared, self.own, self.calls = shared, own, calls
+    def __init__(self, own: Own, calls: list[list[list[np.ndarray]]], unpack: Callable[[list], list]):
+        self.own, self.calls, self.unpack = own, calls, unpack
 
     @functools.cached_property
     def state(self) -> Any:
         """As the programs have it, of NumPy arrays."""
-        devices = [self.own.unpack(self.shared, calls) for calls in self.calls]
+        devices = map(self.unpack, self.calls)
         return jax.tree.unflatten(self.own.tree, [np.stack(leaves) for leaves in zip(*devices, strict=True)])
 
 
-def packed(shared: Shared, own: Own, state: Any) -> Packed:
+def packed(
+    own: Own, state: Any, pack: Callable[[list[np.ndarray]], list], unpack: Callable[[list], list]
+) -> Packed:
+    """A state, packed if it is not; pack: the inverse of unpack."""
     if isinstance(state, Packed):
         return state
     leaves = zip(*(by_device(leaf) for leaf in jax.tree.leaves(state)), strict=True)
-    return Packed(shared, own, [own.pack(shared, list(device)) for device in leaves])
+    return Packed(own, [pack(list(device)) for device in leaves], unpack)
 
 
 def unpacked(state: Any) -> Any:

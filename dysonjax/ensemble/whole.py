@@ -11,7 +11,7 @@ import numpy as np
 
 from dysonjax import native
 from dysonjax.ensemble import lanes
-from dysonjax.ensemble.packing import Own, Shared, by_device, keys_of, words
+from dysonjax.ensemble.packing import Own, Packed, Shared, by_device, keys_of, packed, words
 from dysonjax.ensemble.programs import BATCH, Identity
 from dysonjax.native import large
 
@@ -34,7 +34,7 @@ class Step:
 
 
 class Advance:
-    """Like the compiled `Programs.advance`, but what it returns is `lanes.Pending`."""
+    """Like the compiled `Programs.advance`, but it takes and returns `Packed` states, as `lanes.Pending`."""
 
     def __init__(self, step: Step):
         self.shared, self.states, self.kernel = step.shared, step.states, large.Kernel(step.source)
@@ -45,32 +45,50 @@ class Advance:
     def __call__(self, identity: Identity, world: Any, state: Any, first: np.ndarray, count: np.ndarray):
         keys = keys_of(identity, self.shared.common, BATCH)
         worlds = [by_device(words(leaf)) for leaf in jax.tree.leaves(world)]
-        states = [by_device(leaf) for leaf in jax.tree.leaves(state)]
+        states = packed(self.states, state, self._apart, self._together)
         running = [
             self.threads.submit(
                 self._train,
                 device,
                 [keys[device], *(leaf[device] for leaf in worlds)],
                 [identity.point[name][device] for name in self.shared.names],
-                [leaf[device] for leaf in states],
+                networks,
                 int(first[device]),
                 int(count[device]),
             )
-            for device in range(len(keys))
+            for device, networks in enumerate(states.calls)
         ]
-        return lanes.Pending(running, lambda parts: lanes.joined(parts, state))
+        return lanes.Pending(running, lambda parts: Packed(self.states, parts, self._together))
 
-    def _train(self, device: int, worlds: list, points: list, leaves: list, first: int, count: int) -> list:
-        """Advance the states (worlds, ...) of one device."""
-        new = [np.array(leaf) for leaf in leaves]
-        members = [np.moveaxis(leaf, axis - 1, 1) for leaf, axis in zip(new, self.states.axes, strict=True)]
-        for world, point in np.ndindex(*members[0].shape[:2]):
+    def _train(self, device: int, worlds: list, points: list, networks: list, first: int, count: int) -> list:
+        """The states of the networks of one device `count` steps later."""
+        moved = []
+        places = np.ndindex(*points[0].shape)
+        for (world, point), leaves in zip(places, networks, strict=True):
             fixed = [leaf[world] for leaf in worlds] + [leaf[world, point] for leaf in points]
-            fixed, carried = (
-                [large.aligned(np.asarray(values)) for values in arrays]
-                for arrays in (fixed, [leaf[world, point] for leaf in members])
+            moved.append([large.aligned(leaf) for leaf in leaves])
+            self.kernel(
+                [large.aligned(np.asarray(v)) for v in fixed], moved[-1], self.space[device], first, count
             )
-            self.kernel(fixed, carried, self.space[device], first, count)
-            for leaf, values in zip(members, carried, strict=True):
-                leaf[world, point] = values
-        return new
+        return moved
+
+    def _apart(self, leaves: list[np.ndarray]) -> list[list[np.ndarray]]:
+        """Leaves (worlds, ...) of one device as the arrays of each network."""
+        members = [
+            np.moveaxis(leaf, axis - 1, 1) for leaf, axis in zip(leaves, self.states.axes, strict=True)
+        ]
+        return [
+            [large.aligned(np.asarray(leaf[place])) for leaf in members]
+            for place in np.ndindex(*members[0].shape[:2])
+        ]
+
+    def _together(self, networks: list[list[np.ndarray]]) -> list[np.ndarray]:
+        """The inverse of `_apart`."""
+        found = []
+        for values, leaf, axis in zip(
+            zip(*networks, strict=True), self.states.leaves, self.states.axes, strict=True
+        ):
+            values = np.stack(values).astype(leaf.dtype, copy=False)
+            values = values.reshape(leaf.shape[1], leaf.shape[axis], *values.shape[1:])
+            found.append(np.moveaxis(values, 1, axis - 1))
+        return found

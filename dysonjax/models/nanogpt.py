@@ -24,6 +24,20 @@ EPSILON = 1e-5  # of LayerNorm
 WINDOWS = 256  # windows of text on which the losses are evaluated
 
 
+@jax.custom_jvp
+def softmax(x: jax.Array) -> jax.Array:
+    """exp(x), normalised along the last axis; its gradient needs nothing but the result."""
+    unnormalised = jnp.exp(x - jnp.max(x, axis=-1, keepdims=True))
+    return unnormalised / jnp.sum(unnormalised, axis=-1, keepdims=True)
+
+
+@softmax.defjvp
+def _softmax_jvp(primals, tangents):
+    result = softmax(*primals)
+    (tangent,) = tangents
+    return result, result * (tangent - jnp.sum(result * tangent, axis=-1, keepdims=True))
+
+
 class Attention(nn.Module):
     """Heads that look back: each position averages the values of those before it and of itself."""
 
@@ -38,9 +52,10 @@ class Attention(nn.Module):
         kqv = nn.Dense(3 * width, use_bias=False, name="key_query_value")(x)
         kqv = kqv.reshape(batch, context, 3 * self.heads, size)
         key, query, value = jnp.split(kqv, 3, axis=2)
-        score = jnp.einsum("bqhi,bkhi->bhqk", query, key) / np.sqrt(size).astype(x.dtype)
-        past = np.tril(np.ones((context, context), bool))
-        weight = nn.softmax(jnp.where(past, score, -jnp.inf))
+        score = jnp.einsum("bqhi,bkhi->bhqk", query, key) * size**-0.5
+        # Added, so that neither the mask nor the scores without it have to be kept for the gradient.
+        future = np.triu(np.full((context, context), -np.inf, x.dtype), 1)
+        weight = softmax(score + future)
         weight = nn.Dropout(self.dropout, deterministic=not train)(weight)
         mixed = jnp.einsum("bhqk,bkhi->bqhi", weight, value).reshape(batch, context, width)
         out = nn.Dense(width, name="projection")(mixed)

@@ -58,9 +58,7 @@ class Builder:
             value = node.params["value"]
             key = ("constant", value.shape, value.dtype.str, value.tobytes())
         else:
-            operands = [id(operand) for operand in node.inputs]
-            operands = sorted(operands) if node.op in ("add", "add_any", "mul") else operands
-            key = (node.op, tuple(operands), node.shape, node.dtype.str, _hashable(node.params))
+            key = _key(node.op, node.inputs, node.shape, node.dtype, node.params)
         if len(self.known) > MOST_NODES:
             raise Unsupported(f"more than {MOST_NODES} operations")
         return self.known.setdefault(key, node)
@@ -94,6 +92,10 @@ class Builder:
         ]
 
     def make(self, op, inputs, shape, dtype, params) -> Node:
+        if op == "gt":
+            # Where x is above z, max(x, z) is, and if that is there, x itself need not be kept.
+            x, _ = inputs
+            inputs = [self.known.get(_key("max", inputs, x.shape, x.dtype, {}), x), inputs[1]]
         level = max((node.level for node in inputs), default=CONSTANT)
         lanes = any(node.lanes for node in inputs)
         return self.shared(Node(op, tuple(inputs), tuple(shape), np.dtype(dtype), level, lanes, params))
@@ -139,6 +141,13 @@ def _outer(left: jax.Array, right: jax.Array, dimension_numbers) -> jax.Array:
     return jnp.expand_dims(left, tuple(range(left.ndim, left.ndim + len(columns)))) * jnp.expand_dims(
         right, between
     )
+
+
+def _key(op: str, inputs: Sequence[Node], shape, dtype, params: dict) -> tuple:
+    """What two equal nodes have in common."""
+    operands = [id(operand) for operand in inputs]
+    operands = sorted(operands) if op in ("add", "add_any", "mul") else operands
+    return op, tuple(operands), tuple(shape), np.dtype(dtype).str, _hashable(params)
 
 
 def _hashable(params: dict) -> str:

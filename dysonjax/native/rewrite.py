@@ -1,10 +1,12 @@
-"""Changes to a graph that save multiplications and keep its outputs, up to rounding."""
+"""Changes to a graph that save multiplications and divisions and keep its outputs, up to rounding."""
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from dysonjax.native.graph import Node, topological
+import numpy as np
+
+from dysonjax.native.graph import Node, constant, topological
 from dysonjax.native.operations import VIEWS
 
 ORDERS = (
@@ -13,6 +15,7 @@ ORDERS = (
     "squeeze",
     "expand_dims",
 )  # views with every element of what they show, once
+MANY = 8  # numbers that are divided by the same one
 
 
 def with_small_factors(outputs: Sequence[Node]) -> list[Node]:
@@ -20,14 +23,47 @@ def with_small_factors(outputs: Sequence[Node]) -> list[Node]:
 
     The update of a matrix is the example: in `w - lr * (x.T @ d)` there are fewer elements in d than in w.
     """
-    order = topological(outputs)
-    users = Counter(operand for node in order for operand in node.inputs)
+    users = Counter(operand for node in topological(outputs) for operand in node.inputs)
+    return _changed(outputs, lambda node, rebuilt: _moved(node, rebuilt, users))
+
+
+def with_reciprocals(outputs: Sequence[Node]) -> list[Node]:
+    """The outputs with divisions by few numbers, each of which divides many, as products with 1 over them.
+
+    A division takes a vector ten times as long as a product. AdamW's corrections of its moments and the
+    normalisation of a softmax are the examples.
+    """
+    known: dict[Node, Node] = {}
+    return _changed(outputs, lambda node, rebuilt: _multiplied(rebuilt, known))
+
+
+def _changed(outputs: Sequence[Node], change: Callable[[Node, Node], Node | None]) -> list[Node]:
+    """The outputs after `change(node, the node with changed inputs)` of every node; None: leave it."""
     new: dict[Node, Node] = {}
-    for node in order:
+    for node in topological(outputs):
         inputs = tuple(new[operand] for operand in node.inputs)
         rebuilt = node if inputs == node.inputs else dataclasses.replace(node, inputs=inputs)
-        new[node] = _moved(node, rebuilt, users) or rebuilt
+        new[node] = change(node, rebuilt) or rebuilt
     return [new[node] for node in outputs]
+
+
+def _multiplied(node: Node, known: dict[Node, Node]) -> Node | None:
+    """A division as a product, or None if it divides by too many numbers; known: 1 over numbers."""
+    if node.op != "div" or node.dtype.kind != "f":
+        return None
+    views, numbers = [], node.inputs[1]
+    while numbers.op in (*ORDERS, "broadcast_in_dim"):
+        views.append(numbers)
+        numbers = numbers.inputs[0]
+    if numbers.op == "constant" or numbers.size * MANY > node.size:
+        return None
+    if numbers not in known:
+        one = constant(np.ones((), numbers.dtype))
+        known[numbers] = dataclasses.replace(numbers, op="div", inputs=(one, numbers), params={})
+    result = known[numbers]
+    for view in reversed(views):
+        result = dataclasses.replace(view, inputs=(result,))
+    return dataclasses.replace(node, op="mul", inputs=(node.inputs[0], result))
 
 
 def _moved(node: Node, rebuilt: Node, users: Counter[Node]) -> Node | None:

@@ -155,7 +155,7 @@ def test_packed_states_come_back_as_the_programs_have_them():
     identity = job.waves[0].identity
     world, state = job.programs.start(identity)
     advance = job.programs.advance
-    kept = packing.packed(advance.shared, advance.states, state)
+    kept = advance.states.in_lanes(advance.shared, state)
     jax.tree.map(np.testing.assert_array_equal, packing.unpacked(kept), state)
     count = [np.full(len(identity.seed), n, np.int32) for n in (0, 3)]
     moved = lanes.settled(advance(identity, world, kept, *count))

@@ -11,9 +11,10 @@ import numpy as np
 from dysonjax.native import builder, compiler, graph
 from dysonjax.native.large import source
 from dysonjax.native.plan import store
+from dysonjax.native.rewrite import with_reciprocals
 
 HERE = Path(__file__).parent
-HEADERS = (HERE / "large.h", HERE / "products.h", HERE.parent / "lanes.h")
+HEADERS = (HERE / "large.h", HERE / "products.h", HERE / "rows.h", HERE.parent / "lanes.h")
 
 
 class Kernel:
@@ -54,7 +55,7 @@ def write_step(step, fixed, carried, stopped: int) -> source.Source:
     states = [graph.source(s.shape, s.dtype, graph.NETWORK, False) for s in carried]
     index = graph.source((), np.int32, graph.STEP, False)
     jaxpr = jax.make_jaxpr(step)(list(fixed), list(carried), jax.ShapeDtypeStruct((), np.int32))
-    outputs = builder.build(jaxpr, [*inputs, *states, index])
+    outputs = with_reciprocals(builder.build(jaxpr, [*inputs, *states, index]))
     stores = [store(new, old) for new, old in zip(outputs, states, strict=True) if new is not old]
     if not stores:
         raise graph.Unsupported("a step that changes nothing")

@@ -17,6 +17,7 @@ from dysonjax.native.large.views import STRIDED, Place, Stretch, blank, look, pl
 from dysonjax.native.operations import ELEMENTWISE
 
 VECTORS = "#pragma omp simd"
+FEW = 8  # rows, or numbers in a row, up to which a sum is taken row by row
 
 
 class Loop(NamedTuple):
@@ -162,19 +163,53 @@ def _reduction(
     neutral = "1" if root.op == "reduce_and" else neutral  # truth values of single numbers are 0 and 1
     kept = [loop for loop, axis in zip(loops, axes, strict=True) if axis.strides[0]]
     lines = _nest(kept, [f"{into} = {neutral};"], VECTORS)
-    if loops and loops[-1] not in kept:
-        how = {"reduce_sum": "+", "reduce_or": "|", "reduce_and": "&"}.get(root.op, f"{kind}_{root.op}")
-        one = [
-            f"{kind} sum = {neutral};",
-            *_nest(
-                [loops[-1]],
-                [*inside, f"sum = {combine('sum', expression)};"],
-                f"{VECTORS} reduction({how} : sum)",
-            ),
-            f"{into} = {combine(into, 'sum')};",
-        ]
-        return lines + _nest(loops[:-1], one, None)
-    return lines + _nest(loops, [*inside, f"{into} = {combine(into, expression)};"], VECTORS)
+    if not loops or loops[-1] in kept:
+        return lines + _nest(loops, [*inside, f"{into} = {combine(into, expression)};"], VECTORS)
+    *outside, along = loops
+    row = outside.pop() if outside and outside[-1] in kept else ("row", 1)
+    if root.op in ("reduce_max", "reduce_min") or (root.dtype.kind == "f" and min(row[1], along[1]) >= FEW):
+        return lines + _nest(outside, _squares(root, row, along, inside, into, expression), None)
+    how = {"reduce_sum": "+", "reduce_or": "|", "reduce_and": "&"}[root.op]
+    one = [
+        f"{kind} sum = {neutral};",
+        *_nest(
+            [along], [*inside, f"sum = {combine('sum', expression)};"], f"{VECTORS} reduction({how} : sum)"
+        ),
+        f"{into} = {combine(into, 'sum')};",
+    ]
+    return lines + _nest(loops[:-1], one, None)
+
+
+def _squares(
+    root: Node, row: tuple[str, int], along: tuple[str, int], inside: list[str], into: str, expression: str
+) -> list[str]:
+    """The reduction of rows, as many at a time as a vector has numbers, see `rows.h`."""
+    kind, (combine, neutral) = c_type(root), reducer(root)
+    (name, rows), (at, count) = row, along
+    wide, how = f"{kind}_wide", root.op.removeprefix("reduce_")
+
+    def numbers(first: str, count: str, line: str) -> list[str]:
+        return [VECTORS, f"for (int l = 0; l < {count}; l++) {{", f"const int {at} = {first} + l;", line, "}"]
+
+    taken = "\n".join([*inside, f"square[q][l] = {combine('square[q][l]', expression)};"])
+    result = combine(into, f"all[{name} - first]")
+    return [
+        f"for (int first = 0; first < {rows}; first += {wide}) {{",
+        f"const int rows = {rows} - first < {wide} ? {rows} - first : {wide};",
+        f"{kind} square[{wide}][{wide}], all[{wide}];",
+        "for (int q = 0; q < rows; q++) {",
+        f"const int {name} = first + q;",
+        VECTORS,
+        f"for (int l = 0; l < {wide}; l++) square[q][l] = {neutral};",
+        f"for (int k = 0; k + {wide} <= {count}; k += {wide}) {{",
+        *numbers("k", wide, taken),
+        "}",
+        *numbers(f"{count} / {wide} * {wide}", f"{count} % {wide}", taken),
+        "}",
+        f"{kind}_row_{how}(all, square);",
+        f"for (int {name} = first; {name} < first + rows; {name}++) {into} = {result};",
+        "}",
+    ]
 
 
 class Axis(NamedTuple):

@@ -5,6 +5,7 @@ part of the loop of a root. Memory of roots that nobody reads any more is used a
 the cache.
 """
 
+import heapq
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from dysonjax.native.large.views import STRIDED
 from dysonjax.native.operations import ELEMENTWISE
 
 SIMPLE = frozenset("add add_any sub mul max min neg eq ne lt le gt ge and or not select_n square".split())
+FEW_OPERATIONS = 5
 LINE = 64  # bytes; every array begins at a multiple
 
 
@@ -43,7 +45,7 @@ def plan(order: Sequence[Node], forced: frozenset[Node]) -> Plan:
             continue
         # Read in two orders, an element would be computed twice.
         keep |= len(users[node]) > 1 and any(user.op in STRIDED for user in users[node])
-        if keep or node.op not in ELEMENTWISE or (len(home) > 1 and not _cheap(node)):
+        if keep or node.op not in ELEMENTWISE or (len(home) > 1 and not _cheap(node, len(home))):
             roots.add(node)
     layout = {}
     for node in order:
@@ -51,7 +53,53 @@ def plan(order: Sequence[Node], forced: frozenset[Node]) -> Plan:
             # The product is written in the order in which it is read.
             layout[node] = users[node][0].params["permutation"]
             roots.discard(users[node][0])
-    return Plan([node for node in order if node in roots], layout)
+    return Plan(_ordered([node for node in order if node in roots]), layout)
+
+
+def _ordered(roots: list[Node]) -> list[Node]:
+    """The roots in another order: what is smaller than what it is made of is computed at once.
+
+    So gradients of weights are made of what is still in a cache, and the memory of that is free soon.
+    A store comes after all that reads what it writes over.
+    """
+    known, place = frozenset(roots), {root: n for n, root in enumerate(roots)}
+    needs = {root: reads(root, known) for root in roots}
+    readers: dict[Node, list[Node]] = {}
+    for root in roots:
+        for node in needs[root]:
+            readers.setdefault(node, []).append(root)
+    before = {root: {node for node in needs[root] if node in known} for root in roots}
+    for root in roots:
+        if root.op == "store":
+            before[root] |= {reader for reader in readers.get(root.params["to"], ()) if reader is not root}
+    after: dict[Node, list[Node]] = {}
+    for root, nodes in before.items():
+        for node in nodes:
+            after.setdefault(node, []).append(root)
+    missing = {root: len(nodes) for root, nodes in before.items()}
+    ready = [(_waits(root, needs[root]), place[root]) for root in roots if not missing[root]]
+    heapq.heapify(ready)
+    result, done = [], set()
+    while len(result) < len(roots):
+        # If nothing is ready, the stores that are left read in a circle what they write over.
+        number = heapq.heappop(ready)[1] if ready else next(n for n, r in enumerate(roots) if r not in done)
+        root = roots[number]
+        if root in done:
+            continue
+        result.append(root)
+        done.add(root)
+        for other in after.get(root, ()):
+            missing[other] -= 1
+            if not missing[other]:
+                heapq.heappush(ready, (_waits(other, needs[other]), place[other]))
+    return result
+
+
+def _waits(root: Node, needs: set[Node]) -> bool:
+    """Whether a root that could be computed is computed only when it is wanted."""
+    if root.op == "store":
+        return False
+    return _bytes(root) >= max((_bytes(node) for node in needs if node.op != "input"), default=0)
 
 
 def _in_memory(user: Node, node: Node) -> bool:
@@ -63,10 +111,29 @@ def _in_memory(user: Node, node: Node) -> bool:
     return user.op in ("dot_general", "dynamic_slice", "dynamic_update_slice", "gather", "take")
 
 
-def _cheap(node: Node) -> bool:
-    """Whether computing an element again costs less than keeping it: one simple operation on one array."""
+def _cheap(node: Node, homes: int) -> bool:
+    """Whether computing an element again in each home costs less than keeping it.
+
+    One simple operation on one array does, and a few on two arrays in two homes: so AdamW's moments.
+    """
     arrays = {operand for operand in node.inputs if _behind(operand).size == node.size}
-    return node.op in SIMPLE and len(arrays) <= 1
+    if node.op not in SIMPLE or len(arrays) <= 1:
+        return node.op in SIMPLE
+    operations, read = _made_of(node, node.size)
+    return homes == 2 and len(operations) <= FEW_OPERATIONS and len(read) <= 2
+
+
+def _made_of(node: Node, size: int) -> tuple[set[Node], set[Node]]:
+    """The simple operations behind a node, and the arrays of that size that they begin with."""
+    operations, read, left = set(), set(), [node]
+    while left:
+        node = _behind(left.pop())
+        if node.size == size and node.op in SIMPLE:
+            operations.add(node)
+            left.extend(node.inputs)
+        elif node.size == size:
+            read.add(node)
+    return operations, read
 
 
 def _behind(node: Node) -> Node:
