@@ -156,7 +156,7 @@ def train(
             return Run(found.dataset(), json.loads(finished), folder, _example(before, shapes))
         begin = time.perf_counter()
         work = [job.compiled() for job in work]
-        backend = work[0].backend if work else settings.backend
+        backend = ", ".join(dict.fromkeys(job.backend for job in work)) or settings.backend
         compile_seconds = time.perf_counter() - begin
         if announce is not None or settings.tune:
             seconds = [jobs.measure(job, settings) for job in work]
