@@ -10,7 +10,7 @@ from dysonjax.native.graph import Node
 from dysonjax.native.indices import Index, add
 
 if TYPE_CHECKING:
-    from dysonjax.native.source import Writer
+    from dysonjax.native.writer import Writer
 
 
 def gathered(writer: "Writer", node: Node, index: tuple[Index, ...]) -> str:

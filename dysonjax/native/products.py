@@ -1,6 +1,5 @@
 """Matrix products in blocks whose sums stay in registers."""
 
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,10 +11,11 @@ from dysonjax.native.indices import Index, add
 from dysonjax.native.plan import length
 
 if TYPE_CHECKING:
-    from dysonjax.native.source import Writer
+    from dysonjax.native.writer import Writer
 
 UNROLLED = 64  # multiplications up to which a product is written out
 ACCUMULATORS = 16  # sums of a block
+HELD = 16  # elements of a factor that stay in registers
 LOADS = {True: 1.0, False: 0.5}  # cost of reading a vector, or a number for all lanes, in multiplications
 
 
@@ -28,46 +28,77 @@ class Axes(NamedTuple):
     columns: list[int]  # free axes of the right factor, last in the result
 
 
+class Blocking(NamedTuple):
+    """How a product is cut into blocks whose sums are in registers."""
+
+    tall: int  # rows of a block
+    wide: int  # columns
+    held: int | None = None  # the factor whose part stays in registers from block to block
+
+
 def write_product(writer: "Writer", node: Node) -> None:
     """Write the loops of a product, with what the writer's root makes of each of its elements."""
     left, right = node.inputs
-    axes = _axes(node)
-    written_out = node.size * length(node) <= UNROLLED
+    axes, terms = _axes(node), length(node)
+    written_out = node.size * terms <= UNROLLED
     row = len(axes.shared[0]) + len(axes.rows) - 1 if axes.rows else None  # axes of the result that are
     column = len(node.shape) - 1 if axes.columns else None  # cut into blocks
     height = 1 if row is None else node.shape[row]
     width = 1 if column is None else node.shape[column]
     if written_out:
-        tall, wide = height, width
+        blocking = Blocking(height, width)
     else:
-        tall, wide = _block(height, width, left.lanes, right.lanes)
+        blocking = _blocking(height, width, terms, left.lanes, right.lanes)
     outer = [1 if axis in (row, column) else extent for axis, extent in enumerate(node.shape)]
 
-    def blocks(index):
-        for top, rows in _starts(writer, height, tall):
-            for start, columns in _starts(writer, width, wide):
-                members = []
-                for a in range(rows):
-                    for b in range(columns):
-                        member = list(index)
-                        if row is not None:
-                            member[row] = add(top, a)
-                        if column is not None:
-                            member[column] = add(start, b)
-                        members.append(tuple(member))
-                _write_block(writer, node, axes, members, written_out)
+    def block(index, top, rows, start, columns):
+        """The indices of a block."""
+        members = []
+        for a in range(rows):
+            for b in range(columns):
+                member = list(index)
+                if row is not None:
+                    member[row] = add(top, a)
+                if column is not None:
+                    member[column] = add(start, b)
+                members.append(tuple(member))
+        return members
 
+    def blocks(index):
+        for top, rows in _starts(writer, height, blocking.tall):
+            for start, columns in _starts(writer, width, blocking.wide):
+                _write_block(writer, node, axes, block(index, top, rows, start, columns), written_out, {})
+
+    def rows_of_held(index):
+        """The right factor's part of some columns stays in registers while rows pass by."""
+        for start, columns in _starts(writer, width, blocking.wide):
+            held = _held(writer, node, axes, block(index, 0, 1, start, columns), 1)
+            for top, rows in _starts(writer, height, blocking.tall):
+                _write_block(writer, node, axes, block(index, top, rows, start, columns), True, held)
+
+    def columns_of_held(index):
+        for top, rows in _starts(writer, height, blocking.tall):
+            held = _held(writer, node, axes, block(index, top, rows, 0, 1), 0)
+            for start, columns in _starts(writer, width, blocking.wide):
+                _write_block(writer, node, axes, block(index, top, rows, start, columns), True, held)
+
+    write = {None: blocks, 0: columns_of_held, 1: rows_of_held}[blocking.held]
     if written_out:
         for index in np.ndindex(*outer):
-            blocks(tuple(map(int, index)))
+            write(tuple(map(int, index)))
     else:
-        writer.nest(outer, blocks, unrolled=1)
+        writer.nest(outer, write, unrolled=1)
 
 
-def _write_block(writer: "Writer", node: Node, axes: Axes, members: list[tuple], written_out: bool) -> None:
-    """The sums of some elements, side by side, then the rest of the root's operation on each."""
-    kind, left = c_type(node), node.inputs[0]
-    extents = [left.shape[a] for a in axes.summed[0]]
+def _write_block(
+    writer: "Writer", node: Node, axes: Axes, members: list[tuple], written_out: bool, held: dict[tuple, str]
+) -> None:
+    """The sums of some elements, side by side, then the rest of the root's operation on each.
+
+    held: the names of elements of factors, by factor and index, that need not be read.
+    """
+    kind = c_type(node)
+    extents = _extents(node, axes)
     writer.line("{")
     outside = writer.known
     writer.known = dict(outside)
@@ -88,12 +119,12 @@ def _write_block(writer: "Writer", node: Node, axes: Axes, members: list[tuple],
         for name, extent in zip(terms[0], extents, strict=True):
             writer.line(f"for (int {name} = 0; {name} < {extent}; {name}++) {{")
     for term in terms:
-        factors: dict[tuple, str] = {}
+        factors = dict(held)
         for index, name in sums.items():
             pair = []
             for factor, place in zip(node.inputs, _operands(node, axes, index, term), strict=True):
                 if (factor, place) not in factors:
-                    factors[factor, place] = writer.named(factor, writer.value(factor, place))
+                    factors[factor, place] = _read(writer, factor, place, often=len(sums) > 1)
                 pair.append(factors[factor, place])
             writer.line(f"{name} {sign}= {pair[0]} * {pair[1]};")
     if not written_out:
@@ -107,6 +138,31 @@ def _write_block(writer: "Writer", node: Node, axes: Axes, members: list[tuple],
             writer.element(index)
     writer.known = outside
     writer.line("}")
+
+
+def _held(writer: "Writer", node: Node, axes: Axes, members: list[tuple], side: int) -> dict[tuple, str]:
+    """Every element of one factor that a block reads, in variables."""
+    outside, writer.known = writer.known, dict(writer.known)
+    held, factor = {}, node.inputs[side]
+    for index in members:
+        for term in np.ndindex(*_extents(node, axes)):
+            place = _operands(node, axes, index, tuple(map(int, term)))[side]
+            held[factor, place] = _read(writer, factor, place, often=True)
+    writer.known = outside
+    return held
+
+
+def _read(writer: "Writer", factor: Node, place: tuple[Index, ...], often: bool) -> str:
+    """The name of an element; often: it is multiplied several times."""
+    name = writer.named(factor, writer.value(factor, place))
+    if often and factor.lanes and factor.dtype == np.float32:
+        writer.line(f"IN_REGISTER({name});")
+    return name
+
+
+def _extents(node: Node, axes: Axes) -> list[int]:
+    """The extents of the axes that are summed over."""
+    return [node.inputs[0].shape[axis] for axis in axes.summed[0]]
 
 
 def _axes(node: Node) -> Axes:
@@ -146,15 +202,22 @@ def _starts(writer: "Writer", extent: int, size: int) -> Iterator[tuple[Index, i
         yield whole, extent - whole
 
 
-def _block(height: int, width: int, left_lanes: bool, right_lanes: bool) -> tuple[int, int]:
-    """Rows and columns of a block: few loads for each multiplication, and few blocks of another size."""
+def _blocking(height: int, width: int, terms: int, left_lanes: bool, right_lanes: bool) -> Blocking:
+    """Few loads for each multiplication, and few blocks of another size."""
+    left, right = LOADS[left_lanes], LOADS[right_lanes]
 
-    def cost(block):
-        tall, wide = block
-        loads = (tall * LOADS[left_lanes] + wide * LOADS[right_lanes]) / (tall * wide)
+    def cost(blocking):
+        tall, wide, held = blocking
+        # What is held is read once for all rows, or columns, that pass by.
+        loads = (left / (width if held == 0 else wide)) + (right / (height if held == 1 else tall))
         uneven = (height % tall > 0) + (width % wide > 0)
-        waiting = 0.3 if tall * wide < 4 else 0  # for the addition before
+        waiting = 0.3 if held is None and tall * wide < 4 else 0  # for the addition before
         return max(loads, 1.0) + 0.1 * loads + 0.1 * uneven + waiting
 
     sizes = [(t, w) for t in range(1, min(height, 8) + 1) for w in range(1, min(width, 8) + 1)]
-    return min((size for size in sizes if math.prod(size) <= ACCUMULATORS), key=cost)
+    found = [Blocking(t, w) for t, w in sizes if t * w <= ACCUMULATORS]
+    if left_lanes:
+        found += [Blocking(t, 1, 0) for t in range(1, min(height, 8) + 1) if t * terms <= HELD]
+    if right_lanes:
+        found += [Blocking(1, w, 1) for w in range(1, min(width, 8) + 1) if w * terms <= HELD]
+    return min(found, key=cost)
