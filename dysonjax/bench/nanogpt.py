@@ -39,12 +39,18 @@ def corpus():
     return Corpus("random", "", vocabulary, tokens[10_000:], tokens[:10_000])
 
 
-def engine(setting: dict) -> frame.Prepared:
+def engine(setting: dict, backend: str = "auto") -> frame.Prepared:
     import dysonjax as dj
 
     dj.one_device_per_core()  # before the model: arrays would settle how many devices there are
     grid = dj.Grid(lr=1e-3, batch_size=BATCH, seeds=setting["seeds"])
-    return frame.engine(dj.models.nanogpt(corpus()), grid, setting["steps"], optimizer="adamw")
+    model = dj.models.nanogpt(corpus())
+    return frame.engine(model, grid, setting["steps"], optimizer="adamw", backend=backend)
+
+
+def xla(setting: dict) -> frame.Prepared:
+    """This engine where no step is compiled to C; fewer steps, so that its one record weighs more."""
+    return engine(setting | {"steps": min(setting["steps"], FEW)}, backend="xla")
 
 
 def flax_loop(setting: dict) -> frame.Prepared:
@@ -175,4 +181,4 @@ def multiply(networks: int, steps: int) -> None:
             np.matmul(left, right, out=result)
 
 
-VARIANTS = {"engine": engine, "flax_loop": flax_loop, "torch_loop": torch_loop, "limit": limit}
+VARIANTS = {"engine": engine, "xla": xla, "flax_loop": flax_loop, "torch_loop": torch_loop, "limit": limit}
