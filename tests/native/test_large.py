@@ -144,9 +144,9 @@ def test_views_joins_and_look_ups_agree():
     agree(function, zeros, [x, at])
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(5))
 def test_programs_drawn_at_random(seed):
-    """What is kept where, in which order, and what is written over: errors here need no formula to be seen."""
+    """Errors in what is kept where, in which order, and what is written over need no formula to be seen."""
     rng = np.random.default_rng(seed)
     steps = [
         lambda a, b: a + b,
@@ -160,8 +160,8 @@ def test_programs_drawn_at_random(seed):
         lambda a, b: jnp.concatenate([b[5:], a[:5]]),
         lambda a, b: jnp.roll(a, 3, axis=1) + b.max(0),
     ]
-    chosen = [(steps[rng.integers(len(steps))], *rng.integers(0, n, 2)) for n in range(5, 30)]
-    kept = rng.choice(np.arange(5, 30), 3, replace=False)
+    chosen = [(steps[rng.integers(len(steps))], *rng.integers(n - 5, n, 2)) for n in range(5, 70)]
+    kept = rng.choice(np.arange(5, 70), 3, replace=False)
 
     def function(world, arrays, index):
         values = [*arrays, world[0], jnp.sin(world[0]).T]
@@ -169,8 +169,9 @@ def test_programs_drawn_at_random(seed):
             values.append(jnp.clip(step(values[a], values[b]), -3, 3))
         return [values[n] for n in kept]
 
-    states = [numbers(12, 12) + n for n in range(3)]
-    agree(function, states, [numbers(12, 12)], steps=3, rtol=1e-3, atol=1e-3)
+    with jax.enable_x64(True):
+        x = numbers(12, 12, dtype=np.float64)
+        agree(function, [x + n for n in range(3)], [x], steps=3, rtol=1e-6, atol=1e-6)
 
 
 def test_embeddings_are_looked_up_and_learn():
