@@ -17,7 +17,7 @@ ALLOWED = {
     "attention": {"spectra"},
     "cache": set(),
     "native": {"models", "cache"},
-    "ensemble": {"models", "native"},
+    "ensemble": {"models", "native", "cache"},
     "compare": {"models", "spectra", "dyson", "ensemble"},
     "pairs": {"models", "spectra"},
     "phase": {"models", "spectra", "dyson", "ensemble"},

@@ -28,7 +28,7 @@ class Doctor:
     """
 
     clear_cache: bool = False
-    """Delete the programs that were compiled and kept by earlier runs, then check."""
+    """Delete the programs and the sizes of tiles that earlier runs kept, then check."""
     json: bool = False
     """Print the findings as one JSON object on the last line of standard output."""
     quiet: bool = False
@@ -162,7 +162,7 @@ def _describe(cache: dict) -> str:
 def _clear_cache(terminal: Terminal) -> None:
     """Delete what `compile_cache.activate` made; never a folder that the user named to JAX."""
     base = compile_cache.root()
-    for name in ("compiled", "native") if base is not None else ():
+    for name in ("compiled", "native", "tiles") if base is not None else ():
         if (base / name).is_dir():
             shutil.rmtree(base / name)
             terminal.print(f"deleted {base / name}")

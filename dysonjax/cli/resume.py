@@ -24,8 +24,8 @@ class Resume:
 
     folder: Annotated[Path, tyro.conf.Positional]
     """The folder of the run."""
-    tile: int | None = None
-    """Largest number of networks trained at once on a device; default: as before."""
+    tile: str | None = None
+    """Largest number of networks trained at once on a device, or tune; default: as before."""
     devices: str | None = None
     """Number of devices, or cpu, gpu, tpu; default: as before."""
     save_every: float | None = None

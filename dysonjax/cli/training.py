@@ -35,8 +35,9 @@ class TrainingOptions:
     its own."""
     keep_weights: str = "none"
     """Weights to store: none, last or all records."""
-    tile: int | None = None
-    """Largest number of networks trained at once on a device; default: chosen from its memory."""
+    tile: str | None = None
+    """Largest number of networks trained at once on a device, or tune: measure which is the fastest and
+    remember it; default: what is remembered for such networks, else chosen from a device's memory."""
     devices: str | None = None
     """Number of devices, or cpu, gpu, tpu; default: all that JAX finds."""
     backend: str = "auto"
@@ -142,6 +143,9 @@ def shard_of(grid, index: int, count: int):
 def announcement(plan) -> str:
     """What a run will take, in one line."""
     size = f"{plan.bytes / 1e6:.1f} MB"
-    return (
+    text = (
         f"{plan.members} networks x {plan.steps} steps: about {duration(plan.seconds)} and {size} of results"
     )
+    if plan.tuning_seconds:
+        text += f"; first, about {duration(plan.tuning_seconds)} to find the fastest tile"
+    return text

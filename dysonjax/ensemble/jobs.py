@@ -14,7 +14,7 @@ import numpy as np
 import optax
 
 from dysonjax import checks, native
-from dysonjax.ensemble import lanes, packing, tiles, whole
+from dysonjax.ensemble import lanes, packing, tile_memory, tiles, whole
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.programs import Identity, Programs, build, points_last
 from dysonjax.models.base import Model
@@ -36,6 +36,7 @@ class Settings:
     devices: list
     keep_weights: str
     backend: str = "auto"
+    tune: bool = False  # look for the fastest tile, however short the run is
 
     @property
     def dtype(self):
@@ -54,6 +55,8 @@ class Job(NamedTuple):
     programs: Programs  # lowered; compiled by `compiled`
     waves: list[tiles.Wave]
     tile_members: int
+    most: int  # members that a tile was allowed to have
+    tile_key: dict[str, Any]  # under which `tile_memory` keeps the best of that
     state: Any  # shapes and types of the state of a wave
     points_last: bool  # of its layout, see `programs`
     backend: str  # what compiles the training step: "native" or "xla"
@@ -115,11 +118,16 @@ def _job(model, grid, settings, batch_index, seeds, backend) -> Job:
     many = member_bytes <= lanes.MOST_BYTES  # whether sixteen of them fit into a cache
     if backend == "native":
         lanes.check(settings.devices)
-    most = settings.tile or tiles.largest(member_bytes, settings.devices[0], backend == "native")
     computed = functools.partial(packing.computed, model) if backend == "native" and many else operator.mul
     points = len(part.points())
     inner, outer = (points, 1) if settings.common else (1, points)
-    worlds, points = tiles.choose(part.seeds * outer, inner, most, count, computed)
+    choose = functools.partial(tiles.choose, part.seeds * outer, inner, devices=count, computed=computed)
+    most = tiles.largest(member_bytes, settings.devices[0], backend == "native")
+    worlds, points = choose(members=most)
+    key = tile_memory.key(model, settings, batch_size, state_of_one, backend, worlds, points)
+    other = settings.tile or (None if settings.tune else tile_memory.recall(key))
+    if other is not None:
+        most, (worlds, points) = other, choose(members=other)
     waves = [wave._replace(index=_in_grid(wave.index, grid, seeds)) for wave in cut(worlds, points)]
     identity = waves[0].identity
     shapes = jax.eval_shape(programs.start, identity)
@@ -145,7 +153,7 @@ def _job(model, grid, settings, batch_index, seeds, backend) -> Job:
     if backend == "native" and settings.backend == "auto":
         otherwise = functools.partial(_job, model, grid, settings, batch_index, seeds, "xla")
     last = points_last(model, points)
-    return Job(batch_index, lowered, waves, worlds * points, state, last, backend, otherwise)
+    return Job(batch_index, lowered, waves, worlds * points, most, key, state, last, backend, otherwise)
 
 
 def _observation(model: Model, common: bool, programs: Programs, identity: Identity, world: Any, state: Any):
@@ -191,29 +199,26 @@ class Pace:
             self.steps = int(min(max(1, self.steps * min(max(factor, 0.25), 8)), 2**30))
 
 
-def measure(jobs: list[Job], settings: Settings) -> float:
-    """Seconds of a run, from a few steps and one observation of the first wave of each batch size."""
-    seconds = 0.0
+def measure(job: Job, settings: Settings) -> float:
+    """Seconds of the waves of a job, from a few steps and one observation of the first one."""
     count = len(settings.devices)
-    for item in jobs:
-        identity = item.waves[0].identity
-        world, state = item.programs.start(identity)
-        steps, elapsed = 1, 0.0
-        while elapsed < CALIBRATION_SECONDS and steps < settings.last:
-            steps *= 4
-            jax.block_until_ready(state)
-            begin = time.perf_counter()
-            state = lanes.settled(
-                item.programs.advance(identity, world, state, per_device(0, count), per_device(steps, count))
-            )
-            elapsed = time.perf_counter() - begin
-        lanes.settled(item.programs.observe(identity, world, state))
+    identity = job.waves[0].identity
+    world, state = job.programs.start(identity)
+    steps, elapsed = 1, 0.0
+    while elapsed < CALIBRATION_SECONDS and steps < settings.last:
+        steps *= 4
+        jax.block_until_ready(state)
         begin = time.perf_counter()
-        lanes.settled(item.programs.observe(identity, world, state))
-        observation = time.perf_counter() - begin
-        training = elapsed / steps * settings.last
-        seconds += len(item.waves) * (training + observation * len(settings.records))
-    return seconds
+        state = lanes.settled(
+            job.programs.advance(identity, world, state, per_device(0, count), per_device(steps, count))
+        )
+        elapsed = time.perf_counter() - begin
+    lanes.settled(job.programs.observe(identity, world, state))
+    begin = time.perf_counter()
+    lanes.settled(job.programs.observe(identity, world, state))
+    observation = time.perf_counter() - begin
+    training = elapsed / steps * settings.last
+    return len(job.waves) * (training + observation * len(settings.records))
 
 
 def per_device(value: int, count: int) -> np.ndarray:

@@ -11,7 +11,7 @@ import optax
 
 from dysonjax import native, threefry
 from dysonjax.ensemble.packing import Own, Packed, Shared, aligned, unpacked
-from dysonjax.ensemble.programs import BATCH, INIT, OBSERVE, Identity, Observed, State
+from dysonjax.ensemble.programs import BATCH, INIT, OBSERVE, Identity, Observed, State, after_step
 from dysonjax.models.base import Model
 
 # State of a network above which sixteen of them take half of a 1 MB cache. Of a [3, n, n, 1] student sixteen
@@ -34,19 +34,7 @@ def step_of_one(model: Model, optimizer: optax.GradientTransformation, batch_siz
     def step(key, world, point, state, index):
         batch = model.batch(threefry.derive(key, index), world, index, batch_size)
         update = model.update(state.params, state.memory, batch, world, point)
-        direction, optimizer_state = optimizer.update(update.direction, state.optimizer, state.params)
-        alive = (state.diverged_at < 0) & update.healthy
-
-        def keep(new, old):
-            return jnp.where(alive, new, old)
-
-        moved = jax.tree.map(lambda p, d: p - point["lr"].astype(p.dtype) * d, state.params, direction)
-        return State(
-            jax.tree.map(keep, moved, state.params),
-            jax.tree.map(keep, update.memory, state.memory),
-            jax.tree.map(keep, optimizer_state, state.optimizer),
-            jnp.where(alive | (state.diverged_at >= 0), state.diverged_at, index),
-        )
+        return after_step(state, update, optimizer.update, point["lr"], index, lambda value, leaf: value)
 
     return step
 
@@ -100,10 +88,10 @@ class Advance:
 
     def _train(self, fixed: list[list], calls: list[list[np.ndarray]], first: int, count: int) -> list[list]:
         """The states of one device `count` steps later."""
-        moved = [[aligned(leaf) for leaf in leaves] for leaves in calls]
-        for inputs, carried in zip(fixed, moved, strict=True):
+        new = [[aligned(leaf) for leaf in leaves] for leaves in calls]
+        for inputs, carried in zip(fixed, new, strict=True):
             self.kernel(inputs, carried, int(first), int(count))
-        return moved
+        return new
 
 
 class Observation:

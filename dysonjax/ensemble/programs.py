@@ -16,6 +16,7 @@ product differ from member to member the inner position is the better one: XLA's
 last, and its reductions along an axis that is not the last are scalar when they are long.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -92,7 +93,7 @@ def build(
         """One value a point, (points,), shaped to broadcast against a leaf of the state."""
         shape = [1] * leaf.ndim
         shape[place(identity, leaf.ndim)] = values.shape[0]
-        return values.reshape(shape).astype(leaf.dtype if values.dtype != jnp.bool_ else jnp.bool_)
+        return values.reshape(shape)
 
     def members(identity, world):
         key = stream(identity, INIT)
@@ -125,25 +126,13 @@ def build(
                 in_axes=(axes.params, axes.memory, 0),
                 out_axes=Update(axes.params, axes.memory, 0, 0),
             )(state.params, state.memory, point)
-            direction, optimizer_state = jax.vmap(
+            optimise = jax.vmap(
                 optimizer.update,
                 in_axes=(axes.params, axes.optimizer, axes.params),
                 out_axes=(axes.params, axes.optimizer),
-            )(update.direction, state.optimizer, state.params)
-            alive = (state.diverged_at < 0) & update.healthy
-
-            def keep(new, old):
-                return jnp.where(along(identity, alive, old), new, old)
-
-            moved = jax.tree.map(
-                lambda p, d: p - along(identity, point["lr"], p) * d, state.params, direction
             )
-            state = State(
-                jax.tree.map(keep, moved, state.params),
-                jax.tree.map(keep, update.memory, state.memory),
-                jax.tree.map(keep, optimizer_state, state.optimizer),
-                jnp.where(alive | (state.diverged_at >= 0), state.diverged_at, index),
-            )
+            spread = functools.partial(along, identity)
+            state = after_step(state, update, optimise, point["lr"], index, spread)
             return state, draw(index + 1) if model.draws else ()
 
         # Noise is drawn one step ahead and carried: what a loop carries is computed once, while XLA would
@@ -185,6 +174,29 @@ def build(
         on_devices(advance, 0, 0, None, None, donate=2),
         on_devices(observe, 0, 0),
         on_devices(targets, 0),
+    )
+
+
+def after_step(
+    state: State, update: Update, optimise: Callable, lr: jax.Array, index, spread: Callable
+) -> State:
+    """The state after a step, of one network or of many; those that are not healthy stay where they are.
+
+    optimise: `optimizer.update`, for as many. lr: of each. spread(values, leaf): values of each network as
+    they broadcast against a leaf of the state.
+    """
+    direction, optimizer_state = optimise(update.direction, state.optimizer, state.params)
+    alive = (state.diverged_at < 0) & update.healthy
+
+    def keep(new, old):
+        return jnp.where(spread(alive, old), new, old)
+
+    params = jax.tree.map(lambda p, d: p - spread(lr, p).astype(p.dtype) * d, state.params, direction)
+    return State(
+        jax.tree.map(keep, params, state.params),
+        jax.tree.map(keep, update.memory, state.memory),
+        jax.tree.map(keep, optimizer_state, state.optimizer),
+        jnp.where(alive | (state.diverged_at >= 0), state.diverged_at, index),
     )
 
 

@@ -15,8 +15,10 @@ import numpy as np
 from dysonjax.ensemble.grid import Grid, point_identity
 from dysonjax.ensemble.programs import Identity
 
-# State of one tile on a CPU core. A step also holds the gradient, the new state and the batch: at four times
-# this the tile leaves a 1 MB cache, and a [3, 32, 16, 1] network-step takes 760 instead of 450 ns.
+# State of one tile on a CPU core, for XLA, whose step needs several times as much. A [3, 32, 16, 1] network's
+# step takes 1040, 500, 490, 470, 480 and 460 ns with 36, 72, 144, 288, 576 and 1440 kB on a core with 1 MB of
+# cache, an RBM's 4.3, 4.0, 3.6, 3.2 and 3.8 µs with 40, 80, 160, 320 and 640 kB, with 10 % of noise. Where
+# neighbours left less of the cache 640 kB were slower, 760 ns instead of 450. `tuning` measures it.
 CACHE_BYTES = 160 * 1024
 DEVICE_FRACTION = 0.25  # of an accelerator's memory that the state of one tile may take
 FALLBACK_DEVICE_BYTES = 8 * 2**30

@@ -8,6 +8,7 @@ for the loop itself, `session` for what is saved when.
 
 import contextlib
 import dataclasses
+import functools
 import json
 import time
 import warnings
@@ -32,6 +33,7 @@ from dysonjax.ensemble import (
     recording,
     results,
     store,
+    tuning,
 )
 from dysonjax.ensemble import devices as devices_
 from dysonjax.ensemble.grid import Grid, record_steps
@@ -48,6 +50,7 @@ class Plan(NamedTuple):
     steps: int
     seconds: float  # training and observation, compilation excluded
     bytes: int  # of the results, uncompressed
+    tuning_seconds: float = 0.0  # spent before, to find the fastest size of a tile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +74,7 @@ def train(
     randomness: str = "common",
     seed: int = 0,
     x64: bool = False,
-    tile: int | None = None,
+    tile: int | str | None = None,
     devices: int | str | None = None,
     keep_weights: str = "none",
     backend: str = "auto",
@@ -88,13 +91,14 @@ def train(
     "momentum", "adamw" or an optax transform WITHOUT learning rate. randomness: "common" gives all grid
     points of a seed the same teacher, data and noise, "independent" gives each its own. seed: root of all
     randomness. x64: train in double precision. tile: the largest number of members trained at once on a
-    device (None: chosen from its memory). keep_weights: "none", "last" or "all" records. backend: what
-    compiles a training step: "native" is C with sixteen networks in the lanes of a vector, for small networks
-    on a CPU; "xla" does everything, everywhere; "auto" takes native where it can. save_every: the
-    longest time between two checkpoints, seconds; there is also one at a record now and then. resume: go on
-    with the run that `out` holds, which must have the same configuration. progress: called with network-steps
-    done and in all. announce: called with a `Plan` before training starts. say: called with a sentence about
-    anything unusual (None: a warning).
+    device; "tune" measures which is the fastest and remembers it; None takes what is remembered, else a rule
+    from the memory of a device, and tunes before a run that is announced to be long. keep_weights: "none",
+    "last" or "all" records. backend: what compiles a training step: "native" is C with sixteen networks in
+    the lanes of a vector, for small networks on a CPU; "xla" does everything, everywhere; "auto" takes native
+    where it can. save_every: the longest time between two checkpoints, seconds; there is also one at a record
+    now and then. resume: go on with the run that `out` holds, which must have the same configuration.
+    progress: called with network-steps done and in all. announce: called with a `Plan` before training
+    starts. say: called with a sentence about anything unusual (None: a warning).
 
     A member's trajectory depends on (seed, its seed index, its batch size; with independent randomness also
     its lr, sigma_w and scalars) and on nothing else: not on the grid, tiles, devices, record times or
@@ -152,11 +156,24 @@ def train(
             return Run(found.dataset(), json.loads(finished), folder, _example(before, shapes))
         begin = time.perf_counter()
         work = [job.compiled() for job in work]
-        backend = work[0].backend if work else settings.backend
+        backend = ", ".join(dict.fromkeys(job.backend for job in work)) or settings.backend
         compile_seconds = time.perf_counter() - begin
-        if announce is not None:
-            seconds = jobs.measure(work, settings)
-            announce(Plan(grid.members, settings.last, seconds, template.nbytes))
+        if announce is not None or settings.tune:
+            seconds = [jobs.measure(job, settings) for job in work]
+            tune = [
+                tuning.wanted(job, settings, s, compile_seconds) for job, s in zip(work, seconds, strict=True)
+            ]
+            if announce is not None:
+                before_it = sum(tune) * tuning.seconds(compile_seconds)
+                announce(Plan(grid.members, settings.last, sum(seconds), template.nbytes, before_it))
+            begin = time.perf_counter()
+            make = functools.partial(jobs.job, model, grid, seeds=seeds)
+            work = [
+                tuning.fastest(job, make, settings, lambda: request.signal is not None) if do else job
+                for job, do in zip(work, tune, strict=True)
+            ]
+            compile_seconds += time.perf_counter() - begin
+        tile = max((job.tile_members for job in work), default=0)
         session = Session(found, before, members, settings.last, request, kept, progress)
         loop.train_all(work, model, grid, settings, seeds, session, say)
         session.finish()
@@ -173,6 +190,7 @@ def train(
             "diverged": int((dataset["diverged_at"] >= 0).sum()),
             "device": _device_name(settings.devices),
             "backend": backend,
+            "tile": tile,
             "version": results.versions()["dysonjax"],
         }
         dataset.attrs["summary"] = json.dumps(summary)
@@ -258,11 +276,20 @@ def check(
         common=checks.one_of("randomness", randomness, ["common", "independent"]) == "common",
         seed=checks.positive_int("seed", seed, 0),
         x64=bool(x64),
-        tile=None if tile is None else checks.positive_int("tile", tile),
+        tile=_tile(tile),
         devices=devices_.resolve(devices),
         keep_weights=checks.one_of("keep_weights", keep_weights, ["none", "last", "all"]),
         backend=checks.one_of("backend", backend, ["auto", "native", "xla"]),
+        tune=tile == "tune",
     )
+
+
+def _tile(tile: int | str | None) -> int | None:
+    if tile is None or tile == "tune":
+        return None
+    if isinstance(tile, str) and not tile.isdigit():
+        raise checks.InputError(f"tile must be a positive integer or tune, got {tile!r}")
+    return checks.positive_int("tile", int(tile) if isinstance(tile, str) else tile)
 
 
 def _template(model: Model, grid: Grid, settings: Settings, job: Job) -> xr.Dataset:

@@ -104,6 +104,19 @@ def test_a_step_that_c_cannot_hold_is_trained_by_xla_or_refused_with_the_reason(
         dj.train(linear, grid(), 5, 2, backend="cuda")
 
 
+def test_batch_sizes_that_are_compiled_differently_are_told_apart():
+    linear = dj.models.linear()
+
+    def batch(key, world, step, batch_size):
+        found = linear.batch(key, world, step, batch_size)
+        return jax.tree.map(jnp.sort, found) if batch_size == 2 else found
+
+    model = dj.models.Model(**{**vars(linear), "batch": batch})
+    for sizes, backends in (([4, 8], "native"), ([4, 2], "native, xla")):
+        some = dj.Grid(lr=0.1, batch_size=sizes, seeds=2)
+        assert dj.train(model, some, 5, 2).summary["backend"] == backends
+
+
 def test_observables_that_c_cannot_compute_are_xlas_while_the_step_is_in_c():
     linear = dj.models.linear()
 

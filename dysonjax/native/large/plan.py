@@ -9,7 +9,7 @@ import heapq
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dysonjax.native.graph import Node
+from dysonjax.native.graph import WORLD, Node
 from dysonjax.native.large.views import STRIDED
 from dysonjax.native.operations import ELEMENTWISE
 
@@ -92,7 +92,8 @@ def _ordered(roots: list[Node]) -> list[Node]:
             missing[other] -= 1
             if not missing[other]:
                 heapq.heappush(ready, (_waits(other, needs[other]), place[other]))
-    return result
+    # What does not change from step to step is computed before the steps, and no step may write over it.
+    return sorted(result, key=lambda root: root.level > WORLD)
 
 
 def _waits(root: Node, needs: set[Node]) -> bool:
@@ -167,7 +168,8 @@ def moved(root: Node, buffer: Node, roots: frozenset[Node]) -> bool:
 def arrange(roots: Sequence[Node], elsewhere: set[Node], kept: set[Node]) -> tuple[dict[Node, int], int]:
     """Where in one piece of memory every root lies, in bytes, and the bytes in all.
 
-    elsewhere: roots with other memory; kept: those that keep theirs.
+    roots: those that are computed before the steps come first; elsewhere: roots with other memory; kept:
+    those that keep theirs.
     """
     known = frozenset(roots)
     last: dict[Node, int] = {}

@@ -1,0 +1,31 @@
+"""One device a core, in processes of its own: the number of devices is fixed when JAX is first used."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# The machine may have one core, or this process be allowed to use one only.
+START = "import os; os.sched_getaffinity = lambda pid: {0, 1}; import jax, dysonjax"
+ASK = "dysonjax.one_device_per_core(); print(jax.local_device_count())"
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_asking_for_devices_after_jax_was_used_is_told_and_changes_nothing(late):
+    hidden = ("JAX_", "XLA_")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(hidden)}
+    environment |= {"PYTHONPATH": str(Path(__file__).parents[2]), "JAX_PLATFORMS": "cpu"}
+    program = [START, "jax.numpy.zeros(1)" if late else "", ASK]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(program)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["1" if late else "2"]
+    told = "JAX runs already, with fewer devices than cores; call one_device_per_core() first" in done.stderr
+    assert told == late
