@@ -144,6 +144,36 @@ def test_views_joins_and_look_ups_agree():
     agree(function, zeros, [x, at])
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_programs_drawn_at_random(seed):
+    """Errors in what is kept where, in which order, and what is written over need no formula to be seen."""
+    rng = np.random.default_rng(seed)
+    steps = [
+        lambda a, b: a + b,
+        lambda a, b: a * jnp.tanh(b),
+        lambda a, b: jnp.where(a > 0, b, a - b),
+        lambda a, b: jnp.maximum(a, 0) * b,
+        lambda a, b: jnp.tanh(a @ b),
+        lambda a, b: a.T - b,
+        lambda a, b: a.reshape(6, 24).sum(1).repeat(2)[:, None] + b,
+        lambda a, b: jnp.exp(-(a**2)) / (1 + (b**2).sum(-1, keepdims=True)),
+        lambda a, b: jnp.concatenate([b[5:], a[:5]]),
+        lambda a, b: jnp.roll(a, 3, axis=1) + b.max(0),
+    ]
+    chosen = [(steps[rng.integers(len(steps))], *rng.integers(n - 5, n, 2)) for n in range(5, 70)]
+    kept = rng.choice(np.arange(5, 70), 3, replace=False)
+
+    def function(world, arrays, index):
+        values = [*arrays, world[0], jnp.sin(world[0]).T]
+        for step, a, b in chosen:
+            values.append(jnp.clip(step(values[a], values[b]), -3, 3))
+        return [values[n] for n in kept]
+
+    with jax.enable_x64(True):
+        x = numbers(12, 12, dtype=np.float64)
+        agree(function, [x + n for n in range(3)], [x], steps=3, rtol=1e-6, atol=1e-6)
+
+
 def test_embeddings_are_looked_up_and_learn():
     table, tokens = numbers(11, 6), np.array([[3, 0, 7], [3, 10, -1]], np.int32)
 

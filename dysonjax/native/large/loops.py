@@ -143,7 +143,8 @@ class _Body:
             lines = _nest(loops, [*inside, f"{into} = {expression};"], VECTORS)
         else:
             lines = _reduction(reduction, axes, loops, inside, into, expression)
-        arguments = [f"{c_type(target.buffer)} *restrict p0"]
+        # Not `restrict`: it can lie where one of the others does, see `plan.arrange`.
+        arguments = [f"{c_type(target.buffer)} *p0"]
         arguments += [f"const {c_type(b)} *p{n}" for n, b in enumerate(buffers) if n]
         # Inlined into one function they would be compiled four times as long.
         head = f"static __attribute__((noinline)) void FUNCTION({', '.join(arguments)}) {{"
