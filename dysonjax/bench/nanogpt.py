@@ -17,7 +17,8 @@ from dysonjax.bench import frame
 
 WIDTH, HEADS, LAYERS, CONTEXT, CHARACTERS, BATCH = 64, 4, 4, 32, 65, 16
 POINTS = 1
-DEFAULTS = {"seeds": 4, "steps": 200}  # fewer, and the one record of a run would weigh more than in use
+DEFAULTS = {"seeds": 4, "steps": 1000}  # the command makes a record for every thousand steps, too
+FEW = 200  # steps that are enough for a loop
 OPTIONS = {}
 
 
@@ -38,12 +39,18 @@ def corpus():
     return Corpus("random", "", vocabulary, tokens[10_000:], tokens[:10_000])
 
 
-def engine(setting: dict) -> frame.Prepared:
+def engine(setting: dict, backend: str = "auto") -> frame.Prepared:
     import dysonjax as dj
 
     dj.one_device_per_core()  # before the model: arrays would settle how many devices there are
     grid = dj.Grid(lr=1e-3, batch_size=BATCH, seeds=setting["seeds"])
-    return frame.engine(dj.models.nanogpt(corpus()), grid, setting["steps"], optimizer="adamw")
+    model = dj.models.nanogpt(corpus())
+    return frame.engine(model, grid, setting["steps"], optimizer="adamw", backend=backend)
+
+
+def xla(setting: dict) -> frame.Prepared:
+    """This engine where no step is compiled to C; fewer steps, so that its one record weighs more."""
+    return engine(setting | {"steps": min(setting["steps"], FEW)}, backend="xla")
 
 
 def flax_loop(setting: dict) -> frame.Prepared:
@@ -54,7 +61,7 @@ def flax_loop(setting: dict) -> frame.Prepared:
 
     from dysonjax.models.nanogpt import NanoGPT, cross_entropy, initial
 
-    module, steps = NanoGPT(CHARACTERS), setting["steps"]
+    module, steps = NanoGPT(CHARACTERS), min(setting["steps"], FEW)
     optimizer = optax.adamw(1e-3, weight_decay=0.01)
     text = jnp.asarray(corpus().train)
 
@@ -89,7 +96,7 @@ def torch_loop(setting: dict) -> frame.Prepared:
         import torch  # noqa: F401
     except ImportError:
         raise frame.Unavailable("PyTorch is not installed") from None
-    return frame.looped(torch_networks, 1, setting["steps"])
+    return frame.looped(torch_networks, 1, min(setting["steps"], FEW))
 
 
 def torch_networks(networks: int, steps: int) -> None:
@@ -161,7 +168,7 @@ def products() -> dict[tuple[int, int, int, int], int]:
 
 
 def limit(setting: dict) -> frame.Prepared:
-    return frame.looped(multiply, 1, setting["steps"])
+    return frame.looped(multiply, 1, min(setting["steps"], FEW))
 
 
 def multiply(networks: int, steps: int) -> None:
@@ -174,4 +181,4 @@ def multiply(networks: int, steps: int) -> None:
             np.matmul(left, right, out=result)
 
 
-VARIANTS = {"engine": engine, "flax_loop": flax_loop, "torch_loop": torch_loop, "limit": limit}
+VARIANTS = {"engine": engine, "xla": xla, "flax_loop": flax_loop, "torch_loop": torch_loop, "limit": limit}

@@ -92,6 +92,9 @@ class Builder:
         ]
 
     def make(self, op, inputs, shape, dtype, params) -> Node:
+        if op == "integer_pow" and params["y"] in (1, 2):
+            # Moments are taken as powers; these two cost less than keeping them.
+            return inputs[0] if params["y"] == 1 else self.make("mul", 2 * list(inputs), shape, dtype, {})
         if op == "gt":
             # Where x is above z, max(x, z) is, and if that is there, x itself need not be kept.
             x, _ = inputs

@@ -74,11 +74,12 @@ def gather(builder: "Builder", params, inputs) -> list[Node]:
 
 
 def scatter_add(builder: "Builder", params, inputs) -> list[Node]:
-    """Numbers added at computed positions along one axis, the others shared: each where it is met."""
+    """Numbers, or windows of them, added at computed positions along one axis, the others shared."""
     numbers = params["dimension_numbers"]
-    one_axis = len(numbers.inserted_window_dims) == 1 and not numbers.update_window_dims
-    if not one_axis or params["mode"] == jax.lax.GatherScatterMode.CLIP:
+    if len(numbers.inserted_window_dims) != 1 or params["mode"] == jax.lax.GatherScatterMode.CLIP:
         raise Unsupported("a scatter-add of this kind")
+    if numbers.update_window_dims:
+        return _windows_added(builder, numbers, *inputs)
     (axis,), shared = numbers.inserted_window_dims, numbers.scatter_indices_batching_dims
 
     def added(operand, indices, updates):
@@ -92,6 +93,24 @@ def scatter_add(builder: "Builder", params, inputs) -> list[Node]:
         return operand + total.transpose(*(order.index(a) for a in range(operand.ndim)))
 
     return builder.traced(added, *inputs)
+
+
+def _windows_added(builder: "Builder", numbers, operand: Node, indices: Node, updates: Node) -> list[Node]:
+    """Whole windows, such as the gradients of an embedding's rows: a product of them and where they go."""
+    (axis,) = numbers.inserted_window_dims
+    window = tuple(updates.shape[dim] for dim in numbers.update_window_dims)
+    if numbers.operand_batching_dims or window != operand.shape[:axis] + operand.shape[axis + 1 :]:
+        raise Unsupported("a scatter-add of parts of windows")
+
+    def added(operand, indices, updates):
+        rows = jnp.moveaxis(operand, axis, 0)
+        last = range(updates.ndim - len(window), updates.ndim)
+        windows = jnp.moveaxis(updates, numbers.update_window_dims, last).reshape(-1, rows[0].size)
+        met = jnp.arange(len(rows), dtype=indices.dtype)[:, None] == indices.reshape(-1)
+        total = (met.astype(windows.dtype) @ windows).reshape(rows.shape)
+        return operand + jnp.moveaxis(total, 0, axis)
+
+    return builder.traced(added, operand, indices, updates)
 
 
 def keys_moved(builder: "Builder", equation, inputs) -> list[Node]:

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 
 from dysonjax import native
 
@@ -31,6 +32,17 @@ def test_tanh_is_exact_to_half_a_millionth_and_never_beyond_one():
     assert (found <= 1).all() and np.array_equal(in_lanes(jnp.tanh, -x), -found)
 
 
+def test_the_inverse_of_erf_is_exact_to_half_a_millionth_in_the_middle_and_in_the_tails():
+    """Whether a number is in the tails does not depend on its neighbours, nor does what it becomes."""
+    middle = np.linspace(-0.9966, 0.9966, 400_000).astype(np.float32)
+    tails = np.nextafter(np.float32(1), np.float32(0)) - np.geomspace(6e-8, 0.1, 4000).astype(np.float32)
+    u = np.concatenate([middle, tails, -tails, np.float32([1e-30, 0])])
+    found = in_lanes(jax.lax.erf_inv, u)
+    np.testing.assert_allclose(found, scipy.special.erfinv(u.astype(float)), rtol=6e-7, atol=0)
+    order = np.random.default_rng(0).permutation(len(u))
+    np.testing.assert_array_equal(in_lanes(jax.lax.erf_inv, u[order]), found[order])
+
+
 @pytest.mark.parametrize(
     ("function", "limits"),
     [(jnp.tanh, (-1, 1)), (jnp.exp, (0, np.inf)), (jax.scipy.special.erf, (-1, 1))],
@@ -39,6 +51,11 @@ def test_functions_have_their_limits_and_let_nan_pass(function, limits):
     found = in_lanes(function, np.array([-np.inf, -1e30, np.nan, 1e30, np.inf], np.float32))
     assert np.isnan(found[2])
     np.testing.assert_allclose(np.delete(found, 2), np.repeat(limits, 2), rtol=1e-6, atol=0)
+
+
+def test_the_inverse_of_erf_is_infinite_at_one_and_nothing_beyond():
+    found = in_lanes(jax.lax.erf_inv, np.array([-1, 1, -1.5, 2, np.inf, np.nan, 0.25], np.float32))
+    assert (found[:2] == [-np.inf, np.inf]).all() and np.isnan(found[2:6]).all() and np.isfinite(found[6])
 
 
 def test_a_vector_stops_when_its_last_network_has_stopped():

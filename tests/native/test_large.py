@@ -71,7 +71,8 @@ EINSUMS = [
     "ij,ij->",
 ]
 SIZES = [dict.fromkeys("abhijklq", n) for n in (1, 7, 17)] + [
-    {"a": 2, "b": 3, "h": 2, "q": 33, "i": 150, "j": 300, "k": 65, "l": 2}
+    {"a": 2, "b": 3, "h": 2, "q": 33, "i": 150, "j": 300, "k": 65, "l": 2},
+    {"a": 2, "b": 2, "h": 2, "q": 32, "i": 16, "j": 16, "k": 32, "l": 2},  # small ones of whole blocks
 ]
 
 
@@ -143,6 +144,52 @@ def test_views_joins_and_look_ups_agree():
     agree(function, zeros, [x, at])
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_programs_drawn_at_random(seed):
+    """Errors in what is kept where, in which order, and what is written over need no formula to be seen."""
+    rng = np.random.default_rng(seed)
+    steps = [
+        lambda a, b: a + b,
+        lambda a, b: a * jnp.tanh(b),
+        lambda a, b: jnp.where(a > 0, b, a - b),
+        lambda a, b: jnp.maximum(a, 0) * b,
+        lambda a, b: jnp.tanh(a @ b),
+        lambda a, b: a.T - b,
+        lambda a, b: a.reshape(6, 24).sum(1).repeat(2)[:, None] + b,
+        lambda a, b: jnp.exp(-(a**2)) / (1 + (b**2).sum(-1, keepdims=True)),
+        lambda a, b: jnp.concatenate([b[5:], a[:5]]),
+        lambda a, b: jnp.roll(a, 3, axis=1) + b.max(0),
+    ]
+    chosen = [(steps[rng.integers(len(steps))], *rng.integers(n - 5, n, 2)) for n in range(5, 70)]
+    kept = rng.choice(np.arange(5, 70), 3, replace=False)
+
+    def function(world, arrays, index):
+        values = [*arrays, world[0], jnp.sin(world[0]).T]
+        for step, a, b in chosen:
+            values.append(jnp.clip(step(values[a], values[b]), -3, 3))
+        return [values[n] for n in kept]
+
+    with jax.enable_x64(True):
+        x = numbers(12, 12, dtype=np.float64)
+        agree(function, [x + n for n in range(3)], [x], steps=3, rtol=1e-6, atol=1e-6)
+
+
+def test_embeddings_are_looked_up_and_learn():
+    table, tokens = numbers(11, 6), np.array([[3, 0, 7], [3, 10, -1]], np.int32)
+
+    def function(world, arrays, index):
+        (table,) = arrays
+        (tokens,) = world
+
+        def loss(table):
+            columns = jnp.take(table.T, tokens[0], axis=1)  # the windows are columns
+            return (jnp.sin(table[tokens]) ** 2).sum() + (columns**3).sum()
+
+        return [table - 0.1 * jax.grad(loss)(table)]
+
+    agree(function, [table], [tokens], steps=2)
+
+
 def test_a_state_is_read_before_it_is_written_over():
     a, b, c = numbers(40, 40), numbers(40, 40), numbers(40)
 
@@ -151,6 +198,34 @@ def test_a_state_is_read_before_it_is_written_over():
         return [b, a.T + 0.1 * b, c[::-1] + a.sum(0) + index]
 
     agree(function, [a, b, c], steps=5, rtol=1e-5, atol=1e-5)
+
+
+def test_states_that_go_round_in_a_circle():
+    shapes = [numbers(40) + n for n in range(4)]
+
+    def function(world, arrays, index):
+        a, b, c, d = arrays
+        return [b * 2 + a, c * 3 + b, a * 4 + c, d + a + b + c]
+
+    agree(function, shapes, steps=3, rtol=1e-5, atol=1e-3)
+
+
+def test_what_adamw_softmax_and_relu_are_made_of():
+    """Divisions by few numbers, moments that two loops want, masks of what is positive; and not a number."""
+    x, m, v = numbers(24, 40), numbers(24, 40), numbers(24, 40) ** 2
+
+    def function(world, arrays, index):
+        x, m, v = arrays
+        g = jax.grad(lambda x: (jax.nn.relu(x) ** 2 * jax.nn.softmax(x)).sum())(x)
+        m, v = 0.1 * g + 0.9 * m, 0.001 * g * g + 0.999 * v
+        rest = 1 - 0.9 ** (index + 1.0), 1 - 0.999 ** (index + 1.0)
+        return [x - 0.1 * (m / rest[0]) / (jnp.sqrt(v / rest[1]) + 1e-8), m, v]
+
+    agree(function, [x, m, v], steps=4, rtol=1e-5, atol=1e-5)
+    x[3, 5], x[4, 6] = np.nan, np.inf
+    got, expected = run(function, [x, m, v])
+    for one, other in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(np.isnan(one), np.isnan(other))
 
 
 def test_random_numbers_are_those_of_jax():

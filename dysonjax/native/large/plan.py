@@ -9,11 +9,12 @@ import heapq
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dysonjax.native.graph import Node
+from dysonjax.native.graph import WORLD, Node
 from dysonjax.native.large.views import STRIDED
 from dysonjax.native.operations import ELEMENTWISE
 
 SIMPLE = frozenset("add add_any sub mul max min neg eq ne lt le gt ge and or not select_n square".split())
+SAME_ORDER = frozenset(("reshape", "squeeze", "expand_dims"))
 FEW_OPERATIONS = 5
 LINE = 64  # bytes; every array begins at a multiple
 
@@ -92,7 +93,8 @@ def _ordered(roots: list[Node]) -> list[Node]:
             missing[other] -= 1
             if not missing[other]:
                 heapq.heappush(ready, (_waits(other, needs[other]), place[other]))
-    return result
+    # What does not change from step to step is computed before the steps, and no step may write over it.
+    return sorted(result, key=lambda root: root.level > WORLD)
 
 
 def _waits(root: Node, needs: set[Node]) -> bool:
@@ -153,47 +155,71 @@ def reads(root: Node, roots: frozenset[Node]) -> set[Node]:
 
 
 def moved(root: Node, buffer: Node, roots: frozenset[Node]) -> bool:
-    """Whether the loops of a root read a buffer through a view."""
+    """Whether the loops of a root read a buffer in another order than they write."""
     seen, left = set(), [(node, False) for node in root.inputs]
     while left:
         node, viewed = left.pop()
         if (node, viewed) not in seen:
             seen.add((node, viewed))
             if node not in roots:
-                left.extend((operand, viewed or node.op in STRIDED) for operand in node.inputs)
+                left.extend((operand, viewed or node.op in STRIDED - SAME_ORDER) for operand in node.inputs)
     return (buffer, True) in seen
 
 
-def arrange(roots: Sequence[Node], elsewhere: set[Node], kept: set[Node]) -> tuple[dict[Node, int], int]:
-    """Where in one piece of memory every root lies, in bytes, and the bytes in all.
+def arrange(
+    plan: Plan, elsewhere: set[Node], kept: set[Node]
+) -> tuple[dict[Node, int], dict[Node, Node], int]:
+    """Where in one piece of memory every root lies, in bytes; over what it is written; and the bytes in all.
 
     elsewhere: roots with other memory; kept: those that keep theirs.
     """
-    known = frozenset(roots)
-    last: dict[Node, int] = {}
-    for turn, root in enumerate(roots):
-        last[root] = turn
-        for node in reads(root, known):
+    known = frozenset(plan.roots)
+    needs = {root: reads(root, known) for root in plan.roots}
+    turns = {root: turn for turn, root in enumerate(plan.roots)}
+    last = dict(turns)
+    for turn, root in enumerate(plan.roots):
+        for node in needs[root]:
             last[node] = turn
     free: list[tuple[int, int]] = []  # begin, end
-    places, top = {}, 0
-    for turn, root in enumerate(roots):
+    places, instead, top = {}, {}, 0
+    for turn, root in enumerate(plan.roots):
+        over = [n for n in needs[root] if n in places and n not in kept and last[n] == turn]
+        over.sort(key=turns.__getitem__)
         if root not in elsewhere:
             size = _bytes(root)
-            begin, end = min(
-                (gap for gap in free if gap[1] - gap[0] >= size),
-                key=lambda gap: gap[1] - gap[0],
-                default=(top, top),
-            )
-            places[root] = begin
-            if begin == top:
-                top += size
+            same = [node for node in over if _can_take_over(root, node, plan, known)]
+            if same:
+                # Written where it is read, it need not be fetched.
+                instead[root] = same[-1]
+                places[root] = places[same[-1]]
+                over.remove(same[-1])
             else:
-                free.remove((begin, end))
-                free += [(begin + size, end)] if end > begin + size else []
-        for node in [n for n in places if last[n] == turn and n not in kept]:
-            free = _joined([*free, (places[node], places[node] + _bytes(node))])
-    return places, top
+                begin, end = min(
+                    (gap for gap in free if gap[1] - gap[0] >= size),
+                    key=lambda gap: gap[1] - gap[0],
+                    default=(top, top),
+                )
+                places[root] = begin
+                if begin == top:
+                    top += size
+                else:
+                    free.remove((begin, end))
+                    free += [(begin + size, end)] if end > begin + size else []
+        if last[root] == turn and root in places and root not in kept:
+            over.append(root)
+        free = _joined([*free, *((places[node], places[node] + _bytes(node)) for node in over)])
+    return places, instead, top
+
+
+def _can_take_over(root: Node, node: Node, plan: Plan, known: frozenset[Node]) -> bool:
+    """Whether the loops of a root can write their elements over those of a node that they read last."""
+    return (
+        root.op in ELEMENTWISE
+        and (root.size, root.dtype) == (node.size, node.dtype)
+        and root not in plan.layout
+        and node not in plan.layout
+        and not moved(root, node, known)
+    )
 
 
 def _bytes(root: Node) -> int:

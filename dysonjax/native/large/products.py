@@ -7,6 +7,8 @@ from dysonjax.native.graph import Node
 from dysonjax.native.large.loops import Axis, Loop, Writer, merged
 from dysonjax.native.large.views import place
 
+SMALL = 2**15  # multiplications of a product that is written out for its numbers
+
 
 def write_product(writer: Writer, root: Node) -> Loop:
     """The loops around the kernel for the axes that are left when neighbours have become one."""
@@ -64,11 +66,14 @@ def write_product(writer: Writer, root: Node) -> Loop:
         _at(f"p{buffers.index(p.buffer)}", p.offset, [axis.strides[side] for axis in axes])
         for p, side in ((out, 2), (left, a), (right, b))
     ]
-    adds = " || ".join(f"i{len(outer) + n}" for n in range(len(outer_terms))) or "0"
+    adds = ", " + (" || ".join(f"i{len(outer) + n}" for n in range(len(outer_terms))) or "0")
+    how = "product"
+    if not outer_terms and row.extent * column.extent * term.extent <= SMALL:
+        how, adds = "small", ""
     call = (
-        f"{kind}_product({row.extent}, {column.extent}, {term.extent}, "
+        f"{kind}_{how}({row.extent}, {column.extent}, {term.extent}, "
         f"{at[1]}, {row.strides[a]}, {term.strides[a]}, {at[2]}, {term.strides[b]}, {column.strides[b]}, "
-        f"{at[0]}, {row.strides[2]}, {adds});"
+        f"{at[0]}, {row.strides[2]}{adds});"
     )
     lines = [f"for (int i{n} = 0; i{n} < {axis.extent}; i{n}++)" for n, axis in enumerate(axes)]
     arguments = [f"{kind} *restrict p0"] + [f"const {kind} *p{n}" for n in range(1, len(buffers))]
