@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import operator
 import time
 import warnings
 from collections.abc import Callable
@@ -118,10 +117,11 @@ def _job(model, grid, settings, batch_index, seeds, backend) -> Job:
     many = member_bytes <= lanes.MOST_BYTES  # whether sixteen of them fit into a cache
     if backend == "native":
         lanes.check(settings.devices)
-    computed = functools.partial(packing.computed, model) if backend == "native" and many else operator.mul
+    in_lanes = backend == "native" and many
+    cost = functools.partial(packing.cost, model) if in_lanes else tiles.cost_by_xla
     points = len(part.points())
     inner, outer = (points, 1) if settings.common else (1, points)
-    choose = functools.partial(tiles.choose, part.seeds * outer, inner, devices=count, computed=computed)
+    choose = functools.partial(tiles.choose, part.seeds * outer, inner, devices=count, cost=cost)
     most = tiles.largest(member_bytes, settings.devices[0], backend == "native")
     worlds, points = choose(members=most)
     key = tile_memory.key(model, settings, batch_size, state_of_one, backend, worlds, points)
@@ -142,7 +142,7 @@ def _job(model, grid, settings, batch_index, seeds, backend) -> Job:
         )
     else:
         advance = programs.advance.lower(identity, world, state, number, number)
-    if backend == "native" and many:
+    if in_lanes:
         observe = _observation(model, settings.common, programs, identity, world, state)
     elif backend == "native":
         observe = lanes.OfUnpacked(programs.observe.lower(identity, world, state))

@@ -5,7 +5,6 @@ compilation serves them; places that no member fills repeat the last one and are
 """
 
 import math
-import operator
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -26,9 +25,9 @@ FALLBACK_DEVICE_BYTES = 8 * 2**30
 # and observed together. A student's step took 185 ns with 0.25 MB, 163 with 0.5, 152 with 1, 149 with 4 and
 # with 16; an RBM's 810, 750, 790, 780, 760 (3 % of noise).
 LANES_BYTES = 2**20
-# What a step costs besides its networks, in networks: for each world, whose batch is drawn and looked up
-# once, and for each tile.
-SHARED, FIXED = 4, 16
+# What a step costs besides its networks, in networks: for each tile (5 to 9 by XLA, measured), and by XLA for
+# each world, whose batch is drawn or looked up once.
+FIXED, SHARED = 16, 4
 
 
 class Wave(NamedTuple):
@@ -54,25 +53,29 @@ def largest(member_bytes: int, device: jax.Device, in_lanes: bool = False) -> in
 
 
 def choose(
-    worlds: int, points: int, members: int, devices: int, computed: Callable[[int, int], int] = operator.mul
+    worlds: int, points: int, members: int, devices: int, cost: Callable[[int, int], float]
 ) -> tuple[int, int]:
     """Worlds and points of the tiles in which `worlds` x `points` networks are trained soonest.
 
-    members: the most that a tile may have. computed: how many networks a device computes for a tile of so
-    many worlds and points, if some come on top to fill up its lanes.
+    members: the most that a tile may have. cost: of a step of a tile with so many worlds and points.
 
     A wave takes as long as one tile, full or not, on one device or on all of them. So the time of a run is
     the number of waves times the cost of a tile: large tiles need few waves, and the cheapest among the sizes
     that need as many leaves the fewest places empty.
     """
 
-    def cost(size):
+    def time(size):
         w, p = size
         waves = -(-(-(-worlds // w) * -(-points // p)) // devices)
-        return waves * (computed(w, p) + SHARED * w + FIXED), w
+        return waves * (cost(w, p) + FIXED), waves, w
 
     sizes = ((w, p) for w in _even_parts(worlds) for p in _even_parts(points))
-    return min((size for size in sizes if math.prod(size) <= members), key=cost)
+    return min((size for size in sizes if math.prod(size) <= members), key=time)
+
+
+def cost_by_xla(worlds: int, points: int) -> int:
+    """Of a step of a tile, in networks."""
+    return worlds * (points + SHARED)
 
 
 def waves(

@@ -82,6 +82,7 @@ def test_a_member_is_the_same_in_every_grid_tile_and_lane(name):
 def test_lanes_are_worlds_or_points_so_that_few_stay_empty():
     drawn, looked_up = dj.models.linear(), dj.models.teacher_student()
     assert packing.over_worlds(drawn, worlds=32, points=10)
+    assert not packing.over_worlds(drawn, worlds=7, points=10)  # 9 of 16 lanes would draw in vain
     assert not packing.over_worlds(drawn, worlds=2, points=32)
     assert not packing.over_worlds(looked_up, worlds=16, points=144)
     assert packing.over_worlds(looked_up, worlds=16, points=3)

@@ -34,6 +34,11 @@ class Writer:
         self, roots: frozenset[Node], layout: dict[Node, tuple[int, ...]], name: Callable[[Node], str]
     ):
         self.roots, self.layout, self.name = roots, layout, name
+        self.over: dict[Node, Node] = {}  # root -> what it is written over, see `plan.arrange`
+
+    def memory_of(self, buffer: Node, target: Node) -> Node:
+        """The buffer, or the target if that is written over it: one place has one name in C."""
+        return target if self.over.get(target) is buffer else buffer
 
     def memory(self, node: Node) -> np.ndarray:
         return blank(node, self.layout.get(node))
@@ -126,10 +131,11 @@ class _Body:
     def loop(self, target: Place, expression: str, reduction: Node | None) -> Loop:
         """The loops around `target = expression`, or those of a reduction into the target."""
         places = [target, *self.places]
-        buffers = tuple(dict.fromkeys(p.buffer for p in places))
+        memory = [self.writer.memory_of(p.buffer, target.buffer) for p in places]
+        buffers = tuple(dict.fromkeys(memory))
         axes = merged(self.shape, [p.strides for p in places], by=0 if reduction is None else None)
         elements = [
-            _element(f"p{buffers.index(p.buffer)}", p.offset, [axis.strides[n] for axis in axes])
+            _element(f"p{buffers.index(memory[n])}", p.offset, [axis.strides[n] for axis in axes])
             for n, p in enumerate(places)
         ]
 
@@ -143,8 +149,7 @@ class _Body:
             lines = _nest(loops, [*inside, f"{into} = {expression};"], VECTORS)
         else:
             lines = _reduction(reduction, axes, loops, inside, into, expression)
-        # Not `restrict`: it can lie where one of the others does, see `plan.arrange`.
-        arguments = [f"{c_type(target.buffer)} *p0"]
+        arguments = [f"{c_type(target.buffer)} *restrict p0"]
         arguments += [f"const {c_type(b)} *p{n}" for n, b in enumerate(buffers) if n]
         # Inlined into one function they would be compiled four times as long.
         head = f"static __attribute__((noinline)) void FUNCTION({', '.join(arguments)}) {{"

@@ -166,8 +166,10 @@ def moved(root: Node, buffer: Node, roots: frozenset[Node]) -> bool:
     return (buffer, True) in seen
 
 
-def arrange(plan: Plan, elsewhere: set[Node], kept: set[Node]) -> tuple[dict[Node, int], int]:
-    """Where in one piece of memory every root lies, in bytes, and the bytes in all.
+def arrange(
+    plan: Plan, elsewhere: set[Node], kept: set[Node]
+) -> tuple[dict[Node, int], dict[Node, Node], int]:
+    """Where in one piece of memory every root lies, in bytes; over what it is written; and the bytes in all.
 
     elsewhere: roots with other memory; kept: those that keep theirs.
     """
@@ -179,7 +181,7 @@ def arrange(plan: Plan, elsewhere: set[Node], kept: set[Node]) -> tuple[dict[Nod
         for node in needs[root]:
             last[node] = turn
     free: list[tuple[int, int]] = []  # begin, end
-    places, top = {}, 0
+    places, instead, top = {}, {}, 0
     for turn, root in enumerate(plan.roots):
         over = [n for n in needs[root] if n in places and n not in kept and last[n] == turn]
         over.sort(key=turns.__getitem__)
@@ -188,8 +190,9 @@ def arrange(plan: Plan, elsewhere: set[Node], kept: set[Node]) -> tuple[dict[Nod
             same = [node for node in over if _can_take_over(root, node, plan, known)]
             if same:
                 # Written where it is read, it need not be fetched.
-                over.remove(same[-1])
+                instead[root] = same[-1]
                 places[root] = places[same[-1]]
+                over.remove(same[-1])
             else:
                 begin, end = min(
                     (gap for gap in free if gap[1] - gap[0] >= size),
@@ -205,7 +208,7 @@ def arrange(plan: Plan, elsewhere: set[Node], kept: set[Node]) -> tuple[dict[Nod
         if last[root] == turn and root in places and root not in kept:
             over.append(root)
         free = _joined([*free, *((places[node], places[node] + _bytes(node)) for node in over)])
-    return places, top
+    return places, instead, top
 
 
 def _can_take_over(root: Node, node: Node, plan: Plan, known: frozenset[Node]) -> bool:

@@ -176,8 +176,11 @@ ALWAYS_INLINE void NAME(small)(const long rows, const long columns, const long t
   const REAL *right = b_column == 1 ? b : copy;
   const long step = b_column == 1 ? b_term : columns;
   for (long j = 0; j < columns; j += 2 * W)
-    for (long i = 0; i < rows; i += ROWS)
-      if (columns - j > W) NAME(block)(ROWS, 2, terms, a + i * a_row, a_row, a_term, right + j, step, c + i * c_row + j, c_row, 0);
-      else NAME(block)(ROWS, 1, terms, a + i * a_row, a_row, a_term, right + j, step, c + i * c_row + j, c_row, 0);
+    for (long i = 0; i < rows; i += ROWS) {
+      const REAL *const left = a + i * a_row;
+      REAL *const out = c + i * c_row + j;
+      if (columns - j > W) NAME(block)(ROWS, 2, terms, left, a_row, a_term, right + j, step, out, c_row, 0);
+      else NAME(block)(ROWS, 1, terms, left, a_row, a_term, right + j, step, out, c_row, 0);
+    }
 }
 #undef W

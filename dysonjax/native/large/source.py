@@ -51,7 +51,7 @@ class _Function:
         late = _hazards(self.plan.roots)
         kept = {root for root in self.plan.roots if root.level <= WORLD or root in late}
         in_place = {root for root in self.plan.roots if root.op == "store" and root not in late}
-        places, space = planning.arrange(self.plan, in_place, kept)
+        places, self.writer.over, space = planning.arrange(self.plan, in_place, kept)
         calls: dict[bool, list[str]] = {True: [], False: []}
         for root in self.plan.roots:
             calls[root.level <= WORLD] += self.root(root, root in in_place)
