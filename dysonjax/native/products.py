@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 UNROLLED = 64  # multiplications up to which a product is written out
 ACCUMULATORS = 16  # sums of a block
 HELD = 16  # elements of a factor that stay in registers
+SQUARE = 4  # rows and columns of a block of a symmetric product
 LOADS = {True: 1.0, False: 0.5}  # cost of reading a vector, or a number for all lanes, in multiplications
 
 
@@ -82,7 +83,17 @@ def write_product(writer: "Writer", node: Node) -> None:
             for start, columns in _starts(writer, width, blocking.wide):
                 _write_block(writer, node, axes, block(index, top, rows, start, columns), True, held)
 
+    def lower_triangle(index):
+        """Blocks up to the diagonal; what they hold stands above it, too."""
+        side = min(SQUARE, height)
+        for top, rows in _starts(writer, height, side):
+            for start, columns in _up_to(writer, top, rows, side):
+                members = block(index, top, rows, start, columns)
+                _write_block(writer, node, axes, members, False, {}, mirrored=True)
+
     write = {None: blocks, 0: columns_of_held, 1: rows_of_held}[blocking.held]
+    if not written_out and _is_symmetric(writer, node, axes):
+        write = lower_triangle
     if written_out:
         for index in np.ndindex(*outer):
             write(tuple(map(int, index)))
@@ -91,11 +102,18 @@ def write_product(writer: "Writer", node: Node) -> None:
 
 
 def _write_block(
-    writer: "Writer", node: Node, axes: Axes, members: list[tuple], written_out: bool, held: dict[tuple, str]
+    writer: "Writer",
+    node: Node,
+    axes: Axes,
+    members: list[tuple],
+    written_out: bool,
+    held: dict[tuple, str],
+    mirrored: bool = False,
 ) -> None:
     """The sums of some elements, side by side, then the rest of the root's operation on each.
 
-    held: the names of elements of factors, by factor and index, that need not be read.
+    held: the names of elements of factors, by factor and index, that need not be read. mirrored: the elements
+    are those of the transposed indices as well.
     """
     kind = c_type(node)
     extents = _extents(node, axes)
@@ -130,12 +148,13 @@ def _write_block(
     if not written_out:
         writer.line("}" * len(extents))
     writer.known = dict(outside)
-    for index, name in sums.items():
-        writer.known[total, index] = name
-        if writer.root is total:
-            writer.put(index, name)
-        else:
-            writer.element(index)
+    for place, name in sums.items():
+        for index in dict.fromkeys((place, place[::-1])) if mirrored else (place,):
+            writer.known[total, index] = name
+            if writer.root is total:
+                writer.put(index, name)
+            else:
+                writer.element(index)
     writer.known = outside
     writer.line("}")
 
@@ -163,6 +182,25 @@ def _read(writer: "Writer", factor: Node, place: tuple[Index, ...], often: bool)
 def _extents(node: Node, axes: Axes) -> list[int]:
     """The extents of the axes that are summed over."""
     return [node.inputs[0].shape[axis] for axis in axes.summed[0]]
+
+
+def _is_symmetric(writer: "Writer", node: Node, axes: Axes) -> bool:
+    """Whether a product is that of a matrix and its transpose, and may be written in any order."""
+    if axes.shared[0] or len(axes.rows) != 1 or len(axes.columns) != 1 or node.shape[0] != node.shape[1]:
+        return False
+    # A store reads what it writes over, and sums that start with something else are not symmetric.
+    if writer.root.op == "store" or node in writer.plan.starts:
+        return False
+    term = tuple(f"k{number}" for number in range(len(axes.summed[0])))
+    left, _ = _operands(node, axes, ("a", "b"), term)
+    _, right = _operands(node, axes, ("b", "a"), term)
+    lines, outside = len(writer.lines), writer.known
+    writer.known = dict(outside)
+    same = writer.value(node.inputs[0], left) == writer.value(node.inputs[1], right)
+    same = same and len(writer.lines) == lines
+    del writer.lines[lines:]
+    writer.known = outside
+    return same
 
 
 def _axes(node: Node) -> Axes:
@@ -200,6 +238,17 @@ def _starts(writer: "Writer", extent: int, size: int) -> Iterator[tuple[Index, i
         yield 0, size
     if extent > whole:
         yield whole, extent - whole
+
+
+def _up_to(writer: "Writer", top: Index, rows: int, size: int) -> Iterator[tuple[Index, int]]:
+    """Where the blocks of a row of blocks start, up to the one on the diagonal, and their size."""
+    if isinstance(top, int):
+        yield from _starts(writer, top + rows, size)
+        return
+    name = writer.name("i")
+    writer.line(f"for (int {name} = 0; {name} <= {top}; {name} += {size}) {{")
+    yield name, size
+    writer.line("}")
 
 
 def _blocking(height: int, width: int, terms: int, left_lanes: bool, right_lanes: bool) -> Blocking:

@@ -163,6 +163,26 @@ def test_updates_that_start_their_sums_with_what_they_change_agree():
     agree(function, arrays, world, steps=2, rtol=2e-5, atol=2e-5)
 
 
+def test_products_of_a_matrix_with_its_transpose_agree():
+    """Half of their elements are computed; what is made of them is not symmetric."""
+
+    def function(world, arrays, index):
+        x, square, wide = (0.3 * a for a in arrays)
+        (table,) = world
+        gram, weighted = jnp.tanh(x @ x.T * table) + table.T, (wide.T @ wide)[:9, :9] - 0.1 * table
+        square = square - 0.1 * (square.T @ square)
+        return [
+            0.1 * gram @ x + weighted @ x[::-1],
+            square - 0.1 * square @ square,
+            wide + (square @ square.T)[:5],
+        ]
+
+    rng = np.random.default_rng(5)
+    arrays = [0.3 * rng.standard_normal(shape).astype(np.float32) for shape in ((9, 6), (10, 10), (5, 10))]
+    table = rng.standard_normal((9, 9)).astype(np.float32)
+    agree(function, arrays, [table], rtol=2e-5, atol=2e-5)
+
+
 def test_a_number_moves_to_the_smaller_factor_of_a_product():
     def update(w, x, d, lr):
         return w - lr * jnp.matmul(d.T, x).T
