@@ -51,7 +51,7 @@ def test_teacher_student_kernels_equal_the_engine(train, randomness):
         model, grid, STEPS, [0, STEPS], keep_weights="all", randomness=randomness, devices=1
     ).dataset
     common = randomness == "common"
-    identities = [None] if common else [point_identity(point, 4) for point in grid.points()]
+    identities = [None] if common else [np.uint32(point_identity(point, 4)) for point in grid.points()]
     worlds = [model.world(stream_key(0, 0, identity, WORLD), 4) for identity in identities]
 
     def stack(leaves):
@@ -72,7 +72,7 @@ def test_teacher_student_kernels_equal_the_engine(train, randomness):
         expected = ends[1]
         limits.call(kernels.train_all, 1, STEPS, BATCHES, lr, x, y, w1, w, w3)
     # Members that learn calmly: chaos multiplies the rounding of the others.
-    calm = np.repeat(np.array(FOUR) <= 0.5, 4)
+    calm = np.repeat(np.array(FOUR) <= (0.5 if train == "middle" else 0.25), 4)
     np.testing.assert_allclose(w.transpose(2, 1, 0)[calm], expected[calm], rtol=2e-4, atol=2e-5)
 
 
