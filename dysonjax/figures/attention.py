@@ -140,5 +140,6 @@ def run_figure(
         draw_course(right, record, sigma2)
         left.set_ylabel("area $A$")
         right.set_ylabel(r"$\sigma^2$")
-        left.legend(handlelength=1.2)
+        # Above the panel: error bars leave no free place inside it.
+        left.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, handlelength=1, columnspacing=1)
     return figure
