@@ -96,7 +96,10 @@ def scatter_add(builder: "Builder", params, inputs) -> list[Node]:
 
 
 def _windows_added(builder: "Builder", numbers, operand: Node, indices: Node, updates: Node) -> list[Node]:
-    """Whole windows, such as the gradients of an embedding's rows: a product of them and where they go."""
+    """Whole windows, such as the gradients of an embedding's rows: a product of them and where they go.
+
+    Unlike in a scatter, NaN in one window reaches all rows; a network whose gradient has one has diverged.
+    """
     (axis,) = numbers.inserted_window_dims
     window = tuple(updates.shape[dim] for dim in numbers.update_window_dims)
     if numbers.operand_batching_dims or window != operand.shape[:axis] + operand.shape[axis + 1 :]:
