@@ -30,14 +30,10 @@ def mean_and_sem(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def compare(first: str, second: str, x: np.ndarray, y: np.ndarray, n: int = 999, seed: int = 0) -> Step:
     """How two named ensembles of levels, shapes (members_x, levels) and (members_y, levels), differ."""
     z, shift = zip(*(_difference(a, b) for a, b in ((x, y), (np.diff(x), np.diff(y)))), strict=True)
-    effects = wasserstein(x, y, per_level=True)
-    # Levels in units of their width and far apart: pooled, their distance is the sum over the levels.
-    both = np.concatenate([x, y])
-    both = (both - both.mean(axis=0)) / both.std(axis=0)
-    both += 2 * np.abs(both).max() * np.arange(both.shape[1])
-    test = permutation_test(both[: len(x)], both[len(x) :], n=n, seed=seed)
+    effects = wasserstein(x, y, levels="each")
+    test = permutation_test(x, y, n=n, seed=seed)
     chance = np.mean([_chance(a, b) for a, b in zip(x.T, y.T, strict=True)])
-    return Step(first, second, *z, *shift, effects, float(effects.mean()), float(chance), test.p_value)
+    return Step(first, second, *z, *shift, effects, test.statistic, float(chance), test.p_value)
 
 
 def verdict(steps: tuple[Step, ...]) -> str:
