@@ -74,6 +74,7 @@ class Dyson:
         from dysonjax.figures.dyson import dyson_figure
         from dysonjax.figures.style import save
         from dysonjax.spectra import permutation_test, wasserstein
+        from dysonjax.spectra.distances import chance_distance
 
         one_device_per_core()
         n, members = positive_int("levels", self.levels), positive_int("members", self.members, 2)
@@ -112,6 +113,7 @@ class Dyson:
             "stationary_levels_std": stationary.std(0, ddof=1).tolist(),
             "wasserstein": float(test.statistic),
             "wasserstein_levels": wasserstein(end, stationary, levels="each").tolist(),
+            "wasserstein_by_chance": chance_distance(end, stationary),
             "wasserstein_pooled": wasserstein(end, stationary, levels="pooled"),
             "p_value": float(test.p_value),
             "level_steps_per_second": path.level_steps_per_second,
@@ -141,8 +143,9 @@ class Dyson:
         columns = ["level", "mean", "stationary", "z", "std", "stationary"]
         terminal.table("end of the trajectories and the stationary law", columns, rows)
         terminal.print(
-            f"levels move by {summary['wasserstein']:.4f} of their own widths (Wasserstein distance, mean over "
-            f"levels; {summary['wasserstein_pooled']:.4f} of the width of the spectrum, pooled), p = {summary['p_value']:.3f}; "
+            f"Wasserstein distance {summary['wasserstein']:.4f} of a level's own width, mean over levels (by "
+            f"chance {summary['wasserstein_by_chance']:.4f}), p = {summary['p_value']:.3f}; pooled "
+            f"{summary['wasserstein_pooled']:.4f} of the width of the spectrum; "
             f"{summary['level_steps_per_second'] / 1e6:.3g} M level-steps/s; files in {summary['out']}"
         )
 

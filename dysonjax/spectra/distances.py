@@ -124,6 +124,21 @@ def energy_distance(x, y, per_level: bool = False, levels: str = "mean") -> np.n
     return _distance(x, y, "energy", which(levels, per_level))
 
 
+def chance_distance(x: np.ndarray, y: np.ndarray) -> float:
+    """The `wasserstein` distance to be expected of two samples of these sizes from one law, that of both.
+
+    x, y: shapes (members_x, modes) and (members_y, modes). The difference of two empirical cdfs is a Brownian
+    bridge: E|F_x − F_y| = √(2/π) √(F(1 − F)(1/n + 1/m)), level by level, averaged over the levels.
+    """
+    both = np.sort(np.concatenate([x, y]), axis=0)
+    cdf = np.arange(1, len(both))[:, None] / len(both)
+    width = np.sqrt((len(x) * x.var(axis=0) + len(y) * y.var(axis=0)) / len(both))
+    integral = np.sum(np.sqrt(cdf * (1 - cdf)) * np.diff(both, axis=0), axis=0)
+    scale = np.sqrt(2 / np.pi * (1 / len(x) + 1 / len(y)))
+    # A level that is constant in both samples does not move, by chance either.
+    return float(np.mean(scale * integral / np.where(width > 0, width, 1.0)))
+
+
 def _distance(x, y, name: str, levels: str):
     x, y = as_members("x", x), as_members("y", y)
     lead = x.shape[:-2]
