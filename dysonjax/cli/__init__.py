@@ -17,6 +17,7 @@ import tyro
 
 from dysonjax.checks import InputError, RunError
 from dysonjax.cli import compile_cache
+from dysonjax.cli.output import watching
 from dysonjax.cli.terminal import Terminal
 
 # name: (class, one line for the list of commands); modules load only when their command runs.
@@ -85,7 +86,8 @@ def _main(argv: list[str] | None) -> int:
         execution = getattr(command, "execution", command)  # small commands list their options themselves
         rank = _join(command)
         terminal = Terminal(quiet=execution.quiet or rank > 0, json=execution.json)
-        summary = command.run(terminal)
+        with watching(command):
+            summary = command.run(terminal)
     except InputError as error:
         print(f"dysonjax: {error}", file=sys.stderr)
         return 2
