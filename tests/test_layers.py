@@ -11,8 +11,9 @@ OPEN = {"checks", "threefry"}  # to all packages
 ALLOWED = {
     "checks": set(),
     "threefry": set(),
-    "models": set(),
-    "spectra": set(),
+    "weights": set(),
+    "models": {"weights"},  # the layouts of flax
+    "spectra": {"weights"},  # the matrix of a tensor
     "dyson": {"spectra"},  # the exact β-ensembles that the Coulomb gas samples from
     "attention": {"spectra"},
     "cache": set(),
