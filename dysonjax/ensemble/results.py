@@ -17,6 +17,7 @@ import xarray as xr
 import dysonjax
 from dysonjax.checks import InputError
 from dysonjax.ensemble.grid import Grid
+from dysonjax.ensemble.interrupts import resume_command
 from dysonjax.ensemble.store import Store, missing_chunks, of_the_machine, present
 
 LOAD_BYTES = 2**30  # results up to this size are in memory after a run, larger ones are read where needed
@@ -178,7 +179,7 @@ def intact(folder: str | Path) -> bool:
 
 
 def _repair(folder: str | Path) -> str:
-    return f"dysonjax resume {folder} computes what is lost again"
+    return f"{resume_command(folder)} computes what is lost again"
 
 
 def configuration(dataset: xr.Dataset) -> dict:
