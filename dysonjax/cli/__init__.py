@@ -17,6 +17,7 @@ import tyro
 
 from dysonjax.checks import InputError, RunError
 from dysonjax.cli import compile_cache
+from dysonjax.cli.output import watching
 from dysonjax.cli.terminal import Terminal
 
 # name: (class, one line for the list of commands); modules load only when their command runs.
@@ -85,7 +86,8 @@ def _main(argv: list[str] | None) -> int:
         execution = getattr(command, "execution", command)  # small commands list their options themselves
         rank = _join(command)
         terminal = Terminal(quiet=execution.quiet or rank > 0, json=execution.json)
-        summary = command.run(terminal)
+        with watching(command):
+            summary = command.run(terminal)
     except InputError as error:
         print(f"dysonjax: {error}", file=sys.stderr)
         return 2
@@ -98,6 +100,10 @@ def _main(argv: list[str] | None) -> int:
     except Exception as error:
         if os.environ.get("DYSONJAX_DEBUG"):
             raise
+        sentence = _trouble(error)
+        if sentence is not None:
+            print(f"dysonjax: {sentence}", file=sys.stderr)
+            return 1
         print(
             f"dysonjax: {type(error).__name__}: {error} (set DYSONJAX_DEBUG=1 for the traceback)",
             file=sys.stderr,
@@ -107,6 +113,16 @@ def _main(argv: list[str] | None) -> int:
         print(json.dumps(summary), flush=True)
     # Commands that judge (doctor) say by their exit code how it went.
     return command.exit_code(summary) if hasattr(command, "exit_code") else 0
+
+
+def _trouble(error: Exception) -> str | None:
+    """What the machine lacks, in words; None for an error of another kind."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; take fewer networks, records, samples or stored weights"
+    if isinstance(error, OSError) and error.errno is not None:
+        place = error.filename or "a file"
+        return f"{place} cannot be read or written: {os.strerror(error.errno)}"
+    return None
 
 
 def _join(command) -> int:

@@ -37,12 +37,8 @@ class Merge:
             if not ensemble.intact(path):
                 raise InputError(f"{path} is not finished or damaged; dysonjax resume {path} first")
         folder = output_folder(self.execution.out, run_folder.name_of(command), self.execution.overwrite)
-        try:
-            run_folder.write(folder, command)
-            ensemble.merge(self.folders, folder)
-        except InputError:
-            run_folder.remove_empty(folder)
-            raise
+        run_folder.write(folder, command)
+        ensemble.merge(self.folders, folder)
         terminal.print(f"merged {len(self.folders)} runs into {folder}")
         again = dataclasses.replace(
             command,

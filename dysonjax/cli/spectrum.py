@@ -12,6 +12,7 @@ import tyro
 
 from dysonjax import __version__
 from dysonjax.checks import InputError, positive_int
+from dysonjax.cli import run_folder
 from dysonjax.cli.common import output_folder, write_summary
 from dysonjax.cli.terminal import Terminal
 from dysonjax.spectra.checkpoint import MatrixSpectrum, analyse_matrix
@@ -81,7 +82,7 @@ class Spectrum:
                     terminal.warn(f"{matrix.name} skipped: {error}")
                 else:
                     # Only now is there something to write: bad input leaves no folder behind.
-                    folder = folder or output_folder(self.out, "spectrum", self.overwrite)
+                    folder = folder or self._folder()
                     rows.append(spectrum.row())
                     if self.figures:
                         _draw(spectrum, folder, len(rows))
@@ -109,6 +110,11 @@ class Spectrum:
             _write_csv(folder / "spectrum.csv", rows)
         self._report(terminal, summary)
         return summary
+
+    def _folder(self) -> Path:
+        folder = output_folder(self.out, "spectrum", self.overwrite)
+        run_folder.write(folder, self)
+        return folder
 
     def _report(self, terminal: Terminal, summary: dict) -> None:
         rows, skipped = summary["matrices"], summary["skipped"]

@@ -17,6 +17,7 @@ from dysonjax.spectra.spacings import MeanRatio, mean_spacing_ratio, spacing_rat
 from dysonjax.spectra.surmise import PairSpacing, WignerSurmise
 from dysonjax.spectra.tracy_widom import TracyWidom
 from dysonjax.spectra.two_level import TwoMode, TwoSpecies
+from dysonjax.spectra.wishart_density import WishartDensity
 from dysonjax.weights import as_matrix
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "TwoSpecies",
     "TwoSpeciesFit",
     "WignerSurmise",
+    "WishartDensity",
     "analyse_matrix",
     "as_matrix",
     "binder_cumulant",

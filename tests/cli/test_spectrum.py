@@ -43,7 +43,7 @@ def test_npz_table_csv_and_json(tmp_path, tensors, capsys):
     with (out / "spectrum.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert float(rows[0]["mp_sigma2"]) == printed["matrices"][0]["mp_sigma2"]
-    assert {path.name for path in out.iterdir()} == {"summary.json", "spectrum.csv"}
+    assert {path.name for path in out.iterdir()} == {"run.json", "summary.json", "spectrum.csv"}
 
 
 def test_npy_and_safetensors_agree(tmp_path, tensors):

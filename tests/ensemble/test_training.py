@@ -1,6 +1,8 @@
 """The engine: identity of members, divergence, optimisers, results."""
 
 import json
+import subprocess
+import sys
 import warnings
 
 import jax
@@ -220,23 +222,39 @@ def test_running_out_of_memory_halves_the_tile_and_changes_nothing(monkeypatch):
     np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-12, atol=1e-14)
 
 
-def test_importing_the_library_changes_no_jax_setting():
-    import subprocess
-    import sys
+IMPORT_ALL = """
+import importlib, pkgutil
+import jax
+before = dict(jax.config.values)
+import dysonjax
+for module in pkgutil.walk_packages(dysonjax.__path__, "dysonjax."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+{more}
+changed = [name for name in before if jax.config.values[name] != before[name]]
+assert not changed, changed
+"""
 
-    code = (
-        "import jax; before = dict(jax.config.values); import dysonjax, dysonjax.cli;"
-        "assert {name: jax.config.values[name] for name in before} == before"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+
+@pytest.mark.parametrize(("more", "status"), [("", 0), ("jax.config.update('jax_enable_x64', True)", 1)])
+def test_importing_every_module_changes_no_jax_setting(more, status):
+    """The twin changes a setting, and is told."""
+    command = [sys.executable, "-c", IMPORT_ALL.format(more=more)]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert found.returncode == status, found.stderr
+    assert "jax_enable_x64" in found.stderr or not status
 
 
-def test_an_estimate_trains_nothing_and_is_of_the_right_size():
+def test_an_estimate_trains_nothing_and_is_of_the_right_size(monkeypatch):
     grid = dj.Grid(lr=[0.5, 1.0], sigma_w=[1.0, 2.0], batch_size=4, seeds=2)
-    plan = dj.estimate(MODEL, grid, steps=1000, records=3)
     run = dj.train(MODEL, grid, steps=1000, records=3)
+    monkeypatch.setattr(loop, "train_job", lambda *_: pytest.fail("an estimate must not train the run"))
+    plan = dj.estimate(MODEL, grid, steps=1000, records=3)
     assert plan.members == 8 and plan.steps == 1000 and plan.bytes == run.dataset.nbytes
-    assert 0 < plan.seconds < 60
+    # The time follows the steps; a fixed number would not.
+    assert plan.seconds > 0
+    longer = dj.estimate(MODEL, grid, steps=1_000_000, records=3)
+    assert longer.seconds > 20 * plan.seconds and longer.bytes == plan.bytes
 
 
 @pytest.mark.parametrize(
