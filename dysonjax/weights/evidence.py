@@ -7,7 +7,8 @@ name and the framework say together; then the sizes, as kernels of convolutions 
 from dysonjax.weights import names
 
 CHANNELS_FIRST = {"torch", "onnx"}
-_SMALL = {3: 32, 4: 16, 5: 8}  # largest side of a convolution's kernel that counts as small, by axes
+# Largest side of a convolution's kernel that counts as small, by the number of axes.
+_SMALL = {3: 32, 4: 16, 5: 8}
 
 
 def choose(
@@ -27,7 +28,7 @@ def choose(
         return "e" + rest, f"a stack of layers, {reason}" if reason else "a stack of layers"
     long = [axis for axis, n in enumerate(shape) if n > 1]
     if len(long) == 2:
-        return _two_axes(shape, long, framework), "" if len(shape) == 2 else "axes of size one dropped"
+        return _two_axes(name, shape, long, framework), "" if len(shape) == 2 else "axes of size one dropped"
     role = names.role(name)
     rank = len(shape)
     if role == "experts" and rank == 3:
@@ -41,14 +42,21 @@ def choose(
         return found
     convolution = role == "convolution" or rank > 3 or (rank == 3 and _looks_like_convolution(name, shape))
     if convolution and rank <= 5:
-        return _convolution(name, shape, framework)
+        return _convolution(name, shape, framework, bias)
     if names.is_stack(name) and rank == 3 and framework != "keras":
         return "eio", "a stack of layers by its name"
     return "e" * (rank - 2) + "io", "no name explains its axes; --layout can"
 
 
-def _two_axes(shape: tuple[int, ...], long: list[int], framework: str | None) -> str:
-    out = long[0] if framework in CHANNELS_FIRST | {"mlx"} else long[1]
+def _two_axes(name: str, shape: tuple[int, ...], long: list[int], framework: str | None) -> str:
+    """Which side is called the output matters to splits alone."""
+    says = names.says_torch(name)
+    first = framework in CHANNELS_FIRST | {"mlx"} if framework else bool(says)
+    out = long[0] if first else long[1]
+    if names.is_fused_qkv(
+        name
+    ):  # the fused side is the long one, also in GPT-2, which has it last in PyTorch
+        out = max(long, key=lambda axis: (shape[axis], axis == out))
     return "".join("o" if axis == out else "i" for axis in range(len(shape)))
 
 
@@ -76,7 +84,7 @@ def _by_bias(name: str, shape: tuple[int, ...], bias: tuple[int, ...] | None) ->
         (out,) = places
         middle = {0: "oi" + "k" * (rank - 2), rank - 1: "k" * (rank - 2) + "io"}.get(out)
         if middle is None:  # transposed convolutions have their outputs inside
-            middle = "".join("o" if axis == out else "i" for axis in range(rank))
+            middle = "io" + "k" * (rank - 2) if out == 1 else "k" * (rank - 2) + "oi"
         return middle, why
     if bias == (shape[0], shape[-1]) and bias != shape[1:]:
         return "e" + "i" * (rank - 2) + "o", f"a stack, {why}"
@@ -96,35 +104,34 @@ def _looks_like_convolution(name: str, shape: tuple[int, ...]) -> bool:
     return short <= _SMALL[3] and short <= min(others) and not names.is_stack(name)
 
 
-def _convolution(name: str, shape: tuple[int, ...], framework: str | None) -> tuple[str, str]:
+def _convolution(name, shape, framework, bias) -> tuple[str, str]:
     rank = len(shape)
     k = "k" * (rank - 2)
     first, last, mlx = f"oi{k}", f"{k}io", f"o{k}i"
     if names.is_transposed(name):
         first, last = f"io{k}", f"{k}oi"
-    if framework == "mlx":
-        return mlx, "convolution in the order of mlx"
+    # A bias whose size is that of two axes decides less, but still rules out the others.
+    fits = bias is None or len(bias) != 1 or bias[0] not in shape
+    possible = [c for c in (first, last, mlx) if fits or shape[c.index("o")] == bias[0]] or [first, last, mlx]
     says = names.says_torch(name)
     by_name = None if says is None else (first if says else last)
-    by_framework = None
-    if framework is not None:
-        by_framework = first if framework in CHANNELS_FIRST else last
-    if by_framework and by_name in (None, by_framework):
+    by_framework = {"mlx": mlx, None: None}.get(framework, first if framework in CHANNELS_FIRST else last)
+    if by_framework in possible and by_name in (None, by_framework):
         return by_framework, f"convolution in the order of {framework}"
-    small = _SMALL[rank]
-    short = {
-        last: max(shape[:-2]) <= small,
-        first: max(shape[2:]) <= small,
-        mlx: max(shape[1:-1]) <= small,
-    }
-    seen = {layout for layout, is_short in short.items() if is_short}
-    # An order that only moves the inputs gives the same matrix.
-    outputs = {layout.index("o") for layout in seen}
-    if len(outputs) == 1:
-        return (first if first in seen else seen.pop()), "convolution, by its sizes"
-    if by_name:
+    if framework == "mlx":
+        return mlx, "convolution in the order of mlx"
+    # Kernels in two and three dimensions are small; those in one can be longer than the layers are wide.
+    if rank > 3:
+        small = _SMALL[rank]
+        short = {last: max(shape[:-2]), first: max(shape[2:]), mlx: max(shape[1:-1])}
+        seen = [layout for layout in possible if short[layout] <= small]
+        # An order that only moves the inputs gives the same matrix.
+        if len({layout.index("o") for layout in seen}) == 1:
+            return seen[0], "convolution, by its sizes"
+    if by_name in possible:
         return by_name, "convolution, by its name"
-    square_first, square_last = len(set(shape[:-2])) == 1, len(set(shape[2:])) == 1
-    if square_first and not square_last:
+    if len(set(shape[:-2])) == 1 and len(set(shape[2:])) > 1 and last in possible:
         return last, "convolution, by its sizes"
-    return first, "convolution, outputs taken to be first; --layout can say otherwise"
+    if rank == 3 and framework is None and shape[0] < min(shape[1:]) and last in possible:
+        return last, "convolution, by its sizes"
+    return possible[0], "convolution, outputs taken to be first; --layout can say otherwise"

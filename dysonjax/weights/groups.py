@@ -46,6 +46,15 @@ class Siblings:
         of = names.parts(tensor.name)
         return any(of[:length] in self._stacks for length in range(1, len(of)))
 
+    def is_unnamed_bias(self, tensor: Tensor) -> bool:
+        """Whether it is the bias of an attention kernel in a layer of Keras, whose variables have numbers."""
+        if self._framework != "keras" or not names.leaf(tensor.name).isdecimal():
+            return False
+        beside = (t for t in self._layers[names.module(tensor.name)] if names.leaf(t.name) == "0")
+        return any(
+            len(t.shape) > len(tensor.shape) and t.shape[-len(tensor.shape) :] == tensor.shape for t in beside
+        )
+
     def is_secondary(self, tensor: Tensor, role: str) -> bool:
         """Whether a tensor with the name of a bias or a norm is one, though it has two long axes."""
         if names.leaf(tensor.name) in _CERTAIN or role == "statistic":

@@ -181,6 +181,8 @@ def _no_matrix(tensor: Tensor, siblings: Siblings, forced: bool) -> tuple[str, s
         return "skipped", kind or ("a vector" if tensor.size > 1 else "a single number")
     if siblings.is_stacked(tensor) and long == 2 and role in ("bias", "norm", "statistic"):
         return "skipped", f"a stack of vectors ({role})"
+    if siblings.is_unnamed_bias(tensor):
+        return "skipped", "a bias"
     if role in ("bias", "norm", "statistic") and siblings.is_secondary(tensor, role):
         return "skipped", {"bias": "a bias", "norm": "scale of a norm", "statistic": "a statistic"}[role]
     return None
@@ -203,8 +205,10 @@ def _matrices(
             name, shape, framework, siblings.bias_of(tensor), siblings.is_stacked(tensor)
         )
     role = names.role(name)
-    if role == "weight" and names.attention_side(name):
+    if role == "weight" and (names.attention_side(name) or names.is_fused_qkv(name)):
         role = "attention"
+    elif role == "weight" and "k" in layout:
+        role = "convolution"
     role = {"bias": "weight", "norm": "weight", "statistic": "weight"}.get(role, role)
     members, inputs, outputs = layouts.dimensions(shape, layout)
     how = layouts.described(shape, layout)

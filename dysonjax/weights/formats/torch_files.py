@@ -15,7 +15,7 @@ from dysonjax.weights.tensor import Checkpoint, Tensor, checked_shape, element_c
 
 LEGACY_NUMBER = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
 _DEEPEST = 40
-_MOST_NODES = 2_000_000
+_MOST_NODES = 500_000
 _STORAGES = {
     "Double": "float64",
     "Float": "float32",
@@ -168,9 +168,8 @@ class _Storages:
             return unreadable(name, shape, label, "it is an expanded view; save it with .contiguous()")
 
         def read() -> np.ndarray:
-            flat = source.array(dtype, (max(reach - offset, 0),), offset * dtype.itemsize)
-            steps = [step * dtype.itemsize for step in stride]
-            return np.lib.stride_tricks.as_strided(flat, shape, steps, writeable=False)
+            data = source.read(offset * dtype.itemsize, max(reach - offset, 0) * dtype.itemsize)
+            return np.ndarray(shape, dtype, data, strides=[step * dtype.itemsize for step in stride])
 
         return tensor_of(name, dtype, shape, read, label, storage=(key, offset, shape, stride))
 
