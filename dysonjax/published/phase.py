@@ -9,17 +9,18 @@ from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm
+from matplotlib.colors import LogNorm
 
 from dysonjax import models, phase
 from dysonjax.checks import InputError
 from dysonjax.ensemble import Grid, configuration, train
 from dysonjax.figures import panels
-from dysonjax.figures.phase_diagram import PHASE_COLOURS, boundary_lines, heat_map, spectra_of_phases
+from dysonjax.figures.phase_diagram import boundary_lines, heat_map, phase_map, spectra_of_phases
 from dysonjax.figures.style import BLACK, CYCLE, PAGE, new_figure, style
 from dysonjax.published.equilibrium import numbers
 from dysonjax.published.rbm import MARKERS
 from dysonjax.published.recipe import Check, Recipe, Reproduction, trained_once, value
+from dysonjax.spectra.averages import mean_and_sem
 
 POWERS = tuple(2.0**k for k in range(-3, 9))
 # scale: learning rates, σ_W, seeds, steps
@@ -101,9 +102,8 @@ def over_seeds(
 ) -> Check:
     """A check of the mean of `values`, first over all grid points of a seed but NaN, then over seeds."""
     each = values.mean([dim for dim in values.dims if dim != "seed"]).values
-    each = each[np.isfinite(each)]
-    error = each.std(ddof=1) / np.sqrt(len(each))
-    return Check(name, float(each.mean()), float(error), expected, mistaken, mistake, systematic)
+    mean, error = map(float, mean_and_sem(np.where(np.isfinite(each), each, np.nan)))
+    return Check(name, mean, error, expected, mistaken, mistake, systematic)
 
 
 def variance_check(dataset: xr.Dataset) -> Check:
@@ -127,22 +127,15 @@ def phase_diagram(dataset: xr.Dataset) -> Reproduction:
         loss = 10.0 ** averages["log10_test_loss"]
         figure.colorbar(heat_map(left, loss, norm=LogNorm(), cmap="viridis"), ax=left)
         left.set_title("test loss")
-        names = phases.attrs["phases"]
-        norm = BoundaryNorm(np.arange(-0.5, len(names)), len(names))
-        colours = ListedColormap([PHASE_COLOURS[name] for name in names])
-        bar = figure.colorbar(
-            heat_map(right, point["point"], cmap=colours, norm=norm), ax=right, ticks=range(len(names))
-        )
-        bar.ax.set_yticklabels(names)
-        bar.ax.tick_params(length=0)
-        right.set_title("phases (majority of seeds)")
+        phase_map(figure, right, point)
         _axes(figure, (left, right), jamming, noise)
     counts = phase.count(phases)
     check = variance_check(dataset)
     warm = float(phase.convergence_line(phases).max())
     caption = (
         f"{described(dataset)}. {counts['converged']} points converged, {counts['jammed']} jammed, "
-        f"{counts['divergent']} divergent. Jamming line: published at 1/σ_W = √2, where σ_W² = 1/2; the "
+        f"{counts['divergent']} divergent, {counts['undecided']} undecided (as many seeds in one phase as in "
+        f"another). Jamming line: published at 1/σ_W = √2, where σ_W² = 1/2; the "
         f"variance that must pass 1/2 is that of the pre-activations, {value(check)} σ_W² (theory "
         f"{check.expected:.4f}), which puts it at 1/σ_W = {jamming.measured:.2f}; training jams at about "
         f"{_jam(phases)}. Noise line: drift exceeds noise in 68 % of the seeds at the start; it follows the "
@@ -240,6 +233,8 @@ def field_alignment(dataset: xr.Dataset) -> Reproduction:
         _axes(figure, (left,), jamming, noise)
         for index, name in enumerate(phase.PHASES):
             of_phase = (point == index).values
+            if not of_phase.any():
+                continue
             panels.points(
                 right, 1e3 * predicted.values[of_phase], 1e3 * measured.values[of_phase],
                 1e3 * averages["field_alignment_err"].values[of_phase], fmt=MARKERS[index],
@@ -314,12 +309,12 @@ def feature_correlation(dataset: xr.Dataset) -> Reproduction:
         for k, (name, member) in enumerate(typical.items()):
             place = {dim: member[dim].item() for dim in ("batch_size", "lr", "sigma_w")}
             at = dataset["feature_overlap"].sel(place).transpose("seed", "record").values
-            error = at.std(axis=0, ddof=1) / np.sqrt(len(at))
+            mean, error = mean_and_sem(at)
             width, temperature = place["sigma_w"], place["lr"] / place["batch_size"]
-            curves[name] = (at.mean(axis=0), error, width)
+            curves[name] = (mean, error, width)
             label = rf"{name}: $1/\sigma_W={1 / width:.3g}$, $T={temperature:.3g}$"
             right.errorbar(
-                dataset["record"], at.mean(axis=0), error, fmt="o-", ms=2.5, lw=0.8,
+                dataset["record"], mean, error, fmt="o-", ms=2.5, lw=0.8,
                 color=CYCLE[k], label=label,
             )  # fmt: skip
             right.axhline(initial_overlap(width), color=CYCLE[k], lw=0.7, ls=":")
