@@ -39,15 +39,88 @@ def test_thresholds_decide(trained):
         dj.phase.classify(trained, dj.phase.Thresholds(memory=0.0))
 
 
-def test_bootstrap_error_of_the_mean_is_the_standard_error():
+def _made_up(losses, memory=0.0, alive=True, diverged_at=-1):
+    """The dataset of a run at one learning rate; losses: (sigma_w, seed), of targets with mean square 1."""
+    shape = np.shape(losses)
+    each = ("batch_size", "lr", "sigma_w", "seed", "record")
+    levels = np.broadcast_to([1.0, 2.0, 4.0], (1, 1, *shape, 2, 3))
+
+    def numbers(values):
+        return each, np.broadcast_to(np.reshape(np.broadcast_to(values, shape), (1, 1, *shape, 1)),
+                                     (1, 1, *shape, 2))  # fmt: skip
+
+    names = ("train_loss", "feature_overlap", "field_alignment", "field_alignment_per_sample",
+             "field_alignment_per_feature")  # fmt: skip
+    return xr.Dataset(
+        {
+            "test_loss": numbers(losses),
+            "target_variance": numbers(1.0),
+            "feature_memory": numbers(memory),
+            "alive": numbers(alive),
+            "diverged_at": (each[:-1], np.broadcast_to(diverged_at, shape)[None, None]),
+            "eigenvalues": ((*each, "mode"), levels),
+            **{name: numbers(losses) for name in names},
+        },
+        {"batch_size": [4], "lr": [0.5], "sigma_w": np.arange(shape[0]) + 1.0, "record": [0, 100]},
+    )
+
+
+def test_error_of_an_average_is_that_of_the_members_that_are_there():
+    """A bootstrap over all eight seeds of which four died draws none alive in one of 256 replicates."""
     rng = np.random.default_rng(0)
-    values = rng.normal(size=(3, 40))
-    errors = dj.phase._mean_error(values, 4000)
-    np.testing.assert_allclose(errors, values.std(axis=1, ddof=1) / np.sqrt(40), rtol=0.05)
-    values[0, :20] = np.nan  # diverged members are left out, and the error grows
-    expected = values[0, 20:].std(ddof=1) / np.sqrt(20)
-    assert dj.phase._mean_error(values, 4000)[0] == pytest.approx(expected, rel=0.12)
-    assert np.isnan(dj.phase._mean_error(values[:, :1], 100)).all()
+    losses = 10.0 ** rng.normal(size=(3, 8))
+    alive = np.ones((3, 8), bool)
+    alive[1, ::2] = False
+    alive[2, 1:] = False  # one member alive
+    losses[1, ::2] = 1e30
+    found = dj.phase.observables(_made_up(losses, alive=alive)).isel(batch_size=0, lr=0)
+    logs = np.log10(losses)
+    expected = [logs[0].std(ddof=1) / np.sqrt(8), logs[1, 1::2].std(ddof=1) / 2]
+    np.testing.assert_allclose(found.log10_test_loss_err[:2], expected)
+    np.testing.assert_allclose(found.log10_test_loss, [logs[0].mean(), logs[1, 1::2].mean(), logs[2, 0]])
+    assert found.seeds_used.values.tolist() == [8, 4, 1] and np.isnan(found.log10_test_loss_err[2])
+    # A bootstrap over the members alive, drawn, gives the same.
+    survivors = logs[1, 1::2]
+    draws = rng.choice(survivors, size=(100_000, 4)).mean(axis=1).std() * np.sqrt(4 / 3)
+    assert found.log10_test_loss_err[1] == pytest.approx(draws, rel=0.02)
+
+
+def test_a_tie_between_phases_is_undecided():
+    low, high = 0.001, 1.0
+    losses = [[low, high], [low, low], [high, high], [high, high]]
+    memory = [[0, 1], [0, 0], [1, 0], [0, 0]]
+    phases = dj.phase.classify(_made_up(losses, memory)).isel(batch_size=0, lr=0)
+    names = np.array(dj.phase.PHASES)
+    assert names[phases.point].tolist() == ["undecided", "converged", "undecided", "divergent"]
+    assert phases.agreement.values.tolist() == [0.5, 1.0, 0.5, 1.0]
+    assert dj.phase.count(phases) == {"converged": 1, "jammed": 0, "divergent": 1, "undecided": 2}
+    # Three of four is no tie, and neither are two of four when the others differ.
+    phases = dj.phase.classify(
+        _made_up([[low] * 3 + [high], [low, low, high, high]], [[0] * 4, [0, 0, 0, 1]])
+    )
+    assert names[phases.point.values.ravel()].tolist() == ["converged", "converged"]
+
+
+def test_undecided_points_are_not_converged_and_bound_the_line():
+    data = _made_up([[0.001, 1.0], [0.001, 0.001]])
+    hot = data.assign_coords(lr=[4.0])
+    hot["test_loss"] = hot["test_loss"].where(hot.seed == 0, 1.0)
+    phases = dj.phase.classify(xr.concat([data, hot], "lr"))
+    np.testing.assert_array_equal(dj.phase.convergence_line(phases), [np.nan, 0.125])
+    np.testing.assert_array_equal(dj.phase.convergence_line(phases, undecided=True), [1.0, 1.0])
+
+
+def test_members_without_a_last_record_have_no_phase():
+    """Of a run under way: three seeds are not there yet, one is frozen, one converged; then nobody is."""
+    losses = [[0.001, np.nan, np.nan, np.nan, np.nan], [np.nan] * 5]
+    alive = [[True, False, False, False, False], [False] * 5]
+    died = [[-1, 50, -1, -1, -1], [-1] * 5]
+    phases = dj.phase.classify(_made_up(losses, alive=alive, diverged_at=died)).isel(batch_size=0, lr=0)
+    assert (
+        np.array(dj.phase.PHASES)[phases.member[0]].tolist() == ["converged", "divergent"] + ["undecided"] * 3
+    )
+    assert phases.point.values.tolist() == [dj.phase.UNDECIDED] * 2
+    assert phases.agreement.values.tolist() == [0.5, 0.0]
 
 
 def test_jamming_line_uses_the_measured_variance_of_the_preactivations(trained):
@@ -57,14 +130,45 @@ def test_jamming_line_uses_the_measured_variance_of_the_preactivations(trained):
     assert 0.3 < line.measured**2 / 2 < 0.45
 
 
-def test_tanh_features_turn_bimodal_when_the_variance_passes_one_half():
-    grid = np.linspace(-0.9, 0.9, 181)
+def test_density_of_tanh_features_is_that_of_samples():
+    rng = np.random.default_rng(0)
+    edges = np.linspace(-1, 1, 41)
+    for variance in (0.1, 0.5, 3.0):
+        drawn, _ = np.histogram(np.tanh(np.sqrt(variance) * rng.normal(size=100_000)), edges)
+        # Ten points a bin; near ±1 all mass of wide pre-activations sits in the outermost bins.
+        fine = np.linspace(edges[:-1], edges[1:], 2001, axis=1)
+        expected = 1e5 * np.trapezoid(dj.phase.tanh_density(fine, variance), fine, axis=1)
+        inner = slice(1, -1)
+        z = (drawn - expected)[inner] / np.sqrt(expected[inner] + 1)
+        assert np.abs(z).max() < 4 and np.mean(z**2) < 1.7
+        # The twin: a variance 20 % larger.
+        wrong = 1e5 * np.trapezoid(dj.phase.tanh_density(fine, 1.2 * variance), fine, axis=1)
+        assert np.mean(((drawn - wrong)[inner] / np.sqrt(wrong[inner] + 1)) ** 2) > 3
+    assert dj.phase.tanh_density([-1.5, -1.0, 1.0, 2.0], 0.5).tolist() == [0.0] * 4
+    with pytest.raises(dj.InputError, match="variance must be positive"):
+        dj.phase.tanh_density(0.0, 0.0)
+
+
+def test_tanh_features_turn_bimodal_at_the_variance_of_the_jamming_line():
+    grid = np.linspace(-0.9, 0.9, 1801)
 
     def modes(variance):
-        density = np.exp(-(np.arctanh(grid) ** 2) / (2 * variance)) / (1 - grid**2)
-        return (np.diff(np.sign(np.diff(density))) < 0).sum()
+        return int((np.diff(np.sign(np.diff(dj.phase.tanh_density(grid, variance)))) < 0).sum())
 
-    assert modes(0.45) == 1 and modes(0.6) == 2
+    critical = dj.phase.JAMMING_VARIANCE
+    assert [modes(factor * critical) for factor in (0.9, 0.99, 1.01, 1.1)] == [1, 1, 2, 2]
+    assert dj.phase.jamming_line(_initial(critical)).published == pytest.approx(critical**-0.5)
+    # An ensemble whose pre-activations have exactly the critical variance lies on the measured line.
+    for sigma_w in (1.0, 3.0):
+        line = dj.phase.jamming_line(_initial(critical, sigma_w))
+        assert line.measured == pytest.approx(1 / sigma_w)
+
+
+def _initial(variance, sigma_w=1.0):
+    shape = ("batch_size", "lr", "sigma_w", "seed", "record")
+    return xr.Dataset(
+        {"preactivation_variance": (shape, np.full((1, 1, 1, 2, 1), variance))}, {"sigma_w": [sigma_w]}
+    )
 
 
 def test_noise_threshold_solves_the_published_criterion(trained):

@@ -137,6 +137,7 @@ def analyse(dataset: xr.Dataset, thresholds, folder: Path, terminal: Terminal) -
         },
         "boundary_noise": {
             "sigma_w": dataset["sigma_w"].values.tolist(),
+            "temperature_converged_or_undecided": _numbers(phase.convergence_line(phases, undecided=True)),
             **{f"temperature_{c:g}": _numbers(noise.sel(contour=c)) for c in noise["contour"].values},
             "temperature_converged": _numbers(converged),
         },

@@ -1,6 +1,6 @@
 """Everything that knows there are many networks: grid, keys, tiles, training loop, devices, results."""
 
-from dysonjax.ensemble.devices import one_device_per_core
+from dysonjax.ensemble.devices import cores, one_device_per_core
 from dysonjax.ensemble.grid import Grid, log_spaced
 from dysonjax.ensemble.interrupts import Interrupted
 from dysonjax.ensemble.merge import merge
@@ -20,6 +20,7 @@ __all__ = [
     "barrier",
     "check",
     "configuration",
+    "cores",
     "estimate",
     "intact",
     "log_spaced",

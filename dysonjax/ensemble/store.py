@@ -7,6 +7,7 @@ ever appended, and no two processes write one block.
 """
 
 import json
+import os
 import shutil
 import uuid
 import warnings
@@ -50,17 +51,11 @@ class Store:
         for name, array in self.arrays.items():
             file = self._file(name, batch_index, block)
             try:
-                if not file.exists():
+                if not present(file):
                     raise Damaged(f"chunk {file.relative_to(self.path)} is missing")
                 values[name] = np.array(array[self._region(name, batch_index, block)])[0]
-            except OSError:
-                raise
-            except Exception as error:  # what a broken file raises depends on the codec that it breaks
-                raise Damaged(
-                    str(error)
-                    if isinstance(error, Damaged)
-                    else f"chunk {file.relative_to(self.path)} is damaged ({type(error).__name__})"
-                ) from None
+            except ValueError:  # its checksum is wrong; nothing else is damage
+                raise Damaged(f"chunk {file.relative_to(self.path)} is damaged") from None
         return values
 
     def set_attributes(self, attributes: dict) -> None:
@@ -119,7 +114,7 @@ def open_again(folder: Path, template: xr.Dataset, say: Callable[[str], None]) -
     Raises InputError if there is none or it belongs to another configuration or format.
     """
     path = folder / "run.zarr"
-    if not path.is_dir():
+    if not present(path):
         say(f"{folder} was stopped before it had a store; starting it")
         return create(folder, template)
     attributes = read_attributes(path)
@@ -140,7 +135,9 @@ def open_again(folder: Path, template: xr.Dataset, say: Callable[[str], None]) -
         for name in template.variables:
             apart[str(name)]  # also whole for readers that do not know consolidated metadata
         return Store(path, template, size)
-    except Exception:  # what broken metadata raise depends on where they break
+    except Exception as error:  # what broken metadata raise depends on where they break
+        if of_the_machine(error):
+            raise
         say(f"the metadata of {path} are damaged; writing them anew")
     size = _block_size_of_arrays(path, template) if attributes is None else int(attributes["seeds_per_block"])
     partial = folder / f".store-{uuid.uuid4().hex}"
@@ -156,11 +153,26 @@ def open_again(folder: Path, template: xr.Dataset, say: Callable[[str], None]) -
 
 
 def read_attributes(path: Path) -> dict | None:
-    """The attributes of a store, None if they cannot be read."""
+    """The attributes of a store, None if they are not there or damaged; raises OSError if that is unknown."""
     try:
         return dict(json.loads((path / "zarr.json").read_text())["attributes"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         return None
+
+
+def of_the_machine(error: Exception) -> bool:
+    """Whether an error tells of the machine (memory, permission, a failing disk), not of the file read."""
+    absent = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and not isinstance(error, absent))
+
+
+def present(path: Path) -> bool:
+    """Whether there is something at a path; raises OSError if that cannot be told."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def missing_chunks(path: Path, dataset: xr.Dataset) -> list[str]:
@@ -175,7 +187,7 @@ def missing_chunks(path: Path, dataset: xr.Dataset) -> list[str]:
             for block in range(blocks):
                 number = {"batch_size": batch_index, "seed": block}
                 key = "/".join([str(name), "c", *(str(number.get(dim, 0)) for dim in variable.dims)])
-                if not (path / key).exists():
+                if not present(path / key):
                     missing.append(key)
     return missing
 
@@ -187,7 +199,7 @@ def _block_size_of_arrays(path: Path, template: xr.Dataset) -> int:
             content = json.loads((path / str(name) / "zarr.json").read_text())
             shape = content["chunk_grid"]["configuration"]["chunk_shape"]
             return int(shape[template[name].dims.index("seed")])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             continue
     raise InputError(f"the metadata of {path} are lost; start the run again")
 

@@ -8,7 +8,9 @@ from matplotlib.ticker import FuncFormatter
 
 from dysonjax.figures.style import BLACK, BLUE, PAGE, RED, new_figure, style
 
-PHASE_COLOURS = {"converged": "#56B4E9", "jammed": "#F5D08A", "divergent": "#8C564B"}
+PHASE_COLOURS = {
+    "converged": "#56B4E9", "jammed": "#F5D08A", "divergent": "#8C564B", "undecided": "#FFFFFF",
+}  # fmt: skip
 
 
 def phase_diagram(
@@ -36,14 +38,7 @@ def phase_diagram(
             mesh = heat_map(axis, values, **options)
             figure.colorbar(mesh, ax=axis)
             axis.set_title(title)
-        names = phases.attrs["phases"]
-        colours = ListedColormap([PHASE_COLOURS[name] for name in names])
-        norm = BoundaryNorm(np.arange(-0.5, len(names)), len(names))
-        mesh = heat_map(axes[1, 1], phases["point"], cmap=colours, norm=norm)
-        bar = figure.colorbar(mesh, ax=axes[1, 1], ticks=range(len(names)))
-        bar.ax.set_yticklabels(names)
-        bar.ax.tick_params(length=0)
-        axes[1, 1].set_title("phases (majority of seeds)")
+        phase_map(figure, axes[1, 1], phases)
         # A contour at 95 % needs 20 seeds: with fewer it is the worst seed's threshold.
         resolved = max(1 - 1 / max(seeds, 1), float(noise["contour"].min()))
         for axis in axes.flat:
@@ -56,6 +51,26 @@ def phase_diagram(
         if caption:
             figure.suptitle(caption, fontsize=8)
     return figure
+
+
+def phase_map(figure: Figure, axis, phases: xr.Dataset) -> None:
+    """The phase of every point, with a bar that names them; undecided points are white and crossed.
+
+    phases: from `phase.classify`, dims (lr, sigma_w). The bar names undecided points if there are any.
+    """
+    point = phases["point"]
+    names = [n for i, n in enumerate(phases.attrs["phases"]) if n != "undecided" or (point == i).any()]
+    colours = ListedColormap([PHASE_COLOURS[name] for name in names])
+    norm = BoundaryNorm(np.arange(-0.5, len(names)), len(names))
+    mesh = heat_map(axis, point, cmap=colours, norm=norm)
+    bar = figure.colorbar(mesh, ax=axis, ticks=range(len(names)))
+    bar.ax.set_yticklabels(names)
+    bar.ax.tick_params(length=0)
+    if "undecided" in names:
+        open_ = point.where(point == names.index("undecided")).stack(cell=point.dims).dropna("cell")
+        temperature = open_["lr"] / open_["batch_size"]
+        axis.plot(1 / open_["sigma_w"], temperature, "x", color=BLACK, ms=4, mew=0.8)
+    axis.set_title("phases (most of the seeds)")
 
 
 def spectra_of_phases(members: dict[str, xr.Dataset], caption: str = "") -> Figure:

@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm
+from matplotlib.colors import LogNorm
 
 from dysonjax import models, phase
 from dysonjax.checks import InputError
 from dysonjax.ensemble import Grid, configuration, train
 from dysonjax.figures import panels
-from dysonjax.figures.phase_diagram import PHASE_COLOURS, boundary_lines, heat_map, spectra_of_phases
+from dysonjax.figures.phase_diagram import boundary_lines, heat_map, phase_map, spectra_of_phases
 from dysonjax.figures.style import BLACK, CYCLE, PAGE, new_figure, style
 from dysonjax.published.equilibrium import numbers
 from dysonjax.published.rbm import MARKERS
@@ -127,22 +127,15 @@ def phase_diagram(dataset: xr.Dataset) -> Reproduction:
         loss = 10.0 ** averages["log10_test_loss"]
         figure.colorbar(heat_map(left, loss, norm=LogNorm(), cmap="viridis"), ax=left)
         left.set_title("test loss")
-        names = phases.attrs["phases"]
-        norm = BoundaryNorm(np.arange(-0.5, len(names)), len(names))
-        colours = ListedColormap([PHASE_COLOURS[name] for name in names])
-        bar = figure.colorbar(
-            heat_map(right, point["point"], cmap=colours, norm=norm), ax=right, ticks=range(len(names))
-        )
-        bar.ax.set_yticklabels(names)
-        bar.ax.tick_params(length=0)
-        right.set_title("phases (majority of seeds)")
+        phase_map(figure, right, point)
         _axes(figure, (left, right), jamming, noise)
     counts = phase.count(phases)
     check = variance_check(dataset)
     warm = float(phase.convergence_line(phases).max())
     caption = (
         f"{described(dataset)}. {counts['converged']} points converged, {counts['jammed']} jammed, "
-        f"{counts['divergent']} divergent. Jamming line: published at 1/σ_W = √2, where σ_W² = 1/2; the "
+        f"{counts['divergent']} divergent, {counts['undecided']} undecided (as many seeds in one phase as in "
+        f"another). Jamming line: published at 1/σ_W = √2, where σ_W² = 1/2; the "
         f"variance that must pass 1/2 is that of the pre-activations, {value(check)} σ_W² (theory "
         f"{check.expected:.4f}), which puts it at 1/σ_W = {jamming.measured:.2f}; training jams at about "
         f"{_jam(phases)}. Noise line: drift exceeds noise in 68 % of the seeds at the start; it follows the "
@@ -240,6 +233,8 @@ def field_alignment(dataset: xr.Dataset) -> Reproduction:
         _axes(figure, (left,), jamming, noise)
         for index, name in enumerate(phase.PHASES):
             of_phase = (point == index).values
+            if not of_phase.any():
+                continue
             panels.points(
                 right, 1e3 * predicted.values[of_phase], 1e3 * measured.values[of_phase],
                 1e3 * averages["field_alignment_err"].values[of_phase], fmt=MARKERS[index],
