@@ -88,13 +88,12 @@ class NanoGpt:
 
     def _sample(self, model, params, folder: Path) -> str | None:
         """Text written by the first network that is alive, also as a file; None if all diverged."""
-        import jax
-
+        from dysonjax import threefry
         from dysonjax.models.nanogpt import write
 
         if params is None or self.sample == 0:
             return None
-        text = write(model.config, params, self.sample, jax.random.key(self.execution.seed))
+        text = write(model.config, params, self.sample, threefry.root(self.execution.seed))
         (folder / "sample.txt").write_text(text, encoding="utf-8")
         return text
 

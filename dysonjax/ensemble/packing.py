@@ -209,7 +209,8 @@ def keys_of(identity: Identity, common: bool, stream: int) -> np.ndarray:
     """Words of the key of a stream of every world, (devices, worlds, 2); as by `programs.stream_key`."""
     root = np.asarray(identity.root)[:, None]
     found = np.zeros_like(root), root
-    for number in (identity.seed, *(() if common else (identity.point_id,)), np.uint32(stream)):
+    of_point = () if common else np.moveaxis(np.asarray(identity.point_id), -1, 0)
+    for number in (identity.seed, *of_point, np.uint32(stream)):
         found = threefry.rounds(found, np.uint32(0), np.asarray(number))
     return np.stack(found, axis=-1)
 
