@@ -21,9 +21,10 @@ from dysonjax.spectra.checkpoint import MatrixSpectrum, analyse_matrix, as_matri
 class Spectrum:
     """Analyse the weight matrices of a checkpoint.
 
-    For every matrix, and every convolution reshaped to one: a Marchenko-Pastur fit with area A and width σ²,
-    the levels beyond the Tracy-Widom edge of noise, the spacing ratio and the spacings against Gaussian
-    matrices of the same shape, and the exponent of a power-law tail with the p-value that it needs.
+    For every matrix, and every convolution reshaped to one: a Marchenko-Pastur fit with area A and width σ²
+    and p-values against noise of the same shape, the levels beyond the Tracy-Widom edge of noise, the spacing
+    ratio and the spacings against Gaussian matrices of the same shape, and the exponent of a power-law tail
+    with the p-value that it needs.
     """
 
     file: Annotated[Path, tyro.conf.Positional]
@@ -60,7 +61,12 @@ class Spectrum:
         with terminal.progress("analysing", unit="tensors") as update:
             for index, tensor in enumerate(tensors):
                 try:
-                    spectrum = _analyse(tensor, resamples, self.seed)
+                    spectrum = _analyse(
+                        tensor,
+                        resamples,
+                        self.seed,
+                        lambda done, total, index=index: update(index + done / total, len(tensors)),
+                    )
                 except InputError as error:
                     skipped.append({"name": tensor.name, "reason": str(error)})
                     terminal.warn(f"{tensor.name} skipped: {error}")
@@ -102,9 +108,10 @@ class Spectrum:
         cells = [[cell(row) for cell in columns.values()] for row in rows]
         terminal.table(f"Spectra of {self.file}", list(columns), cells)
         terminal.print(
-            "A, σ²: Marchenko-Pastur area and width; out: levels beyond the 99 % Tracy-Widom edge; r̃: mean "
-            "spacing ratio (noise of the same shape); p(r̃), p(s): tests of ratio and spacings; α: tail "
-            "exponent, p(α) its goodness of fit, * if it also beats lognormal and cut-off."
+            "A, σ²: Marchenko-Pastur area and width; p(MP): their goodness of fit; p(A): that of A = 1; out: "
+            "levels beyond the 99 % Tracy-Widom edge; r̃: mean spacing ratio (noise of the same shape); p(r̃), "
+            "p(s): tests of ratio and spacings; α: tail exponent, p(α) its goodness of fit, * if it also "
+            "beats lognormal and cut-off."
         )
         unfolding = sorted({row["unfolding"] for row in rows if row["unfolding"]})
         if unfolding:
@@ -117,15 +124,15 @@ class Spectrum:
         terminal.print(f"{len(rows)} matrices in {summary['seconds']:.1f} s, written to {summary['out']}")
 
 
-def _analyse(tensor: Tensor, resamples: int, seed: int) -> MatrixSpectrum | None:
+def _analyse(tensor: Tensor, resamples: int, seed: int, progress) -> MatrixSpectrum | None:
     """None for a tensor that is no matrix by nature: a bias, a scalar, an index table."""
     array = tensor.read()
     if tensor.members:
-        return analyse_matrix(array, tensor.name, "as stored", n=resamples, seed=seed)
+        return analyse_matrix(array, tensor.name, "as stored", n=resamples, seed=seed, progress=progress)
     if array.ndim < 2 or array.dtype.kind in "iub":
         return None
     matrix, how = as_matrix(array, tensor.name)
-    return analyse_matrix(matrix, tensor.name, how, n=resamples, seed=seed)
+    return analyse_matrix(matrix, tensor.name, how, n=resamples, seed=seed, progress=progress)
 
 
 def _draw(spectrum: MatrixSpectrum, folder: Path, number: int) -> None:
@@ -151,6 +158,8 @@ _COLUMNS = {
     "read": lambda r: r["how"],
     "A": lambda r: _number(r["mp_area"], "{:.2f}", r["mp_area_err"]),
     "σ²": lambda r: _number(r["mp_sigma2"], "{:.3g}", r["mp_sigma2_err"]),
+    "p(MP)": lambda r: _number(r["mp_p"], "{:.2g}"),
+    "p(A)": lambda r: _number(r["mp_area_p"], "{:.2g}"),
     "x₋ … x₊": lambda r: f"{_number(r['mp_lower'], '{:.3g}')} … {_number(r['mp_upper'], '{:.3g}')}",
     "out": lambda r: _number(r["outliers"], "{:d}"),
     "r̃ (null)": lambda r: f"{_number(r['ratio'], '{:.3f}')} ({_number(r['null_ratio'], '{:.3f}')})",
