@@ -132,12 +132,15 @@ class Dyson:
         return summary
 
     def _report(self, terminal: Terminal, end, stationary, summary: dict) -> None:
+        from dysonjax.spectra.averages import mean_and_sem
+
         rows = []
         for k in range(end.shape[1]):
             a, b = end[:, k], stationary[:, k]
-            error = math.hypot(a.std() / math.sqrt(a.size), b.std() / math.sqrt(b.size))
+            (mean, error), (other, its_error) = mean_and_sem(a), mean_and_sem(b)
+            z = (mean - other) / math.hypot(error, its_error)
             rows.append(
-                [str(k + 1), f"{a.mean():.5g}", f"{b.mean():.5g}", f"{(a.mean() - b.mean()) / error:+.1f}",
+                [str(k + 1), f"{mean:.5g}", f"{other:.5g}", f"{z:+.1f}",
                  f"{a.std():.4g}", f"{b.std():.4g}"]
             )  # fmt: skip
         columns = ["level", "mean", "stationary", "z", "std", "stationary"]

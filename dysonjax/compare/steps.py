@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dysonjax.spectra import permutation_test, wasserstein
+from dysonjax.spectra.averages import mean_and_sem
 from dysonjax.spectra.distances import chance_distance
 
 
@@ -21,11 +22,6 @@ class Step(NamedTuple):
     wasserstein: float  # its mean over levels: the effect size
     chance: float  # the effect size expected between two ensembles of one law and these sizes
     p_value: float  # that relabelling whole members gives a larger effect size
-
-
-def mean_and_sem(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over members with its standard error, for x of shape (members, n)."""
-    return x.mean(axis=0), x.std(axis=0, ddof=1) / np.sqrt(len(x))
 
 
 def compare(first: str, second: str, x: np.ndarray, y: np.ndarray, n: int = 999, seed: int = 0) -> Step:

@@ -398,8 +398,3 @@ def _segment(problem: _Problem, mesh: Mesh, shared, own, ids, words, state, begi
         on_device, mesh=mesh, in_specs=(same, spread, spread, same, spread, same, same, same),
         out_specs=spread, check_vma=False,
     )(shared, own, ids, words, state, begin, end, dt)  # fmt: skip
-
-
-def final_levels(path: Path) -> np.ndarray:
-    """The last record, shape (..., members, levels)."""
-    return path.levels[..., -1, :]

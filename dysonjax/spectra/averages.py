@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 
-def mean_and_sem(x: Any, axis: int = -1) -> tuple[np.ndarray, np.ndarray]:
+def mean_and_sem(x: Any, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Mean over the members along `axis` and its standard error, both without that axis.
 
     Members that are NaN are left out, number by number. The error is NaN for a single member, and both are

@@ -122,7 +122,7 @@ def mean_spacing_ratio(
     reference = spacing_ratio(null).mean(axis=-1).ravel()
     if reference.size < 2:
         raise InputError("null must hold at least 2 members, got 1")
-    value, error = mean_and_sem(own)
+    value, error = mean_and_sem(own, axis=-1)
     if own.shape[-1] == 1:
         error = np.full_like(value, reference.std(ddof=1))
     expected, null_error = mean_and_sem(reference)
@@ -131,12 +131,17 @@ def mean_spacing_ratio(
     return MeanRatio(*(float(v) if v.ndim == 0 else v.copy() for v in numbers))
 
 
-def _by_index(x: np.ndarray) -> np.ndarray:
-    s = np.diff(x, axis=-1)
+def of_unit_mean(s: np.ndarray) -> np.ndarray:
+    """S_i/⟨S_i⟩ over the members, spacing by spacing: unfolding by index. s: (..., members, spacings)."""
     mean = s.mean(axis=-2, keepdims=True)
     if (mean == 0).any():
         raise InputError('a spacing is zero in every member: remove repeated levels, or unfold by "density"')
-    return np.concatenate([np.zeros_like(x[..., :1]), np.cumsum(s / mean, axis=-1)], axis=-1)
+    return s / mean
+
+
+def _by_index(x: np.ndarray) -> np.ndarray:
+    s = of_unit_mean(np.diff(x, axis=-1))
+    return np.concatenate([np.zeros_like(x[..., :1]), np.cumsum(s, axis=-1)], axis=-1)
 
 
 def _by_rank(x: np.ndarray) -> np.ndarray:

@@ -22,18 +22,12 @@ def wishart(rng, rows, modes, members, uniform=False, scales=0.0):
 
 
 def marchenko_pastur(name, rows, modes, members, field, truth=1.0, common_scale=False, **noise):
-    """Coverage of σ² or A; those of a common scale are not told the scales."""
-
     def experiment(rng):
         x = wishart(rng, rows, modes, members, **noise)
         fit = fit_marchenko_pastur(x, modes / rows, n=60, null=0, common_scale=common_scale)
-        return inside(truth, fit[field] if isinstance(fit, dict) else getattr(fit, field), _error(fit, field))
+        return inside(truth, getattr(fit, field), getattr(fit, f"{field}_err"))
 
     return Coverage(f"Marchenko–Pastur {'σ²' if field == 'sigma2' else 'A'}, {name}", experiment)
-
-
-def _error(fit, field):
-    return getattr(fit, f"{field}_err")
 
 
 def marchenko_pastur_p(name, rows, modes, members, field, common_scale=False, **noise):

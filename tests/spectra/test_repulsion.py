@@ -59,7 +59,7 @@ def test_a_test_of_many_large_members_is_bounded_and_says_how_far_it_is():
     spacing_test(x, 0.25, n=60, progress=lambda done, total: calls.append((done, total)))
     assert calls[0] == (0, 60) and calls[-1] == (60, 60) and len(calls) >= 4
     # 500 members of 256 levels: no more matrices than the pool's are ever diagonalised.
-    assert pool_size(256) * 256 <= 500_000
+    assert pool_size(256) * 256 <= 250_000
 
 
 def test_labelled_levels_keep_their_points():
