@@ -1,6 +1,6 @@
 """Everything that knows there are many networks: grid, keys, tiles, training loop, devices, results."""
 
-from dysonjax.ensemble.devices import one_device_per_core
+from dysonjax.ensemble.devices import cores, one_device_per_core
 from dysonjax.ensemble.grid import Grid, log_spaced
 from dysonjax.ensemble.identity import Member, member_of, world_of
 from dysonjax.ensemble.interrupts import Interrupted
@@ -22,6 +22,7 @@ __all__ = [
     "barrier",
     "check",
     "configuration",
+    "cores",
     "estimate",
     "intact",
     "log_spaced",

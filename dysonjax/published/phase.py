@@ -21,6 +21,7 @@ from dysonjax.figures.style import BLACK, CYCLE, PAGE, new_figure, style
 from dysonjax.published.equilibrium import numbers
 from dysonjax.published.rbm import MARKERS
 from dysonjax.published.recipe import Check, Recipe, Reproduction, trained_once, value
+from dysonjax.spectra.averages import mean_and_sem
 
 POWERS = tuple(2.0**k for k in range(-3, 9))
 # scale: learning rates, σ_W, seeds, steps
@@ -113,9 +114,8 @@ def over_seeds(
 ) -> Check:
     """A check of the mean of `values`, first over all grid points of a seed but NaN, then over seeds."""
     each = values.mean([dim for dim in values.dims if dim != "seed"]).values
-    each = each[np.isfinite(each)]
-    error = each.std(ddof=1) / np.sqrt(len(each))
-    return Check(name, float(each.mean()), float(error), expected, mistaken, mistake, systematic)
+    mean, error = map(float, mean_and_sem(np.where(np.isfinite(each), each, np.nan)))
+    return Check(name, mean, error, expected, mistaken, mistake, systematic)
 
 
 def variance_check(dataset: xr.Dataset) -> Check:
@@ -306,12 +306,12 @@ def feature_correlation(dataset: xr.Dataset) -> Reproduction:
         for k, (name, member) in enumerate(typical.items()):
             place = {dim: member[dim].item() for dim in ("batch_size", "lr", "sigma_w")}
             at = dataset["feature_overlap"].sel(place).transpose("seed", "record").values
-            error = at.std(axis=0, ddof=1) / np.sqrt(len(at))
+            mean, error = mean_and_sem(at)
             width, temperature = place["sigma_w"], place["lr"] / place["batch_size"]
-            curves[name] = (at.mean(axis=0), error, width)
+            curves[name] = (mean, error, width)
             label = rf"{name}: $1/\sigma_W={1 / width:.3g}$, $T={temperature:.3g}$"
             right.errorbar(
-                dataset["record"], at.mean(axis=0), error, fmt="o-", ms=2.5, lw=0.8,
+                dataset["record"], mean, error, fmt="o-", ms=2.5, lw=0.8,
                 color=CYCLE[k], label=label,
             )  # fmt: skip
             right.axhline(initial_overlap(width), color=CYCLE[k], lw=0.7, ls=":")

@@ -40,7 +40,7 @@ class MatrixSpectrum:
     """spacings of mean one, shape (members, modes − 1)"""
     tail: PowerLawFit | None
     notes: tuple[str, ...]
-    """why a fit is missing"""
+    """why a fit is missing, and what speaks against one that is there"""
 
     def row(self) -> dict[str, Any]:
         """The numbers as plain Python values for a table, CSV or JSON; None where there is none."""
@@ -53,6 +53,8 @@ class MatrixSpectrum:
         }
         for key in ("area", "area_err", "sigma2", "sigma2_err", "lower", "upper"):
             row[f"mp_{key}"] = mp and getattr(mp, key)
+        row |= {"mp_p": mp and mp.p_value, "mp_area_p": mp and mp.area_p}
+        row |= {"mp_scale_spread": mp and mp.scale_spread, "mp_note": mp and mp.note}
         row |= {"tracy_widom_edge": self.edge, "outliers": self.outliers}
         row |= {"ratio": s and s.ratio, "null_ratio": s and s.null_ratio}
         row |= {"null_ratio_err": s and s.null_ratio_err, "ratio_p": s and s.ratio_p}
@@ -67,35 +69,22 @@ class MatrixSpectrum:
         return {key: _plain(value) for key, value in row.items()}
 
 
-def as_matrix(tensor: np.ndarray, name: str = "") -> tuple[np.ndarray, str]:
-    """A weight tensor as a matrix, and how it was reshaped.
-
-    Convolutions (3 axes and more) keep their output channels as one side and take everything else as the
-    other. The output axis is the first, as in PyTorch, unless the name ends in `kernel`, as in Flax, where
-    it is the last. Raises ValueError for fewer than 2 axes, an empty tensor or one that is not real floats.
-    """
-    tensor = np.asarray(tensor)
-    if tensor.ndim < 2 or 0 in tensor.shape:
-        raise InputError(f"a tensor of shape {tensor.shape} is not a matrix")
-    # Extension dtypes such as bfloat16 are of kind "V" and are recognised by their conversion to float.
-    if tensor.dtype.kind not in "fV" or tensor.dtype.names:
-        raise InputError(f"entries of type {tensor.dtype} are not real floating-point numbers")
-    if tensor.ndim == 2:
-        return tensor, "as stored"
-    if name.rpartition(".")[2].rpartition("/")[2] == "kernel":
-        return tensor.reshape(-1, tensor.shape[-1]), f"({'·'.join(map(str, tensor.shape[:-1]))}) × out"
-    return tensor.reshape(tensor.shape[0], -1), f"out × ({'·'.join(map(str, tensor.shape[1:]))})"
-
-
 def analyse_matrix(
-    weights, name: str = "", how: str = "as stored", n: int = 200, seed: int = 0
+    weights,
+    name: str = "",
+    how: str = "as stored",
+    n: int = 200,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> MatrixSpectrum:
     """Spectral statistics of a weight matrix.
 
     weights: shape (rows, columns), or (members, rows, columns) for an ensemble; the levels are the squared
     singular values, those of the smaller of WᵀW and WWᵀ. n: replicates, simulated spectra and synthetic
-    samples behind each error and p-value. A fit for which the matrix is too small or degenerate is left out
-    with a note. Raises ValueError for NaN, infinity or fewer than 2 levels.
+    samples behind each error and p-value. progress: called as progress(done, total). Errors and the p-value
+    of the tail of an ensemble are over its members; the levels of a single matrix count as independent. A fit
+    for which the matrix is too small or degenerate is left out with a note. Raises InputError for NaN,
+    infinity or fewer than 2 levels.
     """
     try:
         w = np.asarray(weights).astype(np.float64)
@@ -114,7 +103,9 @@ def analyse_matrix(
     notes: list[str] = []
     # Levels that are zero up to rounding (of float32 weights: 6e-8 squared, times the size) count as zero.
     levels[levels <= 1e-12 * levels[:, -1:]] = 0.0
-    mp = _noted(notes, lambda: fit_marchenko_pastur(levels, modes / rows, seed=seed))
+    mp = _noted(notes, lambda: fit_marchenko_pastur(levels, modes / rows, seed=seed, null=n))
+    if mp is not None and mp.note:
+        notes.append(f"Marchenko-Pastur: {mp.note}")
     edge = outliers = None
     if mp is not None:
         edge = noise_edge(float(mp.sigma2), rows, modes)
@@ -123,10 +114,14 @@ def analyse_matrix(
     if (levels[:, 0] == 0).any():
         notes.append("rank deficient: spacings and tail left out")
     else:
-        spacings = _noted(notes, lambda: spacing_test(levels, modes / rows, n=n, seed=seed))
+        test = {"n": n, "seed": seed, "progress": progress}
+        spacings = _noted(notes, lambda: spacing_test(levels, modes / rows, **test))
         unfolded = unfolded_spacings(levels)[0] if spacings else None
-        pooled = levels.ravel()
-        tail = _noted(notes, lambda: fit_power_law(pooled, n=n, seed=seed, max_candidates=MAX_CANDIDATES))
+        x, axis = (levels, -2) if len(levels) > 1 else (levels[0], None)
+        tail = _noted(
+            notes,
+            lambda: fit_power_law(x, n=n, seed=seed, max_candidates=MAX_CANDIDATES, member_axis=axis),
+        )
     return MatrixSpectrum(
         name,
         how,
