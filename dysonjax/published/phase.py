@@ -138,7 +138,7 @@ def phase_diagram(dataset: xr.Dataset) -> Reproduction:
         figure, (left, right) = new_figure(1, 2, width=PAGE, height=3.5, sharey=True)
         loss = 10.0 ** averages["log10_test_loss"]
         figure.colorbar(heat_map(left, loss, norm=LogNorm(), cmap="viridis"), ax=left)
-        left.set_title("test loss")
+        left.set_title("test loss (mean of its logarithm)")
         phase_map(figure, right, point)
         draw_lines(figure, (left, right), *lines, dataset.sizes["seed"])
     counts = phase.count(phases)
@@ -160,6 +160,8 @@ def phase_diagram(dataset: xr.Dataset) -> Reproduction:
             "test_loss": loss,
             "log10_test_loss": averages["log10_test_loss"],
             "log10_test_loss_err": averages["log10_test_loss_err"],
+            "mean_test_loss": averages["mean_test_loss"],
+            "mean_test_loss_err": averages["mean_test_loss_err"],
             "phase": point["point"].astype(np.int32),
             "agreement": point["agreement"],
             "noise_line": noise,
