@@ -85,8 +85,8 @@ def compare(data: xr.Dataset, folder: Path, networks: int) -> list[Comparison]:
             total = np.hypot(error * np.sqrt(1 + networks / PUBLISHED_NETWORKS), column.reading)
             found.append(
                 Comparison(
-                    name, row["temperature"], row["inverse_sigma_w"], float(measured), float(error), float(released),
-                    float((measured - released) / total),
+                    name, row["temperature"], row["inverse_sigma_w"], float(measured), float(error),
+                    float(released), float((measured - released) / total),
                 )
             )  # fmt: skip
     return found
