@@ -15,7 +15,6 @@ from dysonjax.phase.classification import (
     count,
     typical_members,
 )
-from dysonjax.phase.features import epoch_gradient_norm, features, model_of, two_time_correlation
 from dysonjax.phase.jamming import (
     JAMMING_VARIANCE,
     Jamming,
@@ -23,6 +22,7 @@ from dysonjax.phase.jamming import (
     tanh_density,
 )
 from dysonjax.phase.matrix import main_matrix
+from dysonjax.phase.networks import epoch_gradient_norm, features, model_of, two_time_correlation
 from dysonjax.phase.noise import (
     CONTOURS,
     CRITERIA,
