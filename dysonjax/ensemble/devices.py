@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Sequence
 
 import jax
 
@@ -30,8 +31,10 @@ def one_device_per_core() -> None:
                 )
 
 
-def resolve(devices: int | str | None) -> list[jax.Device]:
-    """Devices of this process: all (None), the first few (a number), or a kind ("cpu", "gpu", "tpu")."""
+def resolve(devices: int | str | Sequence[jax.Device] | None) -> list[jax.Device]:
+    """Devices of this process: all (None), the first few (a number), a kind ("cpu", "gpu", "tpu"), these."""
+    if isinstance(devices, list | tuple):
+        return list(devices)
     if devices is None:
         return jax.local_devices()
     if isinstance(devices, str) and not devices.isdigit():
