@@ -42,7 +42,7 @@ def engine(setting: dict) -> frame.Prepared:
     members = setting["seeds"]
     if setting["task"] == "permutation":
         x, y = ensemble(members // 2), ensemble(members // 2, 1)
-        return _repeated(lambda n: spectra.permutation_test(x, y, n=n), 500)
+        return _repeated(lambda n: spectra.permutation_test(x, y, n=n, levels="pooled"), 500)
     if setting["task"] == "power-law":
         x = tail()
         return _repeated(lambda n: spectra.fit_power_law(x, n=n), 200)

@@ -12,9 +12,10 @@ import numpy as np
 from dysonjax import checks, dyson
 from dysonjax.compare import rungs
 from dysonjax.compare.rungs import CLOSED, DYSON, GAS, LANGEVIN, RUNGS, SGD
-from dysonjax.compare.steps import Step, compare, mean_and_sem, verdict
+from dysonjax.compare.steps import Step, compare, verdict
 from dysonjax.compare.systems import OPTIONS, START_WIDTH, STEPS, SYSTEMS, System
 from dysonjax.ensemble import Grid, train
+from dysonjax.spectra.averages import mean_and_sem
 
 SETTLED = 4.0  # relaxation times of the slowest level after which a stationary law may be expected
 # Shares of the time that the trained rungs and the rest take, for the progress report alone.

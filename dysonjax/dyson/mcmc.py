@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dysonjax import threefry
+from dysonjax.dyson.diagnostics import diagnose, verdict
 
 TARGET_ACCEPTANCE = 0.85
 QUARTER_TURN = np.pi / 2  # a trajectory of this length decorrelates a whitened Gaussian
@@ -19,8 +20,9 @@ QUARTER_TURN = np.pi / 2  # a trajectory of this length decorrelates a whitened 
 class Chains:
     """Samples with their diagnostics.
 
-    samples: float64, shape (chains, draws, levels). r_hat: largest split-R̂ over levels and log-gaps; below
-    1.01 is good. ess: smallest effective sample size over the same. acceptance: mean acceptance rate.
+    samples: float64, shape (chains, draws, levels). r_hat: largest rank-normalised split-R̂ over levels and
+    log-gaps; below 1.01 is good. ess: smallest effective sample size, of bulk or tails, over the same.
+    acceptance: mean acceptance rate.
     """
 
     samples: np.ndarray
@@ -103,16 +105,16 @@ def sample_chains(
     samples = np.asarray(jax.jit(jax.vmap(jax.vmap(to_levels)))(trail))
     gaps = np.log(np.maximum(np.diff(samples, axis=-1), np.finfo(float).tiny))
     observed = np.concatenate([samples, gaps], axis=-1)
-    r_hat, ess = diagnose(observed)
-    return Chains(samples, float(np.max(r_hat)), float(np.min(ess)), float(acceptance))
+    found = diagnose(observed)
+    return Chains(samples, float(np.max(found.r_hat)), float(np.min(found.ess)), float(acceptance))
 
 
 def warn_if_poor(chains: Chains) -> None:
     """A warning that says what is wrong and what helps."""
-    if not (chains.r_hat < 1.01 and chains.ess > 400):
+    wrong = verdict(chains.r_hat, chains.ess)
+    if wrong:
         warnings.warn(
-            f"the Coulomb gas chains have not mixed (R-hat {chains.r_hat:.3f}, effective sample size "
-            f"{chains.ess:.0f}); draw more samples or lengthen the warm-up",
+            f"the Coulomb gas chains have not mixed ({wrong}); draw more samples or lengthen the warm-up",
             RuntimeWarning,
             stacklevel=3,
         )
@@ -162,31 +164,3 @@ def _stage(log_density, key, z, center, spread, step, iterations: int, adapt: bo
     (w, _, _, _, log_mean), (trail, rates) = jax.lax.scan(update, begin, jnp.arange(iterations))
     trail = jnp.swapaxes(trail, 0, 1) @ spread.T + center
     return w @ spread.T + center, jnp.exp(log_mean), trail, jnp.mean(rates)
-
-
-def diagnose(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Split-R̂ and effective sample size of draws of shape (chains, draws, quantities).
-
-    Gelman et al., Bayesian Data Analysis (2013) ch. 11; autocovariances summed by Geyer's initial monotone
-    sequence.
-    """
-    half = draws.shape[1] // 2
-    if half < 4:
-        return np.full(draws.shape[2], np.inf), np.zeros(draws.shape[2])
-    split = np.concatenate([draws[:, :half], draws[:, -half:]], axis=0)
-    chains, length, _ = split.shape
-    within = split.var(axis=1, ddof=1).mean(axis=0)
-    between = split.mean(axis=1).var(axis=0, ddof=1)
-    pooled = within * (length - 1) / length + between
-    r_hat = np.sqrt(pooled / within)
-    centered = split - split.mean(axis=1, keepdims=True)
-    spectrum = np.fft.rfft(centered, n=2 * length, axis=1)
-    covariance = np.fft.irfft(np.abs(spectrum) ** 2, axis=1)[:, :length].mean(axis=0) / length
-    correlation = 1 - (within * (length - 1) / length - covariance) / pooled
-    correlation[0] = 1.0
-    even = 2 * (length // 2)
-    pairs = correlation[0:even:2] + correlation[1:even:2]
-    positive = np.cumprod(pairs > 0, axis=0).astype(bool)
-    pairs = np.minimum.accumulate(np.where(positive, pairs, 0.0), axis=0)
-    time = np.maximum(2 * pairs.sum(axis=0) - 1, 1 / np.log10(chains * length))
-    return r_hat, chains * length / time

@@ -1,8 +1,9 @@
 """Everything that knows there are many networks: grid, keys, tiles, training loop, devices, results."""
 
 from dysonjax.ensemble.config import Config, check
-from dysonjax.ensemble.devices import one_device_per_core
+from dysonjax.ensemble.devices import cores, one_device_per_core
 from dysonjax.ensemble.grid import Grid, log_spaced
+from dysonjax.ensemble.identity import Member, member_of, world_of
 from dysonjax.ensemble.interrupts import Interrupted
 from dysonjax.ensemble.merge import merge
 from dysonjax.ensemble.optimizers import Optimizer
@@ -16,15 +17,18 @@ __all__ = [
     "Config",
     "Grid",
     "Interrupted",
+    "Member",
     "Optimizer",
     "Plan",
     "Run",
     "barrier",
     "check",
     "configuration",
+    "cores",
     "estimate",
     "intact",
     "log_spaced",
+    "member_of",
     "merge",
     "one_device_per_core",
     "plan",
@@ -34,4 +38,5 @@ __all__ = [
     "run",
     "status",
     "train",
+    "world_of",
 ]

@@ -110,8 +110,6 @@ def _observation(task: Task, tile: Tile, lanes: Lanes, form: Form, observed: Obs
 
     states = (native.Input(s.shape, s.dtype, native.NETWORK, True) for s in form.of_one)
     try:
-        if any(leaf.dtype == bool for leaf in results):
-            raise native.Unsupported("a truth value among the observables")
         source = native.write_step(
             step_of_one, [*_inputs(fixed, lanes), *states], of_one, most_scratch=OBSERVED_BYTES
         )
@@ -123,6 +121,7 @@ def _observation(task: Task, tile: Tile, lanes: Lanes, form: Form, observed: Obs
         kernel, threads = native.Kernel(source, seldom=True), c_step.on_threads(tile.shape[0])
         inputs = c_step.remembered(functools.partial(_arrays, fixed, lanes, kernel.used))
         targets_of = c_step.remembered(targets.compile())
+        kinds = [np.int32 if one.dtype == bool else one.dtype for one in of_one]
         shapes = [*((leaf.shape[1:], leaf.dtype) for leaf in results), (tile.shape[1:], np.int32)]
 
         def observe_device(inputs, calls):
@@ -130,7 +129,8 @@ def _observation(task: Task, tile: Tile, lanes: Lanes, form: Form, observed: Obs
             found = []
             for read, leaves in zip(inputs, calls, strict=True):
                 new = [
-                    native.aligned((len(leaves[0]), math.prod(one.shape), LANES), one.dtype) for one in of_one
+                    native.aligned((len(leaves[0]), math.prod(one.shape), LANES), kind)
+                    for one, kind in zip(of_one, kinds, strict=True)
                 ]
                 kernel([*read, *leaves], new, 0, 1)
                 found.append([*new, leaves[-1]])

@@ -103,7 +103,7 @@ class Lanes(NamedTuple):
 
     def pack(self, leaf: np.ndarray) -> list[np.ndarray]:
         """A plain leaf of one device, (worlds, points, ...), call by call."""
-        leaf = in_memory(leaf, lanes=True).reshape(*leaf.shape[:2], -1)
+        leaf = native.in_memory(leaf, lanes=True).reshape(*leaf.shape[:2], -1)
         axis = 0 if self.over_worlds else 1
         missing = -leaf.shape[axis] % LANES
         if missing:
@@ -136,13 +136,13 @@ class Lanes(NamedTuple):
         ]
 
     def _world(self, leaf: np.ndarray, place) -> np.ndarray:
-        leaf = in_memory(leaf[place], self.over_worlds)
+        leaf = native.in_memory(leaf[place], self.over_worlds)
         return aligned(np.moveaxis(leaf, 0, -1)) if self.over_worlds else resting(leaf)
 
 
 def apart(leaf: np.ndarray) -> list[np.ndarray]:
     """A plain leaf of one device, (worlds, points, ...), network by network, each an array of its own."""
-    return [aligned(in_memory(leaf[place], lanes=False)) for place in np.ndindex(*leaf.shape[:2])]
+    return [aligned(native.in_memory(leaf[place], lanes=False)) for place in np.ndindex(*leaf.shape[:2])]
 
 
 def together(networks: list[np.ndarray], shape: tuple[int, ...], dtype) -> np.ndarray:
@@ -154,13 +154,6 @@ def by_device(leaf: jax.Array) -> list[np.ndarray]:
     """The parts of an array (devices, ...), one a device, in their order."""
     shards = sorted(leaf.addressable_shards, key=lambda shard: shard.index[0].start or 0)
     return [np.asarray(shard.data)[0] for shard in shards]
-
-
-def in_memory(values: np.ndarray, lanes: bool) -> np.ndarray:
-    """As a kernel reads them: truth values are int32, and in lanes, where they are masks, -1 if true."""
-    if values.dtype != bool:
-        return values
-    return -values.astype(np.int32) if lanes else values.astype(np.int32)
 
 
 def aligned(values: np.ndarray) -> np.ndarray:

@@ -101,7 +101,6 @@ def _stored(
     before = checkpoints.Progress(np.zeros(shape, bool), [])
     try:
         if leader:
-            processes.clear_status(folder.checkpoints)
             if resume:
                 opened = store.open_again(folder.path, template, say)
             else:
@@ -114,6 +113,7 @@ def _stored(
                     checkpoints.replace_all(folder.checkpoints, folder.config, before)
                 if not before.done.all():
                     opened.remove_summary()
+            processes.clear_status(folder.checkpoints)
         processes.barrier("store")
         if not leader:
             found = results.Results(template, grid, store.reopen(folder.path, template))
@@ -121,5 +121,9 @@ def _stored(
                 before = checkpoints.load(folder.checkpoints, folder.config, shape, lambda sentence: None)
                 before, _ = recover(found, before, say)
     except OSError as error:
-        raise checks.RunError(f"{folder.path} cannot be written: {error.strerror or error}") from None
+        place = error.filename or folder.path
+        how = "read or written" if resume else "written"
+        raise checks.RunError(f"{place} cannot be {how}: {error.strerror or error}") from None
+    except MemoryError:
+        raise checks.RunError(f"not enough memory to open {folder.path}; nothing was changed") from None
     return found, before

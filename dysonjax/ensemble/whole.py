@@ -13,7 +13,7 @@ from dysonjax import native
 from dysonjax.ensemble import c_step, xla
 from dysonjax.ensemble.contract import Executable, Lowered, Refused, Target, Task, Tile, at_once
 from dysonjax.ensemble.keys import BATCH, Identity
-from dysonjax.ensemble.layout import aligned, apart, in_memory, resting, together
+from dysonjax.ensemble.layout import aligned, apart, resting, together
 from dysonjax.ensemble.thresholds import VALUES
 from dysonjax.native import large
 
@@ -44,7 +44,7 @@ def lower(task: Task, tile: Tile) -> Lowered:
             return [
                 (
                     [
-                        [resting(in_memory(leaf[w], lanes=False)) for leaf in worlds]
+                        [resting(native.in_memory(leaf[w], lanes=False)) for leaf in worlds]
                         for w in range(len(worlds[0]))
                     ],
                     list(zip(*map(apart, points), strict=True)),

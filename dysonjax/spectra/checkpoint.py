@@ -67,26 +67,6 @@ class MatrixSpectrum:
         return {key: _plain(value) for key, value in row.items()}
 
 
-def as_matrix(tensor: np.ndarray, name: str = "") -> tuple[np.ndarray, str]:
-    """A weight tensor as a matrix, and how it was reshaped.
-
-    Convolutions (3 axes and more) keep their output channels as one side and take everything else as the
-    other. The output axis is the first, as in PyTorch, unless the name ends in `kernel`, as in Flax, where
-    it is the last. Raises ValueError for fewer than 2 axes, an empty tensor or one that is not real floats.
-    """
-    tensor = np.asarray(tensor)
-    if tensor.ndim < 2 or 0 in tensor.shape:
-        raise InputError(f"a tensor of shape {tensor.shape} is not a matrix")
-    # Extension dtypes such as bfloat16 are of kind "V" and are recognised by their conversion to float.
-    if tensor.dtype.kind not in "fV" or tensor.dtype.names:
-        raise InputError(f"entries of type {tensor.dtype} are not real floating-point numbers")
-    if tensor.ndim == 2:
-        return tensor, "as stored"
-    if name.rpartition(".")[2].rpartition("/")[2] == "kernel":
-        return tensor.reshape(-1, tensor.shape[-1]), f"({'·'.join(map(str, tensor.shape[:-1]))}) × out"
-    return tensor.reshape(tensor.shape[0], -1), f"out × ({'·'.join(map(str, tensor.shape[1:]))})"
-
-
 def analyse_matrix(
     weights, name: str = "", how: str = "as stored", n: int = 200, seed: int = 0
 ) -> MatrixSpectrum:
