@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from dysonjax import phase
+from dysonjax.analysis import phase
 from dysonjax.checks import InputError
 from dysonjax.figures.phase_diagram import heat_map, map_contours
 from dysonjax.figures.style import BLACK, PAGE, new_figure, style

@@ -9,7 +9,8 @@ import jax
 import numpy as np
 import xarray as xr
 
-from dysonjax import models, pairs
+from dysonjax import models
+from dysonjax.analysis import pairs
 from dysonjax.ensemble import Grid, log_spaced, train
 from dysonjax.figures import panels
 from dysonjax.figures.style import BLACK, BLUE, CYCLE, PAGE, RED, new_figure, style

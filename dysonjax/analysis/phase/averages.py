@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from dysonjax.phase.matrix import main_matrix
+from dysonjax.analysis.phase.matrix import main_matrix
 
 AS_THEY_ARE = (
     "feature_overlap",
