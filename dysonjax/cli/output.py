@@ -95,6 +95,18 @@ def output_folder(out: Path | None, command: str, overwrite: bool) -> Path:
     return folder
 
 
+def new_file(path: Path, overwrite: bool) -> None:
+    """Raise InputError unless a file of this name can be made, or replaced with `overwrite`."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file")
+    if not path.parent.is_dir():
+        raise InputError(f"the folder {path.parent} does not exist; create it first")
+    if os.path.lexists(path) and not overwrite:
+        raise InputError(f"{path} exists already; choose another --out or pass --overwrite to replace it")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path} cannot be written: the folder is read-only")
+
+
 def go_on_with(folder: Path) -> None:
     """The command under way adds to a run folder that is there already."""
     if _current:

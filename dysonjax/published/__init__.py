@@ -3,10 +3,22 @@
 import difflib
 
 from dysonjax.checks import InputError
-from dysonjax.published import initialisation, linear, nanogpt, phase, rbm, rbm_pairs, rbm_spacings
+from dysonjax.published import (
+    initialisation,
+    linear,
+    nanogpt,
+    phase,
+    phase_cuts,
+    phase_dynamics,
+    phase_maps,
+    rbm,
+    rbm_pairs,
+    rbm_spacings,
+    released,
+)
 from dysonjax.published.recipe import SCALES, Check, Recipe, Reproduction
 
-__all__ = ["RECIPES", "SCALES", "Check", "Recipe", "Reproduction", "get"]
+__all__ = ["RECIPES", "SCALES", "Check", "Recipe", "Reproduction", "get", "released"]
 
 RECIPES: tuple[Recipe, ...] = (
     rbm.REPULSION,
@@ -20,9 +32,13 @@ RECIPES: tuple[Recipe, ...] = (
     linear.SEMICIRCLE_RECIPE,
     initialisation.INITIALISATION,
     phase.PHASE_DIAGRAM,
-    phase.SINGULAR_VALUES,
+    phase_maps.FRACTION,
+    phase_maps.GROWTH,
+    phase_cuts.CUTS,
     phase.FIELD_ALIGNMENT,
     phase.FEATURE_CORRELATION,
+    phase_dynamics.SINGULAR_VALUES,
+    phase_dynamics.TWO_TIMES,
     nanogpt.SPACINGS,
     nanogpt.DENSITY,
     nanogpt.FITS,

@@ -19,6 +19,7 @@ from dysonjax.spectra.tail_exponential import exponential_p
 from dysonjax.spectra.verdict import verdict
 from dysonjax.weights.dtypes import kind_of
 
+FEWEST_NULL = 199  # simulated fits, or no p-value could fall below the level of the verdict
 MAX_CANDIDATES = 100  # values of xmin tried; keeps a layer of thousands of levels within seconds
 
 
@@ -50,7 +51,7 @@ class MatrixSpectrum:
     """one-sided p-value of the power law against an exponential tail from the same start: small if the
     exponential describes the tail better (Vuong's test)"""
     notes: tuple[str, ...]
-    """why a fit is missing"""
+    """why a fit is missing, and what speaks against one that is there"""
 
     spikes: Spikes | None
     """levels beyond the edge and their strengths"""
@@ -74,8 +75,10 @@ class MatrixSpectrum:
             "verdict": self.verdict,
             "why": self.why,
         }
-        for key in ("area", "area_err", "sigma2", "sigma2_err", "lower", "upper", "p_value", "area_p"):
+        for key in ("area", "area_err", "sigma2", "sigma2_err", "lower", "upper"):
             row[f"mp_{key}"] = mp and getattr(mp, key)
+        row |= {"mp_p": mp and mp.p_value, "mp_area_p": mp and mp.area_p}
+        row |= {"mp_scale_spread": mp and mp.scale_spread, "mp_note": mp and mp.note}
         row |= {"tracy_widom_edge": self.edge, "outliers": self.outliers}
         row["outlier_p"] = spikes and spikes.p_value
         for key in ("strength", "overlap_right", "overlap_left"):
@@ -105,13 +108,16 @@ def analyse_matrix(
     n: int = 200,
     seed: int = 0,
     nulls: int | None = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> MatrixSpectrum:
     """Spectral statistics of a weight matrix.
 
     weights: shape (rows, columns), or (members, rows, columns) for an ensemble; the levels are the squared
     singular values, those of the smaller of WᵀW and WWᵀ, whichever side is the longer one. n: replicates,
     simulated spectra and synthetic samples behind each error and p-value. nulls: draws of the matrix with its
-    entries shuffled and with random signs; None for as many as its size allows. A fit for which the matrix is
+    entries shuffled and with random signs; None for as many as its size allows. progress: called as
+    progress(done, total). Errors and the p-value of the tail of an ensemble are over its members; the levels
+    of a single matrix count as independent. A fit for which the matrix is
     too small or degenerate is left out with a note. Raises InputError for NaN, infinity or fewer than 2
     levels.
     """
@@ -141,7 +147,7 @@ def analyse_matrix(
         def make_nulls(top: float) -> MatrixNulls:
             return matrix_nulls(wide[0], top, draws, seed)
 
-    return analyse_levels(levels, rows, name, how, n, seed, make_nulls, (empty,) if empty else ())
+    return analyse_levels(levels, rows, name, how, n, seed, make_nulls, (empty,) if empty else (), progress)
 
 
 def analyse_levels(
@@ -153,6 +159,7 @@ def analyse_levels(
     seed: int = 0,
     make_nulls: Callable[[float], MatrixNulls] | None = None,
     notes: tuple[str, ...] = (),
+    progress: Callable[[int, int], None] | None = None,
 ) -> MatrixSpectrum:
     """Spectral statistics of recorded levels of X = WᵀW, shape (members, modes), of matrices with `rows`
     rows.
@@ -174,12 +181,14 @@ def analyse_levels(
     if degenerate:
         found.append(degenerate)
     else:
-        mp = _noted(found, lambda: fit_marchenko_pastur(levels, ratio, seed=seed))
+        null = max(n, FEWEST_NULL)
+        test = {"n": n, "seed": seed, "progress": progress}
+        mp = _noted(found, lambda: fit_marchenko_pastur(levels, ratio, seed=seed, null=null))
         if mp is not None:
             spikes = find_spikes(levels, float(mp.sigma2), rows)
             if mp.note:
-                found.append(str(mp.note))
-        spacings = _noted(found, lambda: spacing_test(levels, ratio, n=n, seed=seed))
+                found.append(f"Marchenko-Pastur: {mp.note}")
+        spacings = _noted(found, lambda: spacing_test(levels, ratio, **test))
         unfolded = unfolded_spacings(levels)[0] if spacings else None
         axis = -2 if members > 1 else None
         x = levels if members > 1 else levels.ravel()

@@ -1,5 +1,6 @@
 """The engine: identity of members, divergence, optimisers, results."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -186,7 +187,8 @@ def test_a_grid_without_scalars_keeps_its_identity():
     from dysonjax.ensemble.grid import point_identity
 
     assert dj.Grid(0.5, 4, 2.0).points() == [{"lr": 0.5, "sigma_w": 2.0}]
-    assert point_identity({"lr": 0.5, "sigma_w": 2.0}, 4) == 2137903908
+    assert point_identity({"lr": 0.5, "sigma_w": 2.0}, 4, bits=32) == (2137903908,)
+    assert point_identity({"lr": 0.5, "sigma_w": 2.0}, 4) == (959557919, 4235167820)
 
 
 def test_results_say_how_they_were_made(tmp_path):
@@ -312,3 +314,30 @@ def test_bad_training_arguments_are_refused_before_anything_is_written(arguments
     with pytest.raises(dj.InputError, match=sentence):
         dj.train(MODEL, grid, **({"steps": 100, "records": 2, "out": tmp_path / "run"} | arguments))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["alive", "diverged_at", "eigenvalues", "weights", "lr", "seed", "record", "mode"]
+)
+def test_an_observable_that_would_hide_a_variable_is_refused(name, tmp_path):
+    with pytest.raises(dj.InputError, match=f"the observable {name} of tiny"):
+        dj.train(named(name), dj.Grid(0.1, 4), 2, 1, keep_weights="last", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["a/b", "/", "..", "", "a b", ".hidden", "x\n"])
+def test_an_observable_whose_name_no_store_takes_is_refused(name, tmp_path):
+    for out in (tmp_path / "run", None):
+        with pytest.raises(dj.InputError, match="cannot be the name of a variable"):
+            dj.train(named(name), dj.Grid(0.1, 4), 2, 1, out=out)
+    assert not (tmp_path / "run").exists()
+
+
+def named(name):
+    """A model with an observable of this name."""
+    model = tiny()
+    return dataclasses.replace(
+        model,
+        observe=lambda *arguments: {**model.observe(*arguments), name: jnp.zeros(())},
+        observables={**model.observables, name: "nothing"},
+    )
