@@ -31,7 +31,8 @@ class Config:
     themselves. optimizer: "sgd", "momentum", "adamw", an `Optimizer`, or an optax transform WITHOUT learning
     rate. randomness: "common" gives all grid points of a seed the same teacher, data and noise,
     "independent" gives each its own. seed: root of all randomness. x64: train in double precision.
-    keep_weights: "none", "last" or "all" records.
+    keep_weights: "none", "last" or "all" records. identity_bits: of the names of grid points from which
+    independent randomness is drawn; 32 for runs that were started before 64 were used.
 
     How it is computed:
 
@@ -52,6 +53,7 @@ class Config:
     seed: int = 0
     x64: bool = False
     keep_weights: str = "none"
+    identity_bits: int = 64
     tile: int | str | None = None
     devices: int | str | Sequence[jax.Device] | None = None
     backend: str = "auto"
@@ -66,7 +68,7 @@ class Config:
             "records": record_steps(self.records, steps),
             "optimizer": optimizers.resolve(self.optimizer, steps),
             "randomness": checks.one_of("randomness", self.randomness, ["common", "independent"]),
-            "seed": checks.positive_int("seed", self.seed, 0),
+            "seed": _seed(self.seed),
             "x64": bool(self.x64),
             "keep_weights": checks.one_of("keep_weights", self.keep_weights, ["none", "last", "all"]),
             "tile": _tile(self.tile),
@@ -92,7 +94,7 @@ class Config:
 
     def stored(self, model: Model) -> dict[str, Any]:
         """What the run computes, as JSON values; `restored` is the inverse."""
-        return {
+        found = {
             "model": {"name": model.name, **model.config},
             "grid": dataclasses.asdict(self.grid),
             "steps": self.steps,
@@ -103,12 +105,16 @@ class Config:
             "dtype": self.dtype.name,
             "keep_weights": self.keep_weights,
         }
+        if not self.common and self.identity_bits > 32:
+            found["identity_bits"] = self.identity_bits
+        return found
 
 
 def restored(stored: dict[str, Any], **how: Any) -> Config:
     """The configuration of a stored run. how: the fields that may change, and an optimizer of one's own."""
     what = {key: value for key, value in stored.items() if key not in ("model", "dtype")}
     what |= {"grid": Grid(**stored["grid"]), "x64": stored["dtype"] == "float64"}
+    what["identity_bits"] = stored.get("identity_bits", 32)
     if how.get("optimizer") is None:
         if stored["optimizer"] == "custom":
             raise checks.InputError("the run has an optimizer of its own; pass it as optimizer")
@@ -126,6 +132,13 @@ def check(model: Model, config: Config) -> None:
             raise checks.InputError(f"the model {model.name} has no scalar {name} to vary; it {known}")
         for value in values:
             model.scalars[name].check(name, value)
+
+
+def _seed(seed: int) -> int:
+    seed = checks.positive_int("seed", seed, 0)
+    if seed >= 2**32:
+        raise checks.InputError(f"seed must be below 2**32 = {2**32}, got {seed}")
+    return seed
 
 
 def _tile(tile: int | str | None) -> int | str | None:

@@ -68,7 +68,7 @@ def job(
     part = dataclasses.replace(grid, seeds=len(seeds), first_seed=grid.first_seed + seeds.start)
 
     def cut(worlds, points):
-        return tiles.waves(part, batch_size, common, config.seed, count, worlds, points, config.dtype)
+        return tiles.waves(config, part, batch_size, worlds, points)
 
     _, of_one = jax.eval_shape(programs.start, cut(1, 1)[0].identity)
     task = Task(

@@ -21,28 +21,26 @@ class Identity(NamedTuple):
 
     root: jax.Array  # (devices,), uint32: root seed of the run
     seed: jax.Array  # (devices, worlds), uint32
-    point_id: jax.Array  # (devices, worlds), uint32; enters the keys of independent randomness only
+    point_id: jax.Array  # (devices, worlds, words), uint32; enters the keys of independent randomness only
     point: dict[str, jax.Array]  # each (devices, worlds, points)
 
     def key_words(self, common: bool, stream: int) -> np.ndarray:
         """Of the key of a stream of every world, (devices, worlds, 2) uint32."""
-        root, seed, point_id = np.asarray(self.root)[:, None], np.asarray(self.seed), None
-        if not common:
-            point_id = np.asarray(self.point_id)
-        return np.stack(_words(threefry.rounds, root, seed, point_id, np.uint32(stream)), axis=-1)
+        root, seed = np.asarray(self.root)[:, None], np.asarray(self.seed)
+        of_point = () if common else np.moveaxis(np.asarray(self.point_id), -1, 0)
+        return np.stack(_words(threefry.rounds, root, seed, *of_point, np.uint32(stream)), axis=-1)
 
 
 def stream_key(root, seed, point_id, stream) -> jax.Array:
-    """The key of one stream of a world; `point_id` is None if the points of a seed share their randomness."""
-    numbers = [
-        None if n is None else jnp.asarray(n).astype(jnp.uint32) for n in (root, seed, point_id, stream)
-    ]
+    """The key of one stream of a world; point_id: words, None if a seed's points share their randomness."""
+    of_point = () if point_id is None else (point_id[word] for word in range(len(point_id)))
+    numbers = [jnp.asarray(number).astype(jnp.uint32) for number in (root, seed, *of_point, stream)]
     return jax.random.wrap_key_data(jnp.stack(_words(threefry.block, *numbers)), impl="threefry2x32")
 
 
-def _words(rounds, root, seed, point_id, stream):
+def _words(rounds, root, *numbers):
     """The two words of a key: those of `jax.random.key(root)`, with one number after the other folded in."""
     found = root - root, root
-    for number in (seed, *(() if point_id is None else (point_id,)), stream):
+    for number in numbers:
         found = rounds(found, np.uint32(0), number)
     return found

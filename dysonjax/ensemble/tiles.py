@@ -11,7 +11,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from dysonjax.ensemble.grid import Grid, point_identity
+from dysonjax.ensemble.config import Config
+from dysonjax.ensemble.grid import Grid, identities
 from dysonjax.ensemble.keys import Identity
 
 FIXED = 16  # what a step of a tile costs besides its networks, in networks (5 to 9 by XLA, measured)
@@ -45,13 +46,11 @@ def choose(
     return min((size for size in sizes if math.prod(size) <= members), key=time)
 
 
-def waves(
-    grid: Grid, batch_size: int, common: bool, root: int, devices: int, worlds: int, points: int, dtype
-):
-    """The waves of one batch size, as a list of `Wave`; the members of a seed stand close together."""
-    point = grid.points()
+def waves(config: Config, grid: Grid, batch_size: int, worlds: int, points: int) -> list[Wave]:
+    """The waves of one batch size; the members of a seed stand close together. grid: some of the seeds."""
+    point, common, devices = grid.points(), config.common, len(config.devices)
     count = len(point)
-    ids = np.array([point_identity(p, batch_size) for p in point], np.uint32)
+    ids = identities(point, batch_size, config.identity_bits)
     # Member (seed s, point p) has position p * seeds + s in the grid of one batch size.
     if common:
         members = np.arange(count)[None, :] * grid.seeds + np.arange(grid.seeds)[:, None]
@@ -68,10 +67,10 @@ def waves(
         filled = np.where(index < 0, index.max(), index)
         seed, place = filled % grid.seeds, filled // grid.seeds
         identity = Identity(
-            np.full(devices, root, np.uint32),
+            np.full(devices, config.seed, np.uint32),
             (seed[:, :, 0] + grid.first_seed).astype(np.uint32),
             ids[place[:, :, 0]],
-            {name: np.array([p[name] for p in point], dtype)[place] for name in point[0]},
+            {name: np.array([p[name] for p in point], config.dtype)[place] for name in point[0]},
         )
         result.append(Wave(identity, index))
     return result

@@ -19,7 +19,7 @@ import jax
 import optax
 import xarray as xr
 
-from dysonjax import checks
+from dysonjax import checks, threefry
 from dysonjax.ensemble import jobs, loop, processes, recording, results, run_folder, store, targets, tuning
 from dysonjax.ensemble.checkpoints import Progress
 from dysonjax.ensemble.config import Config, check, restored
@@ -114,7 +114,7 @@ def estimate(model: Model, grid: Grid, steps: int, records: int | Sequence[int] 
 def plan(model: Model, config: Config) -> Plan:
     """The `Plan` of a run."""
     check(model, config)
-    with jax.enable_x64(config.x64):
+    with jax.enable_x64(config.x64), threefry.settled():
         begin = time.perf_counter()
         work = [job.compiled() for job in jobs.all_batch_sizes(model, config, range(config.grid.seeds))]
         template = _template(model, config, work[0])
@@ -136,8 +136,11 @@ def run(
     check(model, config)
     say = say or (lambda sentence: warnings.warn(sentence, stacklevel=4))
     folder = None if out is None else Path(out)
+    if resume and folder is not None and _has_short_identities(folder):
+        config = dataclasses.replace(config, identity_bits=32)
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.enable_x64(config.x64))
+        stack.enter_context(threefry.settled())
         # The shapes of what a run records are known before anything is compiled or written.
         work = jobs.all_batch_sizes(model, config, range(config.grid.seeds))
         template, shapes = _template(model, config, work[0]), work[0].state.params
@@ -242,6 +245,12 @@ def _example(progress: Progress, shapes: Any) -> Any:
     if progress.example is None:
         return None
     return jax.tree.unflatten(jax.tree.structure(shapes), progress.example)
+
+
+def _has_short_identities(folder: Path) -> bool:
+    """Whether a run draws its independent random numbers by names of 32 bits, as runs once did."""
+    attributes = store.read_attributes(folder / "run.zarr")
+    return attributes is not None and "identity_bits" not in json.loads(attributes["config"])
 
 
 def _device_name(config: Config) -> str:

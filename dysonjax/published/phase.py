@@ -4,6 +4,7 @@ All figures show one ensemble over the published grid, learning rates and σ_W o
 be drawn from a run of `dysonjax phase-diagram` as well. Lines are what theory says without a simulation.
 """
 
+import functools
 from math import gamma
 from typing import NamedTuple
 
@@ -97,6 +98,7 @@ def described(dataset: xr.Dataset) -> str:
     )
 
 
+@functools.cache
 def feature_sample(draws: int = 100_000) -> np.ndarray:
     """|tanh(Mx)|²/32 of the features that enter the learned matrix, for random M and x, (draws,).
 

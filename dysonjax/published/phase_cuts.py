@@ -35,10 +35,10 @@ def cuts(dataset: xr.Dataset) -> Reproduction:
     kept = "weights" in dataset and "record" in dataset["weights"].dims
     if kept:
         norms = np.log10(phase.epoch_gradient_norm(dataset)).isel(batch_size=0)
-        what = "norm of the gradient averaged over an epoch"
+        what, short = "norm of the gradient averaged over an epoch", "norm of an epoch's mean gradient"
     else:
         norms = np.log10(dataset["grad_norm"]).isel(batch_size=0)
-        what = "norm of the gradient of 256 samples"
+        what = short = "norm of the gradient of 256 samples"
     alive = dataset["alive"].isel(batch_size=0, record=-1)
     curves = {
         name: phase.mean_of_members(norms.isel(record=index).where(alive))
@@ -59,7 +59,7 @@ def cuts(dataset: xr.Dataset) -> Reproduction:
             for axis, (mean, error) in zip(axes, panels, strict=True):
                 axis.errorbar(temperature, mean.sel(at), error.sel(at), label=label, **options)
         for axis, title in zip(
-            axes, (r"$\log_{10}$ test loss", rf"$\log_{{10}}$ {what}, end", "the same, start"), strict=True
+            axes, (r"$\log_{10}$ test loss", rf"$\log_{{10}}$ {short}, end", "the same, start"), strict=True
         ):
             axis.set(xlabel=r"$T=\alpha/|B|$")
             axis.set_title(title, fontsize=8)

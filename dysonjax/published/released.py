@@ -1,8 +1,10 @@
-"""Our averages beside the released numbers of arXiv 2509.01349, with z-scores.
+"""Our averages beside the released numbers of arXiv 2509.01349 and 2407.16427, with z-scores.
 
-The numbers are not part of this package. They come in a folder of two tables, each with a header:
+The numbers are not part of this package. They come in a folder with one or more of three tables, each with a
+header:
 `phase_maps.csv` (temperature, inverse_sigma_w, test_loss, feature_overlap, field_alignment,
-growth_rate_per_epoch), one row a grid point, and `noise_line.csv` (inverse_sigma_w, temperature_68).
+growth_rate_per_epoch), one row a grid point, and `noise_line.csv` (inverse_sigma_w, temperature_68);
+`teacher_student_spacings.csv` (lr, batch_size, noise_std, mean_spacing, sem), one row an ensemble.
 """
 
 import csv
@@ -35,6 +37,7 @@ COLUMNS = {
 
 MAPS = ("phase_maps.csv", ("temperature", "inverse_sigma_w", *COLUMNS))
 LINE = ("noise_line.csv", ("inverse_sigma_w", "temperature_68"))
+SPACINGS = ("teacher_student_spacings.csv", ("lr", "batch_size", "noise_std", "mean_spacing", "sem"))
 
 
 class Comparison(NamedTuple):
@@ -63,7 +66,7 @@ class Summary(NamedTuple):
 def compare(data: xr.Dataset, folder: Path, networks: int) -> list[Comparison]:
     """All released numbers that have a counterpart in the data of a figure, dims (lr, sigma_w).
 
-    networks: behind each of our averages. Raises InputError if the folder lacks the tables.
+    networks: behind each of our averages. Empty without the table; raises InputError if it is damaged.
     """
     found = []
     for row in _rows(folder, *MAPS):
@@ -87,9 +90,26 @@ def compare(data: xr.Dataset, folder: Path, networks: int) -> list[Comparison]:
 
 
 def check(folder: Path) -> None:
-    """Raise InputError if the folder lacks one of the tables or if one cannot be read."""
-    _rows(folder, *MAPS)
-    _rows(folder, *LINE)
+    """Raise InputError if the folder holds none of the tables or if one cannot be read."""
+    if not any([_rows(folder, *table) for table in (MAPS, LINE, SPACINGS)]):
+        names = ", ".join(name for name, _ in (MAPS, LINE, SPACINGS))
+        raise InputError(f"{folder} holds none of the released numbers ({names})")
+
+
+def compare_spacings(data: xr.Dataset, folder: Path) -> list[dict[str, float]]:
+    """Mean spacings of the rows of `linear_spacings` beside the released ones.
+
+    The z-score is against the mean over sets of shared inputs, with their scatter and the released error.
+    """
+    found = []
+    for row in _rows(folder, *SPACINGS):
+        same = [np.isclose(data[name].values, row[key]) for name, key in
+                (("lr", "lr"), ("batch_size", "batch_size"), ("epsilon", "noise_std"))]  # fmt: skip
+        for at in np.flatnonzero(np.logical_and.reduce(same)):
+            expected, scatter = (float(data[n][at]) for n in ("shared_inputs", "shared_inputs_scatter"))
+            z = (row["mean_spacing"] - expected) / np.hypot(scatter, row["sem"])
+            found.append({**row, "expected": expected, "scatter": scatter, "z": float(z)})
+    return found
 
 
 def compare_line(noise: xr.DataArray, folder: Path) -> list[tuple[float, float, float]]:
@@ -146,6 +166,8 @@ def _at(data: xr.Dataset, temperature: float, inverse_sigma_w: float) -> xr.Data
 
 def _rows(folder: Path, name: str, needed: tuple[str, ...]) -> list[dict[str, float]]:
     path = Path(folder) / name
+    if not path.exists():
+        return []
     try:
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))

@@ -162,13 +162,13 @@ def test_a_mistake_of_the_compiler_is_told_and_the_next_target_takes_over(monkey
 
 @pytest.mark.parametrize("common", [True, False])
 def test_keys_of_batches_are_those_of_the_engine(common):
-    seed, point_id = np.uint32([[0, 7], [8, 2**31]]), np.uint32([[5, 6], [2**32 - 1, 5]])
+    seed, point_id = np.uint32([[0, 7], [8, 2**31]]), np.uint32([[[5, 1], [6, 2]], [[2**32 - 1, 3], [5, 0]]])
     found = keys.Identity(np.uint32([3, 3]), seed, point_id, {}).key_words(common, keys.BATCH)
     for place in np.ndindex(2, 2):
         key = keys.stream_key(3, seed[place], None if common else point_id[place], keys.BATCH)
         np.testing.assert_array_equal(found[place], jax.random.key_data(key))
         folded = jax.random.key(3, impl="threefry2x32")
-        for number in (seed[place], *(() if common else (point_id[place],)), keys.BATCH):
+        for number in (seed[place], *(() if common else point_id[place]), keys.BATCH):
             folded = jax.random.fold_in(folded, number)
         np.testing.assert_array_equal(found[place], jax.random.key_data(folded))
 
