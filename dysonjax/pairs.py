@@ -12,6 +12,9 @@ import xarray as xr
 
 from dysonjax import spectra
 from dysonjax.models.predictions import degenerate_pairs
+from dysonjax.spectra.averages import mean_and_sem
+from dysonjax.spectra.likelihood import member_weights, standard_errors
+from dysonjax.spectra.spacings import of_unit_mean
 
 MIN_MEMBERS = 20  # fewer members do not support the fit of a density
 
@@ -52,15 +55,7 @@ def final_levels(dataset: xr.Dataset, singular_values: bool = False) -> tuple[np
 def means(levels: np.ndarray) -> Means:
     """Mean levels and spacings of each point."""
 
-    def mean_and_sem(values):
-        alive = np.isfinite(values).all(axis=-1, keepdims=True)
-        count = alive.sum(axis=1)
-        safe = np.where(alive, values, 0)
-        mean = safe.sum(axis=1) / np.where(count > 0, count, np.nan)
-        variance = np.where(alive, (values - mean[:, None]) ** 2, 0).sum(axis=1)
-        return mean, np.sqrt(variance / np.where(count > 1, count * (count - 1.0), np.nan))
-
-    return Means(*mean_and_sem(levels), *mean_and_sem(np.diff(levels, axis=-1)))
+    return Means(*mean_and_sem(levels, axis=1), *mean_and_sem(np.diff(levels, axis=-1), axis=1))
 
 
 def scalar_groups(points: list[dict]) -> np.ndarray:
@@ -69,22 +64,51 @@ def scalar_groups(points: list[dict]) -> np.ndarray:
     return np.array([scalars.index(values) for values in scalars])
 
 
-def scaling_exponent(averages: Means, points: list[dict], pairs: np.ndarray) -> Exponent:
-    """Slope of ln ⟨S⟩ over ln(α/|B|), common to all; each pair and set of scalars has its prefactor."""
+def scaling_exponent(
+    levels: np.ndarray, points: list[dict], pairs: np.ndarray, n: int = 1000, seed: int = 0
+) -> Exponent:
+    """Slope of ln ⟨S⟩ over ln(α/|B|), common to all; each pair and set of scalars has its prefactor.
+
+    levels: (points, seeds, modes), NaN where a member diverged. The error is that of a bootstrap of `n`
+    replicates, in which a seed is drawn with all its points and pairs: the points of a seed share its noise,
+    so that much of it leaves the slope alone. NaN with fewer than two temperatures or members.
+    """
+    averages = means(levels)
+    weight = slope_weights(averages, points, pairs)
+    s = np.diff(levels, axis=-1)[:, :, pairs]
+    alive = np.isfinite(s).all(axis=-1)
+    counts = member_weights(levels.shape[1], n, seed)
+    number = np.einsum("rm,pm->rp", counts, alive)[..., None]
+    total = np.einsum("rm,pmk->rpk", counts, np.where(alive[..., None], s, 0.0))
+    # A replicate may draw none of the few seeds that are alive at a point; it then keeps the data's mean.
+    mean = np.where(number > 0, total / np.maximum(number, 1), averages.spacings[:, pairs])
+    slopes = common_slope(mean, weight, points)
+    return Exponent(float(slopes[0]), float(standard_errors(slopes[:, None], levels.shape[1])[0]))
+
+
+def slope_weights(averages: Means, points: list[dict], pairs: np.ndarray) -> np.ndarray:
+    """Weight of every ln ⟨S⟩ in the slope, 1/(its variance), (points, pairs); 0 where it has none."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weight = (averages.spacings[:, pairs] / averages.spacings_sem[:, pairs]) ** 2
+    return np.where(np.isfinite(weight), weight, 0.0)
+
+
+def common_slope(spacings: np.ndarray, weight: np.ndarray, points: list[dict]) -> np.ndarray:
+    """Weighted least-squares slope of ln(spacings) over ln(α/|B|), one for all, each column its own level.
+
+    spacings: (..., points, pairs). weight: (points, pairs). Columns of points with other scalars are apart.
+    """
     temperature = np.log([p["lr"] / p["batch_size"] for p in points])
-    y = np.log(averages.spacings[:, pairs])
-    weight = (averages.spacings[:, pairs] / averages.spacings_sem[:, pairs]) ** 2
-    weight = np.where(np.isfinite(weight) & np.isfinite(y), weight, 0.0)
-    y = np.where(weight > 0, y, 0.0)
-    groups = scalar_groups(points)
     t = np.broadcast_to(temperature[:, None], weight.shape).copy()
+    groups = scalar_groups(points)
     for group in np.unique(groups):
         here = groups == group
         t[here] -= (weight[here] * t[here]).sum(axis=0) / np.maximum(weight[here].sum(axis=0), 1e-300)
     spread = (weight * t**2).sum()
-    if len(pairs) == 0 or np.ptp(temperature) < 1e-9 or spread == 0:
-        return Exponent(np.nan, np.nan)
-    return Exponent(float((weight * t * y).sum() / spread), float(1 / np.sqrt(spread)))
+    if not spread > 1e-18 * max(weight.sum(), 1.0):
+        return np.full(spacings.shape[:-2], np.nan)
+    y = np.log(np.where(weight > 0, spacings, 1.0))
+    return (weight * t * y).sum(axis=(-2, -1)) / spread
 
 
 def normalised_spacings(levels: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -99,7 +123,7 @@ def normalised_spacings(levels: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     s = s[:, alive]
     if not s.size:
         return np.empty((0, 0))
-    return np.moveaxis(s / s.mean(axis=1, keepdims=True), 1, 0).reshape(s.shape[1], -1)
+    return np.moveaxis(of_unit_mean(s), 1, 0).reshape(s.shape[1], -1)
 
 
 def summarise(levels: np.ndarray, points: list[dict], targets: np.ndarray, theory: np.ndarray) -> dict:
@@ -111,7 +135,7 @@ def summarise(levels: np.ndarray, points: list[dict], targets: np.ndarray, theor
     """
     averages = means(levels)
     pairs = degenerate_pairs(targets)
-    exponent = scaling_exponent(averages, points, pairs)
+    exponent = scaling_exponent(levels, points, pairs)
     result = {
         "points": points,
         "levels_mean": averages.levels,

@@ -15,6 +15,7 @@ import numpy as np
 from dysonjax import dyson, ensemble, models, spectra
 from dysonjax.models.base import eigh
 from dysonjax.models.predictions import linear_pair
+from dysonjax.spectra.averages import mean_and_sem
 
 MAX_Z = 4.0  # of a statistical check; with fixed seeds a sound machine stays below it always
 MAX_ROUNDING = 64  # rounding errors allowed in float32 products of 256 terms; TF32 makes thousands
@@ -132,5 +133,5 @@ def linear_ensemble() -> Check:
 
 
 def _mean(name: str, values: np.ndarray, expected: float, catches: str) -> Check:
-    error = float(values.std(ddof=1) / np.sqrt(len(values)))
-    return Check(name, float(values.mean()), float(expected), error, True, catches)
+    mean, error = map(float, mean_and_sem(values))
+    return Check(name, mean, float(expected), error, True, catches)

@@ -136,7 +136,7 @@ def peak_bytes() -> int:
 
 def cores() -> int:
     """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    return cache.cores()
 
 
 def engine(model, grid, steps: int, **options) -> Prepared:

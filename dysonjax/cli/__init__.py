@@ -13,11 +13,8 @@ import re
 import signal
 import sys
 
-import tyro
-
-from dysonjax.checks import InputError, RunError
-from dysonjax.cli import compile_cache
-from dysonjax.cli.terminal import Terminal
+# What takes longer to import waits until an interruption is answered with a sentence.
+from dysonjax.cli import streams
 
 # name: (class, one line for the list of commands); modules load only when their command runs.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -47,21 +44,36 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; the exit code is 0 done, 1 failed, 2 bad input, 130 or 143 interrupted."""
+    """Run one command; the exit code is 0 done, 1 failed, 2 bad input, 130 or 143 interrupted.
+
+    129 and 141 are runs that were saved because their terminal or the reader of their output went away.
+    """
+    streams.prepare()
     try:
-        code = _main(argv)
+        with streams.interruptible():
+            code = _main(argv)
     except SystemExit as done:  # of a process that is not the first
         code = done.code or 0
+    except KeyboardInterrupt:
+        streams.say("interrupted")
+        code = 128 + signal.SIGINT
+    except OSError as error:
+        code = streams.failed(error)
+    code = streams.finish(code)
     if "jax" in sys.modules:
-        _leave(code)
+        _leave(code, at_once=argv is None and code > 128)
     return code
 
 
-def _leave(code: int) -> None:
-    """End a process of a distributed run here: JAX would wait for the others, and abort if they are gone."""
+def _leave(code: int, at_once: bool) -> None:
+    """End a process here that JAX would not let end well.
+
+    Of a distributed run it would wait for the others, and abort if they are gone; an interrupted process may
+    crash in threads that still compile.
+    """
     import jax
 
-    if jax.distributed.is_initialized():
+    if at_once or jax.distributed.is_initialized():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -77,36 +89,59 @@ def _main(argv: list[str] | None) -> int:
 
         print(report())
         return 0
+    from dysonjax.checks import InputError, RunError
+    from dysonjax.cli import compile_cache
+
     compile_cache.activate()
     try:
         command = _parse(args[0], args[1:])
         if command is None:
             return 0
+        from dysonjax.cli.output import watching
+        from dysonjax.cli.terminal import Terminal
+
         execution = getattr(command, "execution", command)  # small commands list their options themselves
         rank = _join(command)
         terminal = Terminal(quiet=execution.quiet or rank > 0, json=execution.json)
-        summary = command.run(terminal)
+        with watching(command):
+            summary = command.run(terminal)
     except InputError as error:
-        print(f"dysonjax: {error}", file=sys.stderr)
+        streams.say(str(error))
         return 2
     except KeyboardInterrupt as stop:  # a run that was saved says how to go on, and by which signal it ended
-        print(f"dysonjax: {str(stop) or 'interrupted'}", file=sys.stderr)
+        streams.say(str(stop) or "interrupted")
         return 128 + getattr(stop, "signal", signal.SIGINT)
     except RunError as error:
-        print(f"dysonjax: {error}", file=sys.stderr)
+        streams.say(str(error))
         return 1
+    except BrokenPipeError:
+        return streams.READER_GONE
     except Exception as error:
         if os.environ.get("DYSONJAX_DEBUG"):
             raise
-        print(
-            f"dysonjax: {type(error).__name__}: {error} (set DYSONJAX_DEBUG=1 for the traceback)",
-            file=sys.stderr,
-        )
+        sentence = _trouble(error)
+        if sentence is None:
+            what = " ".join(f"{type(error).__name__}: {error}".split())
+            sentence = f"{what} (set DYSONJAX_DEBUG=1 for the traceback)"
+        streams.say(sentence)
         return 1
     if execution.json:
         print(json.dumps(summary), flush=True)
+    if terminal.reader_gone:
+        return streams.READER_GONE
     # Commands that judge (doctor) say by their exit code how it went.
     return command.exit_code(summary) if hasattr(command, "exit_code") else 0
+
+
+def _trouble(error: Exception) -> str | None:
+    """What the machine lacks, in words; None for an error of another kind."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; take fewer networks, records, samples or stored weights"
+    if isinstance(error, OSError) and error.errno is not None:
+        if error.filename is None:  # of a write; what opens a file names it
+            return f"the output cannot be written: {os.strerror(error.errno)}"
+        return f"{error.filename} cannot be read or written: {os.strerror(error.errno)}"
+    return None
 
 
 def _join(command) -> int:
@@ -121,6 +156,10 @@ def _join(command) -> int:
 
 def _parse(name: str, args: list[str]):
     """The command's dataclass filled from the options; None after `--help`."""
+    import tyro
+
+    from dysonjax.checks import InputError
+
     if name not in COMMANDS:
         raise InputError(f"unknown command {name!r}; the commands are {', '.join(COMMANDS)}")
     module, _, cls = COMMANDS[name][0].partition(":")

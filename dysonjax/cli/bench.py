@@ -1,7 +1,6 @@
 """`dysonjax bench NAME`: throughput on this machine beside the baselines and a limit."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,8 @@ import tyro
 
 from dysonjax import __version__
 from dysonjax.checks import InputError
+from dysonjax.cli.common import write_json
+from dysonjax.cli.output import new_file
 from dysonjax.cli.terminal import Terminal
 
 OPTIONS = ("seeds", "steps", "train", "data", "randomness", "sampler", "beta", "task")
@@ -53,7 +54,9 @@ class Bench:
     out: Path | None = None
     """File for the result as JSON."""
     figure: Path | None = None
-    """Also measure at several numbers of networks and draw the rates into this file."""
+    """Also measure at several numbers of networks and draw the rates into this file (.png, .pdf or .svg)."""
+    overwrite: bool = False
+    """Replace the files of --out and --figure if they exist."""
     json: bool = False
     """Print the result as one JSON object on the last line of standard output."""
     quiet: bool = False
@@ -61,15 +64,17 @@ class Bench:
 
     def run(self, terminal: Terminal) -> dict:
         for path in (self.out, self.figure):
-            if path is not None and not path.parent.is_dir():
-                raise InputError(f"the folder {path.parent} does not exist; create it first")
+            if path is not None:
+                new_file(path, self.overwrite)
+        if self.figure is not None and self.figure.suffix not in (".png", ".pdf", ".svg"):
+            raise InputError(f"figure must be a .png, .pdf or .svg file, got {self.figure}")
         if self.figure is not None and (self.members is not None or self.name not in DRAWN):
             raise InputError(f"--figure goes with {', '.join(DRAWN)}, and without --members")
         options = {name: getattr(self, name) for name in OPTIONS if getattr(self, name) is not None}
         found = self._rates(options, terminal) if self.members is None else self._cost(options, terminal)
         result = {"command": "bench", **found, "version": __version__}
         if self.out is not None:
-            self.out.write_text(json.dumps(result, indent=2) + "\n")
+            write_json(self.out, result)
         return result
 
     def _rates(self, options: dict, terminal: Terminal) -> dict:

@@ -1,9 +1,8 @@
-"""Options that commands share: execution, value ranges, the output folder, the summary file."""
+"""Options that commands share: execution, value ranges, the summary file."""
 
 import dataclasses
 import json
 import math
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import numpy as np
 import tyro
 
 from dysonjax.checks import InputError, positive
+from dysonjax.cli.output import output_folder as output_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,52 +96,6 @@ def _parse_part(name: str, part: str) -> list[float]:
     if count < 1 or (count == 1 and start != stop):
         raise InputError(f"{name} needs at least two values between {start:g} and {stop:g}, got {part!r}")
     return [float(value) for value in np.linspace(start, stop, count)]
-
-
-def output_folder(out: Path | None, command: str, overwrite: bool) -> Path:
-    """The folder for a command's files, created empty; the default is the next free `runs/COMMAND-NNN`.
-
-    Raises InputError if the folder exists (without `overwrite`) or cannot be written.
-    """
-    folder = Path(out) if out is not None else _next_free(Path("runs"), command)
-    try:
-        if folder.exists():
-            if not overwrite:
-                raise InputError(
-                    f"{folder} exists already; choose another --out or pass --overwrite to replace it"
-                )
-            if not folder.is_dir():
-                raise InputError(f"{folder} is a file, not a folder; choose another --out")
-            if any(folder.iterdir()) and not _is_ours(folder):
-                raise InputError(f"{folder} holds files that dysonjax did not write; choose another --out")
-            _refuse_living(folder)
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"the output folder {folder} cannot be written: {error.strerror}") from None
-    return folder
-
-
-def _refuse_living(folder: Path) -> None:
-    """Raise InputError if a run is writing into a folder that is to be replaced."""
-    if (folder / "run.lock").exists():
-        from dysonjax.ensemble.lock import living_owner
-
-        owner = living_owner(folder / "run.lock")
-        if owner is not None:
-            raise InputError(f"{folder} is in use by process {owner.pid} on {owner.host}; stop it first")
-
-
-def _is_ours(folder: Path) -> bool:
-    return any((folder / name).exists() for name in ("summary.json", "run.zarr", "run.json"))
-
-
-def _next_free(parent: Path, command: str) -> Path:
-    numbers = (index for index in range(1, 10**6) if not (parent / f"{command}-{index:03d}").exists())
-    return parent / f"{command}-{next(numbers):03d}"
 
 
 def duration(seconds: float) -> str:

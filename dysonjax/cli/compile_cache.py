@@ -4,12 +4,15 @@ The library never does this: it is the commands that set JAX's own persistent ca
 and before JAX is imported, and they leave alone whatever the user has set already.
 """
 
+import contextlib
 import importlib.metadata
 import os
+import re
+import shutil
 import sys
 from pathlib import Path
 
-from dysonjax.cache import VARIABLE, processor, root
+from dysonjax.cache import VARIABLE, private, processor, prune, root
 
 MIN_COMPILE_SECONDS = "0.3"  # programs that compile faster than they load are not kept
 
@@ -29,18 +32,53 @@ def activate() -> None:
     place = folder()
     if place is None or "jax" in sys.modules or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        writable = os.access(place, os.W_OK)
-    except OSError:
-        writable = False
-    if not writable:
+    if private(str(place.relative_to(root())))[0] is None:
         return
+    with contextlib.suppress(OSError):
+        prune(place.glob("*-cache"))
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(place)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", MIN_COMPILE_SECONDS)
     # XLA prints half a page for every program that it loads from the cache: its own tuning hints are not
     # among the features that it reads off the processor. Errors still reach Python as exceptions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def clear() -> list[Path]:
+    """Remove what this program keeps; the folders that are gone. What else lies there stays.
+
+    Never a folder that the user named to JAX.
+    """
+    base = root()
+    if base is None:
+        return []
+    gone = []
+    for name in ("compiled", "native", "tiles"):
+        place = base / name
+        if place.is_symlink() or not place.is_dir():
+            continue
+        folders = [place]
+        if name == "compiled":
+            folders = [p for p in place.iterdir() if re.fullmatch(r"jaxlib-.+-[0-9a-f]{8}", p.name)] + folders
+        for folder in folders:
+            if folder.is_symlink() or not folder.is_dir():
+                continue
+            for path in list(folder.iterdir()):
+                if _made_here(name, path):
+                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            with contextlib.suppress(OSError):  # something of the user's is in it
+                folder.rmdir()
+        if not place.exists():
+            gone.append(place)
+    return gone
+
+
+def _made_here(kind: str, path: Path) -> bool:
+    from dysonjax.native import compiler
+
+    if kind == "native":
+        return compiler.made_here(path)
+    pattern = {"compiled": r".+-(cache|atime)", "tiles": r"[0-9a-f]{20}\.json|\.[0-9a-f]{32}\.part"}[kind]
+    return bool(re.fullmatch(pattern, path.name)) and path.is_file() and not path.is_symlink()
 
 
 def compiling(what: str) -> str:

@@ -1,12 +1,12 @@
 """`dysonjax doctor`: is this installation sound, and what does it run on?"""
 
 import dataclasses
-import os
 import platform
 import re
 import shutil
 from pathlib import Path
 
+from dysonjax.cache import private
 from dysonjax.cli import compile_cache
 from dysonjax.cli.terminal import Terminal
 from dysonjax.cli.versions import versions
@@ -124,7 +124,7 @@ def _machine() -> dict:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": model[1] if model else platform.processor() or "unknown",
         "instructions": " ".join(features) or "unknown",
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": ensemble.cores(),
         "memory_free_gb": round(int(memory[1]) / 1e6, 1) if memory else None,
         "backend": jax.default_backend(),
         "devices": f"{len(devices)} x {devices[0].device_kind}",
@@ -147,9 +147,9 @@ def _cache() -> dict:
     place = compile_cache.folder()
     if place is None:
         return {"folder": None, "programs": 0, "bytes": 0}
-    base = compile_cache.root() or place
-    found = (*base.rglob("*-cache"), *base.rglob("*.so")) if base.is_dir() else ()
-    files = [file for file in found if file.is_file()]
+    base = compile_cache.root() or place.parent
+    found = (*(base / "compiled").rglob("*-cache"), *place.glob("*-cache"), *(base / "native").glob("*.so"))
+    files = [file for file in set(found) if file.is_file()]
     return {"folder": str(place), "programs": len(files), "bytes": sum(f.stat().st_size for f in files)}
 
 
@@ -160,14 +160,9 @@ def _describe(cache: dict) -> str:
 
 
 def _clear_cache(terminal: Terminal) -> None:
-    """Delete what `compile_cache.activate` made; never a folder that the user named to JAX."""
-    base = compile_cache.root()
-    for name in ("compiled", "native", "tiles") if base is not None else ():
-        if (base / name).is_dir():
-            shutil.rmtree(base / name)
-            terminal.print(f"deleted {base / name}")
-    if base is not None:
-        compile_cache.folder().mkdir(parents=True, exist_ok=True)
+    for place in compile_cache.clear():
+        terminal.print(f"deleted {place}")
+    compile_cache.activate()
 
 
 def _judge(found: dict[str, str], machine: dict, cache: dict) -> tuple[list[str], list[str]]:
@@ -194,7 +189,8 @@ def _judge(found: dict[str, str], machine: dict, cache: dict) -> tuple[list[str]
         notes.append("there is no C compiler: on a CPU small networks train several times slower without one")
     if machine["disk_free_gb"] * 1e9 < MIN_FREE_BYTES:
         notes.append(f"only {machine['disk_free_gb']} GB are free on the disk of this folder")
-    place = cache["folder"]
-    if place is not None and Path(place).exists() and not os.access(place, os.W_OK):
-        notes.append(f"the cache folder {place} cannot be written; every run compiles anew")
+    if cache["folder"] is not None:
+        reason = private("native")[1]
+        if reason:
+            notes.append(f"{reason}: it is not used, and every run compiles anew")
     return problems, notes

@@ -15,9 +15,10 @@ from dysonjax.cli.terminal import Terminal
 class Dyson:
     """Integrate Dyson Brownian motion dx_i = (K_i + beta sum_j g_i^2/(x_i - x_j)) dt + sqrt(2) g_i dB_i.
 
-    The end is compared with the stationary law (the Coulomb gas): per level, by the Wasserstein distance
-    relative to the width of the ensemble, and by a permutation test over members. Writes dyson.png,
-    dyson.pdf, levels.npz and summary.json.
+    The end is compared with the stationary law (the Coulomb gas) level by level: by the Wasserstein distance
+    in units of that level's own width, averaged over the levels (`wasserstein` in the summary;
+    `wasserstein_pooled` is that of all levels together in units of the width of the whole spectrum), and by a
+    permutation test over members. Writes dyson.png, dyson.pdf, levels.npz and summary.json.
     """
 
     potential: Literal["quadratic", "laguerre", "wishart", "rbm", "linear_network", "quartic", "free"] = (
@@ -68,17 +69,18 @@ class Dyson:
         import jax
         import numpy as np
 
-        from dysonjax import dyson
+        from dysonjax import dyson, threefry
         from dysonjax.ensemble import one_device_per_core
         from dysonjax.figures.dyson import dyson_figure
         from dysonjax.figures.style import save
-        from dysonjax.spectra import permutation_test
+        from dysonjax.spectra import permutation_test, wasserstein
+        from dysonjax.spectra.distances import chance_distance
 
         one_device_per_core()
         n, members = positive_int("levels", self.levels), positive_int("members", self.members, 2)
         steps, samples = positive_int("steps", self.steps), positive_int("samples", self.samples, 2)
         potential, g2 = self._problem(n)
-        keys = jax.random.split(jax.random.key(self.execution.seed), 3)
+        keys = [threefry.derive(threefry.root(self.execution.seed), number) for number in range(3)]
         x0 = self._first_levels(keys[0], n, members)
         # The stationary law comes first: without one there is nothing to compare with.
         gas = dyson.CoulombGas(potential, g2, self.beta, n)
@@ -110,6 +112,9 @@ class Dyson:
             "stationary_levels_mean": stationary.mean(0).tolist(),
             "stationary_levels_std": stationary.std(0, ddof=1).tolist(),
             "wasserstein": float(test.statistic),
+            "wasserstein_levels": wasserstein(end, stationary, levels="each").tolist(),
+            "wasserstein_by_chance": chance_distance(end, stationary),
+            "wasserstein_pooled": wasserstein(end, stationary, levels="pooled"),
             "p_value": float(test.p_value),
             "level_steps_per_second": path.level_steps_per_second,
             "seconds": path.seconds,
@@ -127,18 +132,23 @@ class Dyson:
         return summary
 
     def _report(self, terminal: Terminal, end, stationary, summary: dict) -> None:
+        from dysonjax.spectra.averages import mean_and_sem
+
         rows = []
         for k in range(end.shape[1]):
             a, b = end[:, k], stationary[:, k]
-            error = math.hypot(a.std() / math.sqrt(a.size), b.std() / math.sqrt(b.size))
+            (mean, error), (other, its_error) = mean_and_sem(a), mean_and_sem(b)
+            z = (mean - other) / math.hypot(error, its_error)
             rows.append(
-                [str(k + 1), f"{a.mean():.5g}", f"{b.mean():.5g}", f"{(a.mean() - b.mean()) / error:+.1f}",
+                [str(k + 1), f"{mean:.5g}", f"{other:.5g}", f"{z:+.1f}",
                  f"{a.std():.4g}", f"{b.std():.4g}"]
             )  # fmt: skip
         columns = ["level", "mean", "stationary", "z", "std", "stationary"]
         terminal.table("end of the trajectories and the stationary law", columns, rows)
         terminal.print(
-            f"relative Wasserstein distance {summary['wasserstein']:.4f}, p = {summary['p_value']:.3f}; "
+            f"Wasserstein distance {summary['wasserstein']:.4f} of a level's own width, mean over levels (by "
+            f"chance {summary['wasserstein_by_chance']:.4f}), p = {summary['p_value']:.3f}; pooled "
+            f"{summary['wasserstein_pooled']:.4f} of the width of the spectrum; "
             f"{summary['level_steps_per_second'] / 1e6:.3g} M level-steps/s; files in {summary['out']}"
         )
 

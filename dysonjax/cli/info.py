@@ -77,6 +77,8 @@ class Info:
 
 def _state(found: dict, folder: Path) -> list[str]:
     """How far a run is that is not finished, in words."""
+    from dysonjax.ensemble.interrupts import resume_command
+
     lines = []
     if found["progress"] is not None:
         lines.append(
@@ -90,5 +92,5 @@ def _state(found: dict, folder: Path) -> list[str]:
         left = found["seconds_left"]
         lines.append(f"running: {found['running']}" + (f", {duration(left)} left" if left else ""))
     else:
-        lines.append(f"stopped; go on with: dysonjax resume {folder}")
+        lines.append(f"stopped; go on with: {resume_command(folder)}")
     return lines

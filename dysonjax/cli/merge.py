@@ -28,6 +28,7 @@ class Merge:
 
     def run(self, terminal: Terminal) -> dict:
         from dysonjax import ensemble
+        from dysonjax.ensemble.interrupts import resume_command
 
         if not self.folders:
             raise InputError("merge needs the folders of the shards")
@@ -35,14 +36,10 @@ class Merge:
         command = _whole(self.folders, commands)
         for path in self.folders:  # found before anything is written
             if not ensemble.intact(path):
-                raise InputError(f"{path} is not finished or damaged; dysonjax resume {path} first")
+                raise InputError(f"{path} is not finished or damaged; {resume_command(path)} first")
         folder = output_folder(self.execution.out, run_folder.name_of(command), self.execution.overwrite)
-        try:
-            run_folder.write(folder, command)
-            ensemble.merge(self.folders, folder)
-        except InputError:
-            run_folder.remove_empty(folder)
-            raise
+        run_folder.write(folder, command)
+        ensemble.merge(self.folders, folder)
         terminal.print(f"merged {len(self.folders)} runs into {folder}")
         again = dataclasses.replace(
             command,

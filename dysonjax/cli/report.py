@@ -10,6 +10,7 @@ import tyro
 
 from dysonjax.checks import InputError
 from dysonjax.cli import run_folder
+from dysonjax.cli.output import new_file
 from dysonjax.cli.terminal import Terminal
 
 
@@ -36,10 +37,9 @@ class Report:
         if not self.folder.is_dir():
             raise InputError(f"{self.folder} holds no run: it is not a folder")
         out = self.folder / "report.html" if self.out is None else self.out
-        if out.is_dir():
-            raise InputError(f"{out} is a folder; name a file with --out")
-        if out.exists() and not self.overwrite:
-            raise InputError(f"{out} exists already; choose another --out or pass --overwrite to replace it")
+        new_file(out, self.overwrite)
+        if out.exists() and out.suffix.lower() not in (".html", ".htm"):
+            raise InputError(f"{out} is no HTML file and is not replaced by one; choose another --out")
         report = gather(self.folder, _command_line(self.folder))
         page = render(report)
         try:

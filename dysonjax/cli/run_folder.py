@@ -23,22 +23,51 @@ def name_of(command) -> str:
 
 def write(folder: Path, command) -> None:
     """`run.json`: the command and all its options, input files with their absolute paths."""
-    content = {
-        "format": FORMAT,
-        "command": name_of(command),
-        "options": _plain(command),
-        "version": __version__,
-    }
+    _write(
+        folder,
+        {
+            "format": FORMAT,
+            "command": name_of(command),
+            "options": _plain(command),
+            "version": __version__,
+        },
+    )
+
+
+def _write(folder: Path, content: dict) -> None:
     partial = folder / "run.json.part"
     partial.write_text(json.dumps(content, indent=2) + "\n")
     partial.replace(folder / "run.json")
 
 
-def remove_empty(folder: Path) -> None:
-    """Remove a run folder in which nothing but `run.json` was ever written."""
-    if [path.name for path in folder.iterdir()] == ["run.json"]:
-        (folder / "run.json").unlink()
-        folder.rmdir()
+def list_files(folder: Path, files: list[str]) -> None:
+    """Enter into `run.json` what its command has written besides what every run has."""
+    content = _marker(folder)
+    if content is not None and content.get("files") != files:
+        _write(folder, content | {"files": files})
+
+
+def listed_files(folder: Path) -> list[str] | str | None:
+    """What `list_files` entered; "killed" if the command never came so far; None if no command wrote it."""
+    content = _marker(folder)
+    if content is None:
+        return None
+    files = content.get("files", "killed")
+    known = files == "killed" or (isinstance(files, list) and all(isinstance(f, str) for f in files))
+    return files if known else None
+
+
+def _marker(folder: Path) -> dict | None:
+    """`run.json`, if it is one that this program wrote."""
+    from dysonjax.cli import COMMANDS
+
+    try:
+        content = json.loads((folder / "run.json").read_text())
+    except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
+        return None
+    kinds = {"format": int, "command": str, "options": dict, "version": str}
+    ours = isinstance(content, dict) and all(isinstance(content.get(k), kind) for k, kind in kinds.items())
+    return content if ours and content["command"] in COMMANDS else None
 
 
 def read(folder: Path):

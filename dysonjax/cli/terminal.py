@@ -1,8 +1,9 @@
 """What a command shows while it works: messages, tables, progress. JSON alone may use standard output."""
 
+import errno
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -10,24 +11,37 @@ from rich.table import Table
 from rich.text import Text
 
 
+class _Console(Console):
+    """rich ends the process when the reader of its output goes away; here runs are saved first."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 class Terminal:
-    """Messages go to standard output, or to standard error when the last line of output is JSON."""
+    """Messages go to standard output, or to standard error when the last line of output is JSON.
+
+    When the reader of the messages goes away, work ends at the next report of progress; where there is none,
+    it is brought to its end without messages, so that its files are written.
+    """
 
     def __init__(self, quiet: bool = False, json: bool = False):
         self.quiet = quiet
-        self.console = Console(stderr=json, soft_wrap=True, highlight=False)
+        self.reader_gone = False
+        self.console = _Console(stderr=json, soft_wrap=True, highlight=False)
         if not self.console.is_terminal:
             # A pipe or a log has no width of its own; tables cut to 80 columns would lose numbers.
             self.console.width = 1000
-        self.errors = Console(stderr=True, soft_wrap=True, highlight=False)
+        self.errors = _Console(stderr=True, soft_wrap=True, highlight=False)
 
     def print(self, text: str = "") -> None:
         if not self.quiet:
-            self.console.print(text, markup=False)
+            self._show(text, markup=False)
 
     def warn(self, text: str) -> None:
         """A sentence that the user must see even with `--quiet`."""
-        self.errors.print(f"warning: {text}", markup=False)
+        with suppress(OSError):
+            self.errors.print(f"warning: {text}", markup=False)
 
     def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
         if self.quiet:
@@ -37,7 +51,17 @@ class Terminal:
             table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
         for row in rows:
             table.add_row(*map(Text, row))  # plain text: names may hold brackets, which rich reads as markup
-        self.console.print(table)
+        self._show(table)
+
+    def _show(self, what, **options) -> None:
+        if self.reader_gone:
+            return
+        try:
+            self.console.print(what, **options)
+        except OSError as error:  # EPIPE of a pipe, EIO of a terminal
+            if error.errno not in (None, errno.EPIPE, errno.EIO):
+                raise
+            self.reader_gone = True
 
     @contextmanager
     def progress(self, label: str, unit: str = "steps") -> Iterator[Callable[[float, float], None]]:
@@ -55,24 +79,32 @@ class Terminal:
                 TimeRemainingColumn(),
             )
             rate = _Rate(unit)
-            with Progress(*columns, console=self.console, transient=True) as bar:
-                task = bar.add_task(label, rate="", total=None)
+            bar = Progress(*columns, console=self.console, transient=True)
+            task = bar.add_task(label, rate="", total=None)
 
-                def update(done: float, total: float) -> None:
-                    rate.see(done)
-                    bar.update(task, completed=done, total=total, rate=str(rate))
+            def update(done: float, total: float) -> None:
+                rate.see(done)
+                bar.update(task, completed=done, total=total, rate=str(rate))
 
+            with suppress(OSError):  # a terminal that has closed; the signal that came with it says so
+                bar.start()
+            try:
                 yield update
+            finally:
+                with suppress(OSError):
+                    bar.stop()
         else:
-            yield _plain_lines(self.console, label, unit)
+            yield _plain_lines(self, label, unit)
 
 
-def _plain_lines(console: Console, label: str, unit: str, every: float = 10.0):
+def _plain_lines(terminal: Terminal, label: str, unit: str, every: float = 10.0):
     """Progress for logs: one line every ten seconds."""
     rate, last = _Rate(unit), None
 
     def update(done: float, total: float) -> None:
         nonlocal last
+        if terminal.reader_gone:
+            raise BrokenPipeError
         rate.see(done)
         now = time.monotonic()
         last = now if last is None else last
@@ -80,7 +112,7 @@ def _plain_lines(console: Console, label: str, unit: str, every: float = 10.0):
             return
         last = now
         left = (total - done) / rate.value
-        console.print(f"{label}: {100 * done / total:.0f} %, {rate}, {left:.0f} s left", markup=False)
+        terminal.print(f"{label}: {100 * done / total:.0f} %, {rate}, {left:.0f} s left")
 
     return update
 

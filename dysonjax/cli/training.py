@@ -10,6 +10,7 @@ from dysonjax.cli import run_folder
 from dysonjax.cli.common import duration, output_folder, parse_integers, parse_records, parse_values
 from dysonjax.cli.compile_cache import compiling
 from dysonjax.cli.distributed import PROCESSES, Processes
+from dysonjax.cli.output import go_on_with
 from dysonjax.cli.terminal import Terminal
 
 
@@ -99,26 +100,23 @@ def train(command, model, terminal: Terminal, optimizer="sgd", scalars=None):
         raise checks.InputError("distributed runs need --out, a folder that all processes see")
     if options.resume or not leader:
         folder = execution.out
+        if leader:
+            go_on_with(folder)
     else:
         folder = output_folder(execution.out, run_folder.name_of(command), execution.overwrite)
         run_folder.write(folder, command)
     ensemble.barrier("folder")
     terminal.print(compiling(f"{arguments['grid'].members} networks"))
     with terminal.progress("training", "network-steps") as progress:
-        try:
-            run = ensemble.train(
-                **arguments,
-                out=folder,
-                save_every=save_every,
-                resume=options.resume,
-                progress=progress,
-                announce=lambda plan: terminal.print(announcement(plan)),
-                say=terminal.warn,
-            )
-        except checks.InputError:
-            if leader:
-                run_folder.remove_empty(folder)
-            raise
+        run = ensemble.train(
+            **arguments,
+            out=folder,
+            save_every=save_every,
+            resume=options.resume,
+            progress=progress,
+            announce=lambda plan: terminal.print(announcement(plan)),
+            say=terminal.warn,
+        )
     if not leader:
         raise SystemExit(0)  # figures and summary are process 0's
     return run, folder

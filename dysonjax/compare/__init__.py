@@ -27,8 +27,9 @@ from dysonjax.compare.rungs import (
     start_levels,
     trained,
 )
-from dysonjax.compare.steps import Step, compare, mean_and_sem, verdict
+from dysonjax.compare.steps import Step, compare, verdict
 from dysonjax.compare.systems import OPTIONS, STEPS, System, linear_system, rbm_system
+from dysonjax.spectra.averages import mean_and_sem
 
 __all__ = [
     "CLOSED",

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from dysonjax.spectra import permutation_test, wasserstein
+from dysonjax.spectra.averages import mean_and_sem
+from dysonjax.spectra.distances import chance_distance
 
 
 class Step(NamedTuple):
@@ -22,22 +24,12 @@ class Step(NamedTuple):
     p_value: float  # that relabelling whole members gives a larger effect size
 
 
-def mean_and_sem(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over members with its standard error, for x of shape (members, n)."""
-    return x.mean(axis=0), x.std(axis=0, ddof=1) / np.sqrt(len(x))
-
-
 def compare(first: str, second: str, x: np.ndarray, y: np.ndarray, n: int = 999, seed: int = 0) -> Step:
     """How two named ensembles of levels, shapes (members_x, levels) and (members_y, levels), differ."""
     z, shift = zip(*(_difference(a, b) for a, b in ((x, y), (np.diff(x), np.diff(y)))), strict=True)
-    effects = wasserstein(x, y, per_level=True)
-    # Levels in units of their width and far apart: pooled, their distance is the sum over the levels.
-    both = np.concatenate([x, y])
-    both = (both - both.mean(axis=0)) / both.std(axis=0)
-    both += 2 * np.abs(both).max() * np.arange(both.shape[1])
-    test = permutation_test(both[: len(x)], both[len(x) :], n=n, seed=seed)
-    chance = np.mean([_chance(a, b) for a, b in zip(x.T, y.T, strict=True)])
-    return Step(first, second, *z, *shift, effects, float(effects.mean()), float(chance), test.p_value)
+    effects = wasserstein(x, y, levels="each")
+    test = permutation_test(x, y, n=n, seed=seed)
+    return Step(first, second, *z, *shift, effects, test.statistic, chance_distance(x, y), test.p_value)
 
 
 def verdict(steps: tuple[Step, ...]) -> str:
@@ -73,15 +65,3 @@ def _difference(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, tuple[float, 
     # A member's levels are correlated: the average over levels comes first, the error over members second.
     (before, error), (after, other) = (mean_and_sem((v / a).mean(axis=1)) for v in (x, y))
     return (b - a) / np.hypot(a_sem, b_sem), (float(after - before), float(np.hypot(error, other)))
-
-
-def _chance(x: np.ndarray, y: np.ndarray) -> float:
-    """Mean relative Wasserstein distance of two samples of these sizes from one law, that of x and y pooled.
-
-    The difference of two empirical cdfs is a Brownian bridge: E|F_x − F_y| = √(2/π) √(F(1 − F)(1/n + 1/m)).
-    """
-    both = np.sort(np.concatenate([x, y]))
-    cdf = np.arange(1, len(both)) / len(both)
-    width = np.sqrt((len(x) * x.var() + len(y) * y.var()) / len(both))
-    integral = np.sum(np.sqrt(cdf * (1 - cdf)) * np.diff(both))
-    return float(np.sqrt(2 / np.pi * (1 / len(x) + 1 / len(y))) * integral / width)

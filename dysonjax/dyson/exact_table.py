@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dysonjax import threefry
 from dysonjax.checks import InputError
 from dysonjax.dyson.landscape import Landscape, scan
 
@@ -67,6 +68,7 @@ def build_table(landscape: Landscape) -> Table:
     return table
 
 
+@threefry.settled()
 def sample_table(table: Table, log_prob: Callable[[np.ndarray], np.ndarray], key, n: int) -> np.ndarray:
     """n independent draws, shape (n, levels), ascending. log_prob: that of the gas, up to a constant."""
     rng = np.random.default_rng(np.asarray(jax.random.bits(key, (4,), jnp.uint32)))

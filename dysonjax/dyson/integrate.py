@@ -15,6 +15,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dysonjax.checks import InputError, finite_array, one_of, positive, positive_int
@@ -32,7 +33,9 @@ TILE_NUMBERS = 8192  # levels × members of a tile; with its temporaries a tile 
 class Path:
     """Trajectories of an ensemble.
 
-    levels: float64, shape (..., members, records, levels), ascending, units of x.
+    levels: float64, shape (..., members, records, levels), ascending, units of x. Statistics take the
+        labelled `dataset["levels"]`, or this array with `member_axis=-3`: the axis before the last holds the
+        records, which are no members.
     times: float64, shape (records,), from 0 to the end.
     method: the integrator. steps: steps of the compiled loop from 0 to the end.
     work: mean number of force evaluations per member, above `steps` only for the safeguarded euler.
@@ -46,6 +49,15 @@ class Path:
     work: float
     seconds: float
     compile_seconds: float
+
+    @functools.cached_property
+    def dataset(self) -> xr.Dataset:
+        """`levels` with dims (..., member, record, mode) and the coordinate `time` of the records."""
+        grid = [f"axis_{k}" for k in range(self.levels.ndim - 3)]
+        return xr.Dataset(
+            {"levels": ((*grid, "member", "record", "mode"), self.levels)},
+            {"time": ("record", self.times), "record": range(len(self.times))},
+        )
 
     @property
     def level_steps_per_second(self) -> float:
@@ -386,8 +398,3 @@ def _segment(problem: _Problem, mesh: Mesh, shared, own, ids, words, state, begi
         on_device, mesh=mesh, in_specs=(same, spread, spread, same, spread, same, same, same),
         out_specs=spread, check_vma=False,
     )(shared, own, ids, words, state, begin, end, dt)  # fmt: skip
-
-
-def final_levels(path: Path) -> np.ndarray:
-    """The last record, shape (..., members, levels)."""
-    return path.levels[..., -1, :]

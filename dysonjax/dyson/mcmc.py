@@ -120,6 +120,7 @@ class Walk(NamedTuple):
     draws: tuple = ()
 
 
+@threefry.settled()
 def warm_up(
     target: Target, starts: np.ndarray, curvatures: np.ndarray, wells: Wells | None, key, chains: int = 32,
     warmup: int = 400,
@@ -154,6 +155,7 @@ def warm_up(
     return Walk(target, wells, frames, keys[3], step, z)
 
 
+@threefry.settled()
 def extend(walk: Walk, segments: int) -> Walk:
     """`segments` times `SEGMENT` more draws of every chain."""
     to_levels = jax.jit(jax.vmap(jax.vmap(walk.target.chart.positions)))

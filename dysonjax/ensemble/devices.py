@@ -6,6 +6,7 @@ import warnings
 import jax
 
 from dysonjax import checks
+from dysonjax.cache import cores
 
 
 def one_device_per_core() -> None:
@@ -20,9 +21,9 @@ def one_device_per_core() -> None:
         os.environ["XLA_FLAGS"] = f"{flags} {flag}=false".strip()
     if jax.config.jax_num_cpu_devices < 1:
         try:
-            jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+            jax.config.update("jax_num_cpu_devices", cores())
         except RuntimeError:  # JAX runs already and keeps the devices that it has
-            if jax.default_backend() == "cpu" and jax.local_device_count() < len(os.sched_getaffinity(0)):
+            if jax.default_backend() == "cpu" and jax.local_device_count() < cores():
                 warnings.warn(
                     "JAX runs already, with fewer devices than cores; call one_device_per_core() first in "
                     "the program, before arrays or models are made",

@@ -1,18 +1,32 @@
-"""Signals during a run: the first asks it to save and stop, a second one stops it where it is."""
+"""Signals during a run: the first asks it to save and stop, a second one stops it where it is.
+
+A terminal that closes (SIGHUP) and a reader of the output that goes away count as such a signal.
+"""
 
 import contextlib
+import shlex
 import signal
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+
+HANG_UP = getattr(signal, "SIGHUP", None)  # not on Windows
+READER_GONE = int(getattr(signal, "SIGPIPE", 13))
+
+
+def resume_command(folder: str | Path) -> str:
+    """How to go on with a run, as one types it."""
+    return shlex.join(["dysonjax", "resume", str(folder)])
 
 
 class Interrupted(KeyboardInterrupt):
     """A run was asked to stop and has saved its state."""
 
     def __init__(self, number: int, folder):
-        name = signal.Signals(number).name
-        super().__init__(f"stopped by {name}; go on with: dysonjax resume {folder}")
+        reader = "the reader of its output, which went away"
+        name = reader if number == READER_GONE else signal.Signals(number).name
+        super().__init__(f"stopped by {name}; go on with: {resume_command(folder)}")
         self.signal, self.folder = number, folder
 
 
@@ -24,22 +38,29 @@ class Request:
 
     def __call__(self, number, frame) -> None:
         if self.signal is not None:
-            raise KeyboardInterrupt
+            stop = KeyboardInterrupt("stopped at once; what was saved before is intact")
+            stop.signal = number
+            raise stop
         self.signal = number
-        print("finishing this segment to save it; once more to stop at once", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError, ValueError):  # the terminal may be what has gone
+            print("finishing this segment to save it; once more to stop at once", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def listening() -> Iterator[Request]:
-    """Turn SIGINT and SIGTERM into a `Request` that the training loop looks at between its segments.
+    """Turn SIGINT, SIGTERM and SIGHUP into a `Request` that training looks at between its segments.
 
-    Only the main thread may set handlers; elsewhere, signals keep the effect that they have.
+    A SIGHUP that is ignored, as under nohup, stays ignored. Only the main thread may set handlers; elsewhere,
+    signals keep the effect that they have.
     """
     request = Request()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if HANG_UP is not None and signal.getsignal(HANG_UP) != signal.SIG_IGN:
+        numbers.append(HANG_UP)
+    before = {number: signal.signal(number, request) for number in numbers}
     try:
         yield request
     finally:

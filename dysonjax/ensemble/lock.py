@@ -72,16 +72,19 @@ class Lock:
 
     def check(self) -> None:
         """Raise RunError if the folder has vanished or the lock is no longer ours."""
-        found = _read(self.path)
+        try:
+            found = _read(self.path)
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be read any more: {error.strerror or error}") from None
         if found is None or found[:3] != self.owner[:3]:
             raise RunError(f"{self.path.parent} has vanished or was taken over by another process")
 
     def release(self) -> None:
         self._stop.set()
         self._thread.join()
-        found = _read(self.path)
-        if found is not None and found[:3] == self.owner[:3]:
-            with contextlib.suppress(OSError):  # a file system that became read-only; the lock is stale then
+        with contextlib.suppress(OSError):  # a file system that became read-only; the lock is stale then
+            found = _read(self.path)
+            if found is not None and found[:3] == self.owner[:3]:
                 self.path.unlink()
 
     def _beat(self) -> None:
@@ -153,9 +156,10 @@ def _refusal(path: Path, holder: Owner) -> str:
 
 
 def _read(path: Path) -> Owner | None:
+    """Who wrote a lock, None if it is gone or holds nothing; raises OSError if that cannot be told."""
     try:
         return Owner(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
         return None
 
 

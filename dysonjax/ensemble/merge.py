@@ -11,6 +11,7 @@ import xarray as xr
 from dysonjax.checks import InputError
 from dysonjax.ensemble import checkpoints, results, store
 from dysonjax.ensemble.grid import Grid
+from dysonjax.ensemble.interrupts import resume_command
 
 
 def merge(folders: Sequence[str | Path], out: str | Path) -> xr.Dataset:
@@ -63,7 +64,7 @@ class _Part:
 def _part(folder: Path) -> _Part:
     dataset = results.read(folder)
     if "summary" not in dataset.attrs:
-        raise InputError(f"{folder} is not finished; dysonjax resume {folder} first")
+        raise InputError(f"{folder} is not finished; {resume_command(folder)} first")
     return _Part(folder, dataset)
 
 
@@ -94,8 +95,8 @@ def _values(parts: list[_Part], batch_index: int, first: int, end: int) -> dict[
             continue
         try:
             chosen = part.dataset.isel(batch_size=batch_index, seed=seeds).load()
-        except (OSError, ValueError, RuntimeError):
-            raise InputError(f"{part.folder} is damaged; dysonjax resume {part.folder} repairs it") from None
+        except ValueError:  # a wrong checksum
+            raise InputError(f"{part.folder} is damaged; {resume_command(part.folder)} repairs it") from None
         for name, variable in chosen.data_vars.items():
             pieces.setdefault(str(name), []).append(variable.values)
     axis = parts[0].dataset["diverged_at"].dims.index("seed") - 1

@@ -41,7 +41,6 @@ def open_results(
     before = checkpoints.Progress(np.zeros(shape, bool), [])
     try:
         if leader:
-            processes.clear_status(kept.checkpoints)
             if resume:
                 opened = store.open_again(kept.path, template, say)
             else:
@@ -54,6 +53,7 @@ def open_results(
                     checkpoints.replace_all(kept.checkpoints, kept.config, before)
                 if not before.done.all():
                     opened.remove_summary()
+            processes.clear_status(kept.checkpoints)
         processes.barrier("store")
         if not leader:
             found = results.Results(template, grid, store.reopen(kept.path, template))
@@ -61,5 +61,9 @@ def open_results(
                 before = checkpoints.load(kept.checkpoints, kept.config, shape, lambda sentence: None)
                 before, _ = recover(found, before, say)
     except OSError as error:
-        raise checks.RunError(f"{kept.path} cannot be written: {error.strerror or error}") from None
+        place = error.filename or kept.path
+        how = "read or written" if resume else "written"
+        raise checks.RunError(f"{place} cannot be {how}: {error.strerror or error}") from None
+    except MemoryError:
+        raise checks.RunError(f"not enough memory to open {kept.path}; nothing was changed") from None
     return found, before

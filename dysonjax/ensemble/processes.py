@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 
 from dysonjax.checks import InputError, RunError
+from dysonjax.ensemble.interrupts import resume_command
 from dysonjax.ensemble.lock import silence
 
 SILENCE_SECONDS = 25.0
@@ -107,5 +108,5 @@ def wait_for_all(folder: Path) -> None:
     while sum(status["finished"] for status in read_status(folder / "checkpoints")) < count():
         lost = peers.lost()
         if lost:
-            raise RunError(f"{lost}; go on with: dysonjax resume {folder}")
+            raise RunError(f"{lost}; go on with: {resume_command(folder)}")
         time.sleep(0.5)

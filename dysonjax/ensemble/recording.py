@@ -1,8 +1,11 @@
 """From what the devices observe at a record to the variables of the results."""
 
+import re
+
 import jax
 import numpy as np
 
+from dysonjax.checks import InputError
 from dysonjax.ensemble import lanes, tiles
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.jobs import Settings
@@ -10,6 +13,8 @@ from dysonjax.ensemble.programs import Observed
 from dysonjax.ensemble.results import Results
 from dysonjax.ensemble.spectrum import squared_singular_values
 from dysonjax.models.base import Model
+
+NAME = re.compile(r"\w[\w.-]*")  # in particular no slash, which would be a folder of the store
 
 
 def variables(model: Model, grid: Grid, settings: Settings, observed: Observed) -> dict[str, tuple]:
@@ -19,26 +24,42 @@ def variables(model: Model, grid: Grid, settings: Settings, observed: Observed) 
     """
     matrices = observed.matrices
     base, each = dict.fromkeys(grid.dims), dict.fromkeys((*grid.dims, "record"))
-    found = {
+    first = {
         "diverged_at": (base, np.int32, -1, "step at which the member was frozen, -1 if it never was"),
         "alive": (each, np.bool_, False, "the member is trained and finite at this record"),
     }
-    for name in observed.numbers:
-        found[name] = (each, settings.dtype, np.nan, model.observables[name])
+    numbers = {name: (each, settings.dtype, np.nan, model.observables[name]) for name in observed.numbers}
+    spectra = {}
     modes = {name: min(leaf.shape[-2:]) for name, leaf in matrices.items()}
     for name, leaf in matrices.items():
         suffix = f"_{name}" if len(matrices) > 1 else ""
         mode = "mode" if len(set(modes.values())) == 1 else f"mode{suffix}"
         long_name = f"eigenvalues of X = WᵀW of {name}, ascending"
-        found[f"eigenvalues{suffix}"] = (each | {mode: modes[name]}, np.float64, np.nan, long_name)
+        spectra[f"eigenvalues{suffix}"] = (each | {mode: modes[name]}, np.float64, np.nan, long_name)
         if name in observed.targets:
             aim = f"eigenvalues that {name} is to learn, ascending"
-            found[f"target_eigenvalues{suffix}"] = (base | {mode: modes[name]}, np.float64, np.nan, aim)
+            spectra[f"target_eigenvalues{suffix}"] = (base | {mode: modes[name]}, np.float64, np.nan, aim)
         if settings.keep_weights != "none":
             dims = each if settings.keep_weights == "all" else base
             dims = dims | {f"row{suffix}": leaf.shape[-2], f"column{suffix}": leaf.shape[-1]}
-            found[f"weights{suffix}"] = (dims, settings.dtype, np.nan, f"weight matrix {name}")
-    return found
+            spectra[f"weights{suffix}"] = (dims, settings.dtype, np.nan, f"weight matrix {name}")
+    _check_names(model.name, set(numbers), first | spectra)
+    return first | numbers | spectra
+
+
+def _check_names(model: str, numbers: set[str], others: dict[str, tuple]) -> None:
+    """Raise InputError if an observable would hide something else, or has a name that no store takes."""
+    dims = {dim for dims, *_ in others.values() for dim in dims}
+    for name in sorted(numbers & (dims | others.keys())):
+        raise InputError(
+            f"the observable {name} of {model} has a name that is taken by what every run records; rename it"
+        )
+    for name in sorted(numbers | dims | others.keys()):
+        if not NAME.fullmatch(name):
+            raise InputError(
+                f"{name!r} of the model {model} cannot be the name of a variable; "
+                "take letters, digits and underscores"
+            )
 
 
 def record(

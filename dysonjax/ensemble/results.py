@@ -17,7 +17,9 @@ import xarray as xr
 import dysonjax
 from dysonjax.checks import InputError
 from dysonjax.ensemble.grid import Grid
-from dysonjax.ensemble.store import Store, missing_chunks
+from dysonjax.ensemble.interrupts import resume_command
+from dysonjax.ensemble.store import Store, missing_chunks, of_the_machine, present
+from dysonjax.ensemble.sums import checked
 
 LOAD_BYTES = 2**30  # results up to this size are in memory after a run, larger ones are read where needed
 
@@ -125,7 +127,7 @@ class Results:
     def dataset(self) -> xr.Dataset:
         """Everything recorded, in memory if it is not too large."""
         if self.store is not None:
-            found = xr.open_zarr(self.store.path, chunks=None)
+            found = xr.open_zarr(checked(self.store.path.parent), chunks=None)
             return found.load() if found.nbytes <= LOAD_BYTES else found
         dataset = self.template.copy()
         for name, variable in self.template.data_vars.items():
@@ -145,15 +147,20 @@ class Results:
 def read(folder: str | Path) -> xr.Dataset:
     """The dataset of a run folder, finished or not.
 
-    Raises InputError if the folder holds no run or if a finished run has lost a part of its results; reading
-    a chunk that was altered raises ValueError, since chunks carry a checksum.
+    Raises InputError if the folder holds no run or if a finished run has lost a part of its results; so does
+    reading a chunk that was altered or stands in another's place: all have checksums. OSError and MemoryError
+    come as they are: they say nothing about the run.
     """
     path = Path(folder) / "run.zarr"
-    if not path.is_dir():
+    if not present(path):
         raise InputError(f"{folder} holds no run (there is no run.zarr in it)")
     try:
-        dataset = xr.open_zarr(path)
+        dataset = xr.open_zarr(checked(Path(folder)))
+    except InputError:
+        raise
     except Exception as error:  # what broken metadata raise depends on where they break
+        if of_the_machine(error):
+            raise
         raise InputError(
             f"the metadata of {path} are damaged ({type(error).__name__}): {_repair(folder)}"
         ) from None
@@ -164,18 +171,18 @@ def read(folder: str | Path) -> xr.Dataset:
 
 
 def intact(folder: str | Path) -> bool:
-    """Whether a run is finished and all that it recorded can be read back."""
+    """Whether a run is finished and all that it recorded is there; raises OSError if that cannot be told."""
     try:
         dataset = read(folder)
         for name in dataset.data_vars if "summary" in dataset.attrs else ():
             dataset[name].copy().load()  # a copy: what is loaded does not stay in memory
         return "summary" in dataset.attrs
-    except (InputError, OSError, ValueError, RuntimeError):
+    except ValueError:  # an InputError, or a wrong checksum
         return False
 
 
 def _repair(folder: str | Path) -> str:
-    return f"dysonjax resume {folder} computes what is lost again"
+    return f"{resume_command(folder)} computes what is lost again"
 
 
 def configuration(dataset: xr.Dataset) -> dict:

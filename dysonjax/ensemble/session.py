@@ -10,10 +10,10 @@ import numpy as np
 from dysonjax.checks import RunError
 from dysonjax.ensemble import checkpoints, processes
 from dysonjax.ensemble.checkpoints import Fragment, Progress
-from dysonjax.ensemble.interrupts import Interrupted, Request
+from dysonjax.ensemble.interrupts import READER_GONE, Interrupted, Request, resume_command
 from dysonjax.ensemble.lock import Lock
 from dysonjax.ensemble.results import Results
-from dysonjax.ensemble.store import Damaged
+from dysonjax.ensemble.sealed import Damaged
 
 SAVE_EVERY_SECONDS = 300.0
 SAVE_AT_RECORDS_SECONDS = 5.0  # at least, between saves at records
@@ -85,7 +85,7 @@ class Session:
         if self.request.signal is not None:
             raise Interrupted(self.request.signal, self.folder.path)
         if lost:
-            raise RunError(f"{lost}; go on with: dysonjax resume {self.folder.path}")
+            raise RunError(f"{lost}; go on with: {resume_command(self.folder.path)}")
 
     def complete(self, batch_index: int, members: np.ndarray) -> None:
         """These members have their last record."""
@@ -124,7 +124,7 @@ class Session:
         except OSError as error:
             raise RunError(
                 f"{self.folder.path} cannot be written ({error.strerror or error}); what was written before "
-                f"is intact: when it can be written again, dysonjax resume {self.folder.path}"
+                f"is intact: when it can be written again, {resume_command(self.folder.path)}"
             ) from None
 
     def _set_fragments(self, fragment: Fragment | None) -> None:
@@ -140,7 +140,12 @@ class Session:
 
     def _tell(self, at_once: bool = False, finished: bool = False) -> None:
         if self.report is not None:
-            self.report(self.done, self.total)
+            try:
+                self.report(self.done, self.total)
+            except BrokenPipeError:
+                if self.folder is None:
+                    raise
+                self.report, self.request.signal = None, self.request.signal or READER_GONE
         now = time.monotonic()
         if self.folder is None or (now - self.told < STATUS_SECONDS and not at_once):
             return

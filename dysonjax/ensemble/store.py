@@ -1,12 +1,14 @@
 """The Zarr store of a run folder, written by whole blocks.
 
 A block is all that is recorded of a few seeds at one batch size: one chunk of every variable. Chunks are
-written aside and renamed, carry a checksum, and exist from the first write on even where they hold nothing
-but fill values: a chunk that is torn, altered or gone is told from one that was never written. Nothing is
-ever appended, and no two processes write one block.
+written aside and renamed, carry a checksum for any reader, and exist from the first write on even where they
+hold nothing but fill values: a chunk that is torn, altered or gone is told from one that was never written,
+and by the sums that are kept beside (see `sums`) also one that stands in another's place. Nothing is ever
+appended, and no two processes write one block.
 """
 
 import json
+import os
 import shutil
 import uuid
 import warnings
@@ -18,16 +20,15 @@ import numpy as np
 import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.storage import LocalStore
 
 from dysonjax.checks import InputError
+from dysonjax.ensemble.sealed import Damaged
+from dysonjax.ensemble.sums import METADATA, Overlay, Sums, block_name, checked, put
 
 FORMAT = 1  # of the run folder; raised when older folders could not be gone on with
 CHUNK_BYTES = 2**20  # seeds are gathered in a block until its largest chunk has about this size
 BLOCKS = 16  # at least, if there are as many seeds, so that many processes can share a run
-
-
-class Damaged(Exception):
-    """A block that was written cannot be read back; the message names the chunk."""
 
 
 class Store:
@@ -35,45 +36,60 @@ class Store:
 
     def __init__(self, path: Path, template: xr.Dataset, seeds_per_block: int):
         self.path, self.template, self.seeds_per_block = path, template, seeds_per_block
+        self.sums, self.collected = Sums(path.parent), Overlay(LocalStore(path))
         with zarr.config.set({"array.write_empty_chunks": True}):
-            group = zarr.open_group(path, mode="r+")
-            self.arrays: dict[str, Any] = {str(name): group[name] for name in template.data_vars}
+            self.arrays = self._open(self.collected)
+        self.stored = self._open(LocalStore(path, read_only=True))
+
+    def _open(self, store) -> dict[str, Any]:
+        group = zarr.open_group(store, mode="r" if store.read_only else "r+")
+        return {str(name): group[name] for name in self.template.data_vars}
 
     def write(self, batch_index: int, block: int, values: dict[str, np.ndarray]) -> None:
         """Write one block; values: by variable, without the batch axis."""
         for name, array in self.arrays.items():
             array[self._region(name, batch_index, block)] = values[name][None]
+        self._put(block_name(batch_index, block))
+
+    def _put(self, name: str) -> None:
+        """Bring what was collected to disk, with its sums if this store has any."""
+        files = dict(self.collected.written)
+        self.collected.written.clear()
+        if self.sums.kept:
+            self.sums.write(name, files)
+        else:
+            for key, content in files.items():
+                put(self.path / key, content)
 
     def read(self, batch_index: int, block: int) -> dict[str, np.ndarray]:
         """One block as it was written; raises Damaged."""
         values = {}
-        for name, array in self.arrays.items():
+        for name, array in self.stored.items():
             file = self._file(name, batch_index, block)
             try:
-                if not file.exists():
-                    raise Damaged(f"chunk {file.relative_to(self.path)} is missing")
+                content = file.read_bytes()
+                if self.sums.kept:
+                    self.sums.check(block_name(batch_index, block), str(file.relative_to(self.path)), content)
                 values[name] = np.array(array[self._region(name, batch_index, block)])[0]
-            except OSError:
-                raise
-            except Exception as error:  # what a broken file raises depends on the codec that it breaks
-                raise Damaged(
-                    str(error)
-                    if isinstance(error, Damaged)
-                    else f"chunk {file.relative_to(self.path)} is damaged ({type(error).__name__})"
-                ) from None
+            except FileNotFoundError:
+                raise Damaged(f"chunk {file.relative_to(self.path)} is missing") from None
+            except (Damaged, ValueError):  # its checksum is wrong; nothing else is damage
+                raise Damaged(f"chunk {file.relative_to(self.path)} is damaged") from None
         return values
 
     def set_attributes(self, attributes: dict) -> None:
         """Add attributes, such as the summary of a finished run."""
-        zarr.open_group(self.path, mode="r+").attrs.update(attributes)
-        _consolidate(self.path)
+        zarr.open_group(self.collected, mode="r+").attrs.update(attributes)
+        _consolidate(self.collected)
+        self._put(METADATA)
 
     def remove_summary(self) -> None:
         """Mark a store whose results are computed again as unfinished."""
-        attributes = zarr.open_group(self.path, mode="r+").attrs
+        attributes = zarr.open_group(self.collected, mode="r+").attrs
         if "summary" in attributes:
             del attributes["summary"]
-            _consolidate(self.path)
+            _consolidate(self.collected)
+            self._put(METADATA)
 
     def _region(self, name: str, batch_index: int, block: int) -> tuple[slice, ...]:
         first = block * self.seeds_per_block
@@ -101,6 +117,7 @@ def create(folder: Path, template: xr.Dataset, processes: int = 1) -> Store:
     partial = folder / f".store-{uuid.uuid4().hex}"
     try:
         _write_metadata(partial, template, size)
+        Sums(folder).announce(METADATA, _content(partial), fresh=True)
         partial.rename(folder / "run.zarr")
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -119,7 +136,7 @@ def open_again(folder: Path, template: xr.Dataset, say: Callable[[str], None]) -
     Raises InputError if there is none or it belongs to another configuration or format.
     """
     path = folder / "run.zarr"
-    if not path.is_dir():
+    if not present(path):
         say(f"{folder} was stopped before it had a store; starting it")
         return create(folder, template)
     attributes = read_attributes(path)
@@ -132,7 +149,7 @@ def open_again(folder: Path, template: xr.Dataset, say: Callable[[str], None]) -
             raise InputError(f"{folder} was made with {change}")
     try:
         size = int(attributes["seeds_per_block"])
-        with xr.open_zarr(path) as dataset:
+        with xr.open_zarr(checked(folder)) as dataset:
             dataset[list(dataset.coords)].load()
             if dataset.sizes != template.sizes or set(dataset.data_vars) != set(template.data_vars):
                 raise ValueError
@@ -140,27 +157,45 @@ def open_again(folder: Path, template: xr.Dataset, say: Callable[[str], None]) -
         for name in template.variables:
             apart[str(name)]  # also whole for readers that do not know consolidated metadata
         return Store(path, template, size)
-    except Exception:  # what broken metadata raise depends on where they break
+    except Exception as error:  # what broken metadata raise depends on where they break
+        if of_the_machine(error):
+            raise
         say(f"the metadata of {path} are damaged; writing them anew")
     size = _block_size_of_arrays(path, template) if attributes is None else int(attributes["seeds_per_block"])
     partial = folder / f".store-{uuid.uuid4().hex}"
     try:
         _write_metadata(partial, template, size)
-        for fresh in sorted(p for p in partial.rglob("*") if p.is_file()):
-            target = path / fresh.relative_to(partial)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            fresh.replace(target)
+        sums, files = Sums(folder), _content(partial)
+        if sums.kept:
+            sums.announce(METADATA, files, fresh=True)
+        for key, content in files.items():
+            put(path / key, content)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return Store(path, template, size)
 
 
 def read_attributes(path: Path) -> dict | None:
-    """The attributes of a store, None if they cannot be read."""
+    """The attributes of a store, None if they are not there or damaged; raises OSError if that is unknown."""
     try:
         return dict(json.loads((path / "zarr.json").read_text())["attributes"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         return None
+
+
+def of_the_machine(error: Exception) -> bool:
+    """Whether an error tells of the machine (memory, permission, a failing disk), not of the file read."""
+    absent = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and not isinstance(error, absent))
+
+
+def present(path: Path) -> bool:
+    """Whether there is something at a path; raises OSError if that cannot be told."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def missing_chunks(path: Path, dataset: xr.Dataset) -> list[str]:
@@ -175,7 +210,7 @@ def missing_chunks(path: Path, dataset: xr.Dataset) -> list[str]:
             for block in range(blocks):
                 number = {"batch_size": batch_index, "seed": block}
                 key = "/".join([str(name), "c", *(str(number.get(dim, 0)) for dim in variable.dims)])
-                if not (path / key).exists():
+                if not present(path / key):
                     missing.append(key)
     return missing
 
@@ -187,7 +222,7 @@ def _block_size_of_arrays(path: Path, template: xr.Dataset) -> int:
             content = json.loads((path / str(name) / "zarr.json").read_text())
             shape = content["chunk_grid"]["configuration"]["chunk_shape"]
             return int(shape[template[name].dims.index("seed")])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             continue
     raise InputError(f"the metadata of {path} are lost; start the run again")
 
@@ -212,7 +247,13 @@ def _write_metadata(path: Path, template: xr.Dataset, seeds_per_block: int) -> N
     _consolidate(path)
 
 
-def _consolidate(path: Path) -> None:
+def _content(path: Path) -> dict[str, bytes]:
+    """The files of a folder, by their places."""
+    files = sorted(p for p in path.rglob("*") if p.is_file())
+    return {file.relative_to(path).as_posix(): file.read_bytes() for file in files}
+
+
+def _consolidate(path) -> None:
     """Gather the metadata in one place, as xarray expects (not yet in the Zarr specification)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)

@@ -11,6 +11,8 @@ import numpy as np
 
 from dysonjax import checks
 from dysonjax.models.base import Model, Start, Update, split
+from dysonjax.weights.layouts import as_matrices, dimensions
+from dysonjax.weights.trees import flax_layouts
 
 EVALUATED = 1024  # samples on which the losses are recorded
 
@@ -34,9 +36,10 @@ def wrap_flax(
     program and are shared by all networks. test: arrays of the same kind; adds the observable `test_loss`.
     matrices: which weights to record, by a function of their names (None: all). A name is the path in the
     module, such as `Dense_0` or `Block_1_Conv_0`; kernels of convolutions count as matrices
-    (height·width·channels, features). training: further arguments of the module in training, such as
-    {"train": True}; randomness named "dropout" is new in every step. max_loss: a network whose batch loss
-    lies above, or is not finite, is frozen.
+    (height·width·channels, features), those of attention as (inputs, heads·size) and (heads·size, outputs);
+    of a stack made by nn.scan every layer is a matrix of its own, `Block_0`, `Block_1` and so on. training:
+    further arguments of the module in training, such as {"train": True}; randomness named "dropout" is new
+    in every step. max_loss: a network whose batch loss lies above, or is not finite, is frozen.
 
     sigma_w of the grid multiplies the initial kernels: flax starts them with variance 1/n_in, so that it is
     their width times √n_in. Modules with state beside their parameters, such as BatchNorm, are
@@ -98,7 +101,7 @@ def wrap_flax(
 
     def recorded(params):
         kernels = _kernels(params)
-        return {key: kernels[key].reshape(-1, kernels[key].shape[-1]) for key in names}
+        return {key: kernels[key] for key in names}
 
     observables = {
         "train_loss": f"loss on {EVALUATED} {'fresh' if online else 'training'} samples at most",
@@ -144,10 +147,21 @@ def _evaluated(arrays: tuple[np.ndarray, ...]) -> tuple[jax.Array, ...]:
 
 
 def _kernels(params: Mapping) -> dict[str, Any]:
-    """Kernels of dense layers and convolutions by the path of their layer."""
-    leaves = jax.tree.leaves_with_path(params)
-    paths = [([part.key for part in path], leaf) for path, leaf in leaves]
-    return {"_".join(path[:-1]): leaf for path, leaf in paths if path[-1] == "kernel" and leaf.ndim >= 2}
+    """The matrices of all kernels by the path of their layer, shapes alone if `params` are shapes."""
+    leaves = {"/".join(part.key for part in path): leaf for path, leaf in jax.tree.leaves_with_path(params)}
+    layouts = flax_layouts({name: leaf.shape for name, leaf in leaves.items()})
+    found = {}
+    for name, layout in layouts.items():
+        *layer, last = name.split("/")
+        if last != "kernel":
+            continue
+        count = dimensions(leaves[name].shape, layout)[0]
+        abstract = isinstance(leaves[name], jax.ShapeDtypeStruct)
+        slices = [None] * count if abstract else as_matrices(leaves[name], layout)
+        for index in range(count):
+            key = "_".join(layer) + (f"_{index}" if "e" in layout else "")
+            found[key] = slices[index]
+    return found
 
 
 def _square(tree) -> jax.Array:

@@ -13,6 +13,7 @@ from dysonjax.models.base import Model
 from dysonjax.models.predictions import degenerate_pairs
 from dysonjax.published.recipe import Progress
 from dysonjax.spectra import bootstrap
+from dysonjax.spectra.averages import mean_and_sem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +55,7 @@ class Equilibrium:
 
     def mean(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard error of values (points, members, records, n), each (points, n)."""
-        each = values.mean(axis=2)
-        return each.mean(axis=1), each.std(axis=1, ddof=1) / np.sqrt(self.members)
+        return mean_and_sem(values.mean(axis=2), axis=1)
 
     def joint(self, values: np.ndarray, statistic, n: int = 400) -> tuple[np.ndarray, np.ndarray]:
         """A statistic of the averages over records, (points, members, k), and its error.

@@ -15,6 +15,7 @@ from dysonjax.figures.style import BLACK, BLUE, GREEN, PAGE, RED, new_figure, st
 from dysonjax.models.linear import Z_PRESETS
 from dysonjax.published.recipe import Check, Recipe, Reproduction, later, value
 from dysonjax.spectra import TwoMode, TwoSpecies, bootstrap, fit_two_species
+from dysonjax.spectra.averages import mean_and_sem
 
 VALUE = 2.0  # both singular values of the teacher
 WIDTH = 0.1
@@ -99,10 +100,11 @@ def relaxation(scale: str, progress=None) -> Reproduction:
         "dynamics with Gaussian noise, where noise keeps two levels apart and the first weights mix them: "
         f"{found_rates}."
     )
+    averages = [mean_and_sem(x, axis=1) for x in runs]
     data = xr.Dataset(
         {
-            "mean": (("z", "mode", "epoch"), np.stack([x.mean(axis=1) for x in runs])),
-            "sem": (("z", "mode", "epoch"), np.stack([x.std(axis=1, ddof=1) for x in runs]) / seeds**0.5),
+            "mean": (("z", "mode", "epoch"), np.stack([mean for mean, _ in averages])),
+            "sem": (("z", "mode", "epoch"), np.stack([error for _, error in averages])),
             "single": (("z", "mode", "seed", "epoch"), np.stack([x[:, :SHOWN] for x in runs])),
             "fit": (("z", "mode", "epoch"), np.stack(curves)),
             "rate": (("z", "mode"), np.stack([r.estimate[:, 2] for r in rates])),
@@ -268,8 +270,8 @@ def exact_pairs(z: str, lr: float, batch_size: int, draws: int, seed: int = 0) -
 def _common_width(levels: np.ndarray) -> tuple[float, float]:
     """σ of one width for both levels, by maximum likelihood of the pair, and its error over members."""
     each = ((levels - levels.mean()) ** 2).sum(axis=1) / 3
-    sigma = np.sqrt(each.mean())
-    return float(sigma), float(each.std(ddof=1) / np.sqrt(len(each)) / (2 * sigma))
+    mean, error = mean_and_sem(each)
+    return float(np.sqrt(mean)), float(error / (2 * np.sqrt(mean)))
 
 
 RELAXATION_RECIPE = Recipe(

@@ -5,11 +5,10 @@ lattice scalar field of mass 2 as target, weights from N(0, 0.1²); chains in th
 the law of the literal sweeps. Lines are the theory of `rbm_levels`, in which nothing is fitted.
 """
 
-import jax
 import numpy as np
 import xarray as xr
 
-from dysonjax import models, pairs
+from dysonjax import models, pairs, threefry
 from dysonjax.ensemble import Grid, log_spaced, train
 from dysonjax.figures import panels
 from dysonjax.figures.style import BLACK, BLUE, CYCLE, PAGE, RED, new_figure, style
@@ -17,6 +16,7 @@ from dysonjax.models.rbm_fluctuations import rbm_levels
 from dysonjax.published.equilibrium import Equilibrium, equilibrium
 from dysonjax.published.recipe import Check, Recipe, Reproduction, trained_once, value
 from dysonjax.spectra import MarchenkoPastur, sample_wishart
+from dysonjax.spectra.averages import mean_and_sem
 
 MU = 3.0
 WIDTH = 0.1  # of a single weight at the start
@@ -220,19 +220,12 @@ def prefactor_check(rest: Equilibrium, center: np.ndarray) -> Check:
 def exponent_check(rest: Equilibrium, spacing: np.ndarray) -> Check:
     """p in ⟨S⟩ ∝ T^p, against the same fit to the theory with neighbours."""
     points = [{"lr": a, "batch_size": b} for a, b in zip(rest.lr, rest.batch_size, strict=True)]
-    levels = pairs.means(rest.levels.mean(axis=2))
-    # The fit's weights are those of the data; the theory is fitted with the same ones.
+    levels = rest.levels.mean(axis=2)
     found = pairs.scaling_exponent(levels, points, rest.pairs)
-    exact = levels.spacings.copy()
-    exact[:, rest.pairs] = spacing
-    expected = pairs.scaling_exponent(
-        levels._replace(spacings=exact, spacings_sem=levels.spacings_sem * exact / levels.spacings),
-        points,
-        rest.pairs,
-    )
-    return Check(
-        "exponent of ⟨S⟩ over α/|B|", found.value, found.error, expected.value, 1.0, "no square root"
-    )
+    # The theory is fitted with the weights of the data.
+    weight = pairs.slope_weights(pairs.means(levels), points, rest.pairs)
+    expected = float(pairs.common_slope(spacing, weight, points))
+    return Check("exponent of ⟨S⟩ over α/|B|", found.value, found.error, expected, 1.0, "no square root")
 
 
 # ---- learning
@@ -269,7 +262,7 @@ def evolution(scale: str, progress=None) -> Reproduction:
         axes[0].set(xlabel="eigenvalue $x$ of $X$", ylabel=r"density $\rho(x)$", title="initialisation")
         axes[0].legend(loc="upper right")
         steps_ = np.maximum(run["record"].values, 1)
-        mean, error = levels.mean(axis=0), levels.std(axis=0, ddof=1) / np.sqrt(len(levels))
+        mean, error = mean_and_sem(levels)
         for x, e in zip(mean.T, error.T, strict=True):
             axes[1].errorbar(steps_, x, e, color=BLUE, lw=1, elinewidth=0.8, capsize=0)
         for x in np.unique(targets.round(6)):
@@ -321,7 +314,7 @@ def evolution(scale: str, progress=None) -> Reproduction:
 
 
 def _wishart(size: int) -> np.ndarray:
-    return sample_wishart(jax.random.key(1), size, size, WIDTH, (20_000,))
+    return sample_wishart(threefry.root(1), size, size, WIDTH, (20_000,))
 
 
 def _histogram(levels: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -331,19 +324,15 @@ def _histogram(levels: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 def _mean_check(name: str, levels: np.ndarray, expected: float) -> Check:
     each = levels.mean(axis=1)
-    error = each.std(ddof=1) / np.sqrt(len(each))
+    mean, error = map(float, mean_and_sem(each))
     # Both the start and the displacement are proportional to a variance.
-    return Check(
-        name, float(each.mean()), float(error), expected, 2 * expected, systematic=0.05 * abs(expected)
-    )
+    return Check(name, mean, error, expected, 2 * expected, systematic=0.05 * abs(expected))
 
 
 def _ratio_check(name: str, levels: np.ndarray, expected: np.ndarray, at: np.ndarray) -> Check:
     ratio = np.diff(levels, axis=1)[:, at] / np.diff(expected, axis=1)[:, at].mean(axis=0)
-    each = ratio.mean(axis=1)
-    return Check(
-        name, float(each.mean()), float(each.std(ddof=1) / np.sqrt(len(each))), 1.0, 2**-0.5, systematic=0.02
-    )
+    mean, error = map(float, mean_and_sem(ratio.mean(axis=1)))
+    return Check(name, mean, error, 1.0, 2**-0.5, systematic=0.02)
 
 
 REPULSION = Recipe(

@@ -1,11 +1,12 @@
 """Tables of a report: columns of numbers or text, from the dataset, the summary and the options."""
 
 import json
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
+
+from dysonjax.spectra.averages import mean_and_sem
 
 MAX_ROWS = 2000  # more would make a page that a phone cannot scroll
 SKIP = ("alive", "diverged_at")
@@ -64,8 +65,8 @@ def _mean(values: np.ndarray):
     values = values[np.isfinite(values)]
     if len(values) == 0:
         return ""
-    error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return float(values.mean()), float(error)
+    mean, error = mean_and_sem(values)
+    return float(mean), float(error)
 
 
 def of_summary(summary: dict) -> list[Table]:

@@ -27,6 +27,11 @@ def _phases(summary: dict) -> list[str]:
         return []
     listed = ", ".join(f"{number} {name}" for name, number in counts.items())
     found = [f"Of {sum(counts.values())} grid points: {listed}."]
+    if counts.get("undecided"):
+        found.append(
+            f"{counts['undecided']} points are undecided: two phases have equally many of their seeds. More "
+            "seeds, best an odd number, decide."
+        )
     line = summary.get("boundary_noise", {})
     widths, temperatures = line.get("sigma_w"), line.get("temperature_converged")
     if widths and temperatures:

@@ -1,6 +1,6 @@
 """Numbers from eigenvalues: laws, exact samplers, statistics, fits and comparisons."""
 
-from dysonjax.spectra.checkpoint import MatrixSpectrum, analyse_matrix, as_matrix
+from dysonjax.spectra.checkpoint import MatrixSpectrum, analyse_matrix
 from dysonjax.spectra.density import LevelDensity, binder_cumulant, level_density
 from dysonjax.spectra.distances import energy_distance, kolmogorov_smirnov, wasserstein
 from dysonjax.spectra.fit_marchenko_pastur import MarchenkoPasturFit, fit_marchenko_pastur
@@ -17,6 +17,8 @@ from dysonjax.spectra.spacings import MeanRatio, mean_spacing_ratio, spacing_rat
 from dysonjax.spectra.surmise import PairSpacing, WignerSurmise
 from dysonjax.spectra.tracy_widom import TracyWidom
 from dysonjax.spectra.two_level import TwoMode, TwoSpecies
+from dysonjax.spectra.wishart_density import WishartDensity
+from dysonjax.weights import as_matrix
 
 __all__ = [
     "BrodyFit",
@@ -39,6 +41,7 @@ __all__ = [
     "TwoSpecies",
     "TwoSpeciesFit",
     "WignerSurmise",
+    "WishartDensity",
     "analyse_matrix",
     "as_matrix",
     "binder_cumulant",

@@ -1,8 +1,8 @@
 """Leading axes and members: one place that says what `(..., members, modes)` means for a fit."""
 
-from collections.abc import Callable
-from dataclasses import fields
-from typing import TypeVar
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -36,10 +36,39 @@ def over_leading_axes(fit: Callable[..., Record], *arrays: np.ndarray, core: int
     if not lead:
         return fit(*arrays)
     flat = [a.reshape(-1, *a.shape[a.ndim - core :]) for a in arrays]
-    records = [fit(*rows) for rows in zip(*flat, strict=True)]
-    stacked = {}
-    for field in fields(records[0]):
-        values = [getattr(record, field.name) for record in records]
-        kept = isinstance(values[0], str) or values[0] is None
-        stacked[field.name] = values[0] if kept else np.reshape(values, lead + np.shape(values[0]))
-    return type(records[0])(**stacked)
+    return stacked([fit(*rows) for rows in zip(*flat, strict=True)], lead)
+
+
+def fields_of(result: Any) -> dict[str, Any] | None:
+    """The fields of a record (a dataclass or a NamedTuple), None for anything else."""
+    if dataclasses.is_dataclass(result):
+        return {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+    return result._asdict() if hasattr(result, "_asdict") else None
+
+
+def stacked(results: Sequence[Record], lead: tuple[int, ...]) -> Record:
+    """Results of single points, stacked along the leading axes; records field by field.
+
+    Names, and whole numbers that all points share (settings), are kept as they are. A record may name in
+    `BEFORE` the fields that have one axis before the leading ones, such as that of the replicates; where
+    points have unequally many, NaN fills up.
+    """
+    fields = fields_of(results[0])
+    if fields is None:
+        return np.reshape(results, lead + np.shape(results[0]))
+    before = getattr(type(results[0]), "BEFORE", ())
+    made = {}
+    for name, first in fields.items():
+        values = [getattr(result, name) for result in results]
+        if first is None or isinstance(first, str) or (isinstance(first, int) and len(set(values)) == 1):
+            made[name] = first
+            continue
+        if name in before:
+            most = max(len(value) for value in values)
+            whole = np.full((most, len(values), *np.shape(first)[1:]), np.nan)
+            for k, value in enumerate(values):
+                whole[: len(value), k] = value
+            made[name] = whole.reshape(most, *lead, *whole.shape[2:])
+        else:
+            made[name] = np.reshape(values, lead + np.shape(first))
+    return type(results[0])(**made)

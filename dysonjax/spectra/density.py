@@ -5,66 +5,84 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dysonjax.checks import InputError, finite_array, positive_int
+from dysonjax.spectra.members import Axes, of_members
 
 # A heavy tail makes the rule ask for millions of bins, nearly all of them empty.
 MOST_BINS = 2000
 
 
 class LevelDensity(NamedTuple):
-    """A histogram of levels normalised to unit area."""
+    """A histogram of levels normalised to unit area; the bins are common to all leading axes."""
 
     edges: np.ndarray  # shape (bins + 1,), units of the levels
-    density: np.ndarray  # shape (bins,), 1/units
-    error: np.ndarray  # shape (bins,), standard error over members; NaN for a single member
-    counts: np.ndarray  # shape (bins,), number of levels; a χ² must use these
+    density: np.ndarray  # shape (..., bins), 1/units
+    error: np.ndarray  # shape (..., bins), standard error over members; NaN for a single member
+    counts: np.ndarray  # shape (..., bins), number of levels; a χ² must use these
 
     @property
     def centers(self) -> np.ndarray:
         """Middle of each bin, shape (bins,)."""
-        return (self.edges[1:] + self.edges[:-1]) / 2
+        edges = np.asarray(self.edges)
+        return (edges[1:] + edges[:-1]) / 2
 
 
+@of_members(
+    masks=True,
+    one_axis="modes",
+    trailing=("bin",),
+    axes={"edges": Axes(("edge",), lead=False)},
+    coordinates={"bin": lambda found, arguments: found.centers},
+)
 def level_density(x: Any, bins: int | None = None, limits: tuple[float, float] | None = None) -> LevelDensity:
     """Histogram of all levels, with the width 2 IQR/n^{1/3} of Freedman and Diaconis unless `bins` is given.
 
-    x: levels, shape (..., members, modes) in any order; all leading axes count as members, and the errors
-        are over members because the levels of one member are correlated.
+    x: levels, shape (..., members, modes) in any order, or labelled; every entry of the leading axes has a
+        density of its own in common bins. The errors are over members, because the levels of one member are
+        correlated. `member_axis`, `nan_policy`: see `of_members`.
     limits: lower and upper edge, by default the smallest and largest level; levels outside are left out of
         the counts, not of the normalisation. At most 2000 bins. Raises InputError.
     """
-    x = finite_array("x", x)
-    if x.size < 2:
-        raise InputError(f"x must hold at least 2 levels for a density, got {x.size}")
-    members = x.reshape(-1, x.shape[-1])
-    low, high = (float(x.min()), float(x.max())) if limits is None else map(float, limits)
+    alive = ~np.ma.getmaskarray(x).any(axis=-1) if np.ma.isMaskedArray(x) else None
+    x = np.atleast_2d(finite_array("x", np.ma.getdata(x)) if alive is None else np.ma.getdata(x))
+    alive = np.ones(x.shape[:-1], dtype=bool) if alive is None else alive
+    known = finite_array("x", x[alive])
+    if known.size < 2:
+        raise InputError(f"x must hold at least 2 levels for a density, got {known.size}")
+    low, high = (float(known.min()), float(known.max())) if limits is None else map(float, limits)
     if not (np.isfinite([low, high]).all() and (low < high or limits is None)):
         raise InputError(f"limits must be two finite numbers in ascending order, got {limits!r}")
     if low == high:
         low, high = low - 0.5, high + 0.5
     if bins is None:
-        lower, upper = np.quantile(x, [0.25, 0.75])
-        width = 2 * (upper - lower) / x.size ** (1 / 3)
-        bins = int(min(np.ceil((high - low) / width), MOST_BINS)) if width > 0 else int(np.sqrt(x.size))
+        lower, upper = np.quantile(known, [0.25, 0.75])
+        width = 2 * (upper - lower) / known.size ** (1 / 3)
+        bins = int(min(np.ceil((high - low) / width), MOST_BINS)) if width > 0 else int(np.sqrt(known.size))
     bins = positive_int("bins", bins)
     edges = np.linspace(low, high, bins + 1)
-    where = np.clip(np.searchsorted(edges, members, side="right") - 1, 0, bins - 1)
-    inside = (members >= low) & (members <= high)
-    counts = np.bincount(where[inside], minlength=bins)
-    scale = bins / (high - low) / x.size
+    lead, members = x.shape[:-2], alive.sum(axis=-1)
+    point = np.broadcast_to(np.arange(members.size).reshape(*lead, 1), alive.shape)[alive]
+    where = np.clip(np.searchsorted(edges, known, side="right") - 1, 0, bins - 1) + bins * point[:, None]
+    inside = (known >= low) & (known <= high)
+    cells = bins * members.size
+    counts = np.bincount(where[inside], minlength=cells).reshape(*lead, bins)
     # Σ over members of (their count in a bin)², without a dense table of members × bins.
-    rows = np.broadcast_to(np.arange(len(members))[:, None], members.shape)
-    cell, number = np.unique(rows[inside] * bins + where[inside], return_counts=True)
-    squares = np.bincount(cell % bins, weights=number.astype(float) ** 2, minlength=bins)
+    rows = np.broadcast_to(np.arange(len(known))[:, None], known.shape)
+    own, number = np.unique(rows[inside] * cells + where[inside], return_counts=True)
+    squares = np.bincount(own % cells, weights=number.astype(float) ** 2, minlength=cells)
     with np.errstate(divide="ignore", invalid="ignore"):
-        m = np.float64(len(members))
-        error = scale * np.sqrt(np.maximum(squares - counts**2 / m, 0) * m / (m - 1))
-    return LevelDensity(edges, counts * scale, error, counts)
+        m = members[..., None].astype(float)
+        scale = bins / (high - low) / (m * x.shape[-1])
+        spread = np.maximum(squares.reshape(*lead, bins) - counts**2 / m, 0)
+        density, error = counts * scale, scale * np.sqrt(spread * m / (m - 1))
+    return LevelDensity(edges, density, error, counts)
 
 
+@of_members(along=("center",))
 def binder_cumulant(x: Any, center: Any = None) -> np.ndarray | float:
     """U₄ = ⟨x⁴⟩/(3⟨x²⟩²) − 1 about `center`; −4/27 for a degenerate pair, 0 for a Gaussian. [C].
 
-    x: levels, shape (..., members, modes); the average is over the last two axes.
+    x: levels, shape (..., members, modes), or labelled; the average is over members and modes.
+        `member_axis`, `nan_policy`: see `of_members`.
     center: broadcast against the leading axes; by default the mean level.
     Returns shape (...). Raises InputError if all levels of an ensemble equal the center.
     """

@@ -1,15 +1,29 @@
 """Distances between two ensembles of levels, all from one function: the difference of their cdfs.
 
-Every distance is free of units: lengths are divided by the pooled width, the root of the mean within-
-ensemble variance, so that 0.1 means "a tenth of the ensemble's own spread".
+Every distance is free of units: lengths are divided by a width, the root of the mean within-ensemble
+variance. Three ways to compare many levels, chosen by `levels`:
+
+- "mean" (default): level k with level k in units of that level's own width, averaged over the levels. 0.1
+  means that levels move by a tenth of their own widths.
+- "each": the same without the average, one distance for each level.
+- "pooled": the densities of all levels together, in units of the width of the whole spectrum. It sees what
+  a histogram shows: two narrow levels far apart that each move by three of their own widths count little.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from dysonjax.checks import InputError
+from dysonjax.checks import InputError, one_of
 from dysonjax.spectra.batching import as_members
+from dysonjax.spectra.members import of_members
+
+LEVELS = ("mean", "each", "pooled")
+
+
+def which(levels: str, per_level: bool) -> str:
+    """How levels are compared; `per_level` is the older way to ask for each by itself."""
+    return "each" if per_level else one_of("levels", levels, LEVELS)
 
 
 @dataclass(frozen=True)
@@ -24,13 +38,13 @@ class PooledLevels:
     """pooled width"""
 
     @classmethod
-    def of(cls, x: np.ndarray, y: np.ndarray, per_level: bool) -> list["PooledLevels"]:
+    def of(cls, x: np.ndarray, y: np.ndarray, levels: str) -> list["PooledLevels"]:
         """One pool of all levels, or one per mode. x, y: shapes (members_x, modes), (members_y, modes)."""
         if x.shape[-1] != y.shape[-1]:
             raise InputError(
                 f"x and y must have the same number of modes, got {x.shape[-1]} and {y.shape[-1]}"
             )
-        if not per_level:
+        if levels == "pooled":
             return [cls._of(x, y)]
         return [cls._of(x[:, k : k + 1], y[:, k : k + 1]) for k in range(x.shape[-1])]
 
@@ -79,34 +93,53 @@ def _kolmogorov_smirnov(difference, gaps, width):
 DISTANCES = {"wasserstein": _wasserstein, "kolmogorov_smirnov": _kolmogorov_smirnov, "energy": _energy}
 
 
-def wasserstein(x, y, per_level: bool = False) -> np.ndarray | float:
-    """Wasserstein-1 distance ∫|F_x − F_y| dx relative to the pooled width.
+@of_members(samples=2)
+def wasserstein(x, y, per_level: bool = False, levels: str = "mean") -> np.ndarray | float:
+    """Wasserstein-1 distance ∫|F_x − F_y| dx in units of a level's own width.
 
-    x, y: levels, shapes (..., members_x, modes) and (..., members_y, modes). All levels of an ensemble are
-    pooled, giving shape (...); with `per_level` mode k is compared with mode k, giving (..., modes), each
-    relative to that mode's own width. A shift by one standard deviation gives 1.
+    x, y: levels, shapes (..., members_x, modes) and (..., members_y, modes), or labelled; `member_axis` and
+    `nan_policy` as everywhere, see `of_members`. levels: "mean" over the levels (shape (...)), "each"
+    (shape (..., modes), the same as per_level=True), or "pooled" (shape (...), in units of the width of the
+    whole spectrum). Levels that move by one standard deviation give 1.
 
     >>> x = np.random.default_rng(0).normal(size=(2000, 1))
     >>> round(float(wasserstein(x, x + x.std())), 3)
     1.0
     """
-    return _distance(x, y, "wasserstein", per_level)
+    return _distance(x, y, "wasserstein", which(levels, per_level))
 
 
-def kolmogorov_smirnov(x, y, per_level: bool = False) -> np.ndarray | float:
-    """Kolmogorov-Smirnov distance max|F_x − F_y|, between 0 and 1; shapes as in `wasserstein`.
+@of_members(samples=2)
+def kolmogorov_smirnov(x, y, per_level: bool = False, levels: str = "mean") -> np.ndarray | float:
+    """Kolmogorov-Smirnov distance max|F_x − F_y|, between 0 and 1; arguments as in `wasserstein`.
 
     For a p-value use `permutation_test`: the tabulated one assumes independent levels.
     """
-    return _distance(x, y, "kolmogorov_smirnov", per_level)
+    return _distance(x, y, "kolmogorov_smirnov", which(levels, per_level))
 
 
-def energy_distance(x, y, per_level: bool = False) -> np.ndarray | float:
-    """Energy distance √(2∫(F_x − F_y)² dx / width); shapes as in `wasserstein`."""
-    return _distance(x, y, "energy", per_level)
+@of_members(samples=2)
+def energy_distance(x, y, per_level: bool = False, levels: str = "mean") -> np.ndarray | float:
+    """Energy distance √(2∫(F_x − F_y)² dx / width); arguments as in `wasserstein`."""
+    return _distance(x, y, "energy", which(levels, per_level))
 
 
-def _distance(x, y, name: str, per_level: bool):
+def chance_distance(x: np.ndarray, y: np.ndarray) -> float:
+    """The `wasserstein` distance to be expected of two samples of these sizes from one law, that of both.
+
+    x, y: shapes (members_x, modes) and (members_y, modes). The difference of two empirical cdfs is a Brownian
+    bridge: E|F_x − F_y| = √(2/π) √(F(1 − F)(1/n + 1/m)), level by level, averaged over the levels.
+    """
+    both = np.sort(np.concatenate([x, y]), axis=0)
+    cdf = np.arange(1, len(both))[:, None] / len(both)
+    width = np.sqrt((len(x) * x.var(axis=0) + len(y) * y.var(axis=0)) / len(both))
+    integral = np.sum(np.sqrt(cdf * (1 - cdf)) * np.diff(both, axis=0), axis=0)
+    scale = np.sqrt(2 / np.pi * (1 / len(x) + 1 / len(y)))
+    # A level that is constant in both samples does not move, by chance either.
+    return float(np.mean(scale * integral / np.where(width > 0, width, 1.0)))
+
+
+def _distance(x, y, name: str, levels: str):
     x, y = as_members("x", x), as_members("y", y)
     lead = x.shape[:-2]
     if y.shape[:-2] != lead:
@@ -114,8 +147,8 @@ def _distance(x, y, name: str, per_level: bool):
     values = []
     for a, b in zip(x.reshape(-1, *x.shape[-2:]), y.reshape(-1, *y.shape[-2:]), strict=True):
         first = (np.arange(len(a) + len(b)) < len(a))[None]
-        pools = PooledLevels.of(a, b, per_level)
-        values.append([pool.distances(first, name)[0] for pool in pools])
-    shape = (*lead, x.shape[-1]) if per_level else lead
+        found = [pool.distances(first, name)[0] for pool in PooledLevels.of(a, b, levels)]
+        values.append(found if levels == "each" else np.mean(found))
+    shape = (*lead, x.shape[-1]) if levels == "each" else lead
     result = np.reshape(values, shape)
     return result if shape else float(result)

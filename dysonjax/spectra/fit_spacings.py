@@ -8,6 +8,7 @@ from scipy import special
 from dysonjax.checks import InputError, positive, positive_int
 from dysonjax.spectra.batching import as_members, over_leading_axes
 from dysonjax.spectra.likelihood import grouped, maximise, member_weights, standard_errors
+from dysonjax.spectra.members import of_members
 
 MIN_MEMBERS = 5
 CHUNK = 2**21
@@ -38,12 +39,13 @@ class BrodyFit:
     """standard error by bootstrap over members"""
 
 
+@of_members(min_members=MIN_MEMBERS)
 def fit_wigner_surmise(spacings, beta: float = 1.0, n: int = 1000, seed: int = 0) -> SurmiseFit:
     """Fit and test the pair-spacing law, one σ for each of k spacings.
 
-    spacings: S > 0, shape (..., members, k), not normalised; every column is one spacing (of one degenerate
-    pair, or between levels i and i + 1) over the members, which are independent. n: replicates of the
-    bootstrap and of the simulated null. For the bulk of one spectrum use `spacing_test`, which knows that
+    spacings: S > 0, shape (..., members, k) or labelled, not normalised; every column is one spacing (of one
+    degenerate pair, or between levels i and i + 1) over the members, which are independent. n: replicates of
+    the bootstrap and of the simulated null. For the bulk of one spectrum use `spacing_test`, which knows that
     neighbouring spacings are correlated. Raises ValueError for NaN, fewer than 5 members, S < 0 (unsorted
     levels), or a column of zeros. [A] 2.5, beta = 1: P(S) = S/(2σ²) exp(−S²/4σ²).
 
@@ -101,12 +103,13 @@ def _ks(s: np.ndarray, beta: float) -> np.ndarray:
     return np.abs(cdf - (np.arange(count) + 0.5) / count).max(axis=1) + 0.5 / count
 
 
+@of_members(min_members=MIN_MEMBERS)
 def fit_brody(spacings, n: int = 300, seed: int = 0) -> BrodyFit:
     """Brody's repulsion exponent of unfolded spacings, pooled over members and columns.
 
-    spacings: s ≥ 0, shape (..., members, k), unfolded; only their ratios to the mean matter. q > −1 is
-    fitted by maximum likelihood, its error by bootstrap over members. Raises ValueError for NaN, s < 0 or
-    fewer than 5 members. Brody, Lett. Nuovo Cimento 7, 482 (1973).
+    spacings: s ≥ 0, shape (..., members, k) or labelled, unfolded; only their ratios to the mean matter.
+    q > −1 is fitted by maximum likelihood, its error by bootstrap over members. Raises ValueError for NaN,
+    s < 0 or fewer than 5 members. Brody, Lett. Nuovo Cimento 7, 482 (1973).
     """
     n = positive_int("n", n, minimum=2)
     return over_leading_axes(lambda s: _brody(s, n, seed), _checked(spacings))

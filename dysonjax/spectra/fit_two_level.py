@@ -7,6 +7,7 @@ import numpy as np
 from dysonjax.checks import InputError, positive_int
 from dysonjax.spectra.batching import as_members, over_leading_axes
 from dysonjax.spectra.likelihood import grouped, maximise, member_weights, standard_errors
+from dysonjax.spectra.members import of_members
 from dysonjax.spectra.two_level import TwoMode
 
 MIN_MEMBERS = 5
@@ -41,12 +42,13 @@ class TwoSpeciesFit:
     """2·2 − 2 ln L of one width for both; smaller is better"""
 
 
+@of_members(min_members=MIN_MEMBERS)
 def fit_two_mode(x, n: int = 300, seed: int = 0) -> TwoModeFit:
     """Fit the two-mode density to the levels of degenerate pairs.
 
-    x: levels, shape (..., members, modes), all of one law (a pair has modes = 2). The levels of a member are
-    correlated, which leaves the estimate consistent; the errors come from a bootstrap of `n` replicates over
-    members. Raises ValueError for NaN, fewer than 5 members, or levels without spread.
+    x: levels, shape (..., members, modes) or labelled, all of one law (a pair has modes = 2). The levels of
+    a member are correlated, which leaves the estimate consistent; the errors come from a bootstrap of `n`
+    replicates over members. Raises ValueError for NaN, fewer than 5 members, or levels without spread.
 
     >>> x = TwoMode(sigma=0.3, center=5.0).rvs((4000, 1), random_state=0)
     >>> fit = fit_two_mode(x)
@@ -75,10 +77,11 @@ def _two_mode(x: np.ndarray, n: int, seed: int) -> TwoModeFit:
     return TwoModeFit(*values[0], *standard_errors(values, len(x)))
 
 
+@of_members(min_members=MIN_MEMBERS)
 def fit_two_species(x, n: int = 300, seed: int = 0) -> TwoSpeciesFit:
     """Fit a width for each level of a pair and weigh it against one width for both.
 
-    x: pairs of levels, shape (..., members, 2). Both models are fitted to the joint law
+    x: pairs of levels, shape (..., members, 2), or labelled. Both models are fitted to the joint law
     ∝ |x₁−x₂| exp(−(x₁−c)²/2σ₁² − (x₂−c)²/2σ₂²) of the unordered pair, not to the density: the pair is what
     is independent from member to member, so that the likelihoods in the AIC count each observation once.
     Errors by a bootstrap of `n` replicates over members. Raises ValueError for NaN, fewer than 5 members,

@@ -6,13 +6,21 @@ import numpy as np
 
 from dysonjax.checks import InputError, finite_array, positive_int
 from dysonjax.spectra.levels import ascending
+from dysonjax.spectra.members import of_members
+
+_WEARS = of_members(
+    trailing=("length",),
+    coordinates={"length": lambda found, arguments: np.atleast_1d(arguments["lengths"])},
+)
 
 
+@_WEARS
 def number_variance(x: Any, lengths: Any, windows: int = 64) -> np.ndarray:
     """Σ²(L), the variance of the number of levels in an interval of length L.
 
-    x: unfolded levels, shape (..., members, modes), ascending, mean spacing one; cut the edges off first
-        where the unfolding is poor. lengths: interval lengths L, shape (k,), in mean spacings.
+    x: unfolded levels, shape (..., members, modes), or labelled, ascending, mean spacing one; cut the edges
+        off first where the unfolding is poor. `member_axis`, `nan_policy`: see `of_members`.
+    lengths: interval lengths L, shape (k,), in mean spacings.
     windows: intervals per member, evenly spread (overlapping where need be) over the range that every
         member covers. The variance is over members and windows together.
     Returns shape (..., k). L for Poisson levels; (2/π²)(ln 2πL + γ + 1 − π²/8) + O(1/L) for GOE: Mehta,
@@ -25,6 +33,7 @@ def number_variance(x: Any, lengths: Any, windows: int = 64) -> np.ndarray:
     return np.array(result).reshape(*x.shape[:-2], lengths.size)
 
 
+@_WEARS
 def rigidity(x: Any, lengths: Any, windows: int = 64) -> np.ndarray:
     """Δ₃(L), the least mean square distance of the staircase from a straight line over a length L.
 

@@ -5,20 +5,27 @@ spacings differ from their bulk laws by more than the statistical error, and nei
 member are correlated. Both are in the null as they are in the data.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import eigvalsh_tridiagonal
 
 from dysonjax.checks import InputError, positive, positive_int
 from dysonjax.spectra.batching import as_members, over_leading_axes
+from dysonjax.spectra.members import of_members
+from dysonjax.spectra.wishart_pool import LARGEST, wishart_pool
 
-LARGEST_NULL = 256  # levels simulated; local statistics of larger matrices have the same law, only sharper
 INDEX_MEMBERS = 10  # fewest members over which a spacing's own mean can be taken
-MOST_MEMBERS = 500  # members tested; more would only make the simulated null take minutes
-CHUNK = 4096  # small matrices handed to the eigensolver at once
+MOST_MEMBERS = 500  # members tested; more would only make the simulated null take longer
+WORK = 4e7  # spacings of all simulated ensembles together: some two seconds
 WINDOW = 11  # spacings in the running mean that unfolds a single spectrum
+# ⟨r̃⟩ in the bulk of infinite matrices, 0.5307(1): Atas et al., PRL 110, 084101 (2013). At N levels it differs
+# from that by the edges' share, which falls as 1/N.
+BULK_RATIO = 0.5307
+_CELLS, _END = 4000, 10.0  # of the table of the spacings' distribution
+
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -41,14 +48,22 @@ class SpacingTest:
     """how the spacings were made free of units: index, or local (running mean of 11 spacings)"""
 
 
-def spacing_test(x, ratio: float, n: int = 500, seed: int = 0) -> SpacingTest:
+@of_members(trailing=())
+def spacing_test(
+    x, ratio: float, n: int = 500, seed: int = 0, progress: Progress | None = None
+) -> SpacingTest:
     """Compare spacing ratio and unfolded spacings with Gaussian matrices of the same shape.
 
-    x: eigenvalues of WᵀW, shape (..., members, modes), ascending, at least 3 modes. ratio: r = N/M ≤ 1 with
-    N = modes; take the smaller of WᵀW and WWᵀ. n: simulated ensembles; p-values are (1 + k)/(1 + n).
-    From 10 members on the spacings are unfolded by index, below that by a local running mean; the null is
-    treated alike. Of more than 500 members, 500 evenly spaced ones are tested. Raises ValueError for NaN,
-    unsorted levels, fewer than 3 modes, or ratio outside (0, 1].
+    x: eigenvalues of WᵀW, shape (..., members, modes) or labelled, ascending, at least 3 modes.
+    ratio: r = N/M ≤ 1 with N = modes; take the smaller of WᵀW and WWᵀ. n: simulated ensembles; p-values are
+    (1 + k)/(1 + n).
+    progress: called as progress(done, total) while they are made.
+    From 10 members on the spacings are unfolded by index, after every member was divided by its median level,
+    so that members may differ in scale; below that by a local running mean. The null is treated alike. Beyond
+    256 levels it is simulated at 256: mean ratio and distribution of spacings are carried on with their 1/N
+    approach to the bulk, and their spread falls as that of independent spacings.
+    Of more than 500 members, 500 evenly spaced ones are tested. Raises InputError for NaN, unsorted levels,
+    fewer than 3 modes, or ratio outside (0, 1].
     """
     x = as_members("x", x)
     ratio, n = positive("ratio", ratio), positive_int("n", n, minimum=2)
@@ -60,15 +75,14 @@ def spacing_test(x, ratio: float, n: int = 500, seed: int = 0) -> SpacingTest:
         raise InputError("levels must be ascending along the last axis; sort them first")
     if x.shape[-2] > MOST_MEMBERS:
         x = x[..., np.linspace(0, x.shape[-2] - 1, MOST_MEMBERS).round().astype(int), :]
-    return over_leading_axes(lambda levels: _test(levels, ratio, n, seed), x)
+    return over_leading_axes(lambda levels: _test(levels, ratio, n, seed, progress), x)
 
 
 def unfolded_spacings(x: np.ndarray) -> tuple[np.ndarray, str]:
     """Spacings of mean about one and the name of the method. x: (..., members, modes), ascending."""
-    s = np.diff(x, axis=-1)
     if x.shape[-2] >= INDEX_MEMBERS:
-        mean = s.mean(axis=-2, keepdims=True)
-        return s / np.where(mean > 0, mean, 1.0), "index"
+        return _by_index(_of_unit_scale(x)), "index"
+    s = np.diff(x, axis=-1)
     half = min(WINDOW, s.shape[-1]) // 2
     total = np.concatenate([np.zeros_like(s[..., :1]), np.cumsum(s, axis=-1)], axis=-1)
     # The window stops at the ends of the spectrum instead of reflecting: there the density has an edge.
@@ -78,74 +92,97 @@ def unfolded_spacings(x: np.ndarray) -> tuple[np.ndarray, str]:
     return s / np.where(mean > 0, mean, 1.0), f"local ({2 * half + 1} spacings)"
 
 
-def _test(x: np.ndarray, ratio: float, n: int, seed: int) -> SpacingTest:
+def _of_unit_scale(x: np.ndarray) -> np.ndarray:
+    """Spacings in units of the member's median level."""
+    own = np.median(x, axis=-1, keepdims=True)
+    return np.diff(x, axis=-1) / np.where(own > 0, own, 1.0)
+
+
+def _by_index(s: np.ndarray) -> np.ndarray:
+    mean = s.mean(axis=-2, keepdims=True)
+    return s / np.where(mean > 0, mean, 1.0)
+
+
+def _test(x: np.ndarray, ratio: float, n: int, seed: int, progress: Progress | None) -> SpacingTest:
     members, modes = x.shape
-    null_modes = min(modes, LARGEST_NULL)
-    null_ratios, null_distances, pool = _null(members, null_modes, null_modes / ratio, n, seed)
-    # r̃ and √k × distance are averages over the spectrum: their spread falls as that of k spacings.
-    sharper = np.sqrt((null_modes - 1) / (modes - 1))
-    center = null_ratios.mean()
-    null_ratios = center + (null_ratios - center) * sharper
+    null = _null(members, modes, ratio, n, seed, progress)
     s, unfolding = unfolded_spacings(x)
-    observed, distance = _mean_ratio(x), _distance(s.ravel()[None], pool)[0]
-    tail = min(np.count_nonzero(null_ratios <= observed), np.count_nonzero(null_ratios >= observed))
+    observed, distance = _mean_ratios(x).mean(), np.abs(_shares(s) - null.distribution).max()
+    tail = min(np.count_nonzero(null.ratios <= observed), np.count_nonzero(null.ratios >= observed))
     return SpacingTest(
         observed,
-        center,
-        null_ratios.std(ddof=1),
+        null.center,
+        null.ratios.std(ddof=1),
         min(1.0, 2 * (1 + tail) / (1 + n)),
         distance,
-        (1 + np.count_nonzero(null_distances * sharper >= distance)) / (1 + n),
+        (1 + np.count_nonzero(null.distances >= distance)) / (1 + n),
         unfolding,
     )
 
 
-@lru_cache(maxsize=16)
-def _null(members: int, modes: int, rows: float, n: int, seed: int):
-    """Mean ratios and distances of `n` simulated ensembles, and their spacings pooled and sorted."""
+class _Null(NamedTuple):
+    center: float  # mean ratio
+    ratios: np.ndarray  # of simulated ensembles, (n,)
+    distribution: np.ndarray  # of their unfolded spacings, at the ends of the cells
+    distances: np.ndarray  # of each ensemble from it, (n,)
+
+
+def _null(members: int, modes: int, ratio: float, n: int, seed: int, progress: Progress | None) -> _Null:
+    """Ensembles of `members` drawn from a pool of simulated matrices."""
+    size = min(modes, LARGEST)
+    pool = wishart_pool(size, size / ratio, seed)
+    means = _mean_ratios(pool)
+    # r̃ and √k × distance are averages over the spectrum: their spread falls as that of k spacings.
+    sharper = np.sqrt((size - 1) / (modes - 1))
+    center = BULK_RATIO + (means.mean() - BULK_RATIO) * (size / modes) if modes > size else means.mean()
+    # The pool's own mean is off by what so many members are.
+    blunt = np.sqrt(1 + members / len(pool) * (size / modes))
     rng = np.random.default_rng(seed)
-    ensembles = gaussian_spectra(rng, rows, modes, n * members).reshape(n, members, modes)
-    s = unfolded_spacings(ensembles)[0].reshape(n, -1)
-    pool = np.sort(s, axis=None)
-    return np.array([_mean_ratio(x) for x in ensembles]), _distance(s, pool), pool
+    index = members >= INDEX_MEMBERS
+    # The distance of k members is 1/√k times a law that hardly depends on k: with many levels fewer will do.
+    drawn = min(members, max(INDEX_MEMBERS, 50, int(WORK / (n * size)))) if index else members
+    ratios, distributions = np.empty(n), np.empty((n, _CELLS))
+    spacings = _pool_spacings(pool, index)
+    for i in range(n):
+        chosen = rng.integers(len(pool), size=members)
+        ratios[i] = means[chosen].mean()
+        distributions[i] = _distribution(spacings[chosen[:drawn]], index)
+        if progress is not None and i % 20 == 0:
+            progress(i, n)
+    distribution = distributions.mean(axis=0)
+    distances = np.abs(distributions - distribution).max(axis=1)
+    if modes > size:
+        # Edges have spacings of their own, whose share falls as 1/N: carried on from half the size.
+        half = _pool_spacings(wishart_pool(size // 2, size // 2 / ratio, seed), index)
+        chosen = (rng.integers(len(half), size=drawn) for _ in range(n))
+        half = np.mean([_distribution(half[c], index) for c in chosen], axis=0)
+        distribution = distribution + (distribution - half) * (1 - size / modes)
+    if progress is not None:
+        progress(n, n)
+    return _Null(
+        float(center),
+        center + (ratios - means.mean()) * sharper * blunt,
+        distribution,
+        distances * np.sqrt(drawn / members) * sharper * blunt,
+    )
 
 
-def gaussian_spectra(rng: np.random.Generator, rows: float, modes: int, count: int) -> np.ndarray:
-    """Eigenvalues of WᵀW for Gaussian W of unit variance, ascending, shape (count, modes); rows ≥ modes.
-
-    From the bidiagonal form of W, whose entries are independent χ (Dumitriu & Edelman, J. Math. Phys. 43,
-    5830 (2002)), for which `rows` need not be whole. Not the JAX sampler of the exact ensembles: a
-    checkpoint has many shapes, and one compilation for each would take longer than all else.
-    """
-    freedom = rows - np.arange(modes)
-    diagonal = rng.chisquare(np.maximum(freedom, 1e-3), size=(count, modes))
-    off = rng.chisquare(np.arange(modes - 1, 0, -1), size=(count, modes - 1))
-    main = diagonal.copy()
-    main[:, 1:] += off
-    side = np.sqrt(diagonal[:, :-1] * off)
-    if modes > 48:
-        levels = np.array(
-            [eigvalsh_tridiagonal(d, e, lapack_driver="sterf") for d, e in zip(main, side, strict=True)]
-        )
-    else:
-        levels, index = np.empty((count, modes)), np.arange(modes)
-        for first in range(0, count, CHUNK):
-            part = slice(first, first + CHUNK)
-            matrix = np.zeros((len(main[part]), modes, modes))
-            matrix[:, index, index] = main[part]
-            matrix[:, index[1:], index[:-1]] = side[part]  # eigvalsh reads the lower triangle
-            levels[part] = np.linalg.eigvalsh(matrix)
-    return np.maximum(levels, 0.0)
-
-
-def _mean_ratio(x: np.ndarray) -> float:
+def _mean_ratios(x: np.ndarray) -> np.ndarray:
+    """Mean r̃ of every member."""
     s = np.diff(x, axis=-1)
     low, high = np.minimum(s[..., 1:], s[..., :-1]), np.maximum(s[..., 1:], s[..., :-1])
-    return float((low / np.where(high > 0, high, 1.0)).mean())
+    return (low / np.where(high > 0, high, 1.0)).mean(axis=-1)
 
 
-def _distance(s: np.ndarray, pool: np.ndarray) -> np.ndarray:
-    """Kolmogorov-Smirnov distance of every row from the pooled sample."""
-    cdf = np.searchsorted(pool, np.sort(s, axis=1), side="right") / len(pool)
-    count = s.shape[1]
-    return np.abs(cdf - (np.arange(count) + 0.5) / count).max(axis=1) + 0.5 / count
+def _pool_spacings(pool: np.ndarray, index: bool) -> np.ndarray:
+    return _of_unit_scale(pool) if index else unfolded_spacings(pool[:, None])[0][:, 0]
+
+
+def _distribution(s: np.ndarray, index: bool) -> np.ndarray:
+    return _shares(_by_index(s) if index else s)
+
+
+def _shares(s: np.ndarray) -> np.ndarray:
+    """Share of the spacings below the end of every cell of a fine table."""
+    cell = np.minimum((s * (_CELLS / _END)).astype(int), _CELLS - 1)
+    return np.cumsum(np.bincount(cell.ravel(), minlength=_CELLS)) / s.size

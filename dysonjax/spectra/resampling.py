@@ -6,13 +6,16 @@ give errors that are too small or too large. Everything here draws whole members
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
+import xarray as xr
 from scipy import special, stats
 
 from dysonjax.checks import InputError, one_of, positive_int
 from dysonjax.spectra.batching import as_members
-from dysonjax.spectra.distances import DISTANCES, PooledLevels
+from dysonjax.spectra.distances import DISTANCES, PooledLevels, which
+from dysonjax.spectra.members import MODE, Axes, of_members
 
 CHUNK = 2**22  # float64 entries held at once by a resampling loop: 32 MiB
 
@@ -21,29 +24,56 @@ CHUNK = 2**22  # float64 entries held at once by a resampling loop: 32 MiB
 class Estimate:
     """A statistic with its sampling error. Arrays have the shape of the statistic."""
 
+    BEFORE: ClassVar = ("replicates",)
+
     estimate: np.ndarray
-    """the statistic of the data as given"""
+    """the statistic of the data as given; of the jackknife, corrected for bias"""
     error: np.ndarray
     """standard error"""
-    interval: np.ndarray
-    """95 % confidence interval, shape (2, ...): lower and upper end"""
     replicates: np.ndarray = field(repr=False)
-    """the statistic of every resampled ensemble, shape (n, ...)"""
+    """the statistic of every resampled ensemble, shape (n, ...); of the jackknife, with one block left out"""
     members: int = field(repr=False)
-    """independent members behind the estimate"""
+    """independent members (jackknife: blocks) behind the estimate"""
+    method: str = field(repr=False, default="bootstrap")
+    """bootstrap or jackknife, which decides what `confidence` is"""
+
+    @property
+    def interval(self) -> np.ndarray:
+        """95 % confidence interval, shape (2, ...): lower and upper end."""
+        return self.confidence(0.95)
 
     def confidence(self, level: float) -> np.ndarray:
-        """The central interval at another level, e.g. 0.68; shape (2, ...)."""
-        return _expanded_percentile(self.replicates, self.members, level)
+        """The central interval at a level such as 0.68, shape (2, ...).
+
+        Expanded percentiles of the bootstrap's replicates; for the jackknife Student's t about the estimate,
+        since its leave-one-out values lie √(members) times too close together.
+        """
+        if not 0 < level < 1:
+            raise InputError(f"level must lie between 0 and 1, got {level!r}")
+        estimate, error = np.asarray(self.estimate), np.asarray(self.error)
+        if self.method == "jackknife":
+            width = stats.t.ppf(0.5 + level / 2, np.asarray(self.members) - 1) * error
+            ends = estimate + np.stack([-width, width])
+        else:
+            ends = _expanded_percentile(np.asarray(self.replicates), np.asarray(self.members), level)
+        if isinstance(self.estimate, xr.DataArray):
+            coords = {**self.estimate.coords, "bound": ["lower", "upper"]}
+            return xr.DataArray(ends, coords, ("bound", *self.estimate.dims))
+        return ends
 
 
+_ESTIMATE = {"replicates": Axes((MODE,), ("replicate",))}
+
+
+@of_members(min_members=2, axes=_ESTIMATE)
 def bootstrap(
     x, statistic: Callable, n: int = 1000, seed: int = 0, vectorised: bool | None = None
 ) -> Estimate:
     """Standard error and interval of `statistic` by drawing members with replacement.
 
-    x: levels, shape (..., members, modes), at least 2 members. `statistic` maps such an array to one
-    without the member axis (`lambda x: x.mean(axis=-2)`, or `(-2, -1)`), and is called with the
+    x: levels, shape (..., members, modes), at least 2 members, or labelled; `member_axis`, `nan_policy` as
+    everywhere, see `of_members`. `statistic` maps such an array to one without the member axis
+    (`lambda x: x.mean(axis=-2)`, or `(-2, -1)`), and is called with the
     replicates stacked in front; with `vectorised=False` it is called once per replicate. Unless told, the
     stacked form is tried and dropped if the result lacks the axis of replicates.
 
@@ -77,8 +107,7 @@ def bootstrap(
             f"{replicates.shape[1:]} for a replicate and {estimate.shape} for the data"
         )
     error = replicates.std(axis=0, ddof=1) * np.sqrt(members / (members - 1))
-    interval = _expanded_percentile(replicates, members, 0.95)
-    return Estimate(estimate, error, interval, replicates, members)
+    return Estimate(estimate, error, replicates, members)
 
 
 def _broadcasts(statistic: Callable, x: np.ndarray, estimate: np.ndarray) -> bool:
@@ -90,20 +119,28 @@ def _broadcasts(statistic: Callable, x: np.ndarray, estimate: np.ndarray) -> boo
     return both.shape == (2, *estimate.shape) and np.allclose(both[0], estimate, equal_nan=True)
 
 
-def _expanded_percentile(replicates: np.ndarray, members: int, level: float) -> np.ndarray:
-    if not 0 < level < 1:
-        raise InputError(f"level must lie between 0 and 1, got {level!r}")
+def _expanded_percentile(replicates: np.ndarray, members: np.ndarray, level: float) -> np.ndarray:
+    """Ends, shape (2, ...). members: a number, or one for each leading entry of a replicate."""
     t = stats.t.ppf(0.5 + level / 2, members - 1)
     tail = special.ndtr(-np.sqrt(members / (members - 1)) * t)
-    return np.quantile(replicates, [tail, 1 - tail], axis=0)
+    if tail.ndim == 0:
+        return np.quantile(replicates, [tail, 1 - tail], axis=0)
+    flat = np.moveaxis(replicates, 0, -1).reshape(tail.size, -1, len(replicates))
+    ends = [
+        np.full((2, len(values)), np.nan) if np.isnan(q) else np.quantile(values, [q, 1 - q], axis=-1)
+        for q, values in zip(tail.ravel(), flat, strict=True)
+    ]
+    return np.moveaxis(ends, 1, 0).reshape(2, *replicates.shape[1:])
 
 
+@of_members(min_members=2, axes=_ESTIMATE)
 def jackknife(x, statistic: Callable, blocks: int = 200) -> Estimate:
     """Bias-corrected estimate and standard error of a smooth `statistic` by leaving members out.
 
     x: levels, shape (..., members, modes); `statistic` as in `bootstrap`, called once per block. With more
-    members than `blocks`, one block of members is left out at a time. The interval is Student's t.
-    Not for quantiles or other non-smooth statistics, where the jackknife is inconsistent: use `bootstrap`.
+    members than `blocks`, one block of members is left out at a time. Intervals are Student's t with
+    blocks − 1 degrees of freedom. Not for quantiles or other non-smooth statistics, where the jackknife is
+    inconsistent: use `bootstrap`.
     """
     x = as_members("x", x, min_members=2)
     blocks = min(positive_int("blocks", blocks, minimum=2), x.shape[-2])
@@ -113,8 +150,7 @@ def jackknife(x, statistic: Callable, blocks: int = 200) -> Estimate:
     mean = left_out.mean(axis=0)
     error = np.sqrt((blocks - 1) * ((left_out - mean) ** 2).mean(axis=0))
     estimate = full - (blocks - 1) * (mean - full)
-    t = stats.t.ppf(0.975, blocks - 1)
-    return Estimate(estimate, error, estimate + t * np.stack([-error, error]), left_out, blocks)
+    return Estimate(estimate, error, left_out, blocks, "jackknife")
 
 
 @dataclass(frozen=True)
@@ -122,21 +158,30 @@ class PermutationTest:
     """How far two ensembles lie apart, and how often chance alone separates them as much."""
 
     statistic: np.ndarray | float
-    """effect size: the distance relative to the pooled width; shape (modes,) if `per_level`"""
+    """effect size, as `wasserstein` and its like give it; shape (..., modes) if levels="each" """
     p_value: np.ndarray | float
     """(1 + k)/(1 + n) for k of n relabellings at least as far apart"""
     n: int
     """number of relabellings"""
 
 
+@of_members(samples=2, min_members=2)
 def permutation_test(
-    x, y, statistic: str = "wasserstein", n: int = 1000, seed: int = 0, per_level: bool = False
+    x,
+    y,
+    statistic: str = "wasserstein",
+    n: int = 1000,
+    seed: int = 0,
+    per_level: bool = False,
+    levels: str = "mean",
 ) -> PermutationTest:
     """Test whether two ensembles share one law by exchanging whole members between them.
 
-    x, y: levels, shapes (members_x, modes) and (members_y, modes), in any one unit. `statistic` is
-    `wasserstein`, `kolmogorov_smirnov` or `energy`, of all levels pooled or, with `per_level`, of each
-    mode by itself (one p-value each, uncorrected for their number).
+    x, y: levels, shapes (..., members_x, modes) and (..., members_y, modes), in any one unit, or labelled.
+    `statistic` is `wasserstein`, `kolmogorov_smirnov` or `energy`. levels: "mean" compares level by level
+    and averages over them (one p-value), "each" gives every level its own effect size and p-value
+    (uncorrected for their number; the same as per_level=True), "pooled" forgets which level is which and
+    measures in widths of the whole spectrum, see `distances`.
 
     The p-value is exact for any correlation between the levels of a member. With large ensembles it tends
     to 0 for any approximation, however good: read the effect size first. Raises ValueError if the shapes
@@ -144,22 +189,43 @@ def permutation_test(
     """
     one_of("statistic", statistic, tuple(DISTANCES))
     n = positive_int("n", n)
+    levels = which(levels, per_level)
     x, y = as_members("x", x, min_members=2), as_members("y", y, min_members=2)
-    if x.ndim != 2 or y.ndim != 2:
-        raise InputError(f"x and y must have shape (members, modes), got {x.shape} and {y.shape}")
-    pools = PooledLevels.of(x, y, per_level)
+    lead = x.shape[:-2]
+    if y.shape[:-2] != lead:
+        raise InputError(f"x and y must share their leading axes, got shapes {x.shape} and {y.shape}")
+    if not lead:
+        return _permuted(x, y, statistic, n, seed, levels)
+    found = [
+        _permuted(a, b, statistic, n, seed, levels)
+        for a, b in zip(x.reshape(-1, *x.shape[-2:]), y.reshape(-1, *y.shape[-2:]), strict=True)
+    ]
+    effect, p_value = ([getattr(one, name) for one in found] for name in ("statistic", "p_value"))
+    shape = (*lead, *np.shape(effect[0]))
+    return PermutationTest(np.reshape(effect, shape), np.reshape(p_value, shape), n)
+
+
+def _permuted(
+    x: np.ndarray, y: np.ndarray, statistic: str, n: int, seed: int, levels: str
+) -> PermutationTest:
+    pools = PooledLevels.of(x, y, levels)
     members = len(x) + len(y)
     first = np.arange(members) < len(x)
-    observed = np.array([pool.distances(first[None], statistic)[0] for pool in pools])
-    exceeded = np.zeros(len(pools), dtype=int)
+
+    def effects(labels):  # (labellings, 1) or, for each level by itself, (labellings, modes)
+        found = np.stack([pool.distances(labels, statistic) for pool in pools], axis=1)
+        return found if levels == "each" else found.mean(axis=1, keepdims=True)
+
+    observed = effects(first[None])[0]
+    exceeded = np.zeros(observed.size, dtype=int)
     rng = np.random.default_rng(seed)
     chunk = max(1, CHUNK // (4 * pools[0].owner.size))
     for start in range(0, n, chunk):
         rows = min(chunk, n - start)
         labels = np.stack([rng.permutation(first) for _ in range(rows)])
-        for index, pool in enumerate(pools):
-            # The margin makes a relabelling that reproduces the data count as a tie despite rounding.
-            far = pool.distances(labels, statistic) >= observed[index] * (1 - 1e-12)
-            exceeded[index] += np.count_nonzero(far)
+        # The margin makes a relabelling that reproduces the data count as a tie despite rounding.
+        exceeded += (effects(labels) >= observed * (1 - 1e-12)).sum(axis=0)
     p_value = (1 + exceeded) / (1 + n)
-    return PermutationTest(*((observed, p_value) if per_level else (observed[0], p_value[0])), n)
+    if levels == "each":
+        return PermutationTest(observed, p_value, n)
+    return PermutationTest(float(observed[0]), float(p_value[0]), n)

@@ -2,29 +2,34 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
+from dysonjax import threefry
 from dysonjax.checks import InputError, one_of, positive_int
+from dysonjax.spectra.averages import mean_and_sem
 from dysonjax.spectra.law import Law
 from dysonjax.spectra.levels import ascending
+from dysonjax.spectra.members import MODE, ensemble, of_members
 from dysonjax.spectra.samplers import sample_beta_hermite, sample_beta_laguerre
 
 UNFOLDINGS = ("index", "density", "polynomial")
 
 
+@of_members(keeps="spacing", alone=True, one_axis="modes")
 def spacings(x: Any) -> np.ndarray:
     """S_i = x_{i+1} − x_i, shape (..., modes − 1), in the units of the levels.
 
-    x: levels, shape (..., modes), ascending, at least 2. Raises InputError if not.
+    x: levels, shape (..., modes), ascending, at least 2, or labelled: the dimension of the result is then
+        `spacing`. `nan_policy` as everywhere, see `of_members`. Raises InputError if not.
     """
     return np.diff(ascending(x), axis=-1)
 
 
+@of_members(keeps=MODE)
 def unfold(x: Any, method: str | Law = "index", degree: int = 5) -> np.ndarray:
     """Levels on the scale on which their mean density is one; `spacings` of the result are unfolded.
 
-    x: levels, shape (..., members, modes), ascending; leading axes are unfolded separately.
+    x: levels, shape (..., members, modes), ascending, or labelled; leading axes are unfolded separately.
     method: what the mean density is taken from,
         "index": s_i = S_i/⟨S_i⟩ over the members, level by level; the result starts at 0;
         "density": the members' averaged cumulative density, by rank among all their levels;
@@ -59,11 +64,13 @@ def unfold(x: Any, method: str | Law = "index", degree: int = 5) -> np.ndarray:
     return np.stack([_by_polynomial(ensemble, degree) for ensemble in flat]).reshape(x.shape)
 
 
+@of_members(keeps="ratio", alone=True, one_axis="modes")
 def spacing_ratio(x: Any) -> np.ndarray:
     """r̃ = min(S_i, S_{i+1})/max(S_i, S_{i+1}) of every consecutive pair of spacings, shape (..., modes − 2).
 
-    x: levels, shape (..., modes), ascending, at least 3. Needs no unfolding. Atas et al., PRL 110 (2013)
-    084101. Raises InputError, also for three equal levels, where r̃ is undefined.
+    x: levels, shape (..., modes), ascending, at least 3, or labelled: the dimension of the result is then
+    `ratio`. Needs no unfolding. Atas et al., PRL 110 (2013) 084101. Raises InputError, also for three equal
+    levels, where r̃ is undefined.
     """
     s = np.diff(ascending(x, modes=3), axis=-1)
     small, large = np.minimum(s[..., 1:], s[..., :-1]), np.maximum(s[..., 1:], s[..., :-1])
@@ -75,7 +82,7 @@ def spacing_ratio(x: Any) -> np.ndarray:
 
 
 class MeanRatio(NamedTuple):
-    """⟨r̃⟩ of an ensemble beside what random matrices of the same size give."""
+    """⟨r̃⟩ of an ensemble beside what random matrices of the same size give; numbers of the leading shape."""
 
     value: float  # mean over all pairs and members
     error: float  # standard error over members; for a single member, from the null's scatter
@@ -84,6 +91,7 @@ class MeanRatio(NamedTuple):
     z: float  # (value − null) in combined standard errors
 
 
+@of_members(one_axis="modes")
 def mean_spacing_ratio(
     x: Any, null: Any = None, rows: float | None = None, beta: float = 1.0, draws: int = 2000, seed: int = 0
 ) -> MeanRatio:
@@ -91,40 +99,49 @@ def mean_spacing_ratio(
 
     At small N and near a hard edge ⟨r̃⟩ differs from its bulk value (0.5307 for β = 1), so that the null
     must be of the same size and kind.
-    x: levels, shape (..., members, modes), ascending; all leading axes count as members.
-    null: levels of the null ensemble, shape (..., modes) with the same modes; by default `draws` samples of
-        the β-Hermite ensemble, or of β-Laguerre with `rows` rows where that is given (X = WᵀW, W of shape
-        (rows, modes)).
+    x: levels, shape (..., members, modes), ascending, or labelled; every entry of the leading axes, such as
+        a record, is an ensemble of its own. `member_axis`, `nan_policy`: see `of_members`.
+    null: levels of the null ensemble, shape (..., modes) with the same modes, all of them independent; by
+        default `draws` samples of the β-Hermite ensemble, or of β-Laguerre with `rows` rows where that is
+        given (X = WᵀW, W of shape (rows, modes)).
     Raises InputError for fewer than 3 levels or a null of other size.
     """
     x = ascending(x, modes=3)
+    x = x[None] if x.ndim == 1 else x
     modes = x.shape[-1]
     if null is None:
-        key, draws = jax.random.key(seed), positive_int("draws", draws, 2)
+        key, draws = threefry.root(seed), positive_int("draws", draws, 2)
         if rows is None:
             null = sample_beta_hermite(key, modes, beta, 1.0, (draws,))
         else:
             null = sample_beta_laguerre(key, modes, rows, beta, 1.0, (draws,))
-    null = ascending(null, modes=3, min_ndim=2)
+    null = ascending(ensemble("null", null, one_axis="modes").values, modes=3, min_ndim=2)
     if null.shape[-1] != modes:
         raise InputError(f"null must have as many levels as x, {modes}, got {null.shape[-1]}")
-    own = spacing_ratio(x).mean(axis=-1).ravel()
+    own = spacing_ratio(x).mean(axis=-1)
     reference = spacing_ratio(null).mean(axis=-1).ravel()
     if reference.size < 2:
         raise InputError("null must hold at least 2 members, got 1")
-    scatter = own.std(ddof=1) if own.size > 1 else reference.std(ddof=1)
-    error, null_error = scatter / np.sqrt(own.size), reference.std(ddof=1) / np.sqrt(reference.size)
-    value, expected = own.mean(), reference.mean()
+    value, error = mean_and_sem(own, axis=-1)
+    if own.shape[-1] == 1:
+        error = np.full_like(value, reference.std(ddof=1))
+    expected, null_error = mean_and_sem(reference)
     z = (value - expected) / np.hypot(error, null_error)
-    return MeanRatio(*map(float, (value, error, expected, null_error, z)))
+    numbers = np.broadcast_arrays(value, error, expected, null_error, z)
+    return MeanRatio(*(float(v) if v.ndim == 0 else v.copy() for v in numbers))
 
 
-def _by_index(x: np.ndarray) -> np.ndarray:
-    s = np.diff(x, axis=-1)
+def of_unit_mean(s: np.ndarray) -> np.ndarray:
+    """S_i/⟨S_i⟩ over the members, spacing by spacing: unfolding by index. s: (..., members, spacings)."""
     mean = s.mean(axis=-2, keepdims=True)
     if (mean == 0).any():
         raise InputError('a spacing is zero in every member: remove repeated levels, or unfold by "density"')
-    return np.concatenate([np.zeros_like(x[..., :1]), np.cumsum(s / mean, axis=-1)], axis=-1)
+    return s / mean
+
+
+def _by_index(x: np.ndarray) -> np.ndarray:
+    s = of_unit_mean(np.diff(x, axis=-1))
+    return np.concatenate([np.zeros_like(x[..., :1]), np.cumsum(s, axis=-1)], axis=-1)
 
 
 def _by_rank(x: np.ndarray) -> np.ndarray:

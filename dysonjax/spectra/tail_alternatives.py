@@ -6,6 +6,8 @@ holds the power law on its boundary, the ratio is never positive, and under a tr
 even mixture of 0 and χ²₁ (Self & Liang, JASA 82, 605 (1987)) instead of Vuong's normal law.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy import special
 
@@ -16,10 +18,39 @@ _U = (_EDGES[:-1, None] + np.diff(_EDGES)[:, None] * (1 + _NODES) / 2).ravel()
 _LOG_W = np.log((np.diff(_EDGES)[:, None] * _WEIGHTS / 2).ravel())
 
 
-def likelihood_ratios(y: np.ndarray) -> np.ndarray:
+class Clustering(NamedTuple):
+    """By how much correlations inside members enlarge variances, at least 1."""
+
+    exponent: float  # of the exponent
+    ratios: tuple[float, float]  # of what decides for a lognormal and for a cut-off
+
+
+def clustering(y: np.ndarray) -> Clustering:
+    """Variance of the members' sums over that of as many independent levels.
+
+    y: ln(x/xmin), shape (members, levels), negative below the tail. The sums are those of the scores at the
+    power law: y − ⟨y⟩, and t(y) of an alternative less its regression on y.
+    """
+    inside = y >= 0
+    scale = y[inside].mean()
+    u = np.where(inside, y / scale, 0.0)
+
+    def inflation(score: np.ndarray) -> float:
+        total = np.square(score[inside]).sum()
+        return max(1.0, float(np.square(score.sum(axis=1, where=inside)).sum() / total)) if total > 0 else 1.0
+
+    found = []
+    for t in (u**2, np.expm1(np.minimum(scale * u, 300.0))):
+        slope = np.cov(t[inside], u[inside])[0, 1] / u[inside].var(ddof=1)
+        found.append(inflation(t - t[inside].mean() - slope * (u - 1)))
+    return Clustering(inflation(u - 1), (found[0], found[1]))
+
+
+def likelihood_ratios(y: np.ndarray, inflation: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
     """R = ln L(power law) − ln L(alternative), maximised over each, and its p-value.
 
-    y: ln(x/xmin) of the tail, shape (points,), not all zero. Returns shape (2, 2): rows lognormal and
+    y: ln(x/xmin) of the tail, shape (points,), not all zero. inflation: of the variance, by correlations, for
+    each alternative; R itself is not divided by it, its p-value is. Returns shape (2, 2): rows lognormal and
     truncated power law, columns (R ≤ 0, p). A small p means that the alternative fits better.
     """
     scale = y.mean()
@@ -29,7 +60,7 @@ def likelihood_ratios(y: np.ndarray) -> np.ndarray:
     result = np.empty((2, 2))
     for row, (t_data, t_nodes) in enumerate([(u**2, _U**2), (cut[0], cut[1])]):
         gain = len(y) * max(0.0, _best_gain(t_data.mean(), t_nodes, t_data.max()))
-        result[row] = 0.0 - gain, 0.5 * special.erfc(np.sqrt(gain)) if gain > 0 else 1.0
+        result[row] = 0.0 - gain, 0.5 * special.erfc(np.sqrt(gain / inflation[row])) if gain > 0 else 1.0
     return result
 
 

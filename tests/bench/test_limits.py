@@ -51,7 +51,7 @@ def test_teacher_student_kernels_equal_the_engine(train, randomness):
         model, grid, STEPS, [0, STEPS], keep_weights="all", randomness=randomness, devices=1
     ).dataset
     common = randomness == "common"
-    identities = [None] if common else [np.uint32(point_identity(point, 4)) for point in grid.points()]
+    identities = [None] if common else [point_identity(point, 4) for point in grid.points()]
     worlds = [model.world(stream_key(0, 0, identity, WORLD), 4) for identity in identities]
 
     def stack(leaves):
@@ -126,7 +126,7 @@ def test_dyson_kernel_equals_the_engine():
 
 def test_permutation_kernel_measures_the_same_distances_of_members_drawn_evenly():
     x, y = statistics.ensemble(60), 1.2 * statistics.ensemble(40, 1)
-    (pool,) = PooledLevels.of(x, y, per_level=False)
+    (pool,) = PooledLevels.of(x, y, "pooled")
     first = np.arange(100) < 60
     labels = np.stack([first, *(np.random.default_rng(k).permutation(first) for k in range(15))])
     expected = pool.width * pool.distances(labels, "wasserstein")

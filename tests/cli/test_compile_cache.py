@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dysonjax import cache
 from dysonjax.cli import compile_cache
 
 PROBE = """
@@ -68,3 +69,52 @@ def test_a_new_user_hears_what_compiling_is_for(monkeypatch, tmp_path):
     assert compile_cache.compiling("8 networks") == "compiling for 8 networks ..."
     monkeypatch.setenv("DYSONJAX_CACHE", "off")
     assert compile_cache.compiling("8 networks") == "compiling for 8 networks ..."
+
+
+def test_clearing_the_cache_leaves_what_this_program_did_not_make(monkeypatch, tmp_path):
+    """DYSONJAX_CACHE may name a folder of the user's that has a `native` or `compiled` of its own."""
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.setenv("DYSONJAX_CACHE", str(tmp_path))
+    mark = "0123456789abcdef0123"
+    programs = compile_cache.folder()
+    ours = [programs / "f-abc-cache", programs / "f-abc-atime", tmp_path / f"tiles/{mark}.json"]
+    ours += [tmp_path / f"native/{mark}-{64 * 'a'}.so", tmp_path / f"native/{mark}.flags"]
+    theirs = [
+        "native/code.c",
+        "native/tmp/x",
+        "native/lib.so",
+        "compiled/thesis.pdf",
+        "tiles/blue.png",
+        "a.py",
+    ]
+    theirs += ["compiled/jaxlib-mine/x-cache", "tiles/map.json"]
+    theirs = [tmp_path / name for name in theirs]
+    for path in (*ours, *theirs):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("content")
+    (tmp_path / "native" / "build-x").mkdir()
+    assert compile_cache.clear() == []
+    assert all(path.read_text() == "content" for path in theirs) and not any(p.exists() for p in ours)
+    assert not programs.exists() and not (tmp_path / "native/build-x").exists()
+    for path in theirs:
+        path.unlink()
+    (tmp_path / "native/tmp").rmdir()
+    assert compile_cache.clear() == [tmp_path / "native", tmp_path / "tiles"]
+
+
+def test_clearing_the_cache_does_not_follow_links(monkeypatch, tmp_path):
+    monkeypatch.setenv("DYSONJAX_CACHE", str(tmp_path / "cache"))
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    (place / f"{20 * '0'}-{64 * 'a'}.so").touch()
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/native").symlink_to(place)
+    assert compile_cache.clear() == [] and len(list(place.iterdir())) == 1
+
+
+def test_the_oldest_programs_go_first(monkeypatch, tmp_path):
+    for age in range(5):
+        (tmp_path / str(age)).write_bytes(bytes(100))
+        os.utime(tmp_path / str(age), (1e9 + age, 1e9 + age))
+    cache.prune(tmp_path.iterdir(), 250)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "4"]

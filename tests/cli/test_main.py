@@ -7,7 +7,7 @@ import pytest
 import dysonjax
 from dysonjax.checks import InputError
 from dysonjax.cli import main
-from dysonjax.cli.common import output_folder, parse_integers, parse_values
+from dysonjax.cli.common import parse_integers, parse_values
 
 
 def test_overview_and_version(capsys):
@@ -53,18 +53,3 @@ def test_malformed_ranges_are_refused(text):
 def test_fractional_batch_size_is_refused():
     with pytest.raises(InputError, match=r"batch_size must hold positive integers, got 2\.5"):
         parse_integers("batch_size", "2.5")
-
-
-def test_existing_output_is_kept(tmp_path):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "summary.json").write_text("{}")
-    with pytest.raises(InputError, match="exists already"):
-        output_folder(tmp_path / "run", "x", overwrite=False)
-    assert not list(output_folder(tmp_path / "run", "x", overwrite=True).iterdir())
-
-
-def test_a_folder_of_somebody_else_is_never_replaced(tmp_path):
-    (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(InputError, match="did not write"):
-        output_folder(tmp_path, "x", overwrite=True)
-    assert (tmp_path / "thesis.tex").exists()

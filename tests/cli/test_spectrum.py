@@ -43,7 +43,7 @@ def test_npz_table_csv_and_json(tmp_path, tensors, capsys):
     with (out / "spectrum.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert float(rows[0]["mp_sigma2"]) == printed["matrices"][0]["mp_sigma2"]
-    assert {path.name for path in out.iterdir()} == {"summary.json", "spectrum.csv"}
+    assert {path.name for path in out.iterdir()} == {"run.json", "summary.json", "spectrum.csv"}
 
 
 def test_npy_and_safetensors_agree(tmp_path, tensors):
@@ -169,4 +169,37 @@ def test_figures_are_written_one_per_matrix(tmp_path, tensors):
     np.savez(tmp_path / "net.npz", **{"a/b c": tensors["layer.weight"]})
     assert main(["spectrum", str(tmp_path / "net.npz"), "--out", str(tmp_path / "out"), "--quiet"]) == 0
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == ["001_a_b_c.pdf", "001_a_b_c.png", "summary.json"]
+    assert names == ["001_a_b_c.pdf", "001_a_b_c.png", "run.json", "summary.json"]
+
+
+def test_every_tensor_is_accounted_for_and_a_single_row_is_no_gap(tmp_path, tensors, capsys):
+    tensors |= {"row.weight": np.ones((1, 30)), "packed": np.ones((9, 9), np.uint8)}
+    np.savez(tmp_path / "net.npz", **tensors)
+    assert spectrum(tmp_path / "net.npz", tmp_path / "out") == 0
+    result = summary(tmp_path / "out")
+    accounts = {account["name"]: account for account in result["tensors"]}
+    assert set(accounts) == set(tensors)
+    assert accounts["row.weight"]["why"] == "a single row or column: it has a single level"
+    assert "integers, perhaps quantised: dequantise first" in accounts["table"]["why"]
+    assert [s["name"] for s in result["skipped"]] == ["packed"]  # a weight that could not be analysed
+    assert "a bias (1)" in capsys.readouterr().out
+    del tensors["packed"]
+    np.savez(tmp_path / "net.npz", **tensors)
+    assert spectrum(tmp_path / "net.npz", tmp_path / "complete") == 0
+    assert summary(tmp_path / "complete")["complete"]
+
+
+def test_layout_and_split_lead(tmp_path, capsys):
+    w = np.random.default_rng(0).normal(size=(32, 4, 16)) / 32**0.5
+    np.savez(tmp_path / "net.npz", **{"a/query/kernel": w, "a/qkv/kernel": w.reshape(32, 64)[:20, :60]})
+    assert spectrum(tmp_path / "net.npz", tmp_path / "a") == 0
+    rows = summary(tmp_path / "a")["matrices"]
+    assert [row["shape"] for row in rows] == ["64x32", "20x20", "20x20", "20x20"]
+    assert rows[0]["mp_sigma2"] == pytest.approx(2, rel=0.15)
+    options = ["--layout", "query/kernel=ieo", "--split", "qkv=no"]
+    assert spectrum(tmp_path / "net.npz", tmp_path / "b", *options) == 0
+    heads, whole = summary(tmp_path / "b")["matrices"]
+    assert (heads["shape"], heads["members"], whole["shape"]) == ("32x16", 4, "60x20")
+    assert heads["mp_sigma2"] == pytest.approx(1, rel=0.15)
+    assert spectrum(tmp_path / "net.npz", tmp_path / "c", "--layout", "nothing=io") == 2
+    assert "'nothing'" in capsys.readouterr().err

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from dysonjax import cache, ensemble
+
 # The machine may have one core, or this process be allowed to use one only.
 START = "import os; os.sched_getaffinity = lambda pid: {0, 1}; import jax, dysonjax"
 ASK = "dysonjax.one_device_per_core(); print(jax.local_device_count())"
@@ -29,3 +31,16 @@ def test_asking_for_devices_after_jax_was_used_is_told_and_changes_nothing(late)
     assert done.stdout.split() == ["1" if late else "2"]
     told = "JAX runs already, with fewer devices than cores; call one_device_per_core() first" in done.stderr
     assert told == late
+
+
+def test_a_system_that_does_not_tell_a_process_its_cores_is_asked_for_all(monkeypatch):
+    """As macOS; newer versions of Python know about limits of a process."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.delattr(os, "process_cpu_count", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert ensemble.cores() == 7
+    monkeypatch.setattr(os, "process_cpu_count", lambda: 3, raising=False)
+    assert cache.cores() == 3
+    monkeypatch.setattr(os, "process_cpu_count", lambda: None)
+    assert cache.cores() == 1
+    ensemble.one_device_per_core()

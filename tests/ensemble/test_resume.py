@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shlex
 import shutil
 import signal
 import time
@@ -44,7 +45,7 @@ def test_a_run_goes_on_with_other_tiles_and_devices(options, tmp_path, expected)
     np.testing.assert_array_equal(found.diverged_at, expected.diverged_at)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_the_run_and_names_the_way_back(number, tmp_path, expected):
     sent = []
 
@@ -53,26 +54,66 @@ def test_a_signal_saves_the_run_and_names_the_way_back(number, tmp_path, expecte
             sent.append(number)
             os.kill(os.getpid(), number)
 
-    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = [signal.getsignal(n) for n in numbers]
     with pytest.raises(dj.Interrupted, match=f"dysonjax resume {tmp_path}") as stopped:
         dj.train(MODEL, GRID, out=tmp_path, progress=progress, **RUN)
     assert stopped.value.signal == number and not (tmp_path / "run.lock").exists()
-    assert handlers == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    assert handlers == [signal.getsignal(n) for n in numbers]
     seen = []
     resumed = dj.resume(tmp_path, MODEL, tile=4, progress=lambda done, total: seen.append(done / total))
     assert seen[0] > 0.4
     same(resumed.dataset, expected)
 
 
-def test_a_second_signal_stops_at_once(tmp_path):
+def test_a_reader_of_the_progress_that_goes_away_saves_the_run(tmp_path, expected):
+    def progress(done, total):
+        if done > 0.4 * total:
+            raise BrokenPipeError
+
+    with pytest.raises(dj.Interrupted, match="the reader of its output, which went away") as stopped:
+        dj.train(MODEL, GRID, out=tmp_path, progress=progress, **RUN)
+    assert stopped.value.signal == signal.SIGPIPE and not (tmp_path / "run.lock").exists()
+    seen = []
+    resumed = dj.resume(tmp_path, MODEL, tile=4, progress=lambda done, total: seen.append(done / total))
+    assert seen[0] > 0.4
+    same(resumed.dataset, expected)
+
+
+def test_a_hang_up_that_is_ignored_stays_ignored(tmp_path, monkeypatch):
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        run = dj.train(
+            MODEL, GRID, out=tmp_path, progress=lambda *_: os.kill(os.getpid(), signal.SIGHUP), **RUN
+        )
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert run.summary["members"] == GRID.members
+
+
+@pytest.mark.parametrize("name", ["run 1", "it's", "a;b", "ä"])
+def test_the_way_back_can_be_typed(name, tmp_path):
+    def progress(done, total):
+        if done > 0.5 * total:
+            raise BrokenPipeError
+
+    with pytest.raises(dj.Interrupted) as stopped:
+        dj.train(MODEL, GRID, out=tmp_path / name, progress=progress, **RUN)
+    typed = str(stopped.value).partition("go on with: ")[2]
+    assert shlex.split(typed) == ["dysonjax", "resume", str(tmp_path / name)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_stops_at_once(number, tmp_path):
     def progress(done, total):
         if done:
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), number)
 
     with pytest.raises(KeyboardInterrupt) as stopped:
         dj.train(MODEL, GRID, out=tmp_path, progress=progress, **RUN)
-    assert not isinstance(stopped.value, dj.Interrupted)
+    assert not isinstance(stopped.value, dj.Interrupted) and stopped.value.signal == number
     assert dj.resume(tmp_path, MODEL, tile=4).summary["members"] == GRID.members
 
 

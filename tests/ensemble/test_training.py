@@ -1,6 +1,9 @@
 """The engine: identity of members, divergence, optimisers, results."""
 
+import dataclasses
 import json
+import subprocess
+import sys
 import warnings
 
 import jax
@@ -184,7 +187,8 @@ def test_a_grid_without_scalars_keeps_its_identity():
     from dysonjax.ensemble.grid import point_identity
 
     assert dj.Grid(0.5, 4, 2.0).points() == [{"lr": 0.5, "sigma_w": 2.0}]
-    assert point_identity({"lr": 0.5, "sigma_w": 2.0}, 4) == 2137903908
+    assert point_identity({"lr": 0.5, "sigma_w": 2.0}, 4, bits=32) == (2137903908,)
+    assert point_identity({"lr": 0.5, "sigma_w": 2.0}, 4) == (959557919, 4235167820)
 
 
 def test_results_say_how_they_were_made(tmp_path):
@@ -220,23 +224,39 @@ def test_running_out_of_memory_halves_the_tile_and_changes_nothing(monkeypatch):
     np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-12, atol=1e-14)
 
 
-def test_importing_the_library_changes_no_jax_setting():
-    import subprocess
-    import sys
+IMPORT_ALL = """
+import importlib, pkgutil
+import jax
+before = dict(jax.config.values)
+import dysonjax
+for module in pkgutil.walk_packages(dysonjax.__path__, "dysonjax."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+{more}
+changed = [name for name in before if jax.config.values[name] != before[name]]
+assert not changed, changed
+"""
 
-    code = (
-        "import jax; before = dict(jax.config.values); import dysonjax, dysonjax.cli;"
-        "assert {name: jax.config.values[name] for name in before} == before"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+
+@pytest.mark.parametrize(("more", "status"), [("", 0), ("jax.config.update('jax_enable_x64', True)", 1)])
+def test_importing_every_module_changes_no_jax_setting(more, status):
+    """The twin changes a setting, and is told."""
+    command = [sys.executable, "-c", IMPORT_ALL.format(more=more)]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert found.returncode == status, found.stderr
+    assert "jax_enable_x64" in found.stderr or not status
 
 
-def test_an_estimate_trains_nothing_and_is_of_the_right_size():
+def test_an_estimate_trains_nothing_and_is_of_the_right_size(monkeypatch):
     grid = dj.Grid(lr=[0.5, 1.0], sigma_w=[1.0, 2.0], batch_size=4, seeds=2)
-    plan = dj.estimate(MODEL, grid, steps=1000, records=3)
     run = dj.train(MODEL, grid, steps=1000, records=3)
+    monkeypatch.setattr(loop, "train_job", lambda *_: pytest.fail("an estimate must not train the run"))
+    plan = dj.estimate(MODEL, grid, steps=1000, records=3)
     assert plan.members == 8 and plan.steps == 1000 and plan.bytes == run.dataset.nbytes
-    assert 0 < plan.seconds < 60
+    # The time follows the steps; a fixed number would not.
+    assert plan.seconds > 0
+    longer = dj.estimate(MODEL, grid, steps=1_000_000, records=3)
+    assert longer.seconds > 20 * plan.seconds and longer.bytes == plan.bytes
 
 
 @pytest.mark.parametrize(
@@ -294,3 +314,30 @@ def test_bad_training_arguments_are_refused_before_anything_is_written(arguments
     with pytest.raises(dj.InputError, match=sentence):
         dj.train(MODEL, grid, **({"steps": 100, "records": 2, "out": tmp_path / "run"} | arguments))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["alive", "diverged_at", "eigenvalues", "weights", "lr", "seed", "record", "mode"]
+)
+def test_an_observable_that_would_hide_a_variable_is_refused(name, tmp_path):
+    with pytest.raises(dj.InputError, match=f"the observable {name} of tiny"):
+        dj.train(named(name), dj.Grid(0.1, 4), 2, 1, keep_weights="last", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["a/b", "/", "..", "", "a b", ".hidden", "x\n"])
+def test_an_observable_whose_name_no_store_takes_is_refused(name, tmp_path):
+    for out in (tmp_path / "run", None):
+        with pytest.raises(dj.InputError, match="cannot be the name of a variable"):
+            dj.train(named(name), dj.Grid(0.1, 4), 2, 1, out=out)
+    assert not (tmp_path / "run").exists()
+
+
+def named(name):
+    """A model with an observable of this name."""
+    model = tiny()
+    return dataclasses.replace(
+        model,
+        observe=lambda *arguments: {**model.observe(*arguments), name: jnp.zeros(())},
+        observables={**model.observables, name: "nothing"},
+    )

@@ -109,3 +109,45 @@ def test_modules_with_other_state_are_refused(data):
         dj.models.wrap_flax(Normed(), squared_error, data)
     with pytest.raises(InputError, match=r"must be a flax.linen module"):
         dj.models.wrap_flax(lambda x: x, squared_error, data)
+
+
+class _Attention(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.MultiHeadDotProductAttention(num_heads=4, qkv_features=64, name="a")(x).mean(axis=1)
+
+
+class _Stack(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        def layer(module, carry, _):
+            return nn.tanh(module(carry)), None
+
+        scan = nn.scan(layer, variable_axes={"params": 0}, split_rngs={"params": True}, length=3)
+        return scan(nn.Dense(6, name="block"), x, None)[0]
+
+
+@pytest.mark.parametrize(
+    "module, shape, expected",
+    [
+        (
+            _Attention(),
+            (5, 7, 32),
+            dict.fromkeys(("a_query", "a_key", "a_value"), (32, 64)) | {"a_out": (64, 32)},
+        ),
+        (_Stack(), (5, 6), {f"block_{index}": (6, 6) for index in range(3)}),
+    ],
+)
+def test_attention_and_stacks_are_recorded_as_the_matrices_that_they_are(module, shape, expected):
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    model = dj.models.wrap_flax(module, lambda out, batch: jnp.mean((out - 1) ** 2), (x, x))
+    params = module.init(jax.random.key(0), x[:1])["params"]
+    found = model.matrices(params)
+    assert {name: matrix.shape for name, matrix in found.items()} == expected
+    if "a_query" in found:
+        kernel = np.asarray(params["a"]["query"]["kernel"])
+        np.testing.assert_array_equal(found["a_query"], kernel.reshape(32, 64))
+        # Variance 1/32: the 32 levels of WWᵀ have the mean 64/32; flattened to 128×16 it would be 4.
+        assert (np.linalg.svd(found["a_query"], compute_uv=False) ** 2).mean() == pytest.approx(2, rel=0.15)
+    else:
+        np.testing.assert_array_equal(found["block_1"], params["block"]["kernel"][1])

@@ -13,7 +13,7 @@ from dysonjax.spectra import (
     fit_wigner_surmise,
     spacing_test,
 )
-from dysonjax.spectra.repulsion import gaussian_spectra
+from dysonjax.spectra.wishart_pool import gaussian_spectra
 
 
 def pairs(rng, members, sigma1, sigma2, center=0.0):

@@ -16,6 +16,7 @@ from dysonjax.spectra import (
     TwoMode,
     TwoSpecies,
     WignerSurmise,
+    WishartDensity,
 )
 
 # law, and the atom at zero that its continuous part lacks
@@ -39,6 +40,11 @@ LAWS = [
     TracyWidom(1),
     TracyWidom(2),
     TracyWidom(4),
+    WishartDensity(1, 3, 2.0),
+    WishartDensity(4, 4),
+    WishartDensity(7, 9.5, 0.3),
+    WishartDensity(16, 64),
+    WishartDensity(64, 65.0),
 ]
 each_law = pytest.mark.parametrize("law", LAWS, ids=str)
 QUANTILES = np.array([1e-6, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 1 - 1e-6])

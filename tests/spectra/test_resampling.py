@@ -31,20 +31,47 @@ def within_width(x, y):
     return np.sqrt((x.size * x.var() + y.size * y.var()) / (x.size + y.size))
 
 
+def by_scipy(x, y):
+    """Wasserstein, energy and Kolmogorov-Smirnov distance of two plain samples, in their own width."""
+    width = within_width(x, y)
+    return (
+        stats.wasserstein_distance(x, y) / width,
+        stats.energy_distance(x, y) / np.sqrt(width),
+        stats.ks_2samp(x, y).statistic,
+    )
+
+
 def test_distances_agree_with_scipy():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(37, 3)), rng.normal(0.3, size=(50, 3))
-    width = within_width(x, y)
-    a, b = x.ravel(), y.ravel()
-    assert wasserstein(x, y) == pytest.approx(stats.wasserstein_distance(a, b) / width, rel=1e-12)
-    assert energy_distance(x, y) == pytest.approx(stats.energy_distance(a, b) / np.sqrt(width), rel=1e-12)
-    assert kolmogorov_smirnov(x, y) == pytest.approx(stats.ks_2samp(a, b).statistic, rel=1e-12)
+    distances = (wasserstein, energy_distance, kolmogorov_smirnov)
+    pooled, each = (
+        by_scipy(x.ravel(), y.ravel()),
+        np.array([by_scipy(*columns) for columns in zip(x.T, y.T, strict=True)]),
+    )
+    for k, distance in enumerate(distances):
+        assert distance(x, y, levels="pooled") == pytest.approx(pooled[k], rel=1e-12)
+        np.testing.assert_allclose(distance(x, y, levels="each"), each[:, k], rtol=1e-12)
+        assert distance(x, y) == pytest.approx(each[:, k].mean(), rel=1e-12)
+
+
+def test_two_narrow_levels_that_move_by_three_widths_are_three_widths_apart():
+    """In units of the whole spectrum, the pooled distance, the same move all but disappears."""
+    rng = np.random.default_rng(20)
+    x = np.array([0.0, 1.0]) + 0.001 * rng.normal(size=(200, 2))
+    y = np.array([0.003, 1.003]) + 0.001 * rng.normal(size=(200, 2))
+    # The distance of two sample means of 200, in widths: 0.1.
+    assert wasserstein(x, y) == pytest.approx(3, abs=0.3)
+    assert permutation_test(x, y, n=19).statistic == wasserstein(x, y)
+    np.testing.assert_allclose(permutation_test(x, y, n=19, levels="each").statistic, [3, 3], atol=0.3)
+    assert permutation_test(x, y, n=19, levels="pooled").statistic < 0.01
 
 
 def test_distances_agree_with_scipy_in_the_presence_of_ties():
     rng = np.random.default_rng(1)
     x, y = rng.integers(5, size=(40, 2)) * 1.0, rng.integers(6, size=(30, 2)) * 1.0
-    assert kolmogorov_smirnov(x, y) == pytest.approx(stats.ks_2samp(x.ravel(), y.ravel()).statistic)
+    pooled = kolmogorov_smirnov(x, y, levels="pooled")
+    assert pooled == pytest.approx(stats.ks_2samp(x.ravel(), y.ravel()).statistic)
 
 
 def test_level_by_level_distance_sees_what_the_pool_hides():
@@ -52,8 +79,9 @@ def test_level_by_level_distance_sees_what_the_pool_hides():
     rng = np.random.default_rng(2)
     x = np.array([0.0, 0.5]) + rng.normal(size=(2000, 2))
     y = np.array([0.5, 0.0]) + rng.normal(size=(2000, 2))
-    assert wasserstein(x, y) < 0.1
+    assert wasserstein(x, y, levels="pooled") < 0.1
     np.testing.assert_allclose(wasserstein(x, y, per_level=True), 0.5, atol=0.1)
+    assert wasserstein(x, y) == pytest.approx(0.5, abs=0.1)
 
 
 def test_distances_do_not_depend_on_the_unit():
@@ -100,6 +128,18 @@ def test_jackknife_error_of_the_mean_is_the_textbook_one():
     fit = jackknife(x, mean_level)
     assert fit.estimate == pytest.approx(x.mean(), rel=1e-12)
     assert fit.error == pytest.approx(x.mean(axis=1).std(ddof=1) / np.sqrt(60), rel=1e-9)
+
+
+def test_jackknife_intervals_are_student_t_about_the_estimate():
+    x = correlated_members(np.random.default_rng(7), 12)
+    fit = jackknife(x, mean_level)
+    for level in (0.68, 0.95):
+        exact = stats.t.interval(level, 11, loc=x.mean(), scale=x.mean(axis=1).std(ddof=1) / np.sqrt(12))
+        np.testing.assert_allclose(fit.confidence(level), exact, rtol=1e-9)
+    np.testing.assert_array_equal(fit.interval, fit.confidence(0.95))
+    # Percentiles of the leave-one-out values span a fourth of that.
+    low, high = np.quantile(fit.replicates, [0.025, 0.975])
+    assert high - low < 0.3 * np.diff(fit.interval)
 
 
 def test_jackknife_removes_the_bias_of_the_plug_in_variance():
@@ -199,5 +239,8 @@ def test_bad_arguments_are_refused():
         permutation_test(x, x, "cramer")
     with pytest.raises(ValueError, match="n must be"):
         permutation_test(x, x, n=0)
-    with pytest.raises(ValueError, match="level must lie"):
-        bootstrap(x, mean_level, n=10).confidence(1.0)
+    for fit in (bootstrap(x, mean_level, n=10), jackknife(x, mean_level)):
+        with pytest.raises(ValueError, match="level must lie"):
+            fit.confidence(1.0)
+    with pytest.raises(ValueError, match="levels must be one of mean, each, pooled"):
+        wasserstein(x, x, levels="all")

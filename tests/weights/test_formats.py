@@ -1,0 +1,210 @@
+"""Every format gives back the tensors that were planted in it, and lists each of them."""
+
+import importlib.util
+
+import ml_dtypes
+import numpy as np
+import pytest
+import writers
+
+from dysonjax import InputError
+from dysonjax.weights import open_checkpoint, plan
+
+RNG = np.random.default_rng(0)
+PLANTED = {
+    "layer.weight": RNG.normal(size=(20, 12)).astype(np.float32),
+    "layer.bias": RNG.normal(size=20).astype(np.float32),
+    "conv.weight": RNG.normal(size=(8, 4, 3, 3)),
+    "half.weight": RNG.normal(size=(6, 5)).astype(np.float16),
+    "brain.weight": RNG.normal(size=(6, 5)).astype(ml_dtypes.bfloat16),
+    "table": np.arange(12).reshape(3, 4),
+}
+LOST = ("brain.weight",)  # NumPy's own formats and HDF5 do not keep bfloat16 by name
+WRITERS = {
+    "npz": ("f.npz", writers.npz),
+    "npz in capitals": ("F.NPZ", lambda path, tensors: writers.npz(path.open("wb"), tensors)),
+    "npz compressed": ("f.npz", writers.npz_compressed),
+    "safetensors": ("f.safetensors", writers.safetensors),
+    "pt": ("f.pt", writers.torch_zip),
+    "bin in capitals": ("pytorch_model.BIN", writers.torch_zip),
+    "ckpt compressed": ("f.ckpt", lambda path, tensors: writers.torch_zip(path, tensors, deflate=True)),
+    "h5": ("f.h5", writers.hdf5),
+    "keras": ("f.keras", writers.keras),
+    "onnx": ("f.onnx", writers.onnx),
+    "msgpack": ("f.msgpack", writers.msgpack),
+    "orbax": ("folder", writers.orbax),
+    "orbax, a file a tensor": ("folder", lambda path, tensors: writers.orbax(path, tensors, ocdbt=False)),
+    "shards": ("folder", writers.shards),
+}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_planted_tensors_come_back(kind, tmp_path):
+    name, write = WRITERS[kind]
+    if kind in ("h5", "keras") and importlib.util.find_spec("h5py") is None:
+        pytest.skip("needs h5py")
+    write_all = kind not in ("h5", "keras")
+    planted = {n: a for n, a in PLANTED.items() if write_all or n not in LOST}
+    write(tmp_path / name, planted)
+    checkpoint = open_checkpoint(tmp_path / name)
+    found = {tensor.name.replace("/", "."): tensor for tensor in checkpoint.tensors}
+    assert set(found) == set(planted)
+    for key, array in planted.items():
+        assert found[key].shape == array.shape
+        read = found[key].read()
+        assert read.dtype == array.dtype and read.shape == array.shape
+        np.testing.assert_array_equal(read.astype(float), array.astype(float))
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_every_tensor_of_a_file_is_accounted_for(kind, tmp_path):
+    name, write = WRITERS[kind]
+    if kind in ("h5", "keras") and importlib.util.find_spec("h5py") is None:
+        pytest.skip("needs h5py")
+    planted = {n: a for n, a in PLANTED.items() if kind not in ("h5", "keras") or n not in LOST}
+    write(tmp_path / name, planted)
+    planned = plan(open_checkpoint(tmp_path / name))
+    accounts = {account.name.replace("/", "."): account for account in planned.accounts}
+    assert set(accounts) == set(planted) and all(account.why for account in accounts.values())
+    assert accounts["layer.bias"].done == "skipped" and accounts["layer.bias"].why == "a bias"
+    assert "quantised" in accounts["table"].why
+    assert {m.name.replace("/", ".") for m in planned.matrices} == {
+        n for n in planted if n.endswith("weight")
+    }
+
+
+@pytest.mark.parametrize(
+    "label, dtype",
+    [
+        ("F64", np.float64),
+        ("F32", np.float32),
+        ("F16", np.float16),
+        ("BF16", ml_dtypes.bfloat16),
+        ("F8_E4M3", ml_dtypes.float8_e4m3fn),
+        ("F8_E5M2", ml_dtypes.float8_e5m2),
+        ("F8_E8M0", ml_dtypes.float8_e8m0fnu),
+        ("F8_E4M3FNUZ", ml_dtypes.float8_e4m3fnuz),
+        ("F8_E5M2FNUZ", ml_dtypes.float8_e5m2fnuz),
+        ("I64", np.int64),
+        ("I32", np.int32),
+        ("I16", np.int16),
+        ("I8", np.int8),
+        ("U64", np.uint64),
+        ("U32", np.uint32),
+        ("U16", np.uint16),
+        ("U8", np.uint8),
+        ("BOOL", np.bool_),
+        ("C64", np.complex64),
+    ],
+)
+def test_every_type_of_safetensors_is_read(label, dtype, tmp_path):
+    values = np.array([[0.5, 1, 2], [4, 1, 0.25]]).astype(dtype)
+    writers.raw_safetensors(tmp_path / "f.safetensors", {"w": (label, (2, 3), values.tobytes())})
+    (tensor,) = open_checkpoint(tmp_path / "f.safetensors").tensors
+    read = tensor.read()
+    assert read.dtype == dtype and tensor.dtype == label
+    np.testing.assert_array_equal(read, values)
+
+
+def test_four_bit_floats_are_unpacked_and_six_bit_ones_refused_by_name(tmp_path):
+    values = np.array([[0, 0.5, 1, 1.5, 2], [3, 4, -6, -0.5, -2]], ml_dtypes.float4_e2m1fn)
+    codes = values.view(np.uint8).ravel()
+    packed = (codes[::2] | codes[1::2] << 4).tobytes()
+    entries = {
+        "w": ("F4", (2, 5), packed),
+        "six": ("F6_E2M3", (4, 4), bytes(12)),
+        "new": ("F3", (2, 2), bytes(2)),
+    }
+    writers.raw_safetensors(tmp_path / "f.safetensors", entries)
+    w, six, new = open_checkpoint(tmp_path / "f.safetensors").tensors
+    np.testing.assert_array_equal(w.read(), values.astype(np.float32))
+    for tensor in (six, new):
+        with pytest.raises(InputError, match=tensor.dtype):
+            tensor.read()
+
+
+def test_types_that_numpy_lost_are_recognised_or_explained(tmp_path):
+    w = np.random.default_rng(1).normal(size=(4, 3))
+    np.savez(
+        tmp_path / "f.npz",
+        brain=w.astype(ml_dtypes.bfloat16),
+        wide=w.astype(ml_dtypes.float8_e5m2),
+        narrow=w.astype(ml_dtypes.float8_e4m3fn),
+    )
+    brain, wide, narrow = open_checkpoint(tmp_path / "f.npz").tensors
+    np.testing.assert_array_equal(brain.read(), w.astype(ml_dtypes.bfloat16))
+    np.testing.assert_array_equal(wide.read(), w.astype(ml_dtypes.float8_e5m2))
+    assert "bfloat16" in brain.note and "float8_e5m2" in wide.note
+    with pytest.raises(InputError, match=r"lost when NumPy stored it.*float8.*astype"):
+        narrow.read()
+
+
+def test_order_of_axes_and_bytes_of_npy_are_kept(tmp_path):
+    w = np.random.default_rng(2).normal(size=(3, 4, 5))
+    for name, array in {"fortran": np.asfortranarray(w), "big": w.astype(">f4")}.items():
+        np.save(tmp_path / f"{name}.npy", array)
+        (tensor,) = open_checkpoint(tmp_path / f"{name}.npy").tensors
+        np.testing.assert_array_equal(tensor.read(), array)
+
+
+def test_missing_shards_are_named_in_every_tensor_of_theirs(tmp_path):
+    writers.shards(tmp_path / "folder", PLANTED)
+    (tmp_path / "folder" / "model-00002-of-00002.safetensors").unlink()
+    tensors = open_checkpoint(tmp_path / "folder").tensors
+    assert len(tensors) == len(PLANTED)
+    problems = [t.problem for t in tensors if t.problem]
+    assert len(problems) == 3 and all("model-00002-of-00002.safetensors is missing" in p for p in problems)
+
+
+def test_an_index_cannot_lead_out_of_its_folder(tmp_path):
+    writers.safetensors(tmp_path / "secret.safetensors", {"w": np.eye(3)})
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {"w": "../secret.safetensors"}}')
+    (tensor,) = open_checkpoint(folder).tensors
+    assert "outside the folder" in tensor.problem
+
+
+def test_a_folder_prefers_safetensors_and_names_what_lies_beside(tmp_path):
+    writers.safetensors(tmp_path / "model.safetensors", {"w": np.eye(3)})
+    writers.torch_zip(tmp_path / "pytorch_model.bin", {"w": np.zeros((3, 3))})
+    checkpoint = open_checkpoint(tmp_path)
+    np.testing.assert_array_equal(checkpoint.tensors[0].read(), np.eye(3))
+    assert "pytorch_model.bin lies beside and is not read" in checkpoint.notes
+
+
+def test_newest_step_of_a_manager_of_orbax_is_read(tmp_path):
+    for step in (2, 10):
+        writers.orbax(tmp_path / "run" / str(step) / "default", {"w": np.full((3, 3), float(step))})
+    checkpoint = open_checkpoint(tmp_path / "run")
+    assert checkpoint.tensors[0].read()[0, 0] == 10 and "10" in checkpoint.notes[0]
+
+
+def test_lists_of_entries_and_external_files_of_onnx(tmp_path):
+    w = np.random.default_rng(3).normal(size=(4, 3)).astype(np.float32)
+    (tmp_path / "weights.data").write_bytes(b"\0" * 16 + w.tobytes())
+    field = writers._field
+    entry = {"location": "weights.data", "offset": "16", "length": str(w.nbytes)}
+    external = b"".join(field(1, n) for n in w.shape) + field(2, 1) + field(8, b"out")
+    outside = external.replace(b"out", b"far")
+    external += b"".join(field(13, field(1, k.encode()) + field(2, v.encode())) for k, v in entry.items())
+    external += field(14, 1)
+    outside += field(13, field(1, b"location") + field(2, b"../weights.data")) + field(14, 1)
+    inner = tmp_path / "model"
+    inner.mkdir()
+    (tmp_path / "weights.data").rename(inner / "weights.data")
+    writers.onnx_model(inner / "f.onnx", writers.onnx_tensor("listed", w, raw=False), external, outside)
+    listed, out, far = open_checkpoint(inner / "f.onnx").tensors
+    np.testing.assert_array_equal(listed.read(), w)
+    np.testing.assert_array_equal(out.read(), w)
+    assert "outside the folder" in far.problem
+
+
+def test_large_arrays_of_flax_come_in_parts(tmp_path, monkeypatch):
+    import flax.serialization
+
+    monkeypatch.setattr(flax.serialization, "MAX_CHUNK_SIZE", 64)
+    writers.msgpack(tmp_path / "f.msgpack", PLANTED)
+    found = {t.name.replace("/", "."): t for t in open_checkpoint(tmp_path / "f.msgpack").tensors}
+    for name, array in PLANTED.items():
+        np.testing.assert_array_equal(found[name].read().astype(float), array.astype(float))
