@@ -32,6 +32,9 @@ def test_density_of_wishart_levels_is_marchenko_pastur():
     law = MarchenkoPastur(0.25, 1.0)
     expected = np.diff(law.cdf(result.edges)) / np.diff(result.edges)
     np.testing.assert_allclose(result.density, expected, atol=0.06)
+    # The twin: a variance 10 % too large is further away than that.
+    wrong = np.diff(MarchenkoPastur(0.25, 1.1).cdf(result.edges)) / np.diff(result.edges)
+    assert np.abs(result.density - wrong).max() > 0.1
 
 
 def test_a_heavy_tail_does_not_ask_for_millions_of_bins():
