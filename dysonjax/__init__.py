@@ -29,6 +29,7 @@ _HOME = {  # public name: the module that defines it; a name that is its own hom
     "read": "ensemble",
     "resume": "ensemble",
     "spectra": "spectra",
+    "spectrum": "layers",
     "train": "ensemble",
     "world_of": "ensemble",
 }
