@@ -19,6 +19,7 @@ ALLOWED = {
     "weights": set(),
     "models": {"weights"},  # the layouts of flax
     "spectra": {"weights"},  # the matrix of a tensor
+    "layers": {"weights", "spectra"},
     "dyson": {"spectra"},  # the exact β-ensembles that the Coulomb gas samples from
     "cache": set(),
     "native": {"models", "cache"},
