@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 import dysonjax
+from dysonjax import checks
 from dysonjax.checks import InputError
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.interrupts import resume_command
@@ -151,11 +152,12 @@ def read(folder: str | Path) -> xr.Dataset:
     reading a chunk that was altered or stands in another's place: all have checksums. OSError and MemoryError
     come as they are: they say nothing about the run.
     """
-    path = Path(folder) / "run.zarr"
+    folder = checks.path("folder", folder)
+    path = folder / "run.zarr"
     if not present(path):
         raise InputError(f"{folder} holds no run (there is no run.zarr in it)")
     try:
-        dataset = xr.open_zarr(checked(Path(folder)))
+        dataset = xr.open_zarr(checked(folder))
     except InputError:
         raise
     except Exception as error:  # what broken metadata raise depends on where they break

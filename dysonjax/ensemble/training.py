@@ -122,7 +122,9 @@ def train(
         backend=backend,
     )
     save_every = checks.positive("save_every", save_every)
-    folder = None if out is None else Path(out)
+    folder = None if out is None else checks.path("out", out)
+    for name, value in (("progress", progress), ("announce", announce), ("say", say)):
+        checks.function(name, value)
     say = say if say is not None else lambda sentence: warnings.warn(sentence, stacklevel=3)
     leader = processes.index() == 0  # the others may find what it has just made
     if folder is not None and leader and not resume and (folder / "run.zarr").exists():
@@ -215,7 +217,8 @@ def resume(
     announce, say. The end is the same, to the last bit on the same devices and to rounding on others, as
     without the interruption. Raises InputError if the folder holds no run or that of another model.
     """
-    attributes = store.read_attributes(Path(folder) / "run.zarr")
+    folder = checks.path("folder", folder)
+    attributes = store.read_attributes(folder / "run.zarr")
     if attributes is None:
         raise checks.InputError(f"{folder} holds no run (there is no readable run.zarr in it)")
     config = json.loads(attributes["config"])
@@ -270,12 +273,13 @@ def check(
             raise checks.InputError(f"the model {model.name} has no scalar {name} to vary; it {known}")
         for value in values:
             model.scalars[name].check(name, value)
+    disk.check_memory(model, grid, checks.flag("x64", x64))
     return Settings(
         records=record_steps(records, steps),
         optimizer=optimizers.resolve(optimizer, checks.positive_int("steps", steps)),
         common=checks.one_of("randomness", randomness, ["common", "independent"]) == "common",
-        seed=checks.positive_int("seed", seed, 0),
-        x64=bool(x64),
+        seed=checks.seed("seed", seed),
+        x64=checks.flag("x64", x64),
         tile=_tile(tile),
         devices=devices_.resolve(devices),
         keep_weights=checks.one_of("keep_weights", keep_weights, ["none", "last", "all"]),
@@ -287,7 +291,7 @@ def check(
 def _tile(tile: int | str | None) -> int | None:
     if tile is None or tile == "tune":
         return None
-    if isinstance(tile, str) and not tile.isdigit():
+    if isinstance(tile, str) and not checks.digits(tile):
         raise checks.InputError(f"tile must be a positive integer or tune, got {tile!r}")
     return checks.positive_int("tile", int(tile) if isinstance(tile, str) else tile)
 
