@@ -17,6 +17,7 @@ import xarray as xr
 import dysonjax
 from dysonjax import checks
 from dysonjax.checks import InputError
+from dysonjax.ensemble import schema
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.interrupts import resume_command
 from dysonjax.ensemble.store import Store, missing_chunks, of_the_machine, present
@@ -163,9 +164,8 @@ def read(folder: str | Path) -> xr.Dataset:
     except Exception as error:  # what broken metadata raise depends on where they break
         if of_the_machine(error):
             raise
-        raise InputError(
-            f"the metadata of {path} are damaged ({type(error).__name__}): {_repair(folder)}"
-        ) from None
+        raise InputError(f"the metadata of {path} are damaged: {_repair(folder)}") from None
+    schema.attributes(dataset.attrs, path)
     lost = missing_chunks(path, dataset) if "summary" in dataset.attrs else []
     if lost:
         raise InputError(f"{path} has lost {len(lost)} chunks, {lost[0]} first: {_repair(folder)}")

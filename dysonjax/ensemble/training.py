@@ -218,10 +218,10 @@ def resume(
     without the interruption. Raises InputError if the folder holds no run or that of another model.
     """
     folder = checks.path("folder", folder)
-    attributes = store.read_attributes(folder / "run.zarr")
-    if attributes is None:
+    text = store.configuration(folder)
+    if text is None:
         raise checks.InputError(f"{folder} holds no run (there is no readable run.zarr in it)")
-    config = json.loads(attributes["config"])
+    config = json.loads(text)
     if config["optimizer"] == "custom" and optimizer is None:
         raise checks.InputError("the run has an optimizer of its own; pass it as optimizer")
     return train(
