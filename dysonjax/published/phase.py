@@ -12,7 +12,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.colors import LogNorm
 
-from dysonjax import models, phase
+from dysonjax import models
+from dysonjax.analysis import phase
 from dysonjax.checks import InputError
 from dysonjax.ensemble import Grid, configuration, train
 from dysonjax.figures import panels

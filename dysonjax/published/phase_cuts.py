@@ -3,7 +3,8 @@
 import numpy as np
 import xarray as xr
 
-from dysonjax import models, phase
+from dysonjax import models
+from dysonjax.analysis import phase
 from dysonjax.ensemble import Grid, train
 from dysonjax.figures.style import CYCLE, PAGE, new_figure, style
 from dysonjax.published.phase import POWERS, described, published, variance_check

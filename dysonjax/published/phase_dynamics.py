@@ -12,7 +12,8 @@ import xarray as xr
 from matplotlib.colors import Normalize
 from matplotlib.ticker import FuncFormatter
 
-from dysonjax import models, phase
+from dysonjax import models
+from dysonjax.analysis import phase
 from dysonjax.checks import InputError
 from dysonjax.ensemble import Grid, configuration, log_spaced, train
 from dysonjax.figures.phase_diagram import spectra_of_phases, steps_label

@@ -3,7 +3,8 @@
 import numpy as np
 import xarray as xr
 
-from dysonjax.phase.matrix import main_matrix
+from dysonjax.analysis.phase.classification import needs
+from dysonjax.analysis.phase.matrix import main_matrix
 
 AS_THEY_ARE = (
     "feature_overlap",
@@ -24,6 +25,7 @@ def observables(dataset: xr.Dataset) -> xr.Dataset:
     of an average over m members is s/√m, with s² their variance (divided by m − 1): what a bootstrap over
     these members tends to with many resamples. With one member the error is NaN, with none the average too.
     """
+    needs(dataset, ("test_loss", "train_loss", "feature_memory", "alive"))
     last = dataset.isel(record=-1)
     levels = dataset[main_matrix(dataset)]
     mode = levels.dims[-1]
