@@ -35,7 +35,8 @@ def settled():
 
 def derive(key: jax.Array, number) -> jax.Array:
     """`jax.random.fold_in(key, number)`, which is also number `number` of `jax.random.split(key)`."""
-    words = block(jax.random.key_data(key), jnp.uint32(0), jnp.asarray(number).astype(jnp.uint32))
+    number = jnp.uint32(number) if isinstance(number, int) else jnp.asarray(number).astype(jnp.uint32)
+    words = block(jax.random.key_data(key), jnp.uint32(0), number)
     return jax.random.wrap_key_data(jnp.stack(words), impl="threefry2x32")
 
 
