@@ -89,7 +89,7 @@ def _main(argv: list[str] | None) -> int:
 
         print(report())
         return 0
-    from dysonjax.checks import InputError, RunError
+    from dysonjax.checks import InputError, RunError, seed
     from dysonjax.cli import compile_cache
 
     compile_cache.activate()
@@ -101,6 +101,8 @@ def _main(argv: list[str] | None) -> int:
         from dysonjax.cli.terminal import Terminal
 
         execution = getattr(command, "execution", command)  # small commands list their options themselves
+        if hasattr(execution, "seed"):
+            seed("seed", execution.seed)
         rank = _join(command)
         terminal = Terminal(quiet=execution.quiet or rank > 0, json=execution.json)
         with watching(command):
@@ -135,7 +137,7 @@ def _main(argv: list[str] | None) -> int:
 
 def _trouble(error: Exception) -> str | None:
     """What the machine lacks, in words; None for an error of another kind."""
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):  # the latter is JAX's word
         return "there is not enough memory; take fewer networks, records, samples or stored weights"
     if isinstance(error, OSError) and error.errno is not None:
         if error.filename is None:  # of a write; what opens a file names it

@@ -5,7 +5,7 @@ import math
 from typing import Literal
 
 from dysonjax import __version__
-from dysonjax.checks import InputError, finite, positive, positive_int
+from dysonjax.checks import InputError, finite, memory, positive, positive_int
 from dysonjax.cli import run_folder
 from dysonjax.cli.common import EXECUTION, Execution, output_folder, write_summary
 from dysonjax.cli.terminal import Terminal
@@ -79,6 +79,8 @@ class Dyson:
         one_device_per_core()
         n, members = positive_int("levels", self.levels), positive_int("members", self.members, 2)
         steps, samples = positive_int("steps", self.steps), positive_int("samples", self.samples, 2)
+        stored = members * (positive_int("records", self.records, 2) + 2) + samples
+        memory(f"{members} members of {n} levels", 8 * n * stored, "take fewer of them, or of records")
         potential, g2 = self._problem(n)
         keys = [threefry.derive(threefry.root(self.execution.seed), number) for number in range(3)]
         x0 = self._first_levels(keys[0], n, members)

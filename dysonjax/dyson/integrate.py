@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dysonjax.checks import InputError, finite_array, one_of, positive, positive_int
+from dysonjax.checks import InputError, finite_array, one_of, positive, positive_int, random_key
 from dysonjax.dyson import steppers
 from dysonjax.dyson.implicit import WALL
 from dysonjax.dyson.noise import SquareRoot, Strength, check_strength, key_words
@@ -115,8 +115,7 @@ def integrate(
     one_of("method", method, METHODS)
     if isinstance(safeguard, bool) or int(safeguard) != safeguard or not 0 <= safeguard <= 30:
         raise InputError(f"safeguard must be a whole number from 0 to 30, got {safeguard!r}")
-    if key is None:
-        raise InputError("key must be a jax random key, e.g. key=jax.random.key(0)")
+    random_key("key", key)
     beta = _check_beta(beta, x0.shape)
     check_start(potential, x0)
     g2 = check_strength(g2, x0)

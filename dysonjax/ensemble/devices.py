@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Sequence
 
 import jax
 
@@ -31,11 +32,13 @@ def one_device_per_core() -> None:
                 )
 
 
-def resolve(devices: int | str | None) -> list[jax.Device]:
-    """Devices of this process: all (None), the first few (a number), or a kind ("cpu", "gpu", "tpu")."""
+def resolve(devices: int | str | Sequence[jax.Device] | None) -> list[jax.Device]:
+    """Devices of this process: all (None), the first few (a number), a kind ("cpu", "gpu", "tpu"), these."""
+    if isinstance(devices, list | tuple):
+        return list(devices)
     if devices is None:
         return jax.local_devices()
-    if isinstance(devices, str) and not devices.isdigit():
+    if isinstance(devices, str) and not checks.digits(devices):
         checks.one_of("devices", devices, ["cpu", "gpu", "tpu"])
         try:
             return jax.local_devices(backend=devices)
@@ -43,7 +46,7 @@ def resolve(devices: int | str | None) -> list[jax.Device]:
             raise checks.InputError(
                 f"devices is {devices!r}, but JAX sees {jax.default_backend()} devices only"
             ) from None
-    count = checks.positive_int("devices", int(devices))
+    count = checks.positive_int("devices", int(devices) if isinstance(devices, str) else devices)
     if count > jax.local_device_count():
         raise checks.InputError(f"devices must be at most {jax.local_device_count()}, got {count}")
     return jax.local_devices()[:count]

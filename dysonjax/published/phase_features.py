@@ -4,7 +4,8 @@ import numpy as np
 import xarray as xr
 from scipy.optimize import brentq
 
-from dysonjax import models, phase
+from dysonjax import models
+from dysonjax.analysis import phase
 from dysonjax.ensemble import Grid, train
 from dysonjax.figures.style import BLACK, CYCLE, PAGE, RED, new_figure, style
 from dysonjax.published.phase import feature_sample

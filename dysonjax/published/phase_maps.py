@@ -3,7 +3,8 @@
 import numpy as np
 import xarray as xr
 
-from dysonjax import phase, threefry
+from dysonjax import threefry
+from dysonjax.analysis import phase
 from dysonjax.checks import InputError
 from dysonjax.figures.phase_diagram import heat_map, map_contours
 from dysonjax.figures.style import BLACK, PAGE, new_figure, style

@@ -43,7 +43,12 @@ def test_npz_table_csv_and_json(tmp_path, tensors, capsys):
     with (out / "spectrum.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert float(rows[0]["mp_sigma2"]) == printed["matrices"][0]["mp_sigma2"]
-    assert {path.name for path in out.iterdir()} == {"run.json", "summary.json", "spectrum.csv"}
+    assert {path.name for path in out.iterdir()} == {
+        "run.json",
+        "summary.json",
+        "spectrum.csv",
+        "report.html",
+    }
 
 
 def test_npy_and_safetensors_agree(tmp_path, tensors):
@@ -169,7 +174,7 @@ def test_figures_are_written_one_per_matrix(tmp_path, tensors):
     np.savez(tmp_path / "net.npz", **{"a/b c": tensors["layer.weight"]})
     assert main(["spectrum", str(tmp_path / "net.npz"), "--out", str(tmp_path / "out"), "--quiet"]) == 0
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == ["001_a_b_c.pdf", "001_a_b_c.png", "run.json", "summary.json"]
+    assert names == ["001_a_b_c.pdf", "001_a_b_c.png", "report.html", "run.json", "summary.json"]
 
 
 def test_every_tensor_is_accounted_for_and_a_single_row_is_no_gap(tmp_path, tensors, capsys):

@@ -241,6 +241,15 @@ def test_a_center_goes_with_the_points_that_it_names():
     )
 
 
+def test_a_labelled_null_is_one_of_independent_spectra():
+    x = _levels()
+    null = _levels(1).isel(lr=0, record=0, drop=True)
+    found = spectra.mean_spacing_ratio(x, null=null.transpose("mode", "seed"))
+    _assert_same(found, spectra.mean_spacing_ratio(x, null=null.values))
+    with pytest.raises(InputError, match="not one at several records"):
+        spectra.mean_spacing_ratio(x, null=x)
+
+
 def test_pooling_correlated_times_understates_the_error():
     """What the axis trap costs: records counted as members make the error too small by √records."""
     rng = np.random.default_rng(3)
