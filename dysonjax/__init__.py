@@ -21,6 +21,7 @@ _HOME = {  # public name: the module that defines it; a name that is its own hom
     "dyson": "dyson",
     "estimate": "ensemble",
     "log_spaced": "ensemble",
+    "member_of": "ensemble",
     "merge": "ensemble",
     "models": "models",
     "one_device_per_core": "ensemble",
@@ -29,6 +30,7 @@ _HOME = {  # public name: the module that defines it; a name that is its own hom
     "resume": "ensemble",
     "spectra": "spectra",
     "train": "ensemble",
+    "world_of": "ensemble",
 }
 __all__ = sorted(_HOME)
 

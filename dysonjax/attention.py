@@ -17,8 +17,20 @@ from dysonjax.checks import InputError
 KINDS = ("key", "query", "value")
 MIN_MEMBERS = 2  # below, nothing can be resampled
 MIN_TAIL_LEVELS = 50
-TAIL_SAMPLES = 100  # synthetic samples behind the p-value of a tail
+TAIL_SAMPLES = 400  # ensembles of members behind error and p-value of a tail
 TAIL_CANDIDATES = 60  # values of xmin that are tried
+
+REPORTED = {  # a field of a fit: its name in a summary
+    "sigma2": "sigma2",
+    "sigma2_err": "sigma2_error",
+    "area": "area",
+    "area_err": "area_error",
+    "p_value": "p",
+    "area_p": "area_p",
+    "scale_spread": "scale_spread",
+    "note": "note",
+}
+FITTED = tuple(name for name in REPORTED if name != "note")
 
 _NAME = re.compile(r"eigenvalues_layer(\d+)_head(\d+)_(\w+)")
 
@@ -57,31 +69,36 @@ def levels(
 
 
 def marchenko_pastur(
-    point: xr.Dataset, kind: str = "key", head: int | None = None, n: int = 300
+    point: xr.Dataset, kind: str = "key", head: int | None = None, n: int = 300, common_scale: bool = False
 ) -> xr.Dataset:
     """σ² and A of every layer at every record, dims (layer, record), with errors over members.
 
     head: one head as in [A] Fig. 4, or None for all heads of the layer together. n: bootstrap replicates.
-    r = N/M is one over the number of heads. NaN where fewer than two members are alive.
+    r = N/M is one over the number of heads. NaN where fewer than two members are alive. p_value, area_p,
+    scale_spread and note are those of `spectra.fit_marchenko_pastur`.
 
-    Matrices of different size, pooled, look like a bulk with a tail. In the first layer, where heads grow
-    and shrink independently, that is most of it: after 5000 iterations on tiny Shakespeare A = 0.77, but
-    0.96 if every matrix is first brought to the same mean level. In the other layers it changes A by 0.01.
+    common_scale: bring every matrix to the same median level first. Matrices of different size, pooled, look
+    like a bulk with a tail, and in the first layer, where heads grow and shrink independently, that is most
+    of it.
     """
     layers, heads = size(point)
     records = point["record"].values
-    names = ("sigma2", "sigma2_err", "area", "area_err")
-    found = {name: np.full((layers, len(records)), np.nan) for name in names}
+    found = {name: np.full((layers, len(records)), np.nan) for name in FITTED}
+    found["note"] = np.full((layers, len(records)), "", dtype=object)
     for layer in range(layers):
         for record in range(len(records)):
             x = levels(point, layer + 1, record, kind, head)
             if len(x) < MIN_MEMBERS:
                 continue
             flat = x.reshape(len(x), -1)
-            fit = spectra.fit_marchenko_pastur(flat, 1 / heads, n=n, matrices=x.shape[1])
-            for name in names:
+            fit = spectra.fit_marchenko_pastur(
+                flat, 1 / heads, n=n, matrices=x.shape[1], common_scale=common_scale
+            )
+            for name in FITTED:
                 found[name][layer, record] = getattr(fit, name)
+            found["note"][layer, record] = str(fit.note)
     dims = ("layer", "record")
+    found["note"] = found["note"].astype(str)
     return xr.Dataset(
         {name: (dims, values) for name, values in found.items()},
         {"layer": np.arange(1, layers + 1), "record": records},
@@ -89,15 +106,19 @@ def marchenko_pastur(
 
 
 def tails(point: xr.Dataset, kind: str = "key", record: int = -1) -> list[spectra.PowerLawFit | None]:
-    """A power-law fit to the levels of each layer, all heads and members; None if fewer than 50 levels."""
+    """A power-law fit to the levels of each layer, all heads; errors and p-values over members.
+
+    None if fewer than two members are alive or there are fewer than 50 levels above zero.
+    """
     result = []
     for layer in range(1, size(point)[0] + 1):
-        x = levels(point, layer, record, kind).ravel()
-        x = x[x > 0]
-        fits = x.size >= MIN_TAIL_LEVELS
-        result.append(
-            spectra.fit_power_law(x, TAIL_SAMPLES, max_candidates=TAIL_CANDIDATES) if fits else None
-        )
+        x = levels(point, layer, record, kind)
+        x = x.reshape(len(x), -1)
+        if len(x) < MIN_MEMBERS or np.count_nonzero(x) < MIN_TAIL_LEVELS:
+            result.append(None)
+            continue
+        x = np.maximum(x, x[x > 0].min())  # a level of zero is no part of a tail, wherever it lies below
+        result.append(spectra.fit_power_law(x, TAIL_SAMPLES, max_candidates=TAIL_CANDIDATES, member_axis=-2))
     return result
 
 
@@ -121,15 +142,18 @@ def spacings(
 
 def summarise(dataset: xr.Dataset, kind: str = "key") -> dict:
     """What the command reports, as JSON values. Lists run over grid points, then layers, then records; the
-    tails are those of the last record."""
+    tails are those of the last record. `mp_common_…` are the fits with a common scale."""
     result = {"points": [], "matrix": kind}
     for coordinates, point in points(dataset):
-        fits = marchenko_pastur(point, kind)
-        values = {f"mp_{name.replace('err', 'error')}": fits[name].values for name in fits.data_vars}
+        values = {}
+        for prefix, common_scale in (("mp", False), ("mp_common", True)):
+            fits = marchenko_pastur(point, kind, common_scale=common_scale)
+            values |= {f"{prefix}_{name}": fits[variable].values for variable, name in REPORTED.items()}
         tail = tails(point, kind)
-        values["tail_alpha"] = [np.nan if fit is None else float(fit.alpha) for fit in tail]
-        values["tail_alpha_error"] = [np.nan if fit is None else float(fit.alpha_err) for fit in tail]
-        values["tail_p"] = [np.nan if fit is None else float(fit.p_value) for fit in tail]
+        for name in ("alpha", "alpha_err", "p_value", "xmin"):
+            column = [np.nan if fit is None else float(getattr(fit, name)) for fit in tail]
+            values["tail_" + {"alpha_err": "alpha_error", "p_value": "p"}.get(name, name)] = column
+        values["tail_accepted"] = [fit is not None and bool(fit.accepted()) for fit in tail]
         alive = point.where(point["alive"])
         for name in ("val_loss", "train_loss"):
             values[name] = alive[name].mean("seed").values
@@ -147,4 +171,4 @@ def _json(value):
         return _json(value.tolist())
     if isinstance(value, list):
         return [_json(item) for item in value]
-    return value if np.isfinite(value) else None
+    return value if isinstance(value, str | bool) or np.isfinite(value) else None

@@ -23,6 +23,7 @@ WARM_STEPS = 300  # of training before the curvature is taken that matters for t
 WARM_SHARE = 0.25  # of the first edge: the step of that training
 
 
+@threefry.settled()
 def curvature(model: Model, grid: Grid, seeds: int = 4, seed: int = 0) -> xr.Dataset:
     """Curvature, edges of stability and signal-to-noise ratio at every sigma_w of a grid.
 
@@ -32,9 +33,7 @@ def curvature(model: Model, grid: Grid, seeds: int = 4, seed: int = 0) -> xr.Dat
     one batch before training. The first batch size of the grid is used.
     """
     batch_size = grid.batch_size[0]
-    keys = jax.vmap(lambda index: threefry.derive(jax.random.key(seed, impl="threefry2x32"), index))(
-        jnp.arange(seeds)
-    )
+    keys = jax.vmap(lambda index: threefry.derive(threefry.root(seed), index))(jnp.arange(seeds))
     widths = jnp.asarray(grid.sigma_w, jnp.float32)
     one = functools.partial(_measure, model, batch_size)
     over_seeds = jax.vmap(one, (0, None, 0, None))

@@ -69,7 +69,7 @@ class Dyson:
         import jax
         import numpy as np
 
-        from dysonjax import dyson
+        from dysonjax import dyson, threefry
         from dysonjax.ensemble import one_device_per_core
         from dysonjax.figures.dyson import dyson_figure
         from dysonjax.figures.style import save
@@ -80,7 +80,7 @@ class Dyson:
         n, members = positive_int("levels", self.levels), positive_int("members", self.members, 2)
         steps, samples = positive_int("steps", self.steps), positive_int("samples", self.samples, 2)
         potential, g2 = self._problem(n)
-        keys = jax.random.split(jax.random.key(self.execution.seed), 3)
+        keys = [threefry.derive(threefry.root(self.execution.seed), number) for number in range(3)]
         x0 = self._first_levels(keys[0], n, members)
         # The stationary law comes first: without one there is nothing to compare with.
         gas = dyson.CoulombGas(potential, g2, self.beta, n)

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import tyro
 
 from dysonjax import __version__
@@ -35,6 +36,9 @@ class Figure:
     """The published number of networks and steps."""
     run_dir: Annotated[Path | None, tyro.conf.arg(name="run")] = None
     """Draw from this run folder instead of training, for figures that allow it."""
+    released: Path | None = None
+    """Folder with the released numbers of arXiv 2509.01349 and 2407.16427 (phase_maps.csv, noise_line.csv,
+    teacher_student_spacings.csv): compare the figures that have them, with z-scores."""
     bare: bool = False
     """Leave the caption off the picture; NAME.txt holds it in any case."""
     dpi: int = 160
@@ -62,6 +66,8 @@ class Figure:
             if self.run_dir is not None and recipe.draw is None:
                 raise InputError(f"{recipe.name} draws from no run; leave out --run")
         positive_int("dpi", self.dpi, 20)
+        if self.released is not None:
+            published.released.check(self.released)
         ensemble.one_device_per_core()
         dataset = None if self.run_dir is None else ensemble.read(self.run_dir)
         for recipe in recipes:
@@ -114,6 +120,7 @@ class Figure:
                 {**{k: _number(v) for k, v in dataclasses.asdict(check).items()}, "z": _number(check.z)}
                 for check in made.checks
             ],
+            **self._against_released(made.data, terminal),
             "seconds": round(seconds, 2),
             "device": device,
             "version": __version__,
@@ -126,6 +133,50 @@ class Figure:
         )
         terminal.print(f"wrote {self.out}/{recipe.name}.png, .pdf, .nc, .txt, .json in {duration(seconds)}")
         return summary
+
+    def _against_released(self, data, terminal: Terminal) -> dict:
+        """What the summary says about the released numbers, if they are given and this figure has any."""
+        from dysonjax.published import released
+
+        if self.released is None:
+            return {}
+        networks = int(data.attrs.get("networks", 0))
+        points = released.compare(data, self.released, networks) if networks else []
+        line = released.compare_line(data["noise_line"], self.released) if "noise_line" in data else []
+        spacings = released.compare_spacings(data, self.released) if "shared_inputs" in data else []
+        if spacings:
+            z = np.array([row["z"] for row in spacings])
+            terminal.print(
+                f"mean spacings beside the released ones, {len(z)} rows: z {z.mean():+.2f} on average, "
+                f"scatter {z.std():.2f}, largest {z[np.argmax(np.abs(z))]:+.1f}"
+            )
+            return {"released": {"spacings": spacings}}
+        if not points and not line:
+            terminal.print("none of the released numbers has a counterpart in this figure")
+            return {}
+        terminal.table(
+            "beside the released numbers",
+            ["quantity", "points", "median z", "|z| < 3", "median difference", "largest z", "at 1/σ_W, T"],
+            [
+                [s.quantity, str(s.points), f"{s.median_z:+.1f}", f"{100 * s.within_3:.0f} %",
+                 f"{s.median_difference:+.3g}", f"{s.largest.z:+.1f}",
+                 f"{s.largest.inverse_sigma_w:g}, {s.largest.temperature:g}"]
+                for s in released.summarise(points)
+            ],
+        )  # fmt: skip
+        ratios = released.log2_ratios(line)
+        if line:
+            terminal.print(released.line_sentence(line))
+        return {
+            "released": {
+                "points": [c._asdict() for c in points],
+                "noise_line": [
+                    {"inverse_sigma_w": w, "temperature": _number(ours), "released": theirs}
+                    for w, ours, theirs in line
+                ],
+                "noise_line_median_log2_ratio": _number(np.median(ratios)) if len(ratios) else None,
+            }
+        }
 
 
 def _claim(folder: Path, name: str, overwrite: bool) -> None:

@@ -25,7 +25,7 @@ PRESETS = {
         "lr": "0.125:256:x2",
         "sigma_w": "0.125:256:x2",
         "batch_size": "4",
-        "seeds": 10,
+        "seeds": 100,
         "steps": 100_000_000,
     },
 }
@@ -35,14 +35,14 @@ PRESETS = {
 class PhaseDiagram:
     """Train teacher-student networks over a grid of learning rate and weight disorder; draw their phases.
 
-    Writes phase_diagram.png/.pdf (test loss, feature overlap, field alignment, phases with both boundary
+    Writes phase_diagram.png/.pdf (test loss, feature overlap, field alignment, phases with the boundary
     lines), spectra.png/.pdf (squared singular values in the three phases), run.zarr (everything recorded) and
     summary.json. Grid and length come from the preset where they are not given. Ranges: 0.1,0.5 is a list,
     0.125:256:x2 doubles, 0.01:0.1:10 are ten linear steps.
     """
 
     preset: str = "quick"
-    """quick: 12x12 points, 8 seeds, 20 000 steps, under a minute; paper: 10 seeds, 10^8 steps. |B| = 4."""
+    """quick: 12x12 points, 8 seeds, 20 000 steps, under a minute; paper: 100 seeds, 10^8 steps. |B| = 4."""
     training: Training = DEFAULTS
     widths: str = "3,32,16,1"
     """Neurons of each layer, input first."""
@@ -107,13 +107,14 @@ def analyse(dataset: xr.Dataset, thresholds, folder: Path, terminal: Terminal) -
     averages = phase.observables(dataset)
     phases = phase.classify(dataset, thresholds)
     jamming = phase.jamming_line(dataset)
-    noise = phase.noise_line(dataset)
     steps, seeds = int(dataset["record"][-1]), dataset.sizes["seed"]
     for index, batch_size in enumerate(dataset["batch_size"].values):
         caption = f"|B| = {batch_size}, {seeds} seeds, {steps} steps"
+        of_size = dataset.isel(batch_size=[index])
         figure = phase_diagram.phase_diagram(
-            averages.isel(batch_size=index), phases.isel(batch_size=index), jamming, noise, seeds, caption
-        )
+            averages.isel(batch_size=index), phases.isel(batch_size=index), jamming,
+            phase.noise_line(of_size), seeds, caption, phase.noise_line(of_size, criterion="variance"),
+        )  # fmt: skip
         suffix = "" if dataset.sizes["batch_size"] == 1 else f"_{batch_size}"
         save(figure, folder, f"phase_diagram{suffix}")
     typical = phase.typical_members(dataset, phases)
@@ -121,6 +122,7 @@ def analyse(dataset: xr.Dataset, thresholds, folder: Path, terminal: Terminal) -
         save(phase_diagram.spectra_of_phases(typical), folder, "spectra")
     counts = phase.count(phases)
     converged = phase.convergence_line(phases)
+    noise = {name: phase.noise_line(dataset, criterion=name) for name in phase.CRITERIA}
     terminal.table(
         "phases",
         ["phase", "points", "seeds that agree"],
@@ -138,10 +140,16 @@ def analyse(dataset: xr.Dataset, thresholds, folder: Path, terminal: Terminal) -
         "boundary_noise": {
             "sigma_w": dataset["sigma_w"].values.tolist(),
             "temperature_converged_or_undecided": _numbers(phase.convergence_line(phases, undecided=True)),
-            **{f"temperature_{c:g}": _numbers(noise.sel(contour=c)) for c in noise["contour"].values},
+            **_lines(noise["published"], ""),
+            **_lines(noise["variance"], "_variance"),
             "temperature_converged": _numbers(converged),
         },
     }
+
+
+def _lines(noise: xr.DataArray, suffix: str) -> dict[str, list[float | None]]:
+    """A noise line by contour; null where no temperature of the grid is one."""
+    return {f"temperature{suffix}_{c:g}": _numbers(noise.sel(contour=c)) for c in noise["contour"].values}
 
 
 def _percent(value) -> str:

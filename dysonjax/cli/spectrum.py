@@ -23,9 +23,10 @@ from dysonjax.weights import Matrix, open_checkpoint, plan
 class Spectrum:
     """Analyse the weight matrices of a checkpoint.
 
-    For every matrix, and every convolution reshaped to one: a Marchenko-Pastur fit with area A and width σ²,
-    the levels beyond the Tracy-Widom edge of noise, the spacing ratio and the spacings against Gaussian
-    matrices of the same shape, and the exponent of a power-law tail with the p-value that it needs.
+    For every matrix, and every convolution reshaped to one: a Marchenko-Pastur fit with area A and width σ²
+    and p-values against noise of the same shape, the levels beyond the Tracy-Widom edge of noise, the spacing
+    ratio and the spacings against Gaussian matrices of the same shape, and the exponent of a power-law tail
+    with the p-value that it needs.
     """
 
     file: Annotated[Path, tyro.conf.Positional]
@@ -76,7 +77,12 @@ class Spectrum:
         with terminal.progress("analysing", unit="tensors") as update:
             for index, matrix in enumerate(matrices):
                 try:
-                    spectrum = _analyse(matrix, resamples, self.seed)
+                    spectrum = _analyse(
+                        matrix,
+                        resamples,
+                        self.seed,
+                        lambda done, total, index=index: update(index + done / total, len(matrices)),
+                    )
                 except InputError as error:
                     skipped.append({"name": matrix.name, "reason": str(error)})
                     terminal.warn(f"{matrix.name} skipped: {error}")
@@ -124,9 +130,10 @@ class Spectrum:
         cells = [[cell(row) for cell in columns.values()] for row in rows]
         terminal.table(f"Spectra of {self.file}", list(columns), cells)
         terminal.print(
-            "A, σ²: Marchenko-Pastur area and width; out: levels beyond the 99 % Tracy-Widom edge; r̃: mean "
-            "spacing ratio (noise of the same shape); p(r̃), p(s): tests of ratio and spacings; α: tail "
-            "exponent, p(α) its goodness of fit, * if it also beats lognormal and cut-off."
+            "A, σ²: Marchenko-Pastur area and width; p(MP): their goodness of fit; p(A): that of A = 1; out: "
+            "levels beyond the 99 % Tracy-Widom edge; r̃: mean spacing ratio (noise of the same shape); p(r̃), "
+            "p(s): tests of ratio and spacings; α: tail exponent, p(α) its goodness of fit, * if it also "
+            "beats lognormal and cut-off."
         )
         unfolding = sorted({row["unfolding"] for row in rows if row["unfolding"]})
         if unfolding:
@@ -144,8 +151,8 @@ class Spectrum:
         terminal.print(f"{len(rows)} matrices in {summary['seconds']:.1f} s, written to {summary['out']}")
 
 
-def _analyse(matrix: Matrix, resamples: int, seed: int) -> MatrixSpectrum:
-    return analyse_matrix(matrix.read(), matrix.name, matrix.how, n=resamples, seed=seed)
+def _analyse(matrix: Matrix, resamples: int, seed: int, progress) -> MatrixSpectrum:
+    return analyse_matrix(matrix.read(), matrix.name, matrix.how, n=resamples, seed=seed, progress=progress)
 
 
 def _draw(spectrum: MatrixSpectrum, folder: Path, number: int) -> None:
@@ -171,6 +178,8 @@ _COLUMNS = {
     "read": lambda r: r["how"],
     "A": lambda r: _number(r["mp_area"], "{:.2f}", r["mp_area_err"]),
     "σ²": lambda r: _number(r["mp_sigma2"], "{:.3g}", r["mp_sigma2_err"]),
+    "p(MP)": lambda r: _number(r["mp_p"], "{:.2g}"),
+    "p(A)": lambda r: _number(r["mp_area_p"], "{:.2g}"),
     "x₋ … x₊": lambda r: f"{_number(r['mp_lower'], '{:.3g}')} … {_number(r['mp_upper'], '{:.3g}')}",
     "out": lambda r: _number(r["outliers"], "{:d}"),
     "r̃ (null)": lambda r: f"{_number(r['ratio'], '{:.3f}')} ({_number(r['null_ratio'], '{:.3f}')})",

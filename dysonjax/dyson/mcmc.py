@@ -66,6 +66,7 @@ def climb(log_density: Callable, z: np.ndarray, steps: int = 300) -> tuple[np.nd
     return np.asarray(z), -np.asarray(hessian(z))
 
 
+@threefry.settled()
 def sample_chains(
     log_density: Callable, to_levels: Callable, mode: np.ndarray, curvature: np.ndarray, key, draws: int,
     chains: int = 64, warmup: int = 400,

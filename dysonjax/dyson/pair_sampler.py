@@ -4,11 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dysonjax import threefry
 from dysonjax.dyson import mcmc
 
 CELLS = 1200  # per direction; the density between grid points is bilinear, off by less than 1e-5
 
 
+@threefry.settled()
 def sample_pair(gas, key, n: int) -> np.ndarray:
     """n draws of (x_1, x_2) from a CoulombGas of two levels, shape (n, 2), ascending.
 

@@ -2,6 +2,7 @@
 
 from dysonjax.ensemble.devices import cores, one_device_per_core
 from dysonjax.ensemble.grid import Grid, log_spaced
+from dysonjax.ensemble.identity import Member, member_of, world_of
 from dysonjax.ensemble.interrupts import Interrupted
 from dysonjax.ensemble.merge import merge
 from dysonjax.ensemble.optimizers import Optimizer
@@ -14,6 +15,7 @@ from dysonjax.ensemble.training import Plan, Run, check, estimate, resume, train
 __all__ = [
     "Grid",
     "Interrupted",
+    "Member",
     "Optimizer",
     "Plan",
     "Run",
@@ -24,6 +26,7 @@ __all__ = [
     "estimate",
     "intact",
     "log_spaced",
+    "member_of",
     "merge",
     "one_device_per_core",
     "process_index",
@@ -31,4 +34,5 @@ __all__ = [
     "resume",
     "status",
     "train",
+    "world_of",
 ]

@@ -35,6 +35,7 @@ class Settings:
     devices: list
     keep_weights: str
     backend: str = "auto"
+    identity_bits: int = 64  # of the names of grid points, see `grid.point_identity`
     tune: bool = False  # look for the fastest tile, however short the run is
 
     @property
@@ -109,7 +110,15 @@ def _job(model, grid, settings, batch_index, seeds, backend) -> Job:
 
     def cut(worlds, points):
         return tiles.waves(
-            part, batch_size, settings.common, settings.seed, count, worlds, points, settings.dtype
+            part,
+            batch_size,
+            settings.common,
+            settings.seed,
+            count,
+            worlds,
+            points,
+            settings.dtype,
+            settings.identity_bits,
         )
 
     _, state_of_one = jax.eval_shape(programs.start, cut(1, 1)[0].identity)

@@ -109,8 +109,6 @@ class Observation:
         self.states = Own(model, identity.point["lr"].shape[-1], state)
         results = jax.tree.leaves((out_info.numbers, out_info.matrices))
         self.results = [jax.ShapeDtypeStruct(leaf.shape[3:], leaf.dtype) for leaf in results]
-        if any(leaf.dtype == bool for leaf in results):
-            raise native.Unsupported("a truth value among the observables")
         count = len(self.shared.inputs)
 
         def observe(fixed, carried, index):
@@ -165,15 +163,21 @@ class Observe:
         found = []
         for inputs, leaves in zip(fixed, calls, strict=True):
             results = [
-                native.aligned((len(leaves[0]), math.prod(result.shape), native.LANES), result.dtype)
+                native.aligned(
+                    (len(leaves[0]), math.prod(result.shape), native.LANES),
+                    np.int32 if result.dtype == bool else result.dtype,
+                )
                 for result in self.results
             ]
             self.kernel([*inputs, *leaves], results, 0, 1)
             found.append([*results, leaves[-1]])
         shapes = [*(result.shape for result in self.results), ()]
+        kinds = [*(result.dtype for result in self.results), np.int32]
         return [
-            self.shared.unpack(list(groups), *self.shape).reshape(*self.shape, *shape)
-            for groups, shape in zip(zip(*found, strict=True), shapes, strict=True)
+            self.shared.unpack(list(groups), *self.shape)
+            .astype(kind, copy=False)
+            .reshape(*self.shape, *shape)
+            for groups, shape, kind in zip(zip(*found, strict=True), shapes, kinds, strict=True)
         ]
 
 

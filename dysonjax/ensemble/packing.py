@@ -82,7 +82,10 @@ class Shared:
     def _worlds(self, leaves: list[np.ndarray], used: tuple[bool, ...]) -> list[list]:
         """Arrays (worlds, ...) for each call: those of one world, or sixteen worlds in the last axis."""
         worlds = len(leaves[0])
-        leaves = [_memory(leaf) if use else None for leaf, use in zip(leaves, used, strict=False)]
+        leaves = [
+            native.in_memory(leaf, self.over_worlds) if use else None
+            for leaf, use in zip(leaves, used, strict=False)
+        ]
         if not self.over_worlds:
             return [[None if leaf is None else aligned(leaf[w]) for leaf in leaves] for w in range(worlds)]
         calls = range(0, worlds, LANES)
@@ -94,7 +97,7 @@ class Shared:
 
     def pack(self, leaf: np.ndarray) -> list[np.ndarray]:
         """An array (worlds, points, elements) for each call of the kernel as (networks, elements, LANES)."""
-        leaf = _memory(leaf)
+        leaf = native.in_memory(leaf, lanes=True)
         axis = 0 if self.over_worlds else 1
         missing = -leaf.shape[axis] % LANES
         if missing:
@@ -206,7 +209,8 @@ def keys_of(identity: Identity, common: bool, stream: int) -> np.ndarray:
     """Words of the key of a stream of every world, (devices, worlds, 2); as by `programs.stream_key`."""
     root = np.asarray(identity.root)[:, None]
     found = np.zeros_like(root), root
-    for number in (identity.seed, *(() if common else (identity.point_id,)), np.uint32(stream)):
+    of_point = () if common else np.moveaxis(np.asarray(identity.point_id), -1, 0)
+    for number in (identity.seed, *of_point, np.uint32(stream)):
         found = threefry.rounds(found, np.uint32(0), np.asarray(number))
     return np.stack(found, axis=-1)
 
@@ -227,11 +231,6 @@ def _as_key(value, shape):
     if jax.dtypes.issubdtype(shape.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(value, impl="threefry2x32")
     return value
-
-
-def _memory(leaf: np.ndarray) -> np.ndarray:
-    """Truth values as the kernel keeps them: 0 or -1."""
-    return -leaf.astype(np.int32) if leaf.dtype == bool else leaf
 
 
 def aligned(values: np.ndarray) -> np.ndarray:

@@ -47,7 +47,7 @@ class Identity(NamedTuple):
 
     root: jax.Array  # (devices,), uint32: root seed of the run
     seed: jax.Array  # (devices, worlds), uint32
-    point_id: jax.Array  # (devices, worlds), uint32; enters the keys of independent randomness only
+    point_id: jax.Array  # (devices, worlds, words), uint32; enters the keys of independent randomness only
     point: dict[str, jax.Array]  # each (devices, worlds, points)
 
 
@@ -211,11 +211,11 @@ def point_axis(ndim: int, last: bool) -> int:
 
 
 def stream_key(root, seed, point_id, number) -> jax.Array:
-    """The key of one stream of a world; `point_id` is None if the points of a seed share their randomness.
+    """The key of one stream of a world; point_id: words, or None if a seed's points share their randomness.
 
     Batches fold in the global step as well. Nothing else enters a key, above all no position in an array.
     """
-    key = threefry.derive(jax.random.key(root, impl="threefry2x32"), seed)
-    if point_id is not None:
-        key = threefry.derive(key, point_id)
+    key = threefry.derive(threefry.root(root), seed)
+    for word in range(0 if point_id is None else len(point_id)):
+        key = threefry.derive(key, point_id[word])
     return threefry.derive(key, number)

@@ -19,6 +19,7 @@ from dysonjax.checks import InputError
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.interrupts import resume_command
 from dysonjax.ensemble.store import Store, missing_chunks, of_the_machine, present
+from dysonjax.ensemble.sums import checked
 
 LOAD_BYTES = 2**30  # results up to this size are in memory after a run, larger ones are read where needed
 
@@ -126,7 +127,7 @@ class Results:
     def dataset(self) -> xr.Dataset:
         """Everything recorded, in memory if it is not too large."""
         if self.store is not None:
-            found = xr.open_zarr(self.store.path, chunks=None)
+            found = xr.open_zarr(checked(self.store.path.parent), chunks=None)
             return found.load() if found.nbytes <= LOAD_BYTES else found
         dataset = self.template.copy()
         for name, variable in self.template.data_vars.items():
@@ -146,15 +147,17 @@ class Results:
 def read(folder: str | Path) -> xr.Dataset:
     """The dataset of a run folder, finished or not.
 
-    Raises InputError if the folder holds no run or if a finished run has lost a part of its results; reading
-    a chunk that was altered raises ValueError, since chunks carry a checksum. OSError and MemoryError come as
-    they are: they say nothing about the run.
+    Raises InputError if the folder holds no run or if a finished run has lost a part of its results; so does
+    reading a chunk that was altered or stands in another's place: all have checksums. OSError and MemoryError
+    come as they are: they say nothing about the run.
     """
     path = Path(folder) / "run.zarr"
     if not present(path):
         raise InputError(f"{folder} holds no run (there is no run.zarr in it)")
     try:
-        dataset = xr.open_zarr(path)
+        dataset = xr.open_zarr(checked(Path(folder)))
+    except InputError:
+        raise
     except Exception as error:  # what broken metadata raise depends on where they break
         if of_the_machine(error):
             raise

@@ -13,7 +13,7 @@ from dysonjax.ensemble.checkpoints import Fragment, Progress
 from dysonjax.ensemble.interrupts import READER_GONE, Interrupted, Request, resume_command
 from dysonjax.ensemble.lock import Lock
 from dysonjax.ensemble.results import Results
-from dysonjax.ensemble.store import Damaged
+from dysonjax.ensemble.sealed import Damaged
 
 SAVE_EVERY_SECONDS = 300.0
 SAVE_AT_RECORDS_SECONDS = 5.0  # at least, between saves at records

@@ -1,9 +1,10 @@
 """The Zarr store of a run folder, written by whole blocks.
 
 A block is all that is recorded of a few seeds at one batch size: one chunk of every variable. Chunks are
-written aside and renamed, carry a checksum, and exist from the first write on even where they hold nothing
-but fill values: a chunk that is torn, altered or gone is told from one that was never written. Nothing is
-ever appended, and no two processes write one block.
+written aside and renamed, carry a checksum for any reader, and exist from the first write on even where they
+hold nothing but fill values: a chunk that is torn, altered or gone is told from one that was never written,
+and by the sums that are kept beside (see `sums`) also one that stands in another's place. Nothing is ever
+appended, and no two processes write one block.
 """
 
 import json
@@ -19,16 +20,15 @@ import numpy as np
 import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.storage import LocalStore
 
 from dysonjax.checks import InputError
+from dysonjax.ensemble.sealed import Damaged
+from dysonjax.ensemble.sums import METADATA, Overlay, Sums, block_name, checked, put
 
 FORMAT = 1  # of the run folder; raised when older folders could not be gone on with
 CHUNK_BYTES = 2**20  # seeds are gathered in a block until its largest chunk has about this size
 BLOCKS = 16  # at least, if there are as many seeds, so that many processes can share a run
-
-
-class Damaged(Exception):
-    """A block that was written cannot be read back; the message names the chunk."""
 
 
 class Store:
@@ -36,39 +36,60 @@ class Store:
 
     def __init__(self, path: Path, template: xr.Dataset, seeds_per_block: int):
         self.path, self.template, self.seeds_per_block = path, template, seeds_per_block
+        self.sums, self.collected = Sums(path.parent), Overlay(LocalStore(path))
         with zarr.config.set({"array.write_empty_chunks": True}):
-            group = zarr.open_group(path, mode="r+")
-            self.arrays: dict[str, Any] = {str(name): group[name] for name in template.data_vars}
+            self.arrays = self._open(self.collected)
+        self.stored = self._open(LocalStore(path, read_only=True))
+
+    def _open(self, store) -> dict[str, Any]:
+        group = zarr.open_group(store, mode="r" if store.read_only else "r+")
+        return {str(name): group[name] for name in self.template.data_vars}
 
     def write(self, batch_index: int, block: int, values: dict[str, np.ndarray]) -> None:
         """Write one block; values: by variable, without the batch axis."""
         for name, array in self.arrays.items():
             array[self._region(name, batch_index, block)] = values[name][None]
+        self._put(block_name(batch_index, block))
+
+    def _put(self, name: str) -> None:
+        """Bring what was collected to disk, with its sums if this store has any."""
+        files = dict(self.collected.written)
+        self.collected.written.clear()
+        if self.sums.kept:
+            self.sums.write(name, files)
+        else:
+            for key, content in files.items():
+                put(self.path / key, content)
 
     def read(self, batch_index: int, block: int) -> dict[str, np.ndarray]:
         """One block as it was written; raises Damaged."""
         values = {}
-        for name, array in self.arrays.items():
+        for name, array in self.stored.items():
             file = self._file(name, batch_index, block)
             try:
-                if not present(file):
-                    raise Damaged(f"chunk {file.relative_to(self.path)} is missing")
+                content = file.read_bytes()
+                if self.sums.kept:
+                    self.sums.check(block_name(batch_index, block), str(file.relative_to(self.path)), content)
                 values[name] = np.array(array[self._region(name, batch_index, block)])[0]
-            except ValueError:  # its checksum is wrong; nothing else is damage
+            except FileNotFoundError:
+                raise Damaged(f"chunk {file.relative_to(self.path)} is missing") from None
+            except (Damaged, ValueError):  # its checksum is wrong; nothing else is damage
                 raise Damaged(f"chunk {file.relative_to(self.path)} is damaged") from None
         return values
 
     def set_attributes(self, attributes: dict) -> None:
         """Add attributes, such as the summary of a finished run."""
-        zarr.open_group(self.path, mode="r+").attrs.update(attributes)
-        _consolidate(self.path)
+        zarr.open_group(self.collected, mode="r+").attrs.update(attributes)
+        _consolidate(self.collected)
+        self._put(METADATA)
 
     def remove_summary(self) -> None:
         """Mark a store whose results are computed again as unfinished."""
-        attributes = zarr.open_group(self.path, mode="r+").attrs
+        attributes = zarr.open_group(self.collected, mode="r+").attrs
         if "summary" in attributes:
             del attributes["summary"]
-            _consolidate(self.path)
+            _consolidate(self.collected)
+            self._put(METADATA)
 
     def _region(self, name: str, batch_index: int, block: int) -> tuple[slice, ...]:
         first = block * self.seeds_per_block
@@ -96,6 +117,7 @@ def create(folder: Path, template: xr.Dataset, processes: int = 1) -> Store:
     partial = folder / f".store-{uuid.uuid4().hex}"
     try:
         _write_metadata(partial, template, size)
+        Sums(folder).announce(METADATA, _content(partial), fresh=True)
         partial.rename(folder / "run.zarr")
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -127,7 +149,7 @@ def open_again(folder: Path, template: xr.Dataset, say: Callable[[str], None]) -
             raise InputError(f"{folder} was made with {change}")
     try:
         size = int(attributes["seeds_per_block"])
-        with xr.open_zarr(path) as dataset:
+        with xr.open_zarr(checked(folder)) as dataset:
             dataset[list(dataset.coords)].load()
             if dataset.sizes != template.sizes or set(dataset.data_vars) != set(template.data_vars):
                 raise ValueError
@@ -143,10 +165,11 @@ def open_again(folder: Path, template: xr.Dataset, say: Callable[[str], None]) -
     partial = folder / f".store-{uuid.uuid4().hex}"
     try:
         _write_metadata(partial, template, size)
-        for fresh in sorted(p for p in partial.rglob("*") if p.is_file()):
-            target = path / fresh.relative_to(partial)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            fresh.replace(target)
+        sums, files = Sums(folder), _content(partial)
+        if sums.kept:
+            sums.announce(METADATA, files, fresh=True)
+        for key, content in files.items():
+            put(path / key, content)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return Store(path, template, size)
@@ -224,7 +247,13 @@ def _write_metadata(path: Path, template: xr.Dataset, seeds_per_block: int) -> N
     _consolidate(path)
 
 
-def _consolidate(path: Path) -> None:
+def _content(path: Path) -> dict[str, bytes]:
+    """The files of a folder, by their places."""
+    files = sorted(p for p in path.rglob("*") if p.is_file())
+    return {file.relative_to(path).as_posix(): file.read_bytes() for file in files}
+
+
+def _consolidate(path) -> None:
     """Gather the metadata in one place, as xarray expects (not yet in the Zarr specification)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from dysonjax.ensemble.grid import Grid, point_identity
+from dysonjax.ensemble.grid import Grid, identities
 from dysonjax.ensemble.programs import Identity
 
 # State of one tile on a CPU core, for XLA, whose step needs several times as much. A [3, 32, 16, 1] network's
@@ -79,12 +79,20 @@ def cost_by_xla(worlds: int, points: int) -> int:
 
 
 def waves(
-    grid: Grid, batch_size: int, common: bool, root: int, devices: int, worlds: int, points: int, dtype
+    grid: Grid,
+    batch_size: int,
+    common: bool,
+    root: int,
+    devices: int,
+    worlds: int,
+    points: int,
+    dtype,
+    bits: int = 64,
 ):
     """The waves of one batch size, as a list of `Wave`; the members of a seed stand close together."""
     point = grid.points()
     count = len(point)
-    ids = np.array([point_identity(p, batch_size) for p in point], np.uint32)
+    ids = identities(point, batch_size, bits)
     # Member (seed s, point p) has position p * seeds + s in the grid of one batch size.
     if common:
         members = np.arange(count)[None, :] * grid.seeds + np.arange(grid.seeds)[:, None]

@@ -21,7 +21,7 @@ import numpy as np
 import optax
 import xarray as xr
 
-from dysonjax import checks
+from dysonjax import checks, threefry
 from dysonjax.ensemble import (
     checkpoints,
     disk,
@@ -123,12 +123,15 @@ def train(
     )
     save_every = checks.positive("save_every", save_every)
     folder = None if out is None else Path(out)
+    if resume and folder is not None and _has_short_identities(folder):
+        settings = dataclasses.replace(settings, identity_bits=32)
     say = say if say is not None else lambda sentence: warnings.warn(sentence, stacklevel=3)
     leader = processes.index() == 0  # the others may find what it has just made
     if folder is not None and leader and not resume and (folder / "run.zarr").exists():
         raise checks.InputError(f"{folder} holds a run already; choose another folder, or resume it")
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.enable_x64(settings.x64))
+        stack.enter_context(threefry.settled())
         # The shapes of what a run records are known before anything is compiled or written.
         work = [jobs.job(model, grid, settings, b, range(grid.seeds)) for b in range(len(grid.batch_size))]
         template, shapes = _template(model, grid, settings, work[0]), work[0].state.params
@@ -274,7 +277,7 @@ def check(
         records=record_steps(records, steps),
         optimizer=optimizers.resolve(optimizer, checks.positive_int("steps", steps)),
         common=checks.one_of("randomness", randomness, ["common", "independent"]) == "common",
-        seed=checks.positive_int("seed", seed, 0),
+        seed=_seed(seed),
         x64=bool(x64),
         tile=_tile(tile),
         devices=devices_.resolve(devices),
@@ -282,6 +285,19 @@ def check(
         backend=checks.one_of("backend", backend, ["auto", "native", "xla"]),
         tune=tile == "tune",
     )
+
+
+def _seed(seed: int) -> int:
+    seed = checks.positive_int("seed", seed, 0)
+    if seed >= 2**32:
+        raise checks.InputError(f"seed must be below 2**32 = {2**32}, got {seed}")
+    return seed
+
+
+def _has_short_identities(folder: Path) -> bool:
+    """Whether a run draws its independent random numbers by names of 32 bits, as runs once did."""
+    attributes = store.read_attributes(folder / "run.zarr")
+    return attributes is not None and "identity_bits" not in json.loads(attributes["config"])
 
 
 def _tile(tile: int | str | None) -> int | None:
@@ -304,6 +320,8 @@ def _template(model: Model, grid: Grid, settings: Settings, job: Job) -> xr.Data
         "dtype": np.dtype(settings.dtype).name,
         "keep_weights": settings.keep_weights,
     }
+    if not settings.common and settings.identity_bits > 32:
+        config["identity_bits"] = settings.identity_bits
     attributes = {
         "config": json.dumps(config),
         "versions": json.dumps(results.versions()),

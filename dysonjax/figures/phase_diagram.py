@@ -20,12 +20,14 @@ def phase_diagram(
     noise: xr.DataArray,
     seeds: int,
     caption: str = "",
+    variance: xr.DataArray | None = None,
 ) -> Figure:
     """Test loss, feature overlap, field alignment and phases over 1/sigma_w and lr/batch_size.
 
     observables, phases: dims (lr, sigma_w), one batch size selected. jamming: published and measured
-    1/sigma_w of the jamming line. noise: temperature (contour, sigma_w) of the noise line.
-    seeds: networks at each point; contours that they cannot resolve are left out.
+    1/sigma_w of the jamming line. noise: temperature (contour, sigma_w) of the noise line as published.
+    seeds: networks at each point; contours that they cannot resolve are left out. variance: the noise line
+    with the variance of the turned matrix, of which the first contour is drawn.
     """
     with style():
         figure, axes = new_figure(2, 2, width=PAGE, height=6.3, sharex=True, sharey=True)
@@ -39,10 +41,8 @@ def phase_diagram(
             figure.colorbar(mesh, ax=axis)
             axis.set_title(title)
         phase_map(figure, axes[1, 1], phases)
-        # A contour at 95 % needs 20 seeds: with fewer it is the worst seed's threshold.
-        resolved = max(1 - 1 / max(seeds, 1), float(noise["contour"].min()))
         for axis in axes.flat:
-            handles = boundary_lines(axis, jamming, noise.sel(contour=noise["contour"] <= resolved))
+            handles = boundary_lines(axis, jamming, resolved(noise, seeds), variance)
         figure.legend(handles=handles, loc="outside lower center", ncols=3)
         for axis in axes[-1]:
             axis.set_xlabel(r"inverse disorder  $1/\sigma_W$")
@@ -91,7 +91,7 @@ def spectra_of_phases(members: dict[str, xr.Dataset], caption: str = "") -> Figu
                 rf"$\alpha/|B|={float(member['lr'] / member['batch_size']):.3g}$"
             )
             axis.set_xlabel("training step")
-            axis.xaxis.set_major_formatter(FuncFormatter(_steps_label))
+            axis.xaxis.set_major_formatter(FuncFormatter(steps_label))
             axis.locator_params(axis="x", nbins=4)
         axes[0, 0].set_ylabel(r"eigenvalues $x_i$ of $X=W^TW$")
         figure.legend([levels[0], targets[0]], ["student", "teacher"], loc="outside upper center", ncols=2)
@@ -114,22 +114,62 @@ def heat_map(axis, values: xr.DataArray, **options):
     return mesh
 
 
-def boundary_lines(axis, jamming, noise):
-    """Jamming line (published, measured) and noise line at every contour; returns legend handles."""
+def map_contours(axis, fraction: xr.DataArray, levels: tuple[float, ...]) -> None:
+    """Contours of a map over the grid's own points, named in a legend."""
+    at = 1 / fraction["sigma_w"].values, (fraction["lr"] / fraction["batch_size"]).values
+    x, y = (np.argsort(values) for values in at)
+    image = fraction.transpose("lr", "sigma_w").values[np.ix_(y, x)]
+    for level, dashes in zip(levels, ("-", "--", ":"), strict=False):
+        if min(image.shape) > 1 and np.nanmin(image) < level < np.nanmax(image):
+            axis.contour(at[0][x], at[1][y], image, [level], colors="w", linewidths=1.0, linestyles=dashes)
+        axis.plot([], [], color="#999999", ls=dashes, lw=1.0, label=f"{100 * level:g} %")
+
+
+def resolved(noise: xr.DataArray, seeds: int) -> xr.DataArray:
+    """The contours that a number of seeds can tell apart, at least the lowest: 95 % needs 20 seeds. From the
+    published 100 on all are shown; a contour at 99.7 % then is where all networks pass."""
+    highest = 1.0 if seeds >= 100 else max(1 - 1 / max(seeds, 1), float(noise["contour"].min()))
+    return noise.sel(contour=noise["contour"] <= highest)
+
+
+def boundary_lines(axis, jamming, noise, variance=None):
+    """Jamming line (published, measured) and noise lines; returns legend handles.
+
+    The published jamming line ends where it meets the noise line's first contour.
+    """
     limits = axis.get_xlim(), axis.get_ylim()
-    width = 1 / noise["sigma_w"].values
-    order = np.argsort(width)
+    end = _crossing(noise.isel(contour=0), jamming[0], limits[1])
     handles = [
-        axis.axvline(jamming[0], color=RED, ls="-", label=r"jamming, published ($\sigma_W^2=\frac{1}{2}$)"),
+        axis.plot([jamming[0]] * 2, [limits[1][0], end], color=RED, ls="-",
+                  label=r"jamming, published ($\sigma_W^2=\frac{1}{2}$)")[0],
         axis.axvline(jamming[1], color=RED, ls=":", label="jamming, measured variance"),
-    ]
+    ]  # fmt: skip
     for contour, dashes in zip(noise["contour"].values, ("-", "--", ":"), strict=False):
-        temperature = noise.sel(contour=contour).values
-        shown = np.where(temperature > 0, temperature, np.nan)
         label = f"drift > noise in {100 * contour:g} %"
-        handles += axis.plot(width[order], shown[order], color=BLACK, ls=dashes, label=label)
+        handles += _temperature_line(axis, noise.sel(contour=contour), color=BLACK, ls=dashes, label=label)
+    if variance is not None:
+        label = f"the same with the variance, {100 * float(variance['contour'][0]):g} %"
+        handles += _temperature_line(axis, variance.isel(contour=0), color=BLUE, ls="-.", label=label)
     axis.set(xlim=limits[0], ylim=limits[1])
     return handles
+
+
+def _temperature_line(axis, noise: xr.DataArray, **options):
+    width = 1 / noise["sigma_w"].values
+    order = np.argsort(width)
+    shown = np.where(np.isfinite(noise.values), noise.values, np.nan)
+    return axis.plot(width[order], shown[order], marker=".", ms=2, **options)
+
+
+def _crossing(noise: xr.DataArray, width: float, limits: tuple[float, float]) -> float:
+    """The temperature of a noise line at one 1/sigma_w, between its points; the upper limit without one."""
+    at = 1 / noise["sigma_w"].values
+    known = np.isfinite(noise.values)
+    if not known.any() or not at[known].min() <= width <= at[known].max():
+        return limits[1]
+    order = np.argsort(at[known])
+    logs = np.interp(np.log(width), np.log(at[known][order]), np.log(noise.values[known][order]))
+    return float(np.clip(np.exp(logs), *limits))
 
 
 def _edges(centres: np.ndarray) -> np.ndarray:
@@ -147,5 +187,8 @@ def _decades(*values: np.ndarray) -> tuple[float, float]:
     return max(both.min(), 1e-6 * top) / 1.5, top * 1.5
 
 
-def _steps_label(value: float, _position) -> str:
+def steps_label(value: float, _position=None) -> str:
+    """A number of steps, in thousands and millions."""
+    if value >= 1e6:
+        return f"{value / 1e6:g}M"
     return f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"

@@ -140,7 +140,7 @@ def teacher_student(
         now, start = hidden(params, below), hidden(initial, below)
         errors = now @ readout(params, world) - targets
         field = targets @ readout(params, world).T  # h = y Z: the external field of [C]
-        drift_gap, noise_gap = signal_and_noise(params, below, targets, world)
+        drift_gap, noise_gap, noise_gap_published = signal_and_noise(params, below, targets, world)
         return {
             "train_loss": value,
             "grad_norm": jnp.sqrt(square),
@@ -150,9 +150,11 @@ def teacher_student(
             "feature_memory": jnp.sum(_unit(start, None) * _unit(now, None)),
             "field_alignment": jnp.sum(_unit(field, None) * _unit(now, None)) / test_samples,
             "field_alignment_per_sample": jnp.mean(jnp.sum(_unit(field, -1) * _unit(now, -1), axis=-1)),
+            "field_alignment_per_feature": jnp.mean(jnp.sum(_unit(field, 0) * _unit(now, 0), axis=0)),
             "preactivation_variance": preactivation_variance(params, below),
             "drift_gap": drift_gap,
             "noise_gap": noise_gap,
+            "noise_gap_published": noise_gap_published,
         }
 
     def preactivation_variance(params, below):
@@ -161,37 +163,52 @@ def teacher_student(
         return jnp.mean(z * z)
 
     def signal_and_noise(params, below, targets, world):
-        """K and V of the noise line, for the learned matrix that feeds the last hidden layer.
+        """K and both V of the noise line, for the learned matrix that feeds the last hidden layer.
 
         The gradient of one sample with respect to W (n_in, n_out) is a d^T, with a its input and d the error
-        signal, so that delta X = W^T g + g^T W = z d^T + d z^T with z = W^T a. In the eigenbasis of X, with
-        the largest eigenvalue as level 1: K_i = |mean of delta X_ii|, V_ij = variance of delta X_ij,
-        K = K_1 - K_N, V = 2 V_1N/(N-1) + sum_{k=1}^{N-2} (V_{1,1+k} + V_{N,N-k})/k. PHYSICS 4.1.
+        signal, so that delta X = W^T g + g^T W = z d^T + d z^T with z = W^T a. In the eigenbasis U of X, with
+        the largest eigenvalue as level 1: K_i = |mean of delta X_ii| and K = K_1 - K_N. The noise is
+        V = 2 V_1N/(N-1) + sum_{k=1}^{N-2} (V_{1,1+k} + V_{N,N-k})/k with V_ij the variance of delta X_ij in
+        that basis. Published is another V: U^T V U with V the variances of the elements of delta X in the
+        basis of the features, and V_{N,N-k+1} in the sum (data of arXiv 2509.01349). A matrix of variances
+        does not turn like a matrix: this V changes with the signs of the eigenvectors, which nothing but the
+        eigensolver chooses. Here the first component of each is positive, so that all solvers agree.
         """
         names = [f"w{layer + 1}" for layer in range(first, min(last, depth - 1))]
         a = features([params[name] for name in names[:-1]], below)
         weight = params[names[-1]]
         size = min(weight.shape)
         if size < 3:
-            return jnp.nan, jnp.nan
+            return jnp.nan, jnp.nan, jnp.nan
 
         def output_loss(z):
             return 0.5 * jnp.sum((phi(z) @ readout(params, world) - targets) ** 2)
+
+        def variances(z_edge, d_edge, z, d, mean):
+            """Variances of the elements of delta X in the rows of `z_edge` and the columns of `z`."""
+            second = (z_edge**2).T @ (d * d) + 2 * (z_edge * d_edge).T @ (z * d) + (d_edge**2).T @ (z * z)
+            return second / test_samples - mean**2
 
         z = a @ weight
         d = jax.grad(output_loss)(z)
         _, basis = eigh(weight.T @ weight)
         basis = basis[:, ::-1][:, :size]
-        z, d = z @ basis, d @ basis
+        basis = basis * jnp.where(basis[0] < 0, -1, 1)
         # Of the largest and the smallest level alone, (2, size); nothing else enters K and V.
         edges = jnp.array([0, size - 1])
+        own_mean = (z.T @ d + d.T @ z) / test_samples
+        turned = basis[:, edges].T @ variances(z, d, z, d, own_mean) @ basis
+        z, d = z @ basis, d @ basis
         z_edge, d_edge = z[:, edges], d[:, edges]
         mean = (z_edge.T @ d + d_edge.T @ z) / test_samples
-        second = (z_edge**2).T @ (d * d) + 2 * (z_edge * d_edge).T @ (z * d) + (d_edge**2).T @ (z * z)
-        variance = second / test_samples - mean**2
+        variance = variances(z_edge, d_edge, z, d, mean)
         k = jnp.arange(1, size - 1)
-        noise = 2 * variance[0, -1] / (size - 1) + jnp.sum((variance[0, k] + variance[1, size - 1 - k]) / k)
-        return jnp.abs(mean[0, 0]) - jnp.abs(mean[1, -1]), noise
+
+        def repulsion(v, shift):
+            return 2 * v[0, -1] / (size - 1) + jnp.sum((v[0, k] + v[1, size - 1 - k + shift]) / k)
+
+        drift = jnp.abs(mean[0, 0]) - jnp.abs(mean[1, -1])
+        return drift, repulsion(variance, 0), repulsion(turned, 1)
 
     def matrices(params):
         return params
@@ -232,9 +249,11 @@ OBSERVABLES = {
     "feature_memory": "cosine between the features and the initial ones",
     "field_alignment": "h·φ/samples, both normalised over (samples, features)",
     "field_alignment_per_sample": "cosine between field h and features φ, mean over samples",
+    "field_alignment_per_feature": "cosine between field h and features φ over samples, mean over features",
     "preactivation_variance": "mean square of the first learned pre-activation",
     "drift_gap": "K: difference of the mean gradient drift of largest and smallest eigenvalue",
     "noise_gap": "V: variance of the gradient that repels the outermost levels",
+    "noise_gap_published": "V as published, from the turned matrix of the elements' variances; no variance",
 }
 
 

@@ -11,7 +11,7 @@ A network's numbers do not depend on its lane, its neighbours or the number of c
 
 from dysonjax.native.compiler import LANES, CompilerError, aligned, compiler_path
 from dysonjax.native.graph import NETWORK, WORLD, Unsupported
-from dysonjax.native.kernel import Input, Kernel, write_step
+from dysonjax.native.kernel import Input, Kernel, in_memory, write_step
 
 __all__ = [
     "LANES",
@@ -23,5 +23,6 @@ __all__ = [
     "Unsupported",
     "aligned",
     "compiler_path",
+    "in_memory",
     "write_step",
 ]

@@ -7,6 +7,7 @@ lets XLA compile the step.
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import jax
 import jax.extend.core
@@ -14,11 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from dysonjax.native.graph import CONSTANT, Node, Unsupported, constant
-from dysonjax.native.operations import KNOWN, OPERATIONS
+from dysonjax.native.operations import CALLS, KNOWN, OPERATIONS, refusal
 from dysonjax.native.positions import gather, keys_moved, moved, scatter_add
 from dysonjax.native.rules import WRITTEN_OUT, scan
 
 MOST_NODES = 20_000
+CLAIMED = frozenset((*OPERATIONS, *WRITTEN_OUT, "scan", "scatter", "scatter-add"))  # calls are none
+LIBRARIES = frozenset(("jax", "jaxlib", "flax", "optax"))
+OURS = tuple(str(Path(__file__).parents[1] / name) for name in ("native", "ensemble"))
 
 
 def build(jaxpr: jax.extend.core.ClosedJaxpr, inputs: Sequence[Node]) -> list[Node]:
@@ -43,7 +47,13 @@ class Builder:
             return self.literal(variable.val, variable.aval.dtype) if literal else values[variable]
 
         for equation in jaxpr.eqns:
-            outputs = self.equation(equation, [read(variable) for variable in equation.invars])
+            try:
+                outputs = self.equation(equation, [read(variable) for variable in equation.invars])
+            except Unsupported as reason:
+                if not reason.where:
+                    reason.where = line_of(equation)
+                    reason.args = (f"{reason}{reason.where}",)
+                raise
             values.update(zip(equation.outvars, outputs, strict=True))
         return [read(variable) for variable in jaxpr.outvars]
 
@@ -69,9 +79,9 @@ class Builder:
             return scan(self, equation, inputs)
         if name in WRITTEN_OUT:
             return WRITTEN_OUT[name](self, params, inputs)
-        for call in ("jaxpr", "call_jaxpr", "call", "fun_jaxpr"):
-            if call in params and name not in ("scan", "while", "cond"):
-                return self.inner(params[call], inputs)
+        if name in CALLS:
+            (jaxpr,) = (params[call] for call in ("jaxpr", "call_jaxpr", "fun_jaxpr") if call in params)
+            return self.inner(jaxpr, inputs)
         if any(jax.dtypes.issubdtype(v.aval.dtype, jax.dtypes.prng_key) for v in equation.invars):
             return keys_moved(self, equation, inputs)
         if all(node.op == "constant" for node in inputs):
@@ -82,8 +92,17 @@ class Builder:
             return gather(self, params, inputs)
         if name == "scatter-add":
             return scatter_add(self, params, inputs)
-        if name == "dot_general" and _one_term(params["dimension_numbers"], inputs[0]):
-            return self.traced(lambda a, b: _outer(a, b, params["dimension_numbers"]), *inputs)
+        if name == "dot_general":
+            dtype = equation.outvars[0].aval.dtype
+            if _one_term(params["dimension_numbers"], inputs[0]) and dtype.kind == "f":
+                inputs = [self.traced(lambda a: a.astype(dtype), node)[0] for node in inputs]
+                return self.traced(lambda a, b: _outer(a, b, params["dimension_numbers"]), *inputs)
+            if any(node.dtype != dtype for node in inputs) or dtype.kind != "f":
+                return self.traced(lambda a, b: _product(a, b, params["dimension_numbers"], dtype), *inputs)
+        if name == "reduce_sum" and inputs[0].dtype in (np.int32, np.int64, np.uint8):
+            return self.traced(lambda a: _sum(a, params["axes"]), *inputs)
+        if name == "select_n" and inputs[0].dtype != bool:
+            return self.traced(_chosen, *inputs)
         if name not in OPERATIONS:
             raise Unsupported(f"the operation {name}")
         return [
@@ -99,6 +118,9 @@ class Builder:
             # Where x is above z, max(x, z) is, and if that is there, x itself need not be kept.
             x, _ = inputs
             inputs = [self.known.get(_key("max", inputs, x.shape, x.dtype, {}), x), inputs[1]]
+        reason = refusal(op, inputs, np.dtype(dtype), params)
+        if reason is not None:
+            raise Unsupported(reason)
         level = max((node.level for node in inputs), default=CONSTANT)
         lanes = any(node.lanes for node in inputs)
         return self.shared(Node(op, tuple(inputs), tuple(shape), np.dtype(dtype), level, lanes, params))
@@ -107,7 +129,8 @@ class Builder:
         name, out = equation.primitive.name, equation.outvars[0].aval
         if name in KNOWN:  # JAX would compile a program for each of them
             params = {} if isinstance(KNOWN[name], np.ufunc) else equation.params
-            value = KNOWN[name](*(node.params["value"] for node in inputs), **params)
+            with np.errstate(all="ignore"):
+                value = KNOWN[name](*(node.params["value"] for node in inputs), **params)
             return [self.literal(np.asarray(value, out.dtype).reshape(out.shape))]
         with jax.ensure_compile_time_eval():
             arrays = [jnp.asarray(node.params["value"]) for node in inputs]
@@ -144,6 +167,57 @@ def _outer(left: jax.Array, right: jax.Array, dimension_numbers) -> jax.Array:
     return jnp.expand_dims(left, tuple(range(left.ndim, left.ndim + len(columns)))) * jnp.expand_dims(
         right, between
     )
+
+
+def _product(left: jax.Array, right: jax.Array, dimension_numbers, dtype) -> jax.Array:
+    """A product of integers or truth values, or of numbers that are to become others first."""
+    if dtype.kind == "b":
+        return _product(left, right, dimension_numbers, np.dtype(np.int32)) > 0
+    left, right = left.astype(dtype), right.astype(dtype)
+    if dtype.kind == "f":
+        return jax.lax.dot_general(left, right, dimension_numbers)
+    (over_left, over_right), (batch_left, batch_right) = dimension_numbers
+    rows = [a for a in range(left.ndim) if a not in (*over_left, *batch_left)]
+    columns = [a for a in range(right.ndim) if a not in (*over_right, *batch_right)]
+    left = left.transpose(*batch_left, *rows, *over_left)
+    right = right.transpose(*batch_right, *columns, *over_right)
+    first, last = len(batch_left), len(batch_left) + len(rows)
+    left = jnp.expand_dims(left, tuple(range(last, last + len(columns))))
+    right = jnp.expand_dims(right, tuple(range(first, last)))
+    terms = range(last + len(columns), left.ndim)
+    return jnp.sum(left * right, axis=tuple(terms), dtype=dtype)
+
+
+def _sum(array: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    """A sum of integers by one of unsigned ones, which may wrap around in C.
+
+    GCC 12 makes wrong code of loops whose sums are converted to and fro.
+    """
+    if array.dtype == np.uint8:
+        return jax.lax.reduce_sum(array.astype(np.uint32), axes).astype(np.uint8)
+    unsigned = np.uint32 if array.dtype == np.int32 else np.uint64
+    total = jax.lax.reduce_sum(jax.lax.bitcast_convert_type(array, unsigned), axes)
+    return jax.lax.bitcast_convert_type(total, array.dtype)
+
+
+def _chosen(which: jax.Array, *cases: jax.Array, first: int = 0) -> jax.Array:
+    """A choice among several by halves; what lies outside takes the nearest."""
+    if len(cases) == 1:
+        return cases[0]
+    half = len(cases) // 2
+    low = _chosen(which, *cases[:half], first=first)
+    high = _chosen(which, *cases[half:], first=first + half)
+    return jax.lax.select_n(jnp.broadcast_to(which < first + half, low.shape), high, low)
+
+
+def line_of(equation) -> str:
+    """Where a model asked for an operation: ", in line 12 of model.py"; nothing if that is not known."""
+    traceback = getattr(equation.source_info, "traceback", None)
+    for frame in () if traceback is None else traceback.frames:
+        file = Path(frame.file_name)
+        if not LIBRARIES & set(file.parts) and not frame.file_name.startswith(("<frozen", *OURS)):
+            return f", in line {frame.line_num} of {file.name}"
+    return ""
 
 
 def _key(op: str, inputs: Sequence[Node], shape, dtype, params: dict) -> tuple:

@@ -12,7 +12,9 @@ CONSTANT, WORLD, STEP, NETWORK = range(4)
 
 
 class Unsupported(Exception):
-    """The step holds something that this compiler does not know; the message says what."""
+    """The step holds something that this compiler does not know; the message says what, and where."""
+
+    where = ""  # the line of the model that asked for it, once that is known
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from dysonjax.native.graph import Node, Unsupported
-from dysonjax.native.indices import add
+from dysonjax.native.graph import Node
+from dysonjax.native.indices import add, times
 from dysonjax.native.lookups import position
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ def concatenated(writer: "Writer", root: Node) -> None:
 def padded(writer: "Writer", root: Node) -> None:
     """Write the filling everywhere, then the array over it."""
     (part, filling), config = root.inputs, root.params["padding_config"]
-    if any(low < 0 or high < 0 or inside for low, high, inside in config):
-        raise Unsupported("padding between elements or of negative width")
     writer.nest(root.shape, lambda index: writer.put(index, writer.in_kind(filling, (), root)))
 
     def body(index):
-        moved = tuple(add(i, low) for i, (low, _, _) in zip(index, config, strict=True))
+        moved = tuple(
+            add(times(i, between + 1), low) for i, (low, _, between) in zip(index, config, strict=True)
+        )
         writer.put(moved, writer.in_kind(part, index, root))
 
     writer.nest(part.shape, body)
@@ -40,8 +40,6 @@ def padded(writer: "Writer", root: Node) -> None:
 def with_slice(writer: "Writer", root: Node) -> None:
     """Write the whole array, then the part over it."""
     whole, part, *starts = root.inputs
-    if any(start.lanes for start in starts):
-        raise Unsupported("a change at an index that differs between networks")
     writer.nest(root.shape, lambda index: writer.put(index, writer.in_kind(whole, index, root)))
 
     def body(index):

@@ -36,7 +36,7 @@ class Source(NamedTuple):
 
 
 class Kernel:
-    """A compiled step. Arrays in lanes are (..., elements, LANES), truth values int32.
+    """A compiled step. Arrays in lanes are (..., elements, LANES), truth values as `in_memory` makes them.
 
     seldom: it runs a few times only, so that a quick compilation is worth more than the last third of speed.
     Raises CompilerError if there is no C compiler or if it fails.
@@ -56,6 +56,16 @@ class Kernel:
         longs = (ctypes.c_long(number) for number in (first, count, carried[0].shape[0]))
         scratch = compiler.aligned(self._scratch, np.uint8)
         self._function(*arrays, ctypes.c_void_p(scratch.ctypes.data), *longs)
+
+
+def in_memory(values: np.ndarray, lanes: bool) -> np.ndarray:
+    """As a kernel reads an array: truth values are int32, and in lanes, where they are masks, -1 if true.
+
+    lanes: whether the values differ between the networks of a vector.
+    """
+    if values.dtype != bool:
+        return values
+    return -values.astype(np.int32) if lanes else values.astype(np.int32)
 
 
 def _pointers(arrays: Sequence[np.ndarray | None]) -> ctypes.Array:

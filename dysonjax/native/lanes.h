@@ -60,10 +60,119 @@ static inline int all_lanes(int32_v mask) {
   static inline T##_s T##_s_min(T##_s a, T##_s b) { return (a < b) | (a != a) ? a : b; }
 CHOOSE(float, int32)
 CHOOSE(double, int64)
+CHOOSE(uint8, int8)
 CHOOSE(int32, int32)
 CHOOSE(uint32, int32)
 CHOOSE(int64, int64)
 CHOOSE(uint64, int64)
+
+/* max and min take the second of two equal numbers; these two know that 0 is above -0, as XLA does. */
+#define EXTREME(T, M, name, other, sign)                                                          \
+  static inline T##_v T##_v_##name(T##_v a, T##_v b) {                                            \
+    return T##_v_choose((M##_v)(a == b), (T##_v)((M##_v)a sign (M##_v)b), T##_v_##other(a, b));   \
+  }                                                                                               \
+  static inline T##_s T##_s_##name(T##_s a, T##_s b) {                                            \
+    M##_s x, y;                                                                                   \
+    memcpy(&x, &a, sizeof x), memcpy(&y, &b, sizeof y);                                           \
+    x = x sign y;                                                                                 \
+    T##_s both;                                                                                   \
+    memcpy(&both, &x, sizeof x);                                                                  \
+    return a == b ? both : T##_s_##other(a, b);                                                   \
+  }
+EXTREME(float, int32, maximum, max, &)
+EXTREME(double, int64, maximum, max, &)
+EXTREME(float, int32, minimum, min, |)
+EXTREME(double, int64, minimum, min, |)
+
+/* Integers as XLA has them: division by 0 gives all ones and leaves the number as the remainder, the most
+   negative number divided by -1 stays what it is, and a shift by the width or more leaves nothing. U, S: the
+   unsigned and the signed type of the same width. */
+#define INTEGER(T, U, S)                                                                          \
+  static inline T##_s T##_s_div(T##_s a, T##_s b) {                                               \
+    const int turned = (T##_s)-1 < 0 && b == (T##_s)-1;                                           \
+    const T##_s found = a / ((b == 0) | turned ? 1 : b);                                          \
+    return b == 0 ? (T##_s)-1 : turned ? (T##_s)(0 - (U##_s)a) : found;                           \
+  }                                                                                               \
+  static inline T##_s T##_s_rem(T##_s a, T##_s b) {                                               \
+    const int turned = (T##_s)-1 < 0 && b == (T##_s)-1;                                           \
+    const T##_s found = a % ((b == 0) | turned ? 1 : b);                                          \
+    return b == 0 ? a : found;                                                                    \
+  }                                                                                               \
+  static inline T##_v T##_v_div(T##_v a, T##_v b) {                                               \
+    for (int l = 0; l < LANES; l++) a[l] = T##_s_div(a[l], b[l]);                                 \
+    return a;                                                                                     \
+  }                                                                                               \
+  static inline T##_v T##_v_rem(T##_v a, T##_v b) {                                               \
+    for (int l = 0; l < LANES; l++) a[l] = T##_s_rem(a[l], b[l]);                                 \
+    return a;                                                                                     \
+  }                                                                                               \
+  static inline T##_s T##_s_shift_left(T##_s a, T##_s b) {                                        \
+    const U##_s count = (U##_s)b, most = 8 * sizeof(T##_s) - 1;                                   \
+    return count > most ? 0 : (T##_s)((U##_s)a << count);                                         \
+  }                                                                                               \
+  static inline T##_s T##_s_shift_right_logical(T##_s a, T##_s b) {                               \
+    const U##_s count = (U##_s)b, most = 8 * sizeof(T##_s) - 1;                                   \
+    return count > most ? 0 : (T##_s)((U##_s)a >> count);                                         \
+  }                                                                                               \
+  static inline T##_s T##_s_shift_right_arithmetic(T##_s a, T##_s b) {                            \
+    const U##_s count = (U##_s)b, most = 8 * sizeof(T##_s) - 1;                                   \
+    return (T##_s)((S##_t)a >> (count > most ? most : count));                                    \
+  }                                                                                               \
+  static inline T##_v T##_v_shift_left(T##_v a, T##_v b) {                                        \
+    const U##_v count = (U##_v)b, most = (U##_v){0} + (8 * sizeof(T##_s) - 1);                    \
+    return (T##_v)(((U##_v)a << (count & most)) & (U##_v)(count <= most));                        \
+  }                                                                                               \
+  static inline T##_v T##_v_shift_right_logical(T##_v a, T##_v b) {                               \
+    const U##_v count = (U##_v)b, most = (U##_v){0} + (8 * sizeof(T##_s) - 1);                    \
+    return (T##_v)(((U##_v)a >> (count & most)) & (U##_v)(count <= most));                        \
+  }                                                                                               \
+  static inline T##_v T##_v_shift_right_arithmetic(T##_v a, T##_v b) {                            \
+    const U##_v count = (U##_v)b, most = (U##_v){0} + (8 * sizeof(T##_s) - 1);                    \
+    return (T##_v)((S##_v)a >> (S##_v)U##_v_choose((S##_v)(count > most), most, count));          \
+  }                                                                                               \
+  static inline T##_s T##_s_abs(T##_s x) { return (T##_s)((S##_t)x < 0 ? 0 - (U##_s)x : (U##_s)x); } \
+  static inline T##_v T##_v_abs(T##_v x) {                                                        \
+    return T##_v_choose((S##_v)((S##_v)x < (S##_v){0}), (T##_v)(-(U##_v)x), x);                   \
+  }
+INTEGER(uint8, uint8, int8)
+INTEGER(int32, uint32, int32)
+INTEGER(uint32, uint32, int32)
+INTEGER(int64, uint64, int64)
+INTEGER(uint64, uint64, int64)
+
+/* Floating-point numbers F as integers T: what lies beyond them becomes the nearest, a NaN 0. S: an integer of
+   the width of T, M: one of that of F; numbers from `low` to below `high` have an integer part in T. */
+#define TO_INTEGER(T, S, F, M, least, most, low, high)                                            \
+  static inline T##_s T##_s_of_##F(F##_s x) {                                                     \
+    const T##_s found = (T##_s)((x >= low) & (x < high) ? x : 0);                                 \
+    return x >= high ? most : x < low ? least : found;                                            \
+  }                                                                                               \
+  static inline T##_v T##_v_of_##F(F##_v x) {                                                     \
+    const F##_v below = (F##_v){0} + low, above = (F##_v){0} + high;                              \
+    const M##_v under = (M##_v)(x < below), over = (M##_v)(x >= above);                           \
+    const F##_v inside = (F##_v)((M##_v)x & (M##_v)(x == x) & ~under & ~over);                    \
+    return CONVERT(T##_v, inside) | ((T##_v)CONVERT(S##_v, under) & least) |                      \
+           ((T##_v)CONVERT(S##_v, over) & most);                                                  \
+  }
+#define TO_INTEGERS(F, M, f)                                                                      \
+  TO_INTEGER(uint8, int8, F, M, (uint8_s)0, (uint8_s)UINT8_MAX, 0x0p0##f, 0x1p8##f)               \
+  TO_INTEGER(int32, int32, F, M, (int32_s)INT32_MIN, (int32_s)INT32_MAX, -0x1p31##f, 0x1p31##f)   \
+  TO_INTEGER(uint32, int32, F, M, (uint32_s)0, (uint32_s)UINT32_MAX, 0x0p0##f, 0x1p32##f)         \
+  TO_INTEGER(int64, int64, F, M, (int64_s)INT64_MIN, (int64_s)INT64_MAX, -0x1p63##f, 0x1p63##f)   \
+  TO_INTEGER(uint64, int64, F, M, (uint64_s)0, (uint64_s)UINT64_MAX, 0x0p0##f, 0x1p64##f)
+TO_INTEGERS(float, int32, f)
+TO_INTEGERS(double, int64, )
+
+/* Whole powers by squaring, in the order of JAX. */
+#define POWER(T)                                                                                  \
+  static inline T T##_power(T x, unsigned exponent) {                                             \
+    T all = (T){0} + 1;                                                                           \
+    for (; exponent; exponent >>= 1, x = x * x)                                                   \
+      if (exponent & 1) all = all * x;                                                            \
+    return all;                                                                                   \
+  }
+POWER(float_s) POWER(double_s) POWER(uint8_s) POWER(uint32_s) POWER(uint64_s)
+POWER(float_v) POWER(double_v) POWER(uint8_v) POWER(uint32_v) POWER(uint64_v)
 
 /* x moved to low ... high; a NaN stays one. */
 static inline float_s float_s_within(float_s low, float_s high, float_s x) {
@@ -126,6 +235,8 @@ CAST(uint64, int64) CAST(int64, uint64)
 LIBRARY(sqrt, sqrtf, sqrt)
 LIBRARY(floor, floorf, floor)
 LIBRARY(ceil, ceilf, ceil)
+LIBRARY(round_even, rintf, rint)
+LIBRARY(round_away, roundf, round)
 LIBRARY(sin, sinf, sin)
 LIBRARY(cos, cosf, cos)
 LIBRARY(abs, fabsf, fabs)
@@ -133,7 +244,9 @@ LIBRARY_2(pow, powf, pow)
 LIBRARY_2(rem, fmodf, fmod)
 DOUBLE_LIBRARY(tanh, tanh)
 DOUBLE_LIBRARY(exp, exp)
-DOUBLE_LIBRARY(log, log)
+/* A number below the normal range is 0 for an instruction, but not for the library. */
+static inline double log_double(double x) { return x == 0 ? -INFINITY : log(x); }
+DOUBLE_LIBRARY(log, log_double)
 DOUBLE_LIBRARY(erf, erf)
 DOUBLE_LIBRARY(log1p, log1p)
 DOUBLE_LIBRARY(expm1, expm1)

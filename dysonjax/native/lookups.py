@@ -1,11 +1,12 @@
 """Elements at positions that a step computes, the same in all lanes or not."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dysonjax.native.expressions import c_type
+from dysonjax.native.expressions import c_type, reducer
 from dysonjax.native.graph import Node
 from dysonjax.native.indices import Index, add
 
@@ -62,9 +63,39 @@ def position(writer: "Writer", node: Node, index: tuple[Index, ...], last: int) 
     if key not in writer.known:
         name, value, kind = writer.name(), writer.value(node, index), c_type(node)
         if node.lanes:
+            if node.dtype.itemsize == 1:  # whose largest number may be smaller than `last`
+                kind, value = "int32_v", f"CONVERT(int32_v, {value})"
             inside = f"{kind}_min({kind}_max({value}, ({kind}){{0}}), ({kind}){{0}} + {last})"
             writer.line(f"const {kind} {name} = {inside};")
         else:
             writer.line(f"const long {name} = {value} < 0 ? 0 : {value} > {last} ? {last} : {value};")
         writer.known[key] = name
     return writer.known[key]
+
+
+def with_rows(writer: "Writer", root: Node) -> None:
+    """Write the whole array, then add rows to some of its rows; those that lie outside are dropped."""
+    whole, rows, places = root.inputs
+    writer.nest(root.shape, lambda index: writer.put(index, writer.in_kind(whole, index, root)))
+    (count, size), name = root.shape, writer.names[root]
+    combine, _ = reducer(dataclasses.replace(root, lanes=root.lanes and not places.lanes))
+
+    def add_row(index):
+        place, outside = writer.value(places, index), writer.known
+        if places.lanes:
+            lane = writer.name("l")
+            writer.line(f"for (int {lane} = 0; {lane} < LANES; {lane}++) {{")
+            place = f"{place}[{lane}]"
+        writer.line(f"if ({place} >= 0 && {place} < {count}) {{")
+        writer.known = dict(outside)
+        column = writer.name("i")
+        writer.line(f"for (int {column} = 0; {column} < {size}; {column}++) {{")
+        target = f"{name}[(long){place} * {size} + {column}]"
+        added = writer.in_kind(rows, (*index, column), root)
+        if places.lanes:
+            target, added = f"{target}[{lane}]", f"({added})[{lane}]"
+        writer.line(f"{target} = {combine(target, added)};")
+        writer.line("}" * (3 if places.lanes else 2))
+        writer.known = outside
+
+    writer.nest(places.shape, add_row)

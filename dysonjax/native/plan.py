@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dysonjax.native.graph import NETWORK, Node, topological
-from dysonjax.native.operations import ELEMENTWISE, JOINS, LOOKUPS, REDUCTIONS, VIEWS
+from dysonjax.native.operations import ELEMENTWISE, JOINS, LOOKUPS, OTHERS, REDUCTIONS, VIEWS
 
 # A sum may start with what it is to be added to, but many small numbers would lose their last digits there.
 FEW_TERMS = 16
@@ -62,7 +62,11 @@ def plan(stores: Sequence[Node]) -> Plan:
             continue
         if node.op == "dot_general" and alone and _ends_in(node, users, roots):
             (root,) = home
-            if root not in products and root.shape == node.shape and root.op not in REDUCTIONS | JOINS:
+            if (
+                root not in products
+                and root.shape == node.shape
+                and root.op not in REDUCTIONS | JOINS | OTHERS
+            ):
                 products[root] = node
                 ((user, place),) = users[node]
                 if _adds(user, place) and user.lanes == node.lanes and length(node) <= FEW_TERMS:

@@ -1,5 +1,6 @@
 """Elements at positions: known ones become a table, computed ones a look-up in the compiled step."""
 
+import math
 from typing import TYPE_CHECKING
 
 import jax
@@ -63,12 +64,10 @@ def gather(builder: "Builder", params, inputs) -> list[Node]:
 
     def filled(operand, indices):
         found = jax.lax.gather(operand, indices, numbers, sizes, mode="clip")
-        inside = ((indices >= 0) & (indices <= last.astype(indices.dtype))).all(-1)
+        most = np.minimum(last, jnp.iinfo(indices.dtype).max).astype(indices.dtype)
+        inside = ((indices >= 0) & (indices <= most)).all(-1)
         inside = jnp.expand_dims(inside, numbers.offset_dims)
-        filling = params["fill_value"]
-        if filling is None:
-            filling = jnp.nan if operand.dtype.kind == "f" else jnp.iinfo(operand.dtype).max
-        return jnp.where(inside, found, jnp.asarray(filling, operand.dtype))
+        return jnp.where(inside, found, jnp.asarray(params["fill_value"], operand.dtype))
 
     return builder.traced(filled, operand, indices)
 
@@ -88,32 +87,38 @@ def scatter_add(builder: "Builder", params, inputs) -> list[Node]:
         batch = updates.shape[: len(shared)]
         places, updates = (a.reshape(*batch, -1, 1) for a in (places, updates))
         met = places == jnp.arange(operand.shape[axis], dtype=places.dtype)
-        total = jnp.sum(jnp.where(met, updates, 0), axis=-2)
+        total = jnp.sum(jnp.where(met, updates, 0), axis=-2, dtype=operand.dtype)
         order = (*numbers.operand_batching_dims, axis)
-        return operand + total.transpose(*(order.index(a) for a in range(operand.ndim)))
+        turn = [order.index(a) for a in range(operand.ndim)]
+        if plain:
+            return operand + total.transpose(turn)
+        # Zero added to -0 would be 0.
+        return jnp.where(met.any(axis=-2).transpose(turn), operand + total.transpose(turn), operand)
 
+    operand = inputs[0]
+    plain = operand.dtype.kind != "f" or (
+        operand.op == "constant" and not np.signbit(operand.params["value"]).any()
+    )
     return builder.traced(added, *inputs)
 
 
 def _windows_added(builder: "Builder", numbers, operand: Node, indices: Node, updates: Node) -> list[Node]:
-    """Whole windows, such as the gradients of an embedding's rows: a product of them and where they go.
-
-    Unlike in a scatter, NaN in one window reaches all rows; a network whose gradient has one has diverged.
-    """
+    """Whole windows, such as the gradients of an embedding's rows, one after the other as in XLA."""
     (axis,) = numbers.inserted_window_dims
     window = tuple(updates.shape[dim] for dim in numbers.update_window_dims)
     if numbers.operand_batching_dims or window != operand.shape[:axis] + operand.shape[axis + 1 :]:
         raise Unsupported("a scatter-add of parts of windows")
+    count, size = operand.shape[axis], math.prod(window)
 
-    def added(operand, indices, updates):
-        rows = jnp.moveaxis(operand, axis, 0)
+    def flat(updates):
         last = range(updates.ndim - len(window), updates.ndim)
-        windows = jnp.moveaxis(updates, numbers.update_window_dims, last).reshape(-1, rows[0].size)
-        met = jnp.arange(len(rows), dtype=indices.dtype)[:, None] == indices.reshape(-1)
-        total = (met.astype(windows.dtype) @ windows).reshape(rows.shape)
-        return operand + jnp.moveaxis(total, 0, axis)
+        return jnp.moveaxis(updates, numbers.update_window_dims, last).reshape(-1, size)
 
-    return builder.traced(added, operand, indices, updates)
+    (rows,) = builder.traced(lambda a: jnp.moveaxis(a, axis, 0).reshape(count, size), operand)
+    (windows,) = builder.traced(flat, updates)
+    (places,) = builder.traced(lambda a: a.reshape(-1), indices)
+    total = builder.make("add_rows", [rows, windows, places], rows.shape, rows.dtype, {})
+    return builder.traced(lambda a: jnp.moveaxis(a.reshape(count, *window), 0, axis), total)
 
 
 def keys_moved(builder: "Builder", equation, inputs) -> list[Node]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dysonjax.native.expressions import c_type, element_type, reducer
+from dysonjax.native.expressions import c_type, neutral_in_lanes, reducer
 from dysonjax.native.graph import Node
 from dysonjax.native.indices import Index, add
 
@@ -32,11 +32,11 @@ def reduced(writer: "Writer", root: Node, index: tuple[Index, ...]) -> str:
         while len(values) > 1:
             pairs = [combine(a, b) for a, b in zip(values[::2], values[1::2], strict=False)]
             values = pairs + values[len(values) - len(values) % 2 :]
-        return values[0] if values else neutral
+        return values[0] if values else neutral_in_lanes(root, neutral)
     ways = next(w for w in (4, 3, 2, 1) if extents[-1] % w == 0)
     sums = [writer.name() for _ in range(ways)]
     kind = c_type(root)
-    start = f"TO_LANES({element_type(root.dtype)}, {neutral})" if root.lanes else neutral
+    start = neutral_in_lanes(root, neutral)
     writer.line(f"{kind} " + ", ".join(f"{name} = {start}" for name in sums) + ";")
     outside, writer.known = writer.known, dict(writer.known)
     inner = []

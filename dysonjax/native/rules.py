@@ -157,6 +157,9 @@ def eigh(builder: "Builder", params, inputs) -> list[Node]:
     n = inputs[0].shape[-1]
     if inputs[0].shape != (n, n) or params["subset_by_index"] not in (None, (0, n)):
         raise Unsupported("eigenvalues of several matrices, or some of them")
+    lower = np.tril(np.ones((n, n), bool))
+    lower = lower if params["lower"] else lower.T
+    inputs = builder.traced(lambda a: jnp.where(lower, a, a.T), *inputs)  # the rest is not looked at
     both = builder.make("eigh", inputs, (2 * n + 1, n), inputs[0].dtype, {})
     return [builder.traced(cut, both)[0] for cut in (lambda a: a[:n], lambda a: a[n])]
 

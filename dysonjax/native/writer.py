@@ -12,7 +12,7 @@ from dysonjax.native.expressions import c_type, in_lanes, literal, operation
 from dysonjax.native.graph import NETWORK, STEP, WORLD, Node
 from dysonjax.native.indices import Index, flat, through_reshape
 from dysonjax.native.joins import concatenated, padded, with_slice
-from dysonjax.native.lookups import gathered, looked_up
+from dysonjax.native.lookups import gathered, looked_up, with_rows
 from dysonjax.native.operations import REDUCTIONS, VIEWS
 from dysonjax.native.products import write_product
 from dysonjax.native.reductions import reduced
@@ -69,7 +69,8 @@ class Writer:
 
     def declare(self, root: Node) -> None:
         kind, name, size = c_type(root), self.names[root], max(root.size, 1)
-        size_bytes = size * root.dtype.itemsize * (LANES if root.lanes else 1)
+        # Truth values are kept as int32.
+        size_bytes = size * (4 if root.dtype == bool else root.dtype.itemsize) * (LANES if root.lanes else 1)
         if size_bytes <= ON_STACK and self.stack + size_bytes <= STACK:
             self.stack += size_bytes
             self.line(f"{kind} {name}[{size}];")
@@ -128,6 +129,8 @@ class Writer:
             padded(self, root)
         elif root.op == "dynamic_update_slice":
             with_slice(self, root)
+        elif root.op == "add_rows":
+            with_rows(self, root)
         else:
             self.nest(root.shape, self.element)
 

@@ -4,7 +4,7 @@ Everything here works on the dataset of a run, wherever it was computed. Tempera
 the seeds of a grid point are the unit of averaging and of resampling. [C]; arXiv 2509.01349.
 """
 
-from dysonjax.phase.averages import observables
+from dysonjax.phase.averages import mean_of_members, observables
 from dysonjax.phase.classification import (
     DEFAULT_THRESHOLDS,
     PHASES,
@@ -15,6 +15,7 @@ from dysonjax.phase.classification import (
     count,
     typical_members,
 )
+from dysonjax.phase.features import epoch_gradient_norm, features, model_of, two_time_correlation
 from dysonjax.phase.jamming import (
     JAMMING_VARIANCE,
     Jamming,
@@ -22,10 +23,20 @@ from dysonjax.phase.jamming import (
     tanh_density,
 )
 from dysonjax.phase.matrix import main_matrix
-from dysonjax.phase.noise import CONTOURS, noise_line, noise_threshold
+from dysonjax.phase.noise import (
+    CONTOURS,
+    CRITERIA,
+    criteria,
+    falling_line,
+    noise_fraction,
+    noise_line,
+    noise_passes,
+    noise_threshold,
+)
 
 __all__ = [
     "CONTOURS",
+    "CRITERIA",
     "DEFAULT_THRESHOLDS",
     "JAMMING_VARIANCE",
     "PHASES",
@@ -35,11 +46,20 @@ __all__ = [
     "classify",
     "convergence_line",
     "count",
+    "criteria",
+    "epoch_gradient_norm",
+    "falling_line",
+    "features",
     "jamming_line",
     "main_matrix",
+    "mean_of_members",
+    "model_of",
+    "noise_fraction",
     "noise_line",
+    "noise_passes",
     "noise_threshold",
     "observables",
     "tanh_density",
+    "two_time_correlation",
     "typical_members",
 ]

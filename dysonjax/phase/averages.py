@@ -5,6 +5,14 @@ import xarray as xr
 
 from dysonjax.phase.matrix import main_matrix
 
+AS_THEY_ARE = (
+    "feature_overlap",
+    "feature_memory",
+    "field_alignment",
+    "field_alignment_per_sample",
+    "field_alignment_per_feature",
+)
+
 
 def observables(dataset: xr.Dataset) -> xr.Dataset:
     """Averages over seeds at the last record, with standard errors `NAME_err`.
@@ -24,10 +32,7 @@ def observables(dataset: xr.Dataset) -> xr.Dataset:
         members = {
             "log10_test_loss": np.log10(last["test_loss"]),
             "log10_train_loss": np.log10(last["train_loss"]),
-            "feature_overlap": last["feature_overlap"],
-            "feature_memory": last["feature_memory"],
-            "field_alignment": last["field_alignment"],
-            "field_alignment_per_sample": last["field_alignment_per_sample"],
+            **{name: last[name] for name in AS_THEY_ARE if name in last},
             "growth_rate": np.log(distance.isel(record=-1) / distance.isel(record=0)) / max(steps, 1.0),
         }
     alive = last["alive"]

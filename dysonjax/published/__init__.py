@@ -3,10 +3,24 @@
 import difflib
 
 from dysonjax.checks import InputError
-from dysonjax.published import initialisation, linear, nanogpt, phase, rbm, rbm_pairs, rbm_spacings
+from dysonjax.published import (
+    initialisation,
+    linear,
+    linear_spacings,
+    nanogpt,
+    phase,
+    phase_cuts,
+    phase_dynamics,
+    phase_features,
+    phase_maps,
+    rbm,
+    rbm_pairs,
+    rbm_spacings,
+    released,
+)
 from dysonjax.published.recipe import SCALES, Check, Recipe, Reproduction
 
-__all__ = ["RECIPES", "SCALES", "Check", "Recipe", "Reproduction", "get"]
+__all__ = ["RECIPES", "SCALES", "Check", "Recipe", "Reproduction", "get", "released"]
 
 RECIPES: tuple[Recipe, ...] = (
     rbm.REPULSION,
@@ -18,11 +32,17 @@ RECIPES: tuple[Recipe, ...] = (
     rbm_spacings.SIGMA_CONSISTENCY,
     linear.RELAXATION_RECIPE,
     linear.SEMICIRCLE_RECIPE,
+    linear_spacings.SPACINGS,
     initialisation.INITIALISATION,
     phase.PHASE_DIAGRAM,
-    phase.SINGULAR_VALUES,
+    phase_maps.FRACTION,
+    phase_maps.GROWTH,
+    phase_cuts.CUTS,
+    phase_features.FEATURES,
     phase.FIELD_ALIGNMENT,
     phase.FEATURE_CORRELATION,
+    phase_dynamics.SINGULAR_VALUES,
+    phase_dynamics.TWO_TIMES,
     nanogpt.SPACINGS,
     nanogpt.DENSITY,
     nanogpt.FITS,

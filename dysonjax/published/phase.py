@@ -4,6 +4,7 @@ All figures show one ensemble over the published grid, learning rates and σ_W o
 be drawn from a run of `dysonjax phase-diagram` as well. Lines are what theory says without a simulation.
 """
 
+import functools
 from math import gamma
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from dysonjax import models, phase
 from dysonjax.checks import InputError
 from dysonjax.ensemble import Grid, configuration, train
 from dysonjax.figures import panels
-from dysonjax.figures.phase_diagram import boundary_lines, heat_map, phase_map, spectra_of_phases
+from dysonjax.figures.phase_diagram import boundary_lines, heat_map, phase_map, resolved
 from dysonjax.figures.style import BLACK, CYCLE, PAGE, new_figure, style
 from dysonjax.published.equilibrium import numbers
 from dysonjax.published.rbm import MARKERS
@@ -28,9 +29,9 @@ SIZES = {
     "test": ((1.0, 256.0), (0.5, 16.0), 12, 1_500),
     "quick": (POWERS, POWERS, 8, 20_000),
     "default": (POWERS, POWERS, 16, 200_000),
-    "paper": (POWERS, POWERS, 10, 100_000_000),
+    "paper": (POWERS, POWERS, 100, 100_000_000),
 }
-SECONDS = {"quick": 20, "default": 110, "paper": 25_000}
+SECONDS = {"quick": 20, "default": 110, "paper": 75_000}
 INPUTS, FEATURES_BELOW, FEATURES = 3, 32, 16  # of the published network
 SAMPLES = 128  # fresh inputs behind the observables
 
@@ -60,7 +61,8 @@ class Diagram(NamedTuple):
     averages: xr.Dataset  # dims (lr, sigma_w)
     phases: xr.Dataset
     jamming: phase.Jamming
-    noise: xr.DataArray  # the contour at 68 %, dims (contour, sigma_w)
+    noise: xr.DataArray  # the published line at all contours, dims (contour, sigma_w)
+    variance: xr.DataArray  # the same with the variance of the turned matrix
 
 
 def diagram(dataset: xr.Dataset) -> Diagram:
@@ -71,8 +73,17 @@ def diagram(dataset: xr.Dataset) -> Diagram:
         phase.observables(dataset).isel(batch_size=0),
         phase.classify(dataset),
         phase.jamming_line(dataset),
-        phase.noise_line(dataset).sel(contour=[0.68]),
+        noise_line(dataset, "published"),
+        noise_line(dataset, "variance"),
     )
+
+
+def noise_line(dataset: xr.Dataset, criterion: str) -> xr.DataArray:
+    """`phase.noise_line`; no temperature anywhere for runs that did not record what it needs."""
+    if criterion in phase.criteria(dataset):
+        return phase.noise_line(dataset, criterion=criterion)
+    other = phase.noise_line(dataset, criterion="variance")
+    return xr.full_like(other, np.nan)
 
 
 def described(dataset: xr.Dataset) -> str:
@@ -86,6 +97,7 @@ def described(dataset: xr.Dataset) -> str:
     )
 
 
+@functools.cache
 def feature_sample(draws: int = 100_000) -> np.ndarray:
     """|tanh(Mx)|²/32 of the features that enter the learned matrix, for random M and x, (draws,).
 
@@ -120,7 +132,7 @@ def variance_check(dataset: xr.Dataset) -> Check:
 
 def phase_diagram(dataset: xr.Dataset) -> Reproduction:
     """Test loss and phases over disorder and temperature, with both boundary lines."""
-    dataset, averages, phases, jamming, noise = diagram(dataset)
+    dataset, averages, phases, *lines = diagram(dataset)
     point = phases.isel(batch_size=0)
     with style():
         figure, (left, right) = new_figure(1, 2, width=PAGE, height=3.5, sharey=True)
@@ -128,40 +140,54 @@ def phase_diagram(dataset: xr.Dataset) -> Reproduction:
         figure.colorbar(heat_map(left, loss, norm=LogNorm(), cmap="viridis"), ax=left)
         left.set_title("test loss")
         phase_map(figure, right, point)
-        _axes(figure, (left, right), jamming, noise)
+        draw_lines(figure, (left, right), *lines, dataset.sizes["seed"])
     counts = phase.count(phases)
     check = variance_check(dataset)
+    jamming, noise, variance = lines
     warm = float(phase.convergence_line(phases).max())
     caption = (
         f"{described(dataset)}. {counts['converged']} points converged, {counts['jammed']} jammed, "
         f"{counts['divergent']} divergent, {counts['undecided']} undecided (as many seeds in one phase as in "
-        f"another). Jamming line: published at 1/σ_W = √2, where σ_W² = 1/2; the "
+        f"another). Jamming line: published at 1/σ_W = √2, where σ_W² = 1/2, up to the noise line; the "
         f"variance that must pass 1/2 is that of the pre-activations, {value(check)} σ_W² (theory "
         f"{check.expected:.4f}), which puts it at 1/σ_W = {jamming.measured:.2f}; training jams at about "
-        f"{_jam(phases)}. Noise line: drift exceeds noise in 68 % of the seeds at the start; it follows the "
-        "boundary to the divergent phase for σ_W ≥ 4 only, while at small σ_W training converges up to "
-        f"T = {warm:g}, far above it."
+        f"{_jam(phases)}. Noise line: drift exceeds noise in 68 % of the networks at the last record, with "
+        f"the criterion as published: T = {line_text(noise)}; with the variance of the turned matrix: T = "
+        f"{line_text(variance)}. Training converges up to T = {warm:g}."
     )
     data = xr.Dataset(
         {
             "test_loss": loss,
+            "log10_test_loss": averages["log10_test_loss"],
             "log10_test_loss_err": averages["log10_test_loss_err"],
             "phase": point["point"].astype(np.int32),
             "agreement": point["agreement"],
-            "noise_line": noise.isel(contour=0, drop=True),
+            "noise_line": noise,
+            "noise_line_variance": variance,
         },
         attrs={"jamming_published": float(jamming.published), "jamming_measured": float(jamming.measured)},
     )
-    return Reproduction(figure, data, caption, (check,))
+    return Reproduction(figure, data.assign_attrs(networks=dataset.sizes["seed"]), caption, (check,))
 
 
-def _axes(figure, axes, jamming, noise) -> None:
+def draw_lines(figure, axes, jamming, noise, variance, seeds: int) -> None:
     """Labels, boundary lines and their legend."""
     for axis in axes:
-        handles = boundary_lines(axis, jamming, noise)
+        handles = boundary_lines(axis, jamming, resolved(noise, seeds), variance)
         axis.set_xlabel(r"inverse disorder  $1/\sigma_W$")
     axes[0].set_ylabel(r"temperature  $T=\alpha/|B|$")
     figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=7)
+
+
+def line_text(noise: xr.DataArray) -> str:
+    """The first contour of a noise line for a caption."""
+    first = noise.isel(contour=0)
+    listed = ", ".join(
+        f"{float(t):.3g} at 1/σ_W = {1 / float(w):.3g}"
+        for w, t in zip(first["sigma_w"].values, first.values, strict=True)
+        if np.isfinite(t) and np.log2(w) % 2 == 1
+    )
+    return listed or "at no temperature of the grid"
 
 
 def _jam(phases: xr.Dataset) -> str:
@@ -175,62 +201,27 @@ def _jam(phases: xr.Dataset) -> str:
     return f"1/σ_W = {1 / stuck.min():.3g} … {1 / converged.max():.3g}"
 
 
-# ---- singular values
-
-
-def singular_values(dataset: xr.Dataset) -> Reproduction:
-    """Squared singular values over training of a typical network of each phase."""
-    dataset = published(dataset)
-    phases = phase.classify(dataset)
-    typical = phase.typical_members(dataset, phases)
-    figure = spectra_of_phases(typical)
-    # W_ij ~ N(0, σ_W²/n_in), so that the mean eigenvalue of X is σ_W² times n_in/n_in.
-    start = over_seeds(
-        "mean eigenvalue at the start / σ_W²",
-        dataset["eigenvalues"].isel(record=0) / dataset["sigma_w"] ** 2,
-        1.0, 2.0, "twice the variance of the weights",
-    )  # fmt: skip
-    grown = {
-        name: float(np.log10(member["levels"].isel(record=-1) / member["levels"].isel(record=0)).mean())
-        for name, member in typical.items()
-    }
-    where = "; ".join(
-        f"{name}: 1/σ_W = {1 / float(m['sigma_w']):.3g}, T = {float(m['lr'] / m['batch_size']):.3g}, seed "
-        f"{int(m['seed'])}, log₁₀ of the levels changed by {grown[name]:+.2f} on average"
-        for name, m in typical.items()
-    )
-    caption = (
-        f"{described(dataset)}. One network of each phase (median test loss at the middle of the phase): "
-        f"{where}. Dotted: eigenvalues of the teacher, which a student with shared outer matrices need not "
-        f"reach to learn its function. {start.name[0].upper()}{start.name[1:]}: {value(start)}, theory 1."
-    )
-    data = xr.Dataset(
-        {
-            f"{name}_{what}": (dims, typical[phase_][what].values)
-            for phase_ in typical
-            for name in [phase_]
-            for what, dims in (("levels", ("record", "mode")), ("targets", ("mode",)))
-        },
-        {"record": dataset["record"].values},
-    )
-    return Reproduction(figure, data, caption, (start,))
-
-
 # ---- field alignment
 
 
 def field_alignment(dataset: xr.Dataset) -> Reproduction:
     """Alignment of features with the external field h, over the diagram and against exact learning."""
-    dataset, averages, phases, jamming, noise = diagram(dataset)
+    dataset, averages, phases, *lines = diagram(dataset)
     exact = exact_alignment(dataset)
     point = phases["point"].isel(batch_size=0)
     predicted, measured = exact.isel(batch_size=0).mean("seed"), averages["field_alignment"]
     with style():
-        figure, (left, right) = new_figure(1, 2, width=PAGE, height=3.5)
-        bar = figure.colorbar(heat_map(left, 1e3 * measured, vmin=0, cmap="viridis"), ax=left)
-        bar.ax.tick_params(labelsize=7)
-        left.set_title(r"field alignment $h\cdot\phi$  ($\times 10^{-3}$)")
-        _axes(figure, (left,), jamming, noise)
+        figure, (left, middle, right) = new_figure(1, 3, width=1.35 * PAGE, height=3.5)
+        maps = (
+            (left, 1e3 * measured, r"field alignment $h\cdot\phi$  ($\times 10^{-3}$)"),
+            (middle, averages.get("field_alignment_per_feature"), "the same, each feature normalised"),
+        )
+        for axis, shown, title in maps:
+            axis.set_title(title)
+            if shown is not None:
+                bar = figure.colorbar(heat_map(axis, shown, vmin=0, cmap="viridis"), ax=axis)
+                bar.ax.tick_params(labelsize=7)
+        draw_lines(figure, (left, middle), *lines, dataset.sizes["seed"])
         for index, name in enumerate(phase.PHASES):
             of_phase = (point == index).values
             if not of_phase.any():
@@ -254,19 +245,25 @@ def field_alignment(dataset: xr.Dataset) -> Reproduction:
         "bootstrap errors. "
         "Once ŷ = y the alignment is |y|/(|Z||φ|) whatever the student has become: measured over this in "
         f"converged members, with |Z| = 1, {value(check)}, theory ⟨1/|Z|⟩ = {check.expected:.3f}. Mean over "
-        f"converged points {inside:.2f}·10⁻³, over the others {outside:.2f}·10⁻³."
+        f"converged points {inside:.2f}·10⁻³, over the others {outside:.2f}·10⁻³. "
+        "In the middle every feature is normalised over the samples by itself: the mean cosine with its own "
+        "field."
     )
     data = xr.Dataset(
         {
             "field_alignment": measured,
             "field_alignment_err": averages["field_alignment_err"],
-            "field_alignment_per_sample": averages["field_alignment_per_sample"],
+            **{
+                name: averages[name]
+                for name in ("field_alignment_per_sample", "field_alignment_per_feature")
+                if name in averages
+            },
             "exact_learning": inverse_readout() * predicted,
             "phase": point.astype(np.int32),
         },
         attrs={"parallel": 1 / SAMPLES},
     )
-    return Reproduction(figure, data, caption, (check,))
+    return Reproduction(figure, data.assign_attrs(networks=dataset.sizes["seed"]), caption, (check,))
 
 
 def exact_alignment(dataset: xr.Dataset) -> xr.DataArray:
@@ -295,7 +292,7 @@ def _alignment_check(dataset: xr.Dataset, exact: xr.DataArray) -> Check:
 
 def feature_correlation(dataset: xr.Dataset) -> Reproduction:
     """Correlation of features with the initial ones, over the diagram and over time in each phase."""
-    dataset, averages, phases, jamming, noise = diagram(dataset)
+    dataset, averages, phases, *lines = diagram(dataset)
     typical = phase.typical_members(dataset, phases)
     with style():
         figure, (left, right) = new_figure(1, 2, width=PAGE, height=3.5)
@@ -304,7 +301,7 @@ def feature_correlation(dataset: xr.Dataset) -> Reproduction:
         )
         bar.ax.tick_params(labelsize=7)
         left.set_title("$G(t_0,t)$ at the end")
-        _axes(figure, (left,), jamming, noise)
+        draw_lines(figure, (left,), *lines, dataset.sizes["seed"])
         curves = {}
         for k, (name, member) in enumerate(typical.items()):
             place = {dim: member[dim].item() for dim in ("batch_size", "lr", "sigma_w")}
@@ -350,7 +347,7 @@ def feature_correlation(dataset: xr.Dataset) -> Reproduction:
         },
         {"record": dataset["record"].values},
     )
-    return Reproduction(figure, data, caption, (check,))
+    return Reproduction(figure, data.assign_attrs(networks=dataset.sizes["seed"]), caption, (check,))
 
 
 def initial_overlap(sigma_w: float) -> float:
@@ -361,29 +358,23 @@ def initial_overlap(sigma_w: float) -> float:
     )
 
 
-def _recipe(name: str, source: str, title: str, draw) -> Recipe:
+def phase_recipe(name: str, source: str, title: str, draw) -> Recipe:
     return Recipe(name, source, title, lambda scale, progress: draw(ensemble(scale, progress)), SECONDS, draw)
 
 
-PHASE_DIAGRAM = _recipe(
+PHASE_DIAGRAM = phase_recipe(
     "phase-diagram",
     "[C] phase diagram of the loss",
     "Phase diagram of a teacher-student network",
     phase_diagram,
 )
-SINGULAR_VALUES = _recipe(
-    "phase-singular-values",
-    "[C] singular values in the three phases",
-    "Squared singular values over training in the three phases",
-    singular_values,
-)
-FIELD_ALIGNMENT = _recipe(
+FIELD_ALIGNMENT = phase_recipe(
     "phase-field-alignment",
     "[C] external field alignment",
     "Alignment of the features with the external field",
     field_alignment,
 )
-FEATURE_CORRELATION = _recipe(
+FEATURE_CORRELATION = phase_recipe(
     "phase-feature-correlation",
     "[C] correlations in time",
     "Memory of the initial features",

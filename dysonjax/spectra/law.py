@@ -38,6 +38,35 @@ class Law(Protocol):
         """Second central moment."""
 
 
+class ScipyLaw:
+    """A law that SciPy has, under the name and in the parameters of the field; `scipy` is the frozen one."""
+
+    def pdf(self, x: Any) -> Any:
+        """Density at `x`, in 1/units of x."""
+        return scalar_or_array(self.scipy.pdf(real(x)))
+
+    def cdf(self, x: Any) -> Any:
+        """Probability of a value ≤ x."""
+        return scalar_or_array(self.scipy.cdf(real(x)))
+
+    def ppf(self, u: Any) -> Any:
+        """Inverse of `cdf`."""
+        return scalar_or_array(self.scipy.ppf(real(u)))
+
+    def rvs(self, size: Size = None, random_state: RandomState = None) -> Any:
+        """Independent draws, shape `size`."""
+        shape = () if size is None else size
+        return scalar_or_array(np.asarray(self.scipy.rvs(shape, random_state=generator(random_state))))
+
+    def mean(self) -> float:
+        """First moment."""
+        return float(self.scipy.mean())
+
+    def var(self) -> float:
+        """Second central moment."""
+        return float(self.scipy.var())
+
+
 def real(x: Any) -> np.ndarray:
     """`x` as a float64 array."""
     return np.asarray(x, dtype=np.float64)

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 from numpy.polynomial import Chebyshev
+from scipy import stats
 from scipy.special import erf
 
 from dysonjax import checks
 from dysonjax.spectra.law import (
     RandomState,
+    ScipyLaw,
     Size,
     chebyshev,
     invert,
@@ -22,8 +24,8 @@ from dysonjax.spectra.law import (
 
 
 @dataclass(frozen=True)
-class Semicircle:
-    """Limit density 2√(R² − x²)/(πR²) of the eigenvalues of a large symmetric random matrix.
+class Semicircle(ScipyLaw):
+    """Limit density 2√(R² − x²)/(πR²) of the eigenvalues of a large symmetric random matrix, variance R²/4.
 
     radius: R > 0, units of x; 2 scale √n for `sample_beta_hermite`, whatever β. Raises InputError.
     """
@@ -33,33 +35,9 @@ class Semicircle:
     def __post_init__(self):
         object.__setattr__(self, "radius", checks.positive("radius", self.radius))
 
-    def pdf(self, x: Any) -> Any:
-        """Density at x, in 1/units of x."""
-        y = real(x) / self.radius
-        return scalar_or_array(2 / (np.pi * self.radius) * np.sqrt(np.maximum((1 - y) * (1 + y), 0)))
-
-    def cdf(self, x: Any) -> Any:
-        """Probability of a level ≤ x."""
-        y = np.clip(real(x) / self.radius, -1, 1)
-        return scalar_or_array(_angle_cdf(2 * np.arctan2(np.sqrt(1 + y), np.sqrt(1 - y))))
-
-    def ppf(self, u: Any) -> Any:
-        """Inverse of `cdf`."""
-        # In θ with x = −R cos θ the density 2 sin²θ/π has no edge singularity.
-        theta = invert(_angle_cdf, lambda t: 2 / np.pi * np.sin(t) ** 2, probability(u), 0.0, np.pi)
-        return scalar_or_array(-self.radius * np.cos(theta))
-
-    def rvs(self, size: Size = None, random_state: RandomState = None) -> Any:
-        """Independent draws, shape `size`, by inversion."""
-        return self.ppf(uniform(size, random_state))
-
-    def mean(self) -> float:
-        """Zero."""
-        return 0.0
-
-    def var(self) -> float:
-        """R²/4."""
-        return self.radius**2 / 4
+    @functools.cached_property
+    def scipy(self):
+        return stats.semicircular(scale=self.radius)
 
 
 @dataclass(frozen=True)
@@ -110,10 +88,6 @@ class GOEDensity:
     def var(self) -> float:
         """(n + 1) scale², from ⟨tr X²⟩/n."""
         return (self.n + 1) * self.scale**2
-
-
-def _angle_cdf(theta: np.ndarray) -> np.ndarray:
-    return (theta - np.sin(theta) * np.cos(theta)) / np.pi
 
 
 def _reach(n: int) -> float:

@@ -51,7 +51,7 @@ def test_teacher_student_kernels_equal_the_engine(train, randomness):
         model, grid, STEPS, [0, STEPS], keep_weights="all", randomness=randomness, devices=1
     ).dataset
     common = randomness == "common"
-    identities = [None] if common else [np.uint32(point_identity(point, 4)) for point in grid.points()]
+    identities = [None] if common else [point_identity(point, 4) for point in grid.points()]
     worlds = [model.world(stream_key(0, 0, identity, WORLD), 4) for identity in identities]
 
     def stack(leaves):

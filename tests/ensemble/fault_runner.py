@@ -19,11 +19,10 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import zarr.storage._local as zarr_files
 from tiny import tiny
 
 import dysonjax as dj
-from dysonjax.ensemble import jobs, session
+from dysonjax.ensemble import jobs, session, sums
 
 GRID = dj.Grid(lr=[0.1, 0.3, 9.0], batch_size=4, seeds=8)
 STEPS, RECORDS = 400, (0, 7, 150, 400)
@@ -56,7 +55,7 @@ def die(*_):
 
 
 def at_write(number: int, moment: str):
-    """Kill this process at its n-th write of a chunk or checkpoint."""
+    """Kill this process at its n-th write of a chunk, of sums or of a checkpoint."""
     count = 0
 
     def now() -> bool:
@@ -65,17 +64,16 @@ def at_write(number: int, moment: str):
         return count == number
 
     def install():
-        put, savez = zarr_files._put, np.savez
+        put, savez = sums.put, np.savez
 
-        def torn_put(path, value, exclusive=False):
+        def torn_put(path, content, aside=None):
             if not now():
-                return put(path, value, exclusive)
+                return put(path, content, aside)
             if moment == "middle":
-                content = bytes(value.as_buffer_like())
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.with_suffix(".torn.partial").write_bytes(content[: len(content) // 2])
             elif moment == "after":
-                put(path, value, exclusive)
+                put(path, content, aside)
             die()
 
         def torn_savez(file, **arrays):
@@ -89,7 +87,7 @@ def at_write(number: int, moment: str):
                     file.truncate(file.tell() // 2)
                 die()
 
-        zarr_files._put, np.savez = torn_put, torn_savez
+        sums.put, np.savez = torn_put, torn_savez
 
     return install
 

@@ -156,7 +156,7 @@ def test_a_mistake_of_the_compiler_is_told_and_xla_takes_over(monkeypatch):
 
 @pytest.mark.parametrize("common", [True, False])
 def test_keys_of_batches_are_those_of_the_engine(common):
-    seed, point_id = np.uint32([[0, 7], [8, 2**31]]), np.uint32([[5, 6], [2**32 - 1, 5]])
+    seed, point_id = np.uint32([[0, 7], [8, 2**31]]), np.uint32([[[5, 1], [6, 2]], [[2**32 - 1, 3], [5, 0]]])
     found = packing.keys_of(programs.Identity(np.uint32([3, 3]), seed, point_id, {}), common, programs.BATCH)
     for place in np.ndindex(2, 2):
         key = programs.stream_key(3, seed[place], None if common else point_id[place], programs.BATCH)

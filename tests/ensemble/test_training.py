@@ -187,7 +187,8 @@ def test_a_grid_without_scalars_keeps_its_identity():
     from dysonjax.ensemble.grid import point_identity
 
     assert dj.Grid(0.5, 4, 2.0).points() == [{"lr": 0.5, "sigma_w": 2.0}]
-    assert point_identity({"lr": 0.5, "sigma_w": 2.0}, 4) == 2137903908
+    assert point_identity({"lr": 0.5, "sigma_w": 2.0}, 4, bits=32) == (2137903908,)
+    assert point_identity({"lr": 0.5, "sigma_w": 2.0}, 4) == (959557919, 4235167820)
 
 
 def test_results_say_how_they_were_made(tmp_path):

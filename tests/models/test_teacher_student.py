@@ -136,15 +136,17 @@ def test_observables_equal_their_definitions():
     cosines = np.sum(h * phi, 1) / np.linalg.norm(h, axis=1) / np.linalg.norm(phi, axis=1)
     assert seen["field_alignment_per_sample"] == pytest.approx(np.mean(cosines))
     assert seen["preactivation_variance"] == pytest.approx(np.mean((below @ w) ** 2))
+    per_feature = np.sum(h * phi, 0) / np.linalg.norm(h, axis=0) / np.linalg.norm(phi, axis=0)
+    assert seen["field_alignment_per_feature"] == pytest.approx(np.mean(per_feature))
     # Noise and drift with the definitions written out, matrix by matrix.
     _, basis = np.linalg.eigh(w.T @ w)
     basis = basis[:, ::-1]
     d = ((phi @ z - y) @ z.T) * (1 - phi**2)
-    turned = []
+    as_they_are = []
     for sample in range(128):
         g = np.outer(below[sample], d[sample])
-        dx = w.T @ g + g.T @ w
-        turned.append(basis.T @ dx @ basis)
+        as_they_are.append(w.T @ g + g.T @ w)
+    turned = [basis.T @ dx @ basis for dx in as_they_are]
     mean, variance = np.mean(turned, 0), np.var(turned, 0)
     n = 16
     k = np.abs(mean[0, 0]) - np.abs(mean[n - 1, n - 1])
@@ -152,6 +154,11 @@ def test_observables_equal_their_definitions():
     v += sum((variance[0, j] + variance[n - 1, n - 1 - j]) / j for j in range(1, n - 1))
     assert seen["drift_gap"] == pytest.approx(k)
     assert seen["noise_gap"] == pytest.approx(v)
+    basis = basis * np.sign(basis[0])  # the convention for what depends on the signs of eigenvectors
+    published = basis.T @ np.var(as_they_are, 0) @ basis
+    v = 2 * published[0, n - 1] / (n - 1)
+    v += sum((published[0, j] + published[n - 1, n - j]) / j for j in range(1, n - 1))
+    assert seen["noise_gap_published"] == pytest.approx(v)
     # Loss and gradient on the training sample, by finite differences.
     inputs, targets = (np.asarray(a).reshape(-1, a.shape[-1])[:256] for a in (world.inputs, world.targets))
 

@@ -14,7 +14,10 @@ from dysonjax.native.plan import store
 from dysonjax.native.rewrite import with_reciprocals
 
 HERE = Path(__file__).parent
-HEADERS = (HERE / "large.h", HERE / "products.h", HERE / "rows.h", HERE.parent / "lanes.h")
+HEADERS = (
+    *(HERE / name for name in ("large.h", "products.h", "rows.h")),
+    *(HERE.parent / name for name in ("lanes.h", "eigh.h")),
+)
 
 
 class Kernel:

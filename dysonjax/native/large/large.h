@@ -18,4 +18,5 @@
 #undef PLACE
 #undef NAME
 
+static inline long inside_unsigned(uint64_t start, uint64_t last) { return start > last ? last : start; }
 static inline long inside(long start, long last) { return start < 0 ? 0 : start > last ? last : start; }

@@ -17,6 +17,7 @@ from dysonjax.native.large.views import STRIDED, Place, Stretch, blank, look, pl
 from dysonjax.native.operations import ELEMENTWISE
 
 VECTORS = "#pragma omp simd"
+HOW = {"reduce_sum": "+", "reduce_or": "|", "reduce_and": "&", "reduce_max": "max", "reduce_min": "min"}
 FEW = 8  # rows, or numbers in a row, up to which a sum is taken row by row
 
 
@@ -166,16 +167,18 @@ def _reduction(
 ) -> list[str]:
     kind = c_type(root)
     combine, neutral = reducer(root)
-    neutral = "1" if root.op == "reduce_and" else neutral  # truth values of single numbers are 0 and 1
     kept = [loop for loop, axis in zip(loops, axes, strict=True) if axis.strides[0]]
     lines = _nest(kept, [f"{into} = {neutral};"], VECTORS)
     if not loops or loops[-1] in kept:
         return lines + _nest(loops, [*inside, f"{into} = {combine(into, expression)};"], VECTORS)
     *outside, along = loops
     row = outside.pop() if outside and outside[-1] in kept else ("row", 1)
-    if root.op in ("reduce_max", "reduce_min") or (root.dtype.kind == "f" and min(row[1], along[1]) >= FEW):
+    extreme = root.op in ("reduce_max", "reduce_min")
+    if root.dtype.kind == "f" and (extreme or min(row[1], along[1]) >= FEW):
         return lines + _nest(outside, _squares(root, row, along, inside, into, expression), None)
-    how = {"reduce_sum": "+", "reduce_or": "|", "reduce_and": "&"}[root.op]
+    how = HOW[root.op]
+    if root.dtype == bool and extreme:
+        how = "|" if root.op == "reduce_max" else "&"
     one = [
         f"{kind} sum = {neutral};",
         *_nest(

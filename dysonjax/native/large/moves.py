@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dysonjax.native.expressions import c_type
+from dysonjax.native.expressions import c_type, reducer
 from dysonjax.native.graph import Node, constant
 from dysonjax.native.large.loops import Loop, Writer
+from dysonjax.native.large.views import place
 
 
 def slice_at(writer: Writer, root: Node) -> tuple[Loop, dict[Node, str]]:
@@ -43,12 +44,30 @@ def rows_at(writer: Writer, root: Node) -> tuple[list[int], Loop, dict[Node, str
     row = _sum(f"{name} * {where.strides[n]}" for n, name in enumerate(names))
     base = where.__array_interface__["data"][0] - table.__array_interface__["data"][0]
     shift = _sum(
-        f"inside({writer.name(writer.base(indices))}[{row} + {base + n * where.strides[-1]}], "
+        f"{_inside(indices)}({writer.name(writer.base(indices))}[{row} + {base + n * where.strides[-1]}], "
         f"{operand.shape[axis] - sizes[axis]}) * {view.strides[axis]}"
         for n, axis in enumerate(numbers.start_index_map)
     )
     here = _sum(f"{name} * {memory.strides[axis]}" for name, axis in zip(names, outer, strict=True))
     return [root.shape[axis] for axis in outer], loop, {root: here, writer.base(operand): shift}
+
+
+def rows_added(writer: Writer, root: Node) -> Loop:
+    """The second half of `add_rows`, for a root that holds a copy of the whole already."""
+    _, rows, places = root.inputs
+    (count, size), total = root.shape, writer.memory(root)
+    row, at = (place(writer.base(node), *writer.view(node)) for node in (rows, places))
+    target = f"p0[i * {total.strides[0]} + j * {total.strides[1]}]"
+    combine, _ = reducer(root)
+    added = combine(target, f"p1[k * {row.strides[0]} + j * {row.strides[1]} + {row.offset}]")
+    text = (
+        f"static void FUNCTION({c_type(root)} *restrict p0, const {c_type(rows)} *p1, "
+        f"const {c_type(places)} *p2) {{\n"
+        f"for (long k = 0; k < {places.size}; k++) {{\n"
+        f"const {c_type(places)} i = p2[k * {at.strides[0]} + {at.offset}];\n"
+        f"if (i >= 0 && i < {count}) for (long j = 0; j < {size}; j++) {target} = {added};\n}}\n}}"
+    )
+    return Loop(text, (root, writer.base(rows), writer.base(places)))
 
 
 def take(writer: Writer, root: Node) -> Loop:
@@ -70,10 +89,15 @@ def take(writer: Writer, root: Node) -> Loop:
 def _shift(writer: Writer, starts: Sequence[Node], whole, part, strides) -> str:
     """Where a slice begins, moved so that it lies inside, as JAX has it."""
     return _sum(
-        f"inside({writer.scalar(start)}, {n - size}) * {stride}"
+        f"{_inside(start)}({writer.scalar(start)}, {n - size}) * {stride}"
         for start, n, size, stride in zip(starts, whole, part, strides, strict=True)
         if n > size
     )
+
+
+def _inside(start: Node) -> str:
+    """The function of large.h that moves a position into an array."""
+    return "inside_unsigned" if start.dtype.kind == "u" else "inside"
 
 
 def _sum(terms) -> str:

@@ -110,7 +110,7 @@ def _in_memory(user: Node, node: Node) -> bool:
         return user.size > node.size
     if user.op in ELEMENTWISE:
         return user.size > node.size
-    return user.op in ("dot_general", "dynamic_slice", "dynamic_update_slice", "gather", "take")
+    return user.op in ("dot_general", "dynamic_slice", "dynamic_update_slice", "gather", "take", "add_rows")
 
 
 def _cheap(node: Node, homes: int) -> bool:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dysonjax.native.expressions import c_type
-from dysonjax.native.graph import WORLD, Node, Unsupported
+from dysonjax.native.graph import WORLD, Node
 from dysonjax.native.large import moves
 from dysonjax.native.large import plan as planning
 from dysonjax.native.large.loops import Loop, Writer
@@ -72,6 +72,7 @@ class _Function:
         ]
         lines = [
             '#include "large.h"',
+            *(['#include "eigh.h"'] if any(root.op == "eigh" for root in self.plan.roots) else []),
             *(text.replace("FUNCTION", name) for text, name in self.functions.items()),
             "void advance(const void *const *fixed, void *const *carried, const void *const *constants,"
             " char *space, long first, long count) {",
@@ -107,8 +108,6 @@ class _Function:
         if root.op == "pad":
             part, filling = root.inputs
             config = root.params["padding_config"]
-            if any(low < 0 or high < 0 for low, high, _ in config):
-                raise Unsupported("padding of negative width")
             inside = tuple(
                 slice(low, low + (n - 1) * (between + 1) + 1 if n else low, between + 1)
                 for n, (low, _, between) in zip(part.shape, config, strict=True)
@@ -117,6 +116,10 @@ class _Function:
                 self.call(writer.assign(root, memory, memory, filling, (Stretch(root.shape),))),
                 self.call(writer.assign(root, memory[inside], memory, part)),
             ]
+        if root.op == "eigh":
+            (matrix,) = root.inputs
+            whole = writer.assign(root, memory[: matrix.shape[0]], memory, matrix)
+            return [self.call(whole), f"{c_type(root)}_eigh({matrix.shape[0]}, {self.names[root]});"]
         if root.op == "store":
             target = root.params["to"] if in_place else root
             return [self.call(writer.assign(target, memory, memory, root.inputs[0]))]
@@ -127,6 +130,9 @@ class _Function:
         if root.op == "dynamic_update_slice":
             whole = self.call(writer.assign(root, memory, memory, root.inputs[0]))
             return [whole, self.call(*moves.update_at(writer, root))]
+        if root.op == "add_rows":
+            whole = self.call(writer.assign(root, memory, memory, root.inputs[0]))
+            return [whole, self.call(moves.rows_added(writer, root))]
         if root.op == "gather":
             extents, loop, shifts = moves.rows_at(writer, root)
             around = "".join(

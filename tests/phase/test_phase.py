@@ -1,5 +1,6 @@
 """Phases, boundaries and their errors, on made-up members and on a trained grid."""
 
+import jax
 import numpy as np
 import pytest
 import xarray as xr
@@ -171,22 +172,108 @@ def _initial(variance, sigma_w=1.0):
     )
 
 
-def test_noise_threshold_solves_the_published_criterion(trained):
-    threshold = dj.phase.noise_threshold(trained)
-    first = trained.isel(record=0)
-    # At T = threshold both sides of K/(sqrt(r)(N-1)) >= T V/(4 sigma_w^2) are equal; r = 2, N = 16.
-    left = first.drift_gap / (np.sqrt(2) * 15)
-    right = threshold * first.noise_gap / (4 * trained.sigma_w**2)
-    np.testing.assert_allclose(left, right.transpose(*left.dims), rtol=1e-4)
+def _published_by_hand(weight, teacher, x, sigma_w):
+    """Both sides of the published criterion at T = 1, sample by sample, in NumPy."""
+    first, middle, last = teacher
+    below = np.tanh(x @ first)
+    y, phi = np.tanh(below @ middle) @ last, np.tanh(below @ weight)
+    d = ((phi @ last - y) @ last.T) * (1 - phi**2)
+    changes = []
+    for a, error in zip(below, d, strict=True):
+        g = np.outer(a, error)
+        changes.append(weight.T @ g + g.T @ weight)
+    basis = np.linalg.eigh(weight.T @ weight)[1][:, ::-1]
+    basis = basis * np.sign(basis[0])
+    mean = basis.T @ np.mean(changes, axis=0) @ basis
+    v = basis.T @ np.var(changes, axis=0) @ basis
+    n = 16
+    noise = 2 * v[0, -1] / (n - 1) + sum((v[0, k] + v[-1, n - k]) / k for k in range(1, n - 1))
+    return (abs(mean[0, 0]) - abs(mean[-1, -1])) / (np.sqrt(2) * (n - 1)), noise / (4 * sigma_w**2)
 
 
-def test_noise_line_is_the_temperature_that_a_fraction_of_members_survives(trained):
-    line = dj.phase.noise_line(trained, (0.68,)).isel(contour=0)
-    threshold = dj.phase.noise_threshold(trained)
+def test_members_pass_the_published_criterion_as_written_out_in_numpy():
+    """Teacher, inputs and weights of the run itself; K, V and their ratio by a loop over samples."""
+    temperatures = [0.125, 2.0, 64.0]
+    grid = dj.Grid(lr=[4 * t for t in temperatures], sigma_w=[0.25, 4.0], batch_size=4, seeds=4)
+    data = dj.train(MODEL, grid, 2000, [0, 2000], x64=True, keep_weights="last").dataset
+    passes, threshold = dj.phase.noise_passes(data), dj.phase.noise_threshold(data)
+    seen = []
+    for seed in range(4):
+        member = dj.member_of(MODEL, data, seed=seed, batch_size=4, lr=0.5, sigma_w=0.25)
+        with jax.enable_x64(True):
+            x = np.asarray(jax.random.normal(member.observation_key, (128, 3)))
+        for t in temperatures:
+            for sigma_w in grid.sigma_w:
+                at = {"seed": seed, "lr": 4 * t, "sigma_w": sigma_w, "batch_size": 4}
+                weight = data.weights.sel(at).values
+                left, right = _published_by_hand(weight, map(np.asarray, member.world.teacher), x, sigma_w)
+                assert bool(passes.sel(at)) == (left >= t * right)
+                own = left / right if left > 0 < right else np.inf if left > 0 else np.nan
+                np.testing.assert_allclose(threshold.sel(at), own, rtol=1e-8)
+                seen.append((bool(passes.sel(at)), bool(right < 0)))
+    assert {(True, False), (True, True), (False, False)} <= set(seen)  # V of both signs
+    # The twin: another V, the variance of the turned matrix, decides otherwise.
+    assert (dj.phase.noise_passes(data, criterion="variance") != passes).any()
+
+
+def test_threshold_is_the_temperature_below_which_a_member_passes(trained):
+    for criterion in ("published", "variance"):
+        threshold = dj.phase.noise_threshold(trained, criterion=criterion)
+        for factor, expected in ((0.99, True), (1.01, False)):
+            # The same network at a temperature just below and just above its own threshold.
+            moved = trained.assign(noise_gap_published=trained.noise_gap_published * threshold * factor,
+                                   noise_gap=trained.noise_gap * threshold * factor)  # fmt: skip
+            moved = moved.assign_coords(batch_size=[1]).sel(lr=[0.5]).assign_coords(lr=[1.0])
+            here = np.isfinite(threshold.sel(lr=0.5).values.ravel())
+            assert (dj.phase.noise_passes(moved, criterion=criterion).values.ravel()[here] == expected).all()
+            assert here.sum() >= 3
+    assert (threshold > 0).sum() == np.isfinite(threshold).sum()  # no temperature below zero
+
+
+def test_the_noise_line_is_where_the_fraction_falls_below_the_contour():
+    temperature = 2.0 ** np.arange(6)
+    fraction = np.array([0.5, 0.9, 0.9, 0.7, 0.5, 0.5])
+    line = dj.phase.falling_line
+    assert line(temperature, fraction, 0.8) == pytest.approx(4 * 2**0.5)
+    assert line(temperature, fraction, 0.6) == pytest.approx(8 * 2**0.5)
+    # Scatter does not choose among crossings: 0.6 and 0.8 count as 0.7 twice.
+    scattered = np.array([0.5, 0.9, 0.9, 0.6, 0.8, 0.5])
+    assert line(temperature, scattered, 0.8) == pytest.approx(4 * 2**0.5)
+    assert np.isnan(line(temperature, fraction, 0.95)) and line(temperature, fraction, 0.4) == np.inf
+    assert np.isnan(line(temperature[:0], fraction[:0], 0.5))
+    # Points that were not reached do not count.
+    assert line(temperature, np.where(temperature == 8, np.nan, fraction), 0.8) == pytest.approx(4 * 2**0.5)
+
+
+def test_fractions_count_members_and_the_line_passes_between_grid_points(trained):
+    fraction = dj.phase.noise_fraction(trained)
+    passes = dj.phase.noise_passes(trained)
+    np.testing.assert_allclose(fraction, passes.mean("seed"))
+    line = dj.phase.noise_line(trained, (0.4,)).isel(contour=0)
     for sigma_w in trained.sigma_w.values:
-        own = threshold.sel(sigma_w=sigma_w).values.ravel()
+        cold, hot = fraction.sel(sigma_w=sigma_w).isel(batch_size=0).values
         at = float(line.sel(sigma_w=sigma_w))
-        assert np.mean(own >= at) >= 0.68 > np.mean(own > at + 1e-9 * abs(at))
+        if cold >= 0.4 > hot:
+            assert 0.125 < at < 64
+        elif hot >= 0.4:
+            assert at == np.inf
+    # A frozen member does not pass; one that is not there yet does not count.
+    data = trained.copy(deep=True)
+    data["alive"][..., 0, -1] = False
+    data["alive"][..., 1, -1] = False
+    data["diverged_at"][..., 0] = 5
+    expected = passes.isel(seed=slice(2, None)).sum("seed") / 5
+    np.testing.assert_allclose(dj.phase.noise_fraction(data), expected)
+
+
+def test_a_run_without_the_published_noise_has_the_other_line(trained):
+    old = trained.drop_vars("noise_gap_published")
+    assert dj.phase.criteria(old) == ("variance",) and dj.phase.criteria(trained) == ("published", "variance")
+    assert dj.phase.noise_line(old, criterion="variance").sizes == {"contour": 3, "sigma_w": 2}
+    with pytest.raises(dj.InputError, match="holds no noise_gap_published"):
+        dj.phase.noise_line(old)
+    with pytest.raises(dj.InputError, match="criterion must be one of published, variance"):
+        dj.phase.noise_line(old, criterion="printed")
 
 
 def test_diverged_members_are_left_out_of_averages(trained):

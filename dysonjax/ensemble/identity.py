@@ -1,0 +1,93 @@
+"""What a member was made of, made again from its identity: its realisation, its start, its test inputs.
+
+A run keeps what it recorded, not the teacher or the data set, which are as large as the run and follow from
+its seeds. Whoever wants to measure something else of a stored network needs them.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import xarray as xr
+
+from dysonjax import checks, threefry
+from dysonjax.ensemble.grid import point_identity
+from dysonjax.ensemble.programs import INIT, OBSERVE, WORLD, stream_key
+from dysonjax.ensemble.results import configuration
+from dysonjax.models.base import Model
+
+
+class Member(NamedTuple):
+    """What one member was made of."""
+
+    world: Any  # the realisation: teacher, data set and what else all members of a seed share
+    params: Any  # its weights before the first step, in the model's own structure
+    memory: Any  # what else it carried, such as Markov chains
+    observation_key: jax.Array  # the key of its observables, such as of their fresh inputs
+    point: dict[str, jax.Array]  # its learning rate, width and scalars
+
+
+@threefry.settled()
+def member_of(
+    model: Model, run: xr.Dataset, *, seed: int, batch_size: int, lr: float, sigma_w: float, **scalars: float
+) -> Member:
+    """What the member of a run at this place of its grid was made of, to rounding.
+
+    run: the dataset of a run, of whose configuration root seed, randomness and precision are taken. model:
+    the one with which it was made. seed: as in the coordinate `seed`. scalars: those that the grid varies.
+    The place need not be in the grid, since a member is what its identity makes it. Raises InputError if
+    the run was made with another model, or if a scalar of its grid is not given.
+
+    >>> import dysonjax as dj
+    >>> model, grid = dj.models.teacher_student(batches=5), dj.Grid(lr=0.1, batch_size=4, seeds=2)
+    >>> run = dj.train(model, grid, 1, [0, 1], keep_weights="all").dataset
+    >>> member = dj.member_of(model, run, seed=1, batch_size=4, lr=0.1, sigma_w=1.0)
+    >>> bool(abs(member.params["w2"] - run.weights.sel(seed=1, record=0).values.squeeze()).max() < 1e-6)
+    True
+    """
+    config = _configuration(model, run)
+    for name in sorted(config["grid"]["scalars"].keys() ^ scalars.keys()):
+        known = name in scalars
+        reason = (
+            f"the grid of this run does not vary {name}; leave it out"
+            if known
+            else (f"the grid of this run varies {name}; say which value by {name}=…")
+        )
+        raise checks.InputError(reason)
+    seed = checks.positive_int("seed", seed, 0)
+    batch_size = checks.positive_int("batch_size", batch_size)
+    point = {"lr": checks.positive("lr", lr), "sigma_w": checks.positive("sigma_w", sigma_w)}
+    point |= {name: checks.finite(name, value) for name, value in scalars.items()}
+    identity = (
+        None
+        if config["randomness"] == "common"
+        else point_identity(point, batch_size, config.get("identity_bits", 32))
+    )
+    with jax.enable_x64(config["dtype"] == "float64"), jax.default_matmul_precision("highest"):
+        keys = [stream_key(config["seed"], seed, identity, stream) for stream in (WORLD, INIT, OBSERVE)]
+        traced = {name: jnp.asarray(value, config["dtype"]) for name, value in point.items()}
+        world = jax.jit(model.world, static_argnums=1)(keys[0], batch_size)
+        params, memory = jax.jit(model.init)(keys[1], world, traced)
+        return Member(world, params, memory, keys[2], traced)
+
+
+def world_of(model: Model, run: xr.Dataset, *, seed: int, batch_size: int) -> Any:
+    """The realisation (teacher, data set) that all members of a seed of a run share; see `member_of`.
+
+    Raises InputError for a run with randomness="independent", where every member has one of its own.
+    """
+    config = _configuration(model, run)
+    if config["randomness"] != "common":
+        raise checks.InputError("every member of this run has its own realisation; use member_of(...).world")
+    scalars = {name: values[0] for name, values in config["grid"]["scalars"].items()}
+    return member_of(model, run, seed=seed, batch_size=batch_size, lr=1.0, sigma_w=1.0, **scalars).world
+
+
+def _configuration(model: Model, run: xr.Dataset) -> dict[str, Any]:
+    """That of the run, if it was made with this model."""
+    config = configuration(run)
+    made = {"name": model.name, **model.config}
+    differ = sorted(k for k in made.keys() | config["model"].keys() if made.get(k) != config["model"].get(k))
+    if differ:
+        raise checks.InputError(f"the run was made with another model; they differ in {', '.join(differ)}")
+    return config
