@@ -1,6 +1,8 @@
 """Take possession of a run folder, new or with what earlier sessions have left in it."""
 
 import contextlib
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,18 +15,30 @@ from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.lock import Lock
 from dysonjax.ensemble.session import Folder, recover
 
+HEX = 32 * "[0-9a-f]"
+LEFT_OVERS = (f".store-{HEX}", f".lock-{HEX}", f".stale-{HEX}", f".clock-{HEX}", f"checkpoints/.{HEX}.part")
+LEFT_OVERS += (f"checksums/.{HEX}.part", f"run.zarr/**/*.{HEX}.partial")
+ABANDONED_SECONDS = 3600.0
+
 
 def enter(
-    stack: contextlib.ExitStack, path: Path, template: xr.Dataset, save_every: float, resume: bool
+    stack: contextlib.ExitStack,
+    path: Path,
+    template: xr.Dataset,
+    save_every: float,
+    resume: bool,
+    say: Callable[[str], None] | None = None,
 ) -> Folder:
     """Take possession of a run folder."""
     try:
         if not resume:
             path.mkdir(parents=True, exist_ok=True)
-        lock = Lock(path / processes.lock_name(processes.index()))
+        lock = Lock(path / processes.lock_name(processes.index()), say)
     except OSError as error:
         raise checks.InputError(f"{path} cannot be written: {error.strerror or error}") from None
     stack.callback(lock.release)
+    if processes.index() == 0:
+        _sweep(path)
     return Folder(path, lock, template.attrs["config"], save_every)
 
 
@@ -67,3 +81,13 @@ def open_results(
     except MemoryError:
         raise checks.RunError(f"not enough memory to open {kept.path}; nothing was changed") from None
     return found, before
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed processes wrote aside and never gave its name."""
+    long_ago = time.time() - ABANDONED_SECONDS
+    for pattern in LEFT_OVERS:
+        for found in path.glob(pattern):
+            with contextlib.suppress(OSError):
+                if found.lstat().st_mtime < long_ago:
+                    shutil.rmtree(found) if found.is_dir() else found.unlink()

@@ -122,7 +122,9 @@ def train(
         backend=backend,
     )
     save_every = checks.positive("save_every", save_every)
-    folder = None if out is None else checks.path("out", out)
+    folder = (
+        None if out is None else checks.path("out", out).absolute()
+    )  # also if the program changes its folder
     for name, value in (("progress", progress), ("announce", announce), ("say", say)):
         checks.function(name, value)
     say = say if say is not None else lambda sentence: warnings.warn(sentence, stacklevel=3)
@@ -143,7 +145,7 @@ def train(
             if not resume:
                 disk.check_space(folder, template.nbytes + 3 * disk.state_bytes(work))
             request = stack.enter_context(listening())
-            kept = opening.enter(stack, folder, template, save_every, resume)
+            kept = opening.enter(stack, folder, template, save_every, resume, say)
             found, before = opening.open_results(kept, template, grid, shape, resume, say)
         seeds = processes.share(grid.seeds, found.seeds_per_block) if kept else range(grid.seeds)
         members = np.concatenate([found.members(b) for b in _blocks(seeds, found.seeds_per_block)])
