@@ -167,7 +167,12 @@ def _parse(name: str, args: list[str]):
     module, _, cls = COMMANDS[name][0].partition(":")
     command = getattr(importlib.import_module(module), cls)
     complaint = io.StringIO()
+    wide = os.environ.get("COLUMNS")
     try:
+        if not {"-h", "--help"} & set(
+            args
+        ):  # an error must not be broken into the lines of a narrow terminal
+            os.environ["COLUMNS"] = "1000"
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(
                 command, args=args, prog=f"dysonjax {name}", config=(tyro.conf.FlagCreatePairsOff,)
@@ -176,12 +181,15 @@ def _parse(name: str, args: list[str]):
         if stop.code in (0, None):
             return None
         raise InputError(f"{_first_sentence(complaint.getvalue())} (see dysonjax {name} --help)") from None
+    finally:
+        os.environ.pop("COLUMNS", None) if wide is None else os.environ.update(COLUMNS=wide)
 
 
 def _first_sentence(box: str) -> str:
     """The message out of the parser's framed error report."""
     # Frames are drawn with ASCII where the terminal has no other characters.
-    lines = (line.strip("│╭╮╰╯─|+- \t") for line in box.splitlines()[1:])
+    plain = re.sub("\x1b\\[[0-9;]*[A-Za-z]", "", box)  # colours, where standard error is a terminal
+    lines = (line.strip("│╭╮╰╯─|+- \t") for line in plain.splitlines()[1:])
     sentence = next((line for line in lines if line), "the options could not be read")
     optional = re.fullmatch(r"Error parsing (--\S+): no type matching \{None\}\|(\w+) .*", sentence)
     if optional:

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +21,11 @@ from dysonjax.ensemble.jobs import Job
 from dysonjax.ensemble.lock import Lock
 from dysonjax.ensemble.results import Results
 from dysonjax.ensemble.session import Folder, recover
+
+HEX = 32 * "[0-9a-f]"
+LEFT_OVERS = (f".store-{HEX}", f".lock-{HEX}", f".stale-{HEX}", f".clock-{HEX}", f"checkpoints/.{HEX}.part")
+LEFT_OVERS += (f"checksums/.{HEX}.part", f"run.zarr/**/*.{HEX}.partial")
+ABANDONED_SECONDS = 3600.0
 
 
 class Opened(NamedTuple):
@@ -62,7 +69,7 @@ def opened(
     if not resume:
         disk.check_space(path, template.nbytes + 3 * disk.state_bytes(work))
     request = stack.enter_context(listening())
-    folder = _claimed(stack, path, template, config.save_every, resume)
+    folder = _claimed(stack, path, template, config.save_every, resume, say)
     found, progress = _stored(folder, template, grid, shape, resume, say)
     size = found.seeds_per_block
     seeds = processes.share(grid.seeds, size)
@@ -75,16 +82,23 @@ def opened(
 
 
 def _claimed(
-    stack: contextlib.ExitStack, path: Path, template: xr.Dataset, save_every: float, resume: bool
+    stack: contextlib.ExitStack,
+    path: Path,
+    template: xr.Dataset,
+    save_every: float,
+    resume: bool,
+    say: Callable[[str], None],
 ) -> Folder:
     """Take possession of a run folder."""
     try:
         if not resume:
             path.mkdir(parents=True, exist_ok=True)
-        lock = Lock(path / processes.lock_name(processes.index()))
+        lock = Lock(path / processes.lock_name(processes.index()), say)
     except OSError as error:
         raise checks.InputError(f"{path} cannot be written: {error.strerror or error}") from None
     stack.callback(lock.release)
+    if processes.index() == 0:
+        _sweep(path)
     return Folder(path, lock, template.attrs["config"], save_every)
 
 
@@ -127,3 +141,13 @@ def _stored(
     except MemoryError:
         raise checks.RunError(f"not enough memory to open {folder.path}; nothing was changed") from None
     return found, before
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed processes wrote aside and never gave its name."""
+    long_ago = time.time() - ABANDONED_SECONDS
+    for pattern in LEFT_OVERS:
+        for found in path.glob(pattern):
+            with contextlib.suppress(OSError):
+                if found.lstat().st_mtime < long_ago:
+                    shutil.rmtree(found) if found.is_dir() else found.unlink()
