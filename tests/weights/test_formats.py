@@ -208,3 +208,22 @@ def test_large_arrays_of_flax_come_in_parts(tmp_path, monkeypatch):
     found = {t.name.replace("/", "."): t for t in open_checkpoint(tmp_path / "f.msgpack").tensors}
     for name, array in PLANTED.items():
         np.testing.assert_array_equal(found[name].read().astype(float), array.astype(float))
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "pt", "npz", "h5", "onnx", "msgpack", "shards"])
+def test_one_tensor_at_a_time_is_in_memory(kind, tmp_path):
+    """Twelve tensors of a megabyte: reading all in turn never holds three of them."""
+    import tracemalloc
+
+    if kind == "h5":
+        pytest.importorskip("h5py")
+    name, write = WRITERS[kind]
+    tensors = {f"l{i}.weight": np.full((512, 512), float(i), np.float32) for i in range(12)}
+    write(tmp_path / name, tensors)
+    list(open_checkpoint(tmp_path / name).tensors)  # libraries are imported
+    tracemalloc.start()
+    for index, matrix in enumerate(plan(open_checkpoint(tmp_path / name)).matrices):
+        assert float(matrix.read().mean()) == index
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3.2e6
