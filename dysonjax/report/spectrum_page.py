@@ -226,8 +226,8 @@ def _profile(title: str, points: list[tuple[int, float]], count: int, rows: list
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in place)
     radius = 3 if count <= 60 else 1.5
     dots = "".join(
-        f'<a href="#layer-{i}"><circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}"><title>{escape(rows[i]["name"])}: '
-        f"{number(v)}</title></circle></a>"
+        f'<a href="#layer-{i}"><circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}">'
+        f"<title>{escape(rows[i]['name'])}: {number(v)}</title></circle></a>"
         for (i, v), (x, y) in zip(points, place, strict=True)
     )
     return (
