@@ -1,6 +1,7 @@
 """Take possession of a run folder, new or with what earlier sessions have left in it."""
 
 import contextlib
+import json
 import shutil
 import time
 from collections.abc import Callable
@@ -67,6 +68,7 @@ def open_results(
                     checkpoints.replace_all(kept.checkpoints, kept.config, before)
                 if not before.done.all():
                     opened.remove_summary()
+                    _note_session(opened, template, say)
             processes.clear_status(kept.checkpoints)
         processes.barrier("store")
         if not leader:
@@ -81,6 +83,23 @@ def open_results(
     except MemoryError:
         raise checks.RunError(f"not enough memory to open {kept.path}; nothing was changed") from None
     return found, before
+
+
+def _note_session(opened: store.Store, template: xr.Dataset, say: Callable[[str], None]) -> None:
+    """Record with what a run goes on, where that is not what it was started with: its bits may differ."""
+    attributes = store.read_attributes(opened.path) or {}
+    now = {"versions": template.attrs["versions"], "device": template.attrs["device"]}
+    sessions = attributes.get("sessions") or [{key: attributes.get(key) for key in now}]
+    if sessions[-1] == now:
+        return
+    changes = store.difference(_flat(sessions[-1]), _flat(now)).removesuffix("; these cannot change")
+    say(f"the run goes on with another machine or software ({changes}): its last digits may differ")
+    opened.set_attributes({"sessions": [*sessions, now]})
+
+
+def _flat(session: dict) -> str:
+    versions = json.loads(session["versions"] or "{}")
+    return json.dumps({"device": session["device"], **versions})
 
 
 def _sweep(path: Path) -> None:

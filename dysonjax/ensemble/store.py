@@ -285,6 +285,9 @@ def _consolidate(path) -> None:
 def difference(old: str, new: str) -> str:
     """The first entry in which two configurations differ, in words."""
     before, after = _flat(json.loads(old)), _flat(json.loads(new))
+    sums = [before.get("model.text_sha256"), after.get("model.text_sha256")]
+    if sums[0] != sums[1] and None not in sums and before.get("model.text") == after.get("model.text"):
+        return f"another content of the text {before.get('model.text')}, which has changed since; restore it"
     for key in sorted(before.keys() | after.keys()):
         if before.get(key) != after.get(key):
             return f"{key} = {_short(before.get(key))}, not {_short(after.get(key))}; these cannot change"

@@ -122,9 +122,8 @@ def train(
         backend=backend,
     )
     save_every = checks.positive("save_every", save_every)
-    folder = (
-        None if out is None else checks.path("out", out).absolute()
-    )  # also if the program changes its folder
+    # Absolute: a program may change its working folder during a run.
+    folder = None if out is None else checks.path("out", out).absolute()
     for name, value in (("progress", progress), ("announce", announce), ("say", say)):
         checks.function(name, value)
     say = say if say is not None else lambda sentence: warnings.warn(sentence, stacklevel=3)
