@@ -49,7 +49,7 @@ def engine(setting: dict) -> frame.Prepared:
     x = ensemble(members)
     if setting["task"] == "ratios":
         return _repeated(lambda n: spectra.spacing_ratio(x), members)
-    return _repeated(lambda n: spectra.fit_marchenko_pastur(x, LEVELS / ROWS, n=n), 300)
+    return _repeated(lambda n: spectra.fit_marchenko_pastur(x, LEVELS / ROWS, n=n, null=0), 300)
 
 
 def loop(setting: dict) -> frame.Prepared:
@@ -192,13 +192,13 @@ def power_law_limit(x: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def marchenko_pastur_limit(x: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """A and σ² of the data and of `n` replicates, (n + 1,) each, of the law without its finite-N blur.
+    """A and σ² of the data and of `n` replicates, (n + 1,) each, of the limit law.
 
     As many laws are tried as the engine tries, so that the work is the same.
     """
     from dysonjax.spectra import MarchenkoPastur
 
-    sigma2, ratio = np.geomspace(0.7, 1.4, 423), LEVELS / ROWS
+    sigma2, ratio = np.geomspace(0.7, 1.4, 846), LEVELS / ROWS
     law = MarchenkoPastur(ratio, 1.0)
     edges = np.linspace(0, np.sqrt(sigma2[-1] * law.upper), 101)  # of √x
     mass = np.diff(law.cdf(edges**2 / sigma2[:, None]), axis=1)

@@ -69,7 +69,7 @@ class Dyson:
         import jax
         import numpy as np
 
-        from dysonjax import dyson
+        from dysonjax import dyson, threefry
         from dysonjax.ensemble import one_device_per_core
         from dysonjax.figures.dyson import dyson_figure
         from dysonjax.figures.style import save
@@ -82,7 +82,7 @@ class Dyson:
         stored = members * (positive_int("records", self.records, 2) + 2) + samples
         memory(f"{members} members of {n} levels", 8 * n * stored, "take fewer of them, or of records")
         potential, g2 = self._problem(n)
-        keys = jax.random.split(jax.random.key(self.execution.seed), 3)
+        keys = [threefry.derive(threefry.root(self.execution.seed), number) for number in range(3)]
         x0 = self._first_levels(keys[0], n, members)
         # The stationary law comes first: without one there is nothing to compare with.
         gas = dyson.CoulombGas(potential, g2, self.beta, n)

@@ -55,7 +55,8 @@ class NanoGpt:
     execution: Execution = EXECUTION
 
     def run(self, terminal: Terminal) -> dict:
-        from dysonjax import attention, checks, ensemble, models
+        from dysonjax import checks, ensemble, models
+        from dysonjax.analysis import attention
 
         checks.one_of("kind", self.kind, attention.KINDS)
         checks.positive_int("sample", self.sample, 0)
@@ -88,19 +89,18 @@ class NanoGpt:
 
     def _sample(self, model, params, folder: Path) -> str | None:
         """Text written by the first network that is alive, also as a file; None if all diverged."""
-        import jax
-
+        from dysonjax import threefry
         from dysonjax.models.nanogpt import write
 
         if params is None or self.sample == 0:
             return None
-        text = write(model.config, params, self.sample, jax.random.key(self.execution.seed))
+        text = write(model.config, params, self.sample, threefry.root(self.execution.seed))
         (folder / "sample.txt").write_text(text, encoding="utf-8")
         return text
 
     def _draw(self, dataset, folder: Path) -> None:
         """The figure shows the last grid point."""
-        from dysonjax import attention
+        from dysonjax.analysis import attention
         from dysonjax.figures.attention import Course, Spectrum, run_figure
         from dysonjax.figures.style import save
 
@@ -140,6 +140,9 @@ def _report(summary: dict, terminal: Terminal) -> None:
                     str(layer + 1),
                     _with_error(summary, "mp_sigma2", index, layer, -1),
                     _with_error(summary, "mp_area", index, layer, -1),
+                    _number(summary["mp_p"][index][layer][-1], ".2g"),
+                    _with_error(summary, "mp_common_area", index, layer, -1),
+                    _number(summary["mp_common_p"][index][layer][-1], ".2g"),
                     _with_error(summary, "tail_alpha", index, layer),
                     _number(summary["tail_p"][index][layer], ".2g"),
                 ]
@@ -148,9 +151,12 @@ def _report(summary: dict, terminal: Terminal) -> None:
         loss = _number(summary["val_loss"][index][-1], ".3f")
         terminal.table(
             f"{summary['matrix']} matrices, {title}: validation loss {loss}",
-            ["layer", "sigma^2", "area A", "tail exponent", "p of the tail"],
+            ["layer", "sigma^2", "area A", "p", "A at common scale", "p", "tail exponent", "p of the tail"],
             rows,
         )
+        for layer, notes in enumerate(summary["mp_note"][index]):
+            if notes[-1]:
+                terminal.print(f"layer {layer + 1}: {notes[-1]}")
     if len(summary["points"]) > 4:
         terminal.print(f"... and {len(summary['points']) - 4} more points in summary.json")
     if summary["sample"]:

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Sequence
 
 import jax
 
@@ -60,9 +61,11 @@ def _local(backend: str | None = None) -> list[jax.Device]:
         ) from None
 
 
-def resolve(devices: int | str | None) -> list[jax.Device]:
-    """Devices of this process: all (None), the first few (a number), or a kind ("cpu", "gpu", "tpu")."""
+def resolve(devices: int | str | Sequence[jax.Device] | None) -> list[jax.Device]:
+    """Devices of this process: all (None), the first few (a number), a kind ("cpu", "gpu", "tpu"), these."""
     check_settings()
+    if isinstance(devices, list | tuple):
+        return list(devices)
     found = _local()
     if devices is None:
         return found

@@ -1,6 +1,7 @@
 """The grid of hyperparameters and seeds, and the steps at which a run is recorded."""
 
 import dataclasses
+import hashlib
 import itertools
 import math
 import zlib
@@ -106,10 +107,27 @@ def _axis(name: str, values, check) -> tuple:
     return values
 
 
-def point_identity(point: dict[str, float], batch_size: int) -> int:
-    """A 32-bit name for a grid point that depends on its values alone, not on its place in a grid."""
+def point_identity(point: dict[str, float], batch_size: int, bits: int = 64) -> tuple[int, ...]:
+    """A name for a grid point, in words of 32 bits, that depends on its values alone, not on its place.
+
+    bits: 32 for the names of runs that were started before 64 were used; those of two points can be the same.
+    """
     text = ",".join(f"{name}={float(value).hex()}" for name, value in sorted(point.items()))
-    return zlib.crc32(f"{text},batch_size={batch_size}".encode())
+    text = f"{text},batch_size={batch_size}".encode()
+    if bits == 32:
+        return (zlib.crc32(text),)
+    digest = hashlib.blake2b(text, digest_size=bits // 8).digest()
+    return tuple(int.from_bytes(digest[place : place + 4], "big") for place in range(0, bits // 8, 4))
+
+
+def identities(points: Sequence[dict[str, float]], batch_size: int, bits: int = 64) -> np.ndarray:
+    """The names of all points, (points, words) uint32. Raises InputError if two of 64 bits are the same."""
+    found = np.array([point_identity(point, batch_size, bits) for point in points], np.uint32)
+    if bits > 32 and len(np.unique(found, axis=0)) < len(found):  # of a million points once in 3e7 grids
+        raise checks.InputError(
+            "two points of the grid would share their random numbers; change one of its values a little"
+        )
+    return found
 
 
 def record_steps(records: int | Sequence[int], steps: int) -> tuple[int, ...]:

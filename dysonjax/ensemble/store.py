@@ -24,6 +24,7 @@ from zarr.storage import LocalStore
 
 from dysonjax.checks import InputError
 from dysonjax.ensemble import checkpoints, schema
+from dysonjax.ensemble.schema import difference
 from dysonjax.ensemble.sealed import Damaged
 from dysonjax.ensemble.sums import METADATA, Overlay, Sums, block_name, checked, put
 
@@ -280,26 +281,3 @@ def _consolidate(path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
         zarr.consolidate_metadata(path)
-
-
-def difference(old: str, new: str) -> str:
-    """The first entry in which two configurations differ, in words."""
-    before, after = _flat(json.loads(old)), _flat(json.loads(new))
-    sums = [before.get("model.text_sha256"), after.get("model.text_sha256")]
-    if sums[0] != sums[1] and None not in sums and before.get("model.text") == after.get("model.text"):
-        return f"another content of the text {before.get('model.text')}, which has changed since; restore it"
-    for key in sorted(before.keys() | after.keys()):
-        if before.get(key) != after.get(key):
-            return f"{key} = {_short(before.get(key))}, not {_short(after.get(key))}; these cannot change"
-    return "another configuration"
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix: value}
-    return {k: v for key, part in value.items() for k, v in _flat(part, f"{prefix}.{key}".strip(".")).items()}
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -41,7 +41,7 @@ def _draw_density(axes, spectrum: MatrixSpectrum) -> None:
         # Even steps in an angle resolve both square-root edges.
         grid = law.lower + (law.upper - law.lower) * np.sin(np.linspace(0, np.pi / 2, 400)) ** 2
         pdf = float(fit.area) * law.pdf(grid)
-        axes.plot(grid, pdf, color=RED, label=f"MP, A = {float(fit.area):.2f}")
+        axes.plot(grid, pdf, color=RED, label=f"MP, A = {float(fit.area):.2f}, p = {float(fit.p_value):.2g}")
         # Stops below the legend.
         axes.axvline(spectrum.edge, ymax=0.68, color=BLACK, ls=":", lw=1, label="Tracy–Widom 99 %")
         # Near r = 1 the law diverges at zero: the bars, not the curve, set the scale.

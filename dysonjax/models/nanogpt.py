@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dysonjax import checks
+from dysonjax import checks, threefry
 from dysonjax.models import corpus as corpora
 from dysonjax.models.base import Model, Start, Update, split
 
@@ -244,6 +244,7 @@ OBSERVABLES = {
 }
 
 
+@threefry.settled()
 def write(config: Mapping, params: Mapping, length: int, key: jax.Array) -> str:
     """Text of `length` characters, drawn one by one from what a trained network predicts after a line break.
 

@@ -1,6 +1,6 @@
 """Marchenko-Pastur fits with free width σ² and area A, where 1 − A of the levels belong to a tail."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from dysonjax.spectra.marchenko_pastur_null import (
     to_common_scale,
     two_sided,
 )
+from dysonjax.spectra.members import of_members
 
 MIN_LEVELS = 8
 NO_KURTOSIS = np.zeros(1)
@@ -54,6 +55,7 @@ class MarchenkoPasturFit:
     """what to know before reading A and σ², in sentences; empty if nothing speaks against them"""
 
 
+@of_members(trailing=())
 def fit_marchenko_pastur(
     x,
     ratio: float,
@@ -66,10 +68,10 @@ def fit_marchenko_pastur(
 ) -> MarchenkoPasturFit:
     """Fit A and σ² of A·ρ to eigenvalues of X = WᵀW, whose tail, if any, is left unexplained.
 
-    x: eigenvalues ≥ 0, shape (..., members, modes), in any order. ratio: r = N/M, columns over rows of W.
-    method: `least_squares` compares the density, as in [A]; `likelihood` maximises the probability of the
-    levels up to the edge and counts the others, assuming nothing about where those lie; on small noise
-    matrices its σ² is some 0.5 to 1 % low. n: bootstrap replicates over members for the errors.
+    x: eigenvalues ≥ 0, shape (..., members, modes) or labelled, in any order. ratio: r = N/M,
+    columns over rows of W. method: `least_squares` compares the density, as in [A]; `likelihood` maximises
+    the probability of the levels up to the edge and counts the others, assuming nothing about where those
+    lie. n: bootstrap replicates over members for the errors.
     matrices: from how many matrices of the same shape a member's levels come, such as the heads of one
     network, one after the other: they are fitted together and resampled together.
     common_scale: bring every matrix to the same median level first. Matrices that differ in scale look, when
@@ -102,8 +104,7 @@ def fit_marchenko_pastur(
     levels = x.shape[-3] * x.shape[-2] * x.shape[-1]
     if levels < MIN_LEVELS:
         raise InputError(f"a Marchenko-Pastur fit needs at least {MIN_LEVELS} non-zero levels, got {levels}")
-    found = over_leading_axes(lambda y: _fit(y, ratio, method, n, seed, common_scale, null), x, core=3)
-    return replace(found, note=found.note[()])
+    return over_leading_axes(lambda y: _fit(y, ratio, method, n, seed, common_scale, null), x, core=3)
 
 
 def nonnegative_levels(x: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy.interpolate import CubicSpline
+from scipy.interpolate import CubicSpline, make_lsq_spline
 
 from dysonjax.spectra.law import Law
 from dysonjax.spectra.marchenko_pastur import MarchenkoPastur
@@ -16,6 +16,7 @@ FINE = np.geomspace(0.7, 1.4, 141)  # about the first estimate; in steps of 0.5 
 # Excess kurtosis of the entries: −2 for ±1, −1.2 for uniform ones. Reaches half a step less than the ends.
 KURTOSIS = np.linspace(-2.4, 0.6, 6)
 BULK = 0.999  # share of the law below the end of its bulk, where its shape is judged
+_KNOTS = 100  # of a smoothed difference of two cdfs in √x
 _END = 4.0  # √x at σ² = 1 beyond which kurtosis adds nothing, whatever the shape
 
 
@@ -41,13 +42,20 @@ class Template:
         return cls(law.cdf, modes, MarchenkoPastur(ratio, 1.0))
 
     @classmethod
-    def sampled(cls, levels: np.ndarray, modes: int, ratio: float) -> "Template":
-        """From levels of simulated matrices of σ² = 1, any shape."""
-        pooled = np.sort(levels, axis=None)
-        at = (np.arange(pooled.size) + 0.5) / pooled.size
+    def changed(cls, law: Law, modes: int, ratio: float, before, after) -> "Template":
+        """`law` as it is after its simulated levels `before` have been made into `after`, any shape, σ² = 1.
+
+        Only the difference of the two is taken from the samples, and smoothed: a cdf with steps would make
+        the match jump from one σ² to the next.
+        """
+        end = np.sqrt(max(after.max(), before.max()))
+        root = np.linspace(0, end, 20 * _KNOTS)
+        shares = [np.searchsorted(np.sort(x, axis=None), root**2) / x.size for x in (before, after)]
+        knots = np.concatenate([[0] * 3, np.linspace(0, end, _KNOTS), [end] * 3])
+        difference = make_lsq_spline(root, shares[1] - shares[0], knots)
 
         def cdf(x: np.ndarray) -> np.ndarray:
-            return np.interp(x, pooled, at, left=0.0, right=1.0)
+            return law.cdf(x) + difference(np.clip(np.sqrt(x), 0, end))
 
         return cls(cdf, modes, MarchenkoPastur(ratio, 1.0))
 

@@ -1,5 +1,7 @@
 """Fits of simulated noise of the same shape: what chance alone does to area, misfit and scales."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from dysonjax.spectra.marchenko_pastur_match import FINE, Match, Template, counts, match
@@ -9,11 +11,14 @@ from dysonjax.spectra.wishart_pool import LARGEST, wishart_pool
 MOST_SCALES = 2000  # matrices whose scales are drawn at once; more are extrapolated
 
 
+@lru_cache(maxsize=16)
 def template_of(modes: int, ratio: float, common_scale: bool) -> Template:
-    """The exact law, or with a common scale the mean of simulated matrices treated as the data are."""
+    """The exact law, with a common scale changed as simulated matrices are when they are so treated."""
+    law = WishartDensity(modes, modes / ratio)
     if not common_scale:
-        return Template.of(WishartDensity(modes, modes / ratio), modes, ratio)
-    return Template.sampled(to_common_scale(noise_pool(modes, ratio)), modes, ratio)
+        return Template.of(law, modes, ratio)
+    pool = noise_pool(modes, ratio)
+    return Template.changed(law, modes, ratio, pool, to_common_scale(pool))
 
 
 def noise_pool(modes: int, ratio: float) -> np.ndarray:

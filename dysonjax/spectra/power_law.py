@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dysonjax.checks import InputError, finite_array, positive_int
+from dysonjax.checks import InputError, finite_array, one_of, positive_int
+from dysonjax.spectra.batching import as_members
+from dysonjax.spectra.members import POLICIES, of_members
 from dysonjax.spectra.power_law_samples import candidate_starts, member_fits, scan_xmin, synthetic_fits
 from dysonjax.spectra.tail_alternatives import clustering, likelihood_ratios
 
@@ -56,18 +58,19 @@ def fit_power_law(
     seed: int = 0,
     min_tail: int | None = None,
     max_candidates: int | None = None,
-    member_axis: int | None = None,
+    member_axis: int | str | None = None,
+    nan_policy: str = "raise",
 ) -> PowerLawFit:
     """Fit a power-law tail to every sample along the last axis, or to ensembles of members.
 
-    x: positive numbers, shape (..., points), in any order; zeros and below are refused. n: samples for the
-    p-value, 0 for none; every one is scanned like the data. min_tail: fewest points that may
-    count as a tail; by default 50, or three quarters of the points if there are fewer than 67: in a shorter
-    tail even Marchenko-Pastur noise passes for a power law. max_candidates: scan at most so many evenly
-    spaced values of xmin, in data and samples alike; None scans all.
+    x: positive numbers, shape (..., points), or labelled levels with their members, in any order; zeros and
+    below are refused. n: samples for the p-value, 0 for none; every one is scanned like the data.
+    min_tail: fewest points that may count as a tail; by default 50, or three quarters of the points if there
+    are fewer than 67: in a shorter tail even Marchenko-Pastur noise passes for a power law.
+    max_candidates: scan at most so many evenly spaced values of xmin, in data and samples; None scans all.
     member_axis: the axis of the members of an ensemble, at least 2 and not the last axis, such as −2 for
-    shape (..., members, levels). Their levels are pooled for the fit, but whole members are resampled, and
-    everything below holds for levels that are correlated inside a member in any way.
+    shape (..., members, levels); labelled levels need none. Their levels are pooled for the fit,
+    but whole members are resampled, so that levels may be correlated inside a member in any way.
 
     Independent points: the synthetic samples keep the data's body and redraw the tail from a power law. Here
     the tail is the longest one compatible with a power law, not the one of smallest distance: that choice of
@@ -89,15 +92,30 @@ def fit_power_law(
     >>> bool(fit_power_law(x, n=100, member_axis=-2).alpha_err > 0.15)
     True
     """
-    x = finite_array("x", x)
     n = positive_int("n", n, minimum=0)
-    x = _members_last_but_one(x, member_axis)  # (..., members, levels); one member for independent points
+    one_of("nan_policy", nan_policy, POLICIES)
+    settings = n, seed, min_tail, max_candidates
+    if member_axis is not None or hasattr(x, "dims"):
+        return _fit_members(x, settings, member_axis=member_axis, nan_policy=nan_policy)
+    if nan_policy != "raise":
+        raise InputError("nan_policy speaks of whole members: name the axis that holds them by member_axis")
+    return _fit(finite_array("x", x)[..., None, :], settings, clustered=False)
+
+
+@of_members(min_members=2, trailing=())
+def _fit_members(x, settings: tuple) -> PowerLawFit:
+    return _fit(as_members("x", x, min_members=2), settings, clustered=True)
+
+
+def _fit(x: np.ndarray, settings: tuple, clustered: bool) -> PowerLawFit:
+    """x: shape (..., members, levels), or (..., 1, points) of independent points."""
+    n, seed, min_tail, max_candidates = settings
     lead, points = x.shape[:-2], x.shape[-2] * x.shape[-1]
     if min_tail is None:
         min_tail = min(50, 3 * points // 4)
     fewest = max(positive_int("min_tail", min_tail, minimum=0), 10)
     if x.size == 0 or points < fewest:
-        shape = x.shape if member_axis is not None else (*lead, points)
+        shape = x.shape if clustered else (*lead, points)
         raise InputError(f"x must have at least {fewest} points for a power law, got shape {shape}")
     if x.min() <= 0:
         raise InputError(f"x must be positive for a power law, but its smallest entry is {x.min():.6g}")
@@ -118,30 +136,18 @@ def fit_power_law(
     for row, i in enumerate(start):
         excess = members[row] - logs[row, i]
         inflation = (1.0, 1.0)
-        if member_axis is not None:
+        if clustered:
             error[row] *= np.sqrt(clustering(excess).exponent)
             inflation = clustering(excess).ratios
         ratios[row] = likelihood_ratios(logs[row, i:] - logs[row, i], inflation)
         if not n:
             continue
-        if member_axis is None:
-            distances, rates = synthetic_fits(rng, logs[row], longest[row], n, candidates)
-        else:
+        if clustered:
             distances, rates = member_fits(rng, members[row], i, rate[row], n, candidates)
+        else:
+            distances, rates = synthetic_fits(rng, logs[row], longest[row], n, candidates)
         p_value[row] = (1 + np.count_nonzero(distances >= distance[row])) / (1 + n)
         error[row] = rates.std(ddof=1) if n > 1 else error[row]
     fields = [1 + rate, error, ordered[np.arange(len(logs)), start], n_tail, distance]
     fields += [p_value, *ratios.reshape(-1, 4).T]
     return PowerLawFit(*(field.reshape(lead)[()] for field in fields))
-
-
-def _members_last_but_one(x: np.ndarray, member_axis: int | None) -> np.ndarray:
-    if member_axis is None:
-        return x[..., None, :]
-    axes = range(-x.ndim, x.ndim)
-    if member_axis not in axes or member_axis % x.ndim == x.ndim - 1:
-        raise InputError(f"member_axis must be an axis of x before the last, got {member_axis} for {x.shape}")
-    x = np.moveaxis(x, member_axis, -2)
-    if x.shape[-2] < 2:
-        raise InputError("an ensemble must have at least 2 members to resample, got 1: leave out member_axis")
-    return x

@@ -13,6 +13,7 @@ import numpy as np
 
 from dysonjax.checks import InputError, positive, positive_int
 from dysonjax.spectra.batching import as_members, over_leading_axes
+from dysonjax.spectra.members import of_members
 from dysonjax.spectra.wishart_pool import LARGEST, wishart_pool
 
 INDEX_MEMBERS = 10  # fewest members over which a spacing's own mean can be taken
@@ -47,18 +48,20 @@ class SpacingTest:
     """how the spacings were made free of units: index, or local (running mean of 11 spacings)"""
 
 
+@of_members(trailing=())
 def spacing_test(
     x, ratio: float, n: int = 500, seed: int = 0, progress: Progress | None = None
 ) -> SpacingTest:
     """Compare spacing ratio and unfolded spacings with Gaussian matrices of the same shape.
 
-    x: eigenvalues of WᵀW, shape (..., members, modes), ascending, at least 3 modes. ratio: r = N/M ≤ 1 with
-    N = modes; take the smaller of WᵀW and WWᵀ. n: simulated ensembles; p-values are (1 + k)/(1 + n).
+    x: eigenvalues of WᵀW, shape (..., members, modes) or labelled, ascending, at least 3 modes.
+    ratio: r = N/M ≤ 1 with N = modes; take the smaller of WᵀW and WWᵀ. n: simulated ensembles; p-values are
+    (1 + k)/(1 + n).
     progress: called as progress(done, total) while they are made.
     From 10 members on the spacings are unfolded by index, after every member was divided by its median level,
     so that members may differ in scale; below that by a local running mean. The null is treated alike. Beyond
-    256 levels the null is simulated at 256: its mean ratio is carried on with its 1/N approach to the bulk
-    value, and its spread falls as that of independent spacings.
+    256 levels it is simulated at 256: mean ratio and distribution of spacings are carried on with their 1/N
+    approach to the bulk, and their spread falls as that of independent spacings.
     Of more than 500 members, 500 evenly spaced ones are tested. Raises InputError for NaN, unsorted levels,
     fewer than 3 modes, or ratio outside (0, 1].
     """
@@ -104,7 +107,7 @@ def _test(x: np.ndarray, ratio: float, n: int, seed: int, progress: Progress | N
     members, modes = x.shape
     null = _null(members, modes, ratio, n, seed, progress)
     s, unfolding = unfolded_spacings(x)
-    observed, distance = _mean_ratios(x).mean(), np.abs(_distribution(s) - null.distribution).max()
+    observed, distance = _mean_ratios(x).mean(), np.abs(_shares(s) - null.distribution).max()
     tail = min(np.count_nonzero(null.ratios <= observed), np.count_nonzero(null.ratios >= observed))
     return SpacingTest(
         observed,
@@ -138,17 +141,22 @@ def _null(members: int, modes: int, ratio: float, n: int, seed: int, progress: P
     index = members >= INDEX_MEMBERS
     # The distance of k members is 1/√k times a law that hardly depends on k: with many levels fewer will do.
     drawn = min(members, max(INDEX_MEMBERS, 50, int(WORK / (n * size)))) if index else members
-    spacings = _of_unit_scale(pool) if index else unfolded_spacings(pool[:, None])[0][:, 0]
     ratios, distributions = np.empty(n), np.empty((n, _CELLS))
+    spacings = _pool_spacings(pool, index)
     for i in range(n):
         chosen = rng.integers(len(pool), size=members)
         ratios[i] = means[chosen].mean()
-        s = spacings[chosen[:drawn]]
-        distributions[i] = _distribution(_by_index(s) if index else s)
+        distributions[i] = _distribution(spacings[chosen[:drawn]], index)
         if progress is not None and i % 20 == 0:
             progress(i, n)
     distribution = distributions.mean(axis=0)
     distances = np.abs(distributions - distribution).max(axis=1)
+    if modes > size:
+        # Edges have spacings of their own, whose share falls as 1/N: carried on from half the size.
+        half = _pool_spacings(wishart_pool(size // 2, size // 2 / ratio, seed), index)
+        chosen = (rng.integers(len(half), size=drawn) for _ in range(n))
+        half = np.mean([_distribution(half[c], index) for c in chosen], axis=0)
+        distribution = distribution + (distribution - half) * (1 - size / modes)
     if progress is not None:
         progress(n, n)
     return _Null(
@@ -166,7 +174,15 @@ def _mean_ratios(x: np.ndarray) -> np.ndarray:
     return (low / np.where(high > 0, high, 1.0)).mean(axis=-1)
 
 
-def _distribution(s: np.ndarray) -> np.ndarray:
+def _pool_spacings(pool: np.ndarray, index: bool) -> np.ndarray:
+    return _of_unit_scale(pool) if index else unfolded_spacings(pool[:, None])[0][:, 0]
+
+
+def _distribution(s: np.ndarray, index: bool) -> np.ndarray:
+    return _shares(_by_index(s) if index else s)
+
+
+def _shares(s: np.ndarray) -> np.ndarray:
     """Share of the spacings below the end of every cell of a fine table."""
     cell = np.minimum((s * (_CELLS / _END)).astype(int), _CELLS - 1)
     return np.cumsum(np.bincount(cell.ravel(), minlength=_CELLS)) / s.size

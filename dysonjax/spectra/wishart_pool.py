@@ -9,8 +9,8 @@ import numpy as np
 from dysonjax.spectra.tridiagonal import tridiagonal_eigenvalues
 
 LARGEST = 256  # levels of the largest matrix that is simulated
-LEVELS = 400_000  # of a pool, at most; at 256 levels two seconds of a core
-FEWEST, MOST = 1000, 20_000  # members of a pool
+LEVELS = 200_000  # of a pool, about; at 256 levels a second or two of a core
+FEWEST, MOST = 800, 20_000  # members of a pool
 
 
 def pool_size(modes: int) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 import dysonjax as dj
 from dysonjax.cli import main
-from dysonjax.ensemble import opening, store
+from dysonjax.ensemble import run_folder, store
 
 RUN = "linear --lr 0.1 --batch-size 4 --seeds 4 --steps 3 --records 2 --quiet".split()
 
@@ -53,8 +53,8 @@ def test_going_on_with_other_software_is_said_and_recorded(tmp_path):
     run = dj.train(dj.models.linear(), dj.Grid(0.1, 4), 3, 2, out=tmp_path / "run")
     template = run.dataset.assign_attrs(versions='{"jax": "99", "numpy": "1"}')
     opened = store.reopen(run.out, run.dataset)
-    opening._note_session(opened, template, said.append)
-    opening._note_session(opened, template, said.append)  # the same again is nothing new
+    run_folder._note_session(opened, template, said.append)
+    run_folder._note_session(opened, template, said.append)  # the same again is nothing new
     (sentence,) = said
     assert "goes on with another machine or software" in sentence and "its last digits may differ" in sentence
     sessions = dj.read(run.out).attrs["sessions"]

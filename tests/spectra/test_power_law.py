@@ -119,6 +119,75 @@ def test_p_values_are_near_uniform_under_the_null():
     assert stats.kstest(rejected, "uniform").statistic > 0.3
 
 
+def clustered(rng, members, levels, correlation, body=0.5, alpha=2.5):
+    """As `null_samples`, with normal scores that the levels of a member share in part."""
+    z = np.sqrt(correlation) * rng.normal(size=(members, 1))
+    u = stats.norm.cdf(z + np.sqrt(1 - correlation) * rng.normal(size=(members, levels)))
+    return np.where(u < body, (u / body) ** 0.5, ((1 - u) / (1 - body)) ** (-1 / (alpha - 1)))
+
+
+def test_errors_of_correlated_levels_are_those_of_members():
+    found = [
+        fit_power_law(
+            clustered(np.random.default_rng([1, s]), 50, 16, 0.9), 40, max_candidates=30, member_axis=-2
+        )
+        for s in range(60)
+    ]
+    scatter = np.std([fit.alpha for fit in found], ddof=1)
+    stated = np.mean([fit.alpha_err for fit in found])
+    assert 0.75 < stated / scatter < 1.35  # a scatter of 60 is known to 9 %
+    # The twin: taken for independent points the same levels have a fourth of their error.
+    alone = fit_power_law(
+        clustered(np.random.default_rng([1, 0]), 50, 16, 0.9).ravel(), 40, max_candidates=30
+    )
+    assert alone.alpha_err < 0.4 * scatter
+    # Nor may one member's p-value be that of its pooled levels, which rejects this true power law.
+    p = np.array([fit.p_value for fit in found])
+    assert (p <= 0.1).mean() < 0.1 + 3 * 0.04 and (p > 0.5).mean() > 0.3
+    pooled = [
+        fit_power_law(clustered(np.random.default_rng([1, s]), 50, 16, 0.9).ravel(), 40, max_candidates=30)
+        for s in range(30)
+    ]
+    assert np.mean([fit.p_value <= 0.1 for fit in pooled]) > 0.3
+
+
+def test_members_do_not_make_a_lognormal_a_power_law():
+    rng = np.random.default_rng(3)
+    x = np.exp(0.5 * (0.5 * rng.normal(size=(60, 1)) + rng.normal(size=(60, 16))))
+    fit = fit_power_law(x, 100, max_candidates=40, min_tail=400, member_axis=0)
+    assert fit.p_value < 0.05 and fit.lognormal_p < 0.05 and not fit.accepted()
+
+
+def test_equal_levels_are_no_more_than_one():
+    rng = np.random.default_rng(4)
+    x = pareto(rng, 2.5, (60, 1))
+
+    def repeated(k, n=60):
+        # Distinct in the tenth digit.
+        return fit_power_law(x * (1 + 1e-10 * rng.random((60, k))), n, min_tail=40 * k, member_axis=0)
+
+    once, often = repeated(1), repeated(8)
+    assert often.alpha == pytest.approx(once.alpha, rel=0.02)
+    assert often.alpha_err == pytest.approx(once.alpha_err, rel=0.2)
+    assert often.lognormal_p == pytest.approx(once.lognormal_p, rel=0.2)
+    # Without samples the error knows the members as well.
+    quick = repeated(8, n=0)
+    assert quick.alpha_err == pytest.approx((quick.alpha - 1) / np.sqrt(quick.n_tail / 8), rel=0.35)
+
+
+def test_ensembles_are_fitted_one_by_one_with_members_anywhere():
+    x = clustered(np.random.default_rng(5), 60, 10, 0.5).reshape(2, 30, 10)
+    stack = fit_power_law(x, 20, member_axis=1)
+    assert stack.alpha.shape == stack.p_value.shape == (2,)
+    moved = fit_power_law(np.moveaxis(x, 1, 0), 20, member_axis=0)
+    np.testing.assert_array_equal(moved.alpha, stack.alpha)
+    assert fit_power_law(x, 0).alpha.shape == (2, 30)  # without members every row is a sample
+    with pytest.raises(ValueError, match="at least 2 members"):
+        fit_power_law(x[:, :1], member_axis=1)
+    with pytest.raises(ValueError, match="must not be its last axis"):
+        fit_power_law(x, member_axis=-1)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("body", [0.0, 0.5])
 def test_full_calibration_of_p_values(body):

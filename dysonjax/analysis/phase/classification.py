@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from dysonjax import checks
-from dysonjax.phase.matrix import main_matrix
+from dysonjax.analysis.phase.matrix import main_matrix
 
 PHASES = ("converged", "jammed", "divergent", "undecided")  # the last is that of no member that was trained
 UNDECIDED = PHASES.index("undecided")

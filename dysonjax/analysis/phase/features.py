@@ -11,10 +11,10 @@ import jax
 import numpy as np
 import xarray as xr
 
-from dysonjax import checks
+from dysonjax import checks, threefry
+from dysonjax.analysis.phase.averages import mean_of_members
 from dysonjax.ensemble import configuration, member_of
 from dysonjax.models import Model, teacher_student
-from dysonjax.phase.averages import mean_of_members
 
 
 def model_of(dataset: xr.Dataset) -> Model:
@@ -132,6 +132,7 @@ def _kept(config, **place):
     return member_of(model_of(dataset), dataset, **place)
 
 
+@threefry.settled()
 def _inputs(member, config) -> np.ndarray:
     """The fresh inputs on which the run observed this member."""
     shape, dtype = (config["test_samples"], config["widths"][0]), member.world.teacher[0].dtype
