@@ -121,6 +121,10 @@ def _main(argv: list[str] | None) -> int:
     except Exception as error:
         if os.environ.get("DYSONJAX_DEBUG"):
             raise
+        sentence = _no_backend()
+        if sentence is not None:
+            streams.say(sentence)
+            return 2
         sentence = _trouble(error)
         if sentence is None:
             what = " ".join(f"{type(error).__name__}: {error}".split())
@@ -133,6 +137,18 @@ def _main(argv: list[str] | None) -> int:
         return streams.READER_GONE
     # Commands that judge (doctor) say by their exit code how it went.
     return command.exit_code(summary) if hasattr(command, "exit_code") else 0
+
+
+def _no_backend() -> str | None:
+    """What the environment asks of JAX and JAX cannot start, for commands that do not train."""
+    wanted, jax = os.environ.get("JAX_PLATFORMS"), sys.modules.get("jax")
+    if not wanted or jax is None:
+        return None
+    try:
+        jax.devices()
+    except Exception:
+        return f"JAX_PLATFORMS={wanted}, but JAX cannot use it here; unset it, or set it to cpu"
+    return None
 
 
 def _trouble(error: Exception) -> str | None:
@@ -169,9 +185,8 @@ def _parse(name: str, args: list[str]):
     complaint = io.StringIO()
     wide = os.environ.get("COLUMNS")
     try:
-        if not {"-h", "--help"} & set(
-            args
-        ):  # an error must not be broken into the lines of a narrow terminal
+        # An error must not be broken into the lines of a narrow terminal.
+        if not {"-h", "--help"} & set(args):
             os.environ["COLUMNS"] = "1000"
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(

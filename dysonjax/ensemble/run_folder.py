@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from dysonjax import checks
-from dysonjax.ensemble import checkpoints, disk, jobs, processes, results, store
+from dysonjax.ensemble import checkpoints, disk, jobs, processes, results, schema, store
 from dysonjax.ensemble.checkpoints import Progress
 from dysonjax.ensemble.config import Config
 from dysonjax.ensemble.grid import Grid
@@ -127,6 +127,7 @@ def _stored(
                     checkpoints.replace_all(folder.checkpoints, folder.config, before)
                 if not before.done.all():
                     opened.remove_summary()
+                    _note_session(opened, template, say)
             processes.clear_status(folder.checkpoints)
         processes.barrier("store")
         if not leader:
@@ -141,6 +142,23 @@ def _stored(
     except MemoryError:
         raise checks.RunError(f"not enough memory to open {folder.path}; nothing was changed") from None
     return found, before
+
+
+def _note_session(opened: store.Store, template: xr.Dataset, say: Callable[[str], None]) -> None:
+    """Record with what a run goes on, where that is not what it was started with: its bits may differ."""
+    attributes = store.read_attributes(opened.path) or {}
+    now = {"versions": template.attrs["versions"], "device": template.attrs["device"]}
+    sessions = attributes.get("sessions") or [{key: attributes.get(key) for key in now}]
+    if sessions[-1] == now:
+        return
+    changes = schema.difference(_flat(sessions[-1]), _flat(now)).removesuffix("; these cannot change")
+    say(f"the run goes on with another machine or software ({changes}): its last digits may differ")
+    opened.set_attributes({"sessions": [*sessions, now]})
+
+
+def _flat(session: dict) -> str:
+    versions = json.loads(session["versions"] or "{}")
+    return json.dumps({"device": session["device"], **versions})
 
 
 def _sweep(path: Path) -> None:
