@@ -90,9 +90,9 @@ class Spectrum:
                     skipped.append({"name": result.unit.name, "reason": result.problem})
                     terminal.warn(f"{result.unit.name} skipped: {result.problem}")
                     continue
-                # Only now is there something to write: bad input leaves no folder behind.
-                folder = folder or self._folder()
                 rows.append(row_of(result))
+                # Only now is there something to write: bad input leaves no folder behind.
+                folder = folder or (ordered(rows, key, descending) and self._folder())
                 plots.append(drawn(rows[-1], result.spectrum))
                 if self.figures:
                     draw(result.spectrum, folder, len(rows))

@@ -16,11 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dysonjax.checks import InputError, finite_array, one_of, positive, positive_int
+from dysonjax.checks import InputError, finite_array, memory, one_of, positive, positive_int
 from dysonjax.dyson import mcmc
 from dysonjax.dyson.chart import OrderedChart
 from dysonjax.dyson.exact_table import LARGEST_LEVELS, Table, build_table, sample_table
-from dysonjax.dyson.landscape import Landscape, Maxima, find_maxima, scan
+from dysonjax.dyson.landscape import Landscape, Maxima, find_maxima, one_maximum, scan
 from dysonjax.dyson.line import Line, integral
 from dysonjax.dyson.noise import SquareRoot, Strength
 from dysonjax.dyson.potentials import Potential
@@ -159,6 +159,11 @@ class CoulombGas:
         return find_maxima(self._landscape)
 
     @functools.cached_property
+    def one_maximum(self) -> bool:
+        """Whether the density is known to have one maximum, because every U_i is convex."""
+        return one_maximum(self._landscape)
+
+    @functools.cached_property
     def _landscape(self) -> Landscape:
         @jax.jit
         def expand(x):
@@ -185,6 +190,7 @@ class CoulombGas:
 
     def _walk(self, key, chains: int = CHAINS, warmup: int = 400) -> mcmc.Walk:
         chains, warmup = positive_int("chains", chains, 4), positive_int("warmup", warmup, 20)
+        memory(f"{chains} chains of {self.levels} levels", 64 * chains * self.levels**2, "take fewer")
         target = mcmc.Target(self._log_prob, self.chart, self.beta)
         found = self.maxima.found[: max(1, chains // 2)]
         starts = np.stack([_off_the_walls(self.line, m.x) for m in found])

@@ -11,6 +11,7 @@ import math
 import time as clock
 import warnings
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -107,6 +108,46 @@ def integrate(
     >>> path.levels.shape
     (4, 11, 3)
     """
+    problem = check(
+        potential, g2, x0, time, steps, beta, key, pairs=pairs, method=method, records=records,
+        safeguard=safeguard,
+    )  # fmt: skip
+    x0, g2, time, steps, beta, records, fixed = problem
+    with jax.enable_x64(True):
+        system = _lamperti(potential, g2, x0) if isinstance(g2, SquareRoot) and method == "implicit" else None
+        chart = system or _Chart(potential, g2, x0, False, WALL, pairs)
+        if method == "implicit":
+            steps = _refine(chart.potential, time, steps)
+        levels, times, info = _run(chart, beta, time, steps, key, method, fixed, records, progress)
+        if system is not None:
+            levels = 0.25 * g2.c * levels**2
+    if info["failed"]:
+        warnings.warn(
+            f"{info['failed']} of {steps} steps did not converge; use more steps or look at the drift",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    levels = levels.reshape(x0.shape[:-1] + levels.shape[-2:])
+    return Path(levels, times, method, steps, info["work"], info["seconds"], info["compile_seconds"])
+
+
+class Checked(NamedTuple):
+    """The arguments of `integrate` in their canonical types, and the fixed options of the method."""
+
+    x0: np.ndarray
+    g2: np.ndarray | Callable
+    time: float
+    steps: int
+    beta: np.ndarray
+    records: int
+    fixed: tuple
+
+
+def check(
+    potential: Potential, g2: Strength, x0, time: float, steps: int, beta=1.0, key=None, *,
+    pairs: Pairwise | None = None, method: str = "implicit", records: int = 11, safeguard: int = 6,
+) -> Checked:  # fmt: skip
+    """The arguments as `integrate` takes them; raises InputError for whatever it would refuse."""
     x0 = finite_array("x0", x0, min_ndim=2)
     if x0.size == 0:
         raise InputError(f"x0 must hold at least one member with one level, got shape {x0.shape}")
@@ -124,22 +165,9 @@ def integrate(
         check_pairwise(pairs, x0.shape[-1])
         if method == "matrix" or isinstance(g2, SquareRoot):
             raise InputError("a pairwise force needs method='implicit' or 'euler' and no SquareRoot noise")
-    with jax.enable_x64(True):
-        system = _lamperti(potential, g2, x0) if isinstance(g2, SquareRoot) and method == "implicit" else None
-        chart = system or _Chart(potential, g2, x0, False, WALL, pairs)
-        if method == "implicit":
-            steps = _refine(chart.potential, time, steps)
-        levels, times, info = _run(chart, beta, time, steps, key, method, fixed, records, progress)
-        if system is not None:
-            levels = 0.25 * g2.c * levels**2
-    if info["failed"]:
-        warnings.warn(
-            f"{info['failed']} of {steps} steps did not converge; use more steps or look at the drift",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    levels = levels.reshape(x0.shape[:-1] + levels.shape[-2:])
-    return Path(levels, times, method, steps, info["work"], info["seconds"], info["compile_seconds"])
+    if isinstance(g2, SquareRoot):
+        _lamperti(potential, g2, x0)
+    return Checked(x0, g2, time, steps, beta, records, fixed)
 
 
 def check_start(potential: Potential, x: np.ndarray) -> None:

@@ -63,9 +63,9 @@ def find_maxima(landscape: Landscape) -> Maxima:
     """The maxima of log P; see above."""
     points, energy, slope = scan(landscape)
     starts = _starts(landscape, points, energy, slope)
-    known = _distinct([], climb(landscape, starts))
     if _convex(points, slope):
-        return Maxima((max(known, key=lambda m: m.height),), np.array([]))
+        return Maxima(tuple(climb(landscape, starts[:1])), np.array([]))
+    known = _distinct([], climb(landscape, starts))
     queue = [(-m.height, k) for k, m in enumerate(known)]
     heapq.heapify(queue)
     barriers = []
@@ -85,6 +85,12 @@ def find_maxima(landscape: Landscape) -> Maxima:
     best = max(m.weight for m in known)
     relevant = [m for k, m in enumerate(known) if k == 0 or m.weight > best - IRRELEVANT]
     return Maxima(tuple(relevant), _thinned(np.array(barriers), np.stack([m.x for m in relevant])))
+
+
+def one_maximum(landscape: Landscape) -> bool:
+    """Whether all U_i are convex where levels may be, so that log P has one maximum."""
+    points, _, slope = scan(landscape)
+    return _convex(points, slope)
 
 
 def scan(landscape: Landscape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

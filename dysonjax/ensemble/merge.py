@@ -10,7 +10,7 @@ import xarray as xr
 
 from dysonjax import checks
 from dysonjax.checks import InputError
-from dysonjax.ensemble import checkpoints, results, store
+from dysonjax.ensemble import checkpoints, results, schema, store
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.interrupts import resume_command
 
@@ -32,7 +32,7 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> xr.Dataset:
     reference = parts[0]
     for part in parts[1:]:
         if part.rest != reference.rest:
-            change = store.difference(reference.rest, part.rest)
+            change = schema.difference(reference.rest, part.rest)
             raise InputError(f"{reference.folder} and {part.folder} differ: {change}")
     for before, after in itertools.pairwise(parts):
         if after.first < before.end:

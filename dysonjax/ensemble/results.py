@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 import dysonjax
-from dysonjax import checks
+from dysonjax import checks, native
 from dysonjax.checks import InputError
 from dysonjax.ensemble import schema
 from dysonjax.ensemble.grid import Grid
@@ -77,6 +77,7 @@ def versions() -> dict[str, str]:
         "jax": jax.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
+        "c_compiler": native.compiler_version() or "none",
     }
 
 

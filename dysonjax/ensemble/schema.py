@@ -120,3 +120,26 @@ def _parse(text: str, where: str | Path) -> Any:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def difference(old: str, new: str) -> str:
+    """The first entry in which two configurations differ, in words."""
+    before, after = _flat(json.loads(old)), _flat(json.loads(new))
+    sums = [before.get("model.text_sha256"), after.get("model.text_sha256")]
+    if sums[0] != sums[1] and None not in sums and before.get("model.text") == after.get("model.text"):
+        return f"another content of the text {before.get('model.text')}, which has changed since; restore it"
+    for key in sorted(before.keys() | after.keys()):
+        if before.get(key) != after.get(key):
+            return f"{key} = {_briefly(before.get(key))}, not {_briefly(after.get(key))}; these cannot change"
+    return "another configuration"
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {k: v for key, part in value.items() for k, v in _flat(part, f"{prefix}.{key}".strip(".")).items()}
+
+
+def _briefly(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -24,6 +24,7 @@ from zarr.storage import LocalStore
 
 from dysonjax.checks import InputError
 from dysonjax.ensemble import checkpoints, schema
+from dysonjax.ensemble.schema import difference
 from dysonjax.ensemble.sealed import Damaged
 from dysonjax.ensemble.sums import METADATA, Overlay, Sums, block_name, checked, put
 
@@ -280,23 +281,3 @@ def _consolidate(path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
         zarr.consolidate_metadata(path)
-
-
-def difference(old: str, new: str) -> str:
-    """The first entry in which two configurations differ, in words."""
-    before, after = _flat(json.loads(old)), _flat(json.loads(new))
-    for key in sorted(before.keys() | after.keys()):
-        if before.get(key) != after.get(key):
-            return f"{key} = {_short(before.get(key))}, not {_short(after.get(key))}; these cannot change"
-    return "another configuration"
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix: value}
-    return {k: v for key, part in value.items() for k, v in _flat(part, f"{prefix}.{key}".strip(".")).items()}
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

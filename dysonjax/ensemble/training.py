@@ -135,7 +135,8 @@ def run(
 ) -> Run:
     """As `train`, which see, for a configuration."""
     check(model, config)
-    folder = None if out is None else checks.path("out", out)
+    # Absolute, so that the program may change its working folder meanwhile.
+    folder = None if out is None else checks.path("out", out).absolute()
     for name, value in (("progress", progress), ("announce", announce), ("say", say)):
         checks.function(name, value)
     say = say or (lambda sentence: warnings.warn(sentence, stacklevel=4))

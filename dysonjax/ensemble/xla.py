@@ -46,8 +46,9 @@ def lower(task: Task, tile: Tile) -> Lowered:
         return jax.tree.map(tile.points.plain, jax.device_get(state))
 
     def compile():
-        programs = at_once(start.compile, advance.compile, observe.compile)
-        return Executable(programs[0], *map(waited_for, programs[1:]), pack, unpack)
+        begin, *others = at_once(start.compile, advance.compile, observe.compile)
+        begun = lambda identity: jax.block_until_ready(begin(identity))  # noqa: E731
+        return Executable(begun, *map(waited_for, others), pack, unpack)
 
     return Lowered(compile, observe.out_info)
 

@@ -17,6 +17,7 @@ from dysonjax.spectra.marchenko_pastur import MarchenkoPastur
 
 WIDTH, HEIGHT = 300, 130  # of a plot, units of its own
 _BINS = 48
+_MARGIN = 42  # for the numbers of a profile
 
 TABLE = (
     ("matrix", "name"),
@@ -123,7 +124,7 @@ def _card(index: int, layer: Drawn) -> str:
     row = layer.row
     word = row["verdict"] or "no verdict"
     chips = [("M×N", row["shape"]), ("σ²", row["mp_sigma2"]), ("A", row["mp_area"])]
-    chips += [("α", row["tail_alpha"]), ("stable rank", row["stable_rank"])]
+    chips += [("α", row["tail_alpha"] if row["tail_accepted"] else None), ("stable rank", row["stable_rank"])]
     numbers = " · ".join(
         f"{name} {value if isinstance(value, str) else number(value)}"
         for name, value in chips
@@ -199,9 +200,9 @@ def _y(value: float, top: float) -> str:
 
 def _profiles(rows: list[dict]) -> str:
     """A small plot over depth for every quantity that at least two layers have."""
-    for row in rows:
-        row_modes = int(row["shape"].split("x")[1])
-        row["effective_share"] = row["effective_rank"] / row_modes
+    rows = [
+        row | {"effective_share": row["effective_rank"] / int(row["shape"].split("x")[1])} for row in rows
+    ]
     found = []
     for title, key in PROFILES:
         values = [row.get(key) for row in rows]
@@ -210,8 +211,6 @@ def _profiles(rows: list[dict]) -> str:
         points = [(i, v) for i, v in enumerate(values) if v is not None]
         if len(points) >= 2:
             found.append(_profile(title, points, len(rows), rows))
-    for row in rows:
-        del row["effective_share"]
     return "".join(found)
 
 
@@ -220,17 +219,22 @@ def _profile(title: str, points: list[tuple[int, float]], count: int, rows: list
     low, high = min(values), max(values)
     low = 0.0 if low >= 0 and low < 0.6 * high else low
     span = (high - low) or abs(high) or 1.0
-    place = [(WIDTH * (i + 0.5) / count, 8 + (HEIGHT - 16) * (1 - (v - low) / span)) for i, v in points]
+    place = [
+        (_MARGIN + (WIDTH - _MARGIN) * (i + 0.5) / count, 8 + (HEIGHT - 16) * (1 - (v - low) / span))
+        for i, v in points
+    ]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in place)
+    radius = 3 if count <= 60 else 1.5
     dots = "".join(
-        f'<a href="#layer-{i}"><circle cx="{x:.1f}" cy="{y:.1f}" r="3"><title>{escape(rows[i]["name"])}: '
-        f"{number(v)}</title></circle></a>"
+        f'<a href="#layer-{i}"><circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}">'
+        f"<title>{escape(rows[i]['name'])}: {number(v)}</title></circle></a>"
         for (i, v), (x, y) in zip(points, place, strict=True)
     )
     return (
         f'<figure><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)} over depth">'
-        f'<polyline class="depth" points="{line}"/>{dots}<text x="2" y="10">{number(high)}</text>'
-        f'<text x="2" y="{HEIGHT - 1}">{number(low)}</text></svg>'
+        f'<polyline class="depth" points="{line}"/>{dots}'
+        f'<text x="{_MARGIN - 6}" y="11" text-anchor="end">{number(high)}</text>'
+        f'<text x="{_MARGIN - 6}" y="{HEIGHT - 5}" text-anchor="end">{number(low)}</text></svg>'
         f"<figcaption>{escape(title)}</figcaption></figure>"
     )
 
@@ -238,6 +242,7 @@ def _profile(title: str, points: list[tuple[int, float]], count: int, rows: list
 _STYLE = """
 .profiles, .layers { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem; }
 .profiles figure { margin: 0; }
+td.text:first-child { min-width: 15rem; }
 article { border: 1px solid var(--line); border-radius: .4rem; padding: .6rem .8rem; min-width: 0; }
 article h3 { margin: 0 0 .2rem; overflow-wrap: anywhere; font-size: .9rem; }
 article p { margin: .25rem 0; font-size: .8rem; color: var(--soft); overflow-wrap: anywhere; }

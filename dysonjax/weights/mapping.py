@@ -22,8 +22,11 @@ def from_memory(source: Any) -> Checkpoint:
     framework = None
     if callable(getattr(source, "state_dict", None)):
         source, framework = source.state_dict(), "torch"
-    elif callable(getattr(source, "to_pure_dict", None)):
-        source, framework = source.to_pure_dict(), "flax"
+    elif type(source).__module__.startswith("flax.nnx"):
+        from flax import nnx
+
+        state = source if isinstance(source, nnx.State) else nnx.state(source, nnx.Param)
+        source, framework = nnx.to_pure_dict(state), "flax"
     elif not isinstance(source, Mapping) and hasattr(source, "weights") and hasattr(source, "layers"):
         source, framework = {w.path: np.asarray(w) for w in source.weights}, "keras"
     if _is_array(source):

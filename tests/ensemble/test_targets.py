@@ -75,13 +75,14 @@ def test_what_is_wrong_with_the_model_itself_is_raised(monkeypatch):
 
 @needs_c
 def test_a_fall_back_is_told_once_and_kept_with_the_results(tmp_path):
-    with pytest.warns(UserWarning, match="the operation sort; going on with xla") as told:
+    with pytest.warns(UserWarning, match="the operation sort, in line .*; going on with xla") as told:
         run = dj.train(unsupported(), GRID, 6, 2, out=tmp_path / "run")
     assert len([w for w in told if "going on with" in str(w.message)]) == 1
-    assert run.summary["backend_reason"] == "the operation sort" and run.summary["target"] == "xla"
+    reason = run.summary["backend_reason"]
+    assert reason.startswith("the operation sort") and run.summary["target"] == "xla"
     stored = dj.read(tmp_path / "run").attrs
-    assert stored["backend_reason"] == "the operation sort"
-    assert json.loads(stored["summary"])["backend_reason"] == "the operation sort"
+    assert stored["backend_reason"] == reason
+    assert json.loads(stored["summary"])["backend_reason"] == reason
 
 
 @needs_c
