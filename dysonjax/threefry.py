@@ -6,6 +6,8 @@ the numbers the same to the last bit (tested). Where keys are vmapped it also co
 instead of 1.8 s. Salmon et al., Parallel random numbers: as easy as 1, 2, 3 (2011).
 """
 
+import contextlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,9 +16,31 @@ ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
 
 
+def root(seed) -> jax.Array:
+    """The key of a seed below 2**32, that of `jax.random.key(seed)` whatever JAX's settings are."""
+    seed = word(seed)
+    return jax.random.wrap_key_data(jnp.stack([jnp.zeros_like(seed), seed]), impl="threefry2x32")
+
+
+@contextlib.contextmanager
+def settled():
+    """Where the draws of `jax.random` are those of its default settings, as a context or around a function.
+
+    With `jax_threefry_partitionable` off JAX would draw other numbers, and those of a batch would depend on
+    how many there are.
+    """
+    with jax.threefry_partitionable(True):
+        yield
+
+
+def word(number) -> jax.Array:
+    """A number as uint32; JAX takes Python's as int32 first, which is too short for the upper half."""
+    return jnp.uint32(number) if isinstance(number, int) else jnp.asarray(number).astype(jnp.uint32)
+
+
 def derive(key: jax.Array, number) -> jax.Array:
     """`jax.random.fold_in(key, number)`, which is also number `number` of `jax.random.split(key)`."""
-    words = block(jax.random.key_data(key), jnp.uint32(0), jnp.asarray(number).astype(jnp.uint32))
+    words = block(jax.random.key_data(key), jnp.uint32(0), word(number))
     return jax.random.wrap_key_data(jnp.stack(words), impl="threefry2x32")
 
 

@@ -55,7 +55,8 @@ class NanoGpt:
     execution: Execution = EXECUTION
 
     def run(self, terminal: Terminal) -> dict:
-        from dysonjax import attention, checks, ensemble, models
+        from dysonjax import checks, ensemble, models
+        from dysonjax.analysis import attention
 
         checks.one_of("kind", self.kind, attention.KINDS)
         checks.positive_int("sample", self.sample, 0)
@@ -88,19 +89,18 @@ class NanoGpt:
 
     def _sample(self, model, params, folder: Path) -> str | None:
         """Text written by the first network that is alive, also as a file; None if all diverged."""
-        import jax
-
+        from dysonjax import threefry
         from dysonjax.models.nanogpt import write
 
         if params is None or self.sample == 0:
             return None
-        text = write(model.config, params, self.sample, jax.random.key(self.execution.seed))
+        text = write(model.config, params, self.sample, threefry.root(self.execution.seed))
         (folder / "sample.txt").write_text(text, encoding="utf-8")
         return text
 
     def _draw(self, dataset, folder: Path) -> None:
         """The figure shows the last grid point."""
-        from dysonjax import attention
+        from dysonjax.analysis import attention
         from dysonjax.figures.attention import Course, Spectrum, run_figure
         from dysonjax.figures.style import save
 

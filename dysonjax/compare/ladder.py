@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dysonjax import checks, dyson
+from dysonjax import checks, dyson, threefry
 from dysonjax.compare import rungs
 from dysonjax.compare.rungs import CLOSED, DYSON, GAS, LANGEVIN, RUNGS, SGD
 from dysonjax.compare.steps import Step, compare, verdict
@@ -64,6 +64,7 @@ def ladder(system: str, *, lr: float = 0.1, batch_size: int = 16, **options) -> 
     return ladders(system, lr=(lr,), batch_size=(batch_size,), **options)[0]
 
 
+@threefry.settled()
 def ladders(
     system: str, *, lr: Sequence[float] = (0.1,), batch_size: Sequence[int] = (16,),
     sigma_w: float | None = None, members: int = 500, steps: int | None = None, noise: str = "theory",
@@ -106,7 +107,7 @@ def ladders(
     share = (1 - spent) / len(task.laws)
     found = []
     for number, index in enumerate(task.laws):
-        key = jax.random.fold_in(jax.random.key(seed), number) if number else jax.random.key(seed)
+        key = threefry.derive(threefry.root(seed), number) if number else threefry.root(seed)
         inner = report(spent + number * share, share)
         found.append(_one(system, task, index, runs, noise, order, key, seed, permutations, inner))
     seconds = (clock.perf_counter() - begin) / len(found)

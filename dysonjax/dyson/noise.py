@@ -61,6 +61,7 @@ def check_strength(g2: Strength, x: np.ndarray) -> np.ndarray | Callable:
     return array
 
 
+@threefry.settled()
 def key_words(key) -> jax.Array:
     """The two 32-bit words that seed the counters, from any kind of jax key; shape (2,), uint32."""
     return jax.random.bits(key, (2,), jnp.uint32)

@@ -1,7 +1,9 @@
 """The grid of hyperparameters and seeds, and the steps at which a run is recorded."""
 
 import dataclasses
+import hashlib
 import itertools
+import math
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -42,13 +44,20 @@ class Grid:
             ("sigma_w", checks.positive),
         ):
             object.__setattr__(self, name, _axis(name, getattr(self, name), check))
+        if not isinstance(self.scalars, Mapping):
+            raise checks.InputError(f"scalars must be a dict of names and values, got {self.scalars!r}")
         for name in self.scalars:
             if name in RESERVED:
                 raise checks.InputError(f"{name} is a dimension of every result, not a scalar of a model")
         scalars = {name: _axis(name, values, checks.finite) for name, values in self.scalars.items()}
         object.__setattr__(self, "scalars", scalars)
         object.__setattr__(self, "seeds", checks.positive_int("seeds", self.seeds))
-        object.__setattr__(self, "first_seed", checks.positive_int("first_seed", self.first_seed, 0))
+        object.__setattr__(self, "first_seed", checks.seed("first_seed", self.first_seed))
+        if self.first_seed + self.seeds > 2**32:
+            raise checks.InputError(
+                f"first_seed + seeds must be at most 4294967296, got {self.first_seed} + {self.seeds}; "
+                "beyond it random numbers repeat"
+            )
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -63,7 +72,7 @@ class Grid:
     @property
     def members(self) -> int:
         """The number of networks."""
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
     def points(self) -> list[dict[str, float]]:
         """The traced hyperparameters at one batch size; the first dimension makes the outermost loop."""
@@ -74,7 +83,21 @@ class Grid:
         return {"lr": self.lr, "sigma_w": self.sigma_w, **self.scalars}
 
 
+def check_range(grid: Grid, x64: bool) -> None:
+    """Raise InputError for a value that the floating-point type of the training makes zero or infinite."""
+    kind = np.float64 if x64 else np.float32
+    for name, values in {"lr": grid.lr, "sigma_w": grid.sigma_w, **grid.scalars}.items():
+        for value in values:
+            with np.errstate(over="ignore", under="ignore"):
+                number = kind(value)
+            if not np.isfinite(number) or (abs(number) < np.finfo(kind).tiny and value != 0):
+                remedy = "" if x64 else "; train in double precision with x64"
+                raise checks.InputError(f"{name} = {value:g} is beyond the range of {kind.__name__}{remedy}")
+
+
 def _axis(name: str, values, check) -> tuple:
+    if isinstance(values, str | bytes | Mapping):
+        raise checks.InputError(f"{name} must be a number or a list of numbers, got {values!r}")
     values = tuple(values) if isinstance(values, Iterable) else (values,)
     values = tuple(check(name, value) for value in values)
     if not values:
@@ -84,10 +107,27 @@ def _axis(name: str, values, check) -> tuple:
     return values
 
 
-def point_identity(point: dict[str, float], batch_size: int) -> int:
-    """A 32-bit name for a grid point that depends on its values alone, not on its place in a grid."""
+def point_identity(point: dict[str, float], batch_size: int, bits: int = 64) -> tuple[int, ...]:
+    """A name for a grid point, in words of 32 bits, that depends on its values alone, not on its place.
+
+    bits: 32 for the names of runs that were started before 64 were used; those of two points can be the same.
+    """
     text = ",".join(f"{name}={float(value).hex()}" for name, value in sorted(point.items()))
-    return zlib.crc32(f"{text},batch_size={batch_size}".encode())
+    text = f"{text},batch_size={batch_size}".encode()
+    if bits == 32:
+        return (zlib.crc32(text),)
+    digest = hashlib.blake2b(text, digest_size=bits // 8).digest()
+    return tuple(int.from_bytes(digest[place : place + 4], "big") for place in range(0, bits // 8, 4))
+
+
+def identities(points: Sequence[dict[str, float]], batch_size: int, bits: int = 64) -> np.ndarray:
+    """The names of all points, (points, words) uint32. Raises InputError if two of 64 bits are the same."""
+    found = np.array([point_identity(point, batch_size, bits) for point in points], np.uint32)
+    if bits > 32 and len(np.unique(found, axis=0)) < len(found):  # of a million points once in 3e7 grids
+        raise checks.InputError(
+            "two points of the grid would share their random numbers; change one of its values a little"
+        )
+    return found
 
 
 def record_steps(records: int | Sequence[int], steps: int) -> tuple[int, ...]:
@@ -99,17 +139,21 @@ def record_steps(records: int | Sequence[int], steps: int) -> tuple[int, ...]:
     steps = checks.positive_int("steps", steps)
     if isinstance(records, Iterable):
         chosen = {checks.positive_int("records", step, 0) for step in records}
-        if chosen and max(chosen) > steps:
+        if not chosen:
+            raise checks.InputError("records must hold at least one step")
+        if max(chosen) > steps:
             raise checks.InputError(f"records must not lie beyond the last step {steps}, got {max(chosen)}")
         return tuple(sorted(chosen | {steps}))
     count = checks.positive_int("records", records)
     if count > steps:
         raise checks.InputError(f"records must be at most the number of steps ({steps}), got {count}")
+    checks.memory(f"{count} records", 200 * count, "take fewer records")
     return tuple(int(step) for step in np.linspace(0, steps, count).round()) if count > 1 else (steps,)
 
 
 def log_spaced(count: int, steps: int) -> tuple[int, ...]:
     """Record steps 0, 1, ... `steps` in logarithmic distances; at most `count` of them."""
     count = checks.positive_int("records", count, 2)
+    checks.memory(f"{count} records", 200 * count, "take fewer records")
     inner = np.geomspace(1, checks.positive_int("steps", steps), count - 1).round()
     return (0, *sorted({int(step) for step in inner}))

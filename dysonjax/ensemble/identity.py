@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import xarray as xr
 
-from dysonjax import checks
+from dysonjax import checks, threefry
 from dysonjax.ensemble.grid import point_identity
-from dysonjax.ensemble.programs import INIT, OBSERVE, WORLD, stream_key
+from dysonjax.ensemble.keys import INIT, OBSERVE, WORLD, stream_key
 from dysonjax.ensemble.results import configuration
 from dysonjax.models.base import Model
 
@@ -27,6 +27,7 @@ class Member(NamedTuple):
     point: dict[str, jax.Array]  # its learning rate, width and scalars
 
 
+@threefry.settled()
 def member_of(
     model: Model, run: xr.Dataset, *, seed: int, batch_size: int, lr: float, sigma_w: float, **scalars: float
 ) -> Member:
@@ -57,7 +58,11 @@ def member_of(
     batch_size = checks.positive_int("batch_size", batch_size)
     point = {"lr": checks.positive("lr", lr), "sigma_w": checks.positive("sigma_w", sigma_w)}
     point |= {name: checks.finite(name, value) for name, value in scalars.items()}
-    identity = None if config["randomness"] == "common" else point_identity(point, batch_size)
+    identity = (
+        None
+        if config["randomness"] == "common"
+        else point_identity(point, batch_size, config.get("identity_bits", 32))
+    )
     with jax.enable_x64(config["dtype"] == "float64"), jax.default_matmul_precision("highest"):
         keys = [stream_key(config["seed"], seed, identity, stream) for stream in (WORLD, INIT, OBSERVE)]
         traced = {name: jnp.asarray(value, config["dtype"]) for name, value in point.items()}

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from dysonjax import models
+from dysonjax import models, threefry
 from dysonjax.figures import panels
 from dysonjax.figures.style import PAGE, RED, new_figure, style
 from dysonjax.published.recipe import Check, Recipe, Reproduction, value
@@ -16,11 +16,12 @@ SIGMA_W = 1.0
 SEEDS = {"test": 60, "quick": 200, "default": 1_000, "paper": 5_000}
 
 
+@threefry.settled()
 def initial_levels(rows: int, seeds: int) -> np.ndarray:
     """Eigenvalues of X = WᵀW of the middle matrix (rows × 64) of a multilayer perceptron, (seeds, 64)."""
     model = models.teacher_student((3, rows, LEVELS, 1))
     point = {"lr": 1.0, "sigma_w": SIGMA_W}
-    keys = jax.random.split(jax.random.key(0), seeds)
+    keys = jax.random.split(threefry.root(0), seeds)
     weights = jax.vmap(lambda key: model.init(key, None, point).params["w2"])(keys)
     return np.linalg.svd(np.asarray(weights, np.float64), compute_uv=False)[:, ::-1] ** 2
 

@@ -5,11 +5,11 @@ lattice scalar field of mass 2 as target, weights from N(0, 0.1²); chains in th
 the law of the literal sweeps. Lines are the theory of `rbm_levels`, in which nothing is fitted.
 """
 
-import jax
 import numpy as np
 import xarray as xr
 
-from dysonjax import models, pairs
+from dysonjax import models, threefry
+from dysonjax.analysis import pairs
 from dysonjax.ensemble import Grid, log_spaced, train
 from dysonjax.figures import panels
 from dysonjax.figures.style import BLACK, BLUE, CYCLE, PAGE, RED, new_figure, style
@@ -315,7 +315,7 @@ def evolution(scale: str, progress=None) -> Reproduction:
 
 
 def _wishart(size: int) -> np.ndarray:
-    return sample_wishart(jax.random.key(1), size, size, WIDTH, (20_000,))
+    return sample_wishart(threefry.root(1), size, size, WIDTH, (20_000,))
 
 
 def _histogram(levels: np.ndarray, edges: np.ndarray) -> np.ndarray:

@@ -1,18 +1,25 @@
 """One weight tensor in, one row of spectral statistics out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from dysonjax.checks import InputError
+from dysonjax.checks import InputError, positive_int
+from dysonjax.spectra.degenerate import ZERO, degeneracy, without_empty_sides
 from dysonjax.spectra.fit_marchenko_pastur import MarchenkoPasturFit, fit_marchenko_pastur
+from dysonjax.spectra.matrix_nulls import MatrixNulls, default_draws, matrix_nulls
 from dysonjax.spectra.power_law import PowerLawFit, fit_power_law
+from dysonjax.spectra.ranks import Ranks, ranks
 from dysonjax.spectra.repulsion import SpacingTest, spacing_test, unfolded_spacings
-from dysonjax.spectra.tracy_widom import TracyWidom
+from dysonjax.spectra.singular_values import squared_singular_values
+from dysonjax.spectra.spikes import Spikes, find_spikes
+from dysonjax.spectra.tail_exponential import exponential_p
+from dysonjax.spectra.verdict import verdict
+from dysonjax.weights.dtypes import kind_of
 
+FEWEST_NULL = 199  # simulated fits, or no p-value could fall below the level of the verdict
 MAX_CANDIDATES = 100  # values of xmin tried; keeps a layer of thousands of levels within seconds
 
 
@@ -32,30 +39,51 @@ class MatrixSpectrum:
     """squared singular values, shape (members, modes), ascending"""
     marchenko_pastur: MarchenkoPasturFit | None
     edge: float | None
-    """largest level expected of noise: x₊ shifted by the 99 % Tracy-Widom quantile at this M and N"""
+    """what the largest level of noise stays below with 99 %, by Tracy-Widom at this M, N and number of
+    members"""
     outliers: int | None
     """levels beyond `edge`, over all members"""
     spacings: SpacingTest | None
     unfolded: np.ndarray | None = field(repr=False)
     """spacings of mean one, shape (members, modes − 1)"""
     tail: PowerLawFit | None
+    exponential_p: float | None
+    """one-sided p-value of the power law against an exponential tail from the same start: small if the
+    exponential describes the tail better (Vuong's test)"""
     notes: tuple[str, ...]
     """why a fit is missing, and what speaks against one that is there"""
 
+    spikes: Spikes | None
+    """levels beyond the edge and their strengths"""
+    ranks: Ranks
+    """norms and ranks"""
+    nulls: MatrixNulls | None
+    """entries shuffled and with random signs; None for ensembles and where left out"""
+    verdict: str | None
+    """noise, noise with k spikes, heavy tail or not described; None where no p-value carries a word"""
+    why: str
+    """the p-values behind it"""
+
     def row(self) -> dict[str, Any]:
         """The numbers as plain Python values for a table, CSV or JSON; None where there is none."""
-        mp, s, tail = self.marchenko_pastur, self.spacings, self.tail
+        mp, s, tail, spikes, nulls = self.marchenko_pastur, self.spacings, self.tail, self.spikes, self.nulls
         row = {
             "name": self.name,
             "shape": f"{self.rows}x{self.modes}",
             "members": self.members,
             "how": self.how,
+            "verdict": self.verdict,
+            "why": self.why,
         }
         for key in ("area", "area_err", "sigma2", "sigma2_err", "lower", "upper"):
             row[f"mp_{key}"] = mp and getattr(mp, key)
         row |= {"mp_p": mp and mp.p_value, "mp_area_p": mp and mp.area_p}
         row |= {"mp_scale_spread": mp and mp.scale_spread, "mp_note": mp and mp.note}
         row |= {"tracy_widom_edge": self.edge, "outliers": self.outliers}
+        row["outlier_p"] = spikes and spikes.p_value
+        for key in ("strength", "overlap_right", "overlap_left"):
+            found = spikes is not None and getattr(spikes, key).size
+            row[f"spike_{key}"] = getattr(spikes, key)[0] if found else None
         row |= {"ratio": s and s.ratio, "null_ratio": s and s.null_ratio}
         row |= {"null_ratio_err": s and s.null_ratio_err, "ratio_p": s and s.ratio_p}
         row |= {"spacing_distance": s and s.distance, "spacing_p": s and s.distance_p}
@@ -65,6 +93,10 @@ class MatrixSpectrum:
         }
         row |= {"tail_p": tail and tail.p_value, "tail_lognormal_p": tail and tail.lognormal_p}
         row |= {"tail_truncated_p": tail and tail.truncated_p, "tail_accepted": tail and tail.accepted()}
+        row["tail_exponential_p"] = self.exponential_p
+        row |= asdict(self.ranks)
+        for key in ("draws", "shuffled_outliers", "shuffled_p", "signed_outliers", "signed_p"):
+            row[f"null_{key}" if key == "draws" else key] = nulls and getattr(nulls, key)
         row["notes"] = "; ".join(self.notes)
         return {key: _plain(value) for key, value in row.items()}
 
@@ -75,84 +107,129 @@ def analyse_matrix(
     how: str = "as stored",
     n: int = 200,
     seed: int = 0,
+    nulls: int | None = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> MatrixSpectrum:
     """Spectral statistics of a weight matrix.
 
     weights: shape (rows, columns), or (members, rows, columns) for an ensemble; the levels are the squared
-    singular values, those of the smaller of WᵀW and WWᵀ. n: replicates, simulated spectra and synthetic
-    samples behind each error and p-value. progress: called as progress(done, total). Errors and the p-value
-    of the tail of an ensemble are over its members; the levels of a single matrix count as independent. A fit
-    for which the matrix is too small or degenerate is left out with a note. Raises InputError for NaN,
-    infinity or fewer than 2 levels.
+    singular values, those of the smaller of WᵀW and WWᵀ, whichever side is the longer one. n: replicates,
+    simulated spectra and synthetic samples behind each error and p-value. nulls: draws of the matrix with its
+    entries shuffled and with random signs; None for as many as its size allows. progress: called as
+    progress(done, total). Errors and the p-value of the tail of an ensemble are over its members; the levels
+    of a single matrix count as independent. A fit for which the matrix is
+    too small or degenerate is left out with a note. Raises InputError for NaN, infinity or fewer than 2
+    levels.
     """
-    try:
-        w = np.asarray(weights).astype(np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"entries of type {np.asarray(weights).dtype} are not real numbers") from None
+    w = np.asarray(weights)
+    if w.ndim not in (2, 3) or not _is_real(w):
+        what = f"shape {w.shape}" if _is_real(w) else f"type {w.dtype}"
+        raise InputError(f"weights must be a matrix of real numbers or a stack of them, got {what}")
     w = w[None] if w.ndim == 2 else w
-    if not np.isfinite(w).all():
-        raise InputError(f"{np.size(w) - np.isfinite(w).sum()} of {w.size} entries are NaN or infinite")
-    modes, rows = sorted(w.shape[-2:])
-    if modes < 2:
+    wide = w
+    if w.dtype.kind != "f" or w.itemsize < 4:
+        wide = w.astype(np.float32 if kind_of(w.dtype) == "float" else np.float64)
+    if wide.dtype.kind == "f" and not np.isfinite(wide).all():
+        bad = int(wide.size - np.isfinite(wide).sum())
+        raise InputError(f"{bad} of {w.size} entries are NaN or infinite")
+    if min(w.shape[-2:]) < 2:
         raise InputError(f"a {w.shape[-2]}x{w.shape[-1]} matrix has a single level; at least 2 are needed")
-    with np.errstate(over="ignore"):
-        levels = np.linalg.svd(w, compute_uv=False)[..., ::-1] ** 2
+    wide, empty = without_empty_sides(wide)
+    modes, rows = sorted(wide.shape[-2:])
+    with np.errstate(over="ignore", invalid="ignore"):
+        levels = squared_singular_values(wide)
+    draws = 0
+    if len(wide) == 1:
+        draws = default_draws(rows, modes) if nulls is None else positive_int("nulls", nulls, minimum=0)
+    make_nulls = None
+    if draws:
+
+        def make_nulls(top: float) -> MatrixNulls:
+            return matrix_nulls(wide[0], top, draws, seed)
+
+    return analyse_levels(levels, rows, name, how, n, seed, make_nulls, (empty,) if empty else (), progress)
+
+
+def analyse_levels(
+    levels,
+    rows: int,
+    name: str = "",
+    how: str = "levels",
+    n: int = 200,
+    seed: int = 0,
+    make_nulls: Callable[[float], MatrixNulls] | None = None,
+    notes: tuple[str, ...] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> MatrixSpectrum:
+    """Spectral statistics of recorded levels of X = WᵀW, shape (members, modes), of matrices with `rows`
+    rows.
+
+    rows: M ≥ N, the longer side. make_nulls: the nulls of the matrix, from its largest level; called only
+    where there is something to compare with. Raises InputError as `analyse_matrix` does.
+    """
+    levels = np.array(levels, np.float64, ndmin=2)
+    rows = positive_int("rows", rows)
+    members, modes = levels.shape
     if not np.isfinite(levels).all():
         raise InputError("the squared singular values exceed the range of float64")
-    notes: list[str] = []
-    # Levels that are zero up to rounding (of float32 weights: 6e-8 squared, times the size) count as zero.
-    levels[levels <= 1e-12 * levels[:, -1:]] = 0.0
-    mp = _noted(notes, lambda: fit_marchenko_pastur(levels, modes / rows, seed=seed, null=n))
-    if mp is not None and mp.note:
-        notes.append(f"Marchenko-Pastur: {mp.note}")
-    edge = outliers = None
-    if mp is not None:
-        edge = noise_edge(float(mp.sigma2), rows, modes)
-        outliers = int(np.count_nonzero(levels > edge))
-    spacings = unfolded = tail = None
-    if (levels[:, 0] == 0).any():
-        notes.append("rank deficient: spacings and tail left out")
+    if rows < modes:
+        raise InputError(f"rows must be the longer side, at least the {modes} levels, got {rows}")
+    levels = np.sort(np.where(levels <= ZERO * levels.max(axis=1, keepdims=True), 0.0, levels), axis=1)
+    found, ratio = list(notes), modes / rows
+    mp = spikes = spacings = unfolded = tail = exponential = nulls = None
+    degenerate = degeneracy(levels, ratio)
+    if degenerate:
+        found.append(degenerate)
     else:
+        null = max(n, FEWEST_NULL)
         test = {"n": n, "seed": seed, "progress": progress}
-        spacings = _noted(notes, lambda: spacing_test(levels, modes / rows, **test))
+        mp = _noted(found, lambda: fit_marchenko_pastur(levels, ratio, seed=seed, null=null))
+        if mp is not None:
+            spikes = find_spikes(levels, float(mp.sigma2), rows)
+            if mp.note:
+                found.append(f"Marchenko-Pastur: {mp.note}")
+        spacings = _noted(found, lambda: spacing_test(levels, ratio, **test))
         unfolded = unfolded_spacings(levels)[0] if spacings else None
-        x, axis = (levels, -2) if len(levels) > 1 else (levels[0], None)
+        axis = -2 if members > 1 else None
+        x = levels if members > 1 else levels.ravel()
         tail = _noted(
-            notes,
+            found,
             lambda: fit_power_law(x, n=n, seed=seed, max_candidates=MAX_CANDIDATES, member_axis=axis),
         )
+        if tail is not None:
+            exponential = exponential_p(levels[levels >= tail.xmin], float(tail.xmin))
+        nulls = make_nulls(float(levels.max())) if make_nulls is not None else None
+        if nulls is not None and nulls.shuffled_outliers >= 0.5:
+            found.append(
+                f"shuffling its entries leaves {nulls.shuffled_outliers:.1f} levels beyond the edge: "
+                "single large entries, not correlations"
+            )
+    word, why = verdict(mp, spikes, tail)
     return MatrixSpectrum(
-        name,
-        how,
-        rows,
-        modes,
-        len(levels),
-        levels,
-        mp,
-        edge,
-        outliers,
-        spacings,
-        unfolded,
-        tail,
-        tuple(notes),
+        name=name,
+        how=how,
+        rows=rows,
+        modes=modes,
+        members=members,
+        levels=levels,
+        marchenko_pastur=mp,
+        edge=spikes and spikes.edge,
+        outliers=spikes and spikes.count,
+        spacings=spacings,
+        unfolded=unfolded,
+        tail=tail,
+        exponential_p=exponential,
+        notes=tuple(found),
+        spikes=spikes,
+        ranks=ranks(levels, not degenerate),
+        nulls=nulls,
+        verdict=word,
+        why=why,
     )
 
 
-def noise_edge(sigma2: float, rows: int, modes: int, probability: float = 0.99) -> float:
-    """What the largest level of a noise matrix stays below with this probability, units of sigma2.
-
-    Centre (√(M−1) + √N)² and scale (√(M−1) + √N)(1/√(M−1) + 1/√N)^⅓ in units of the entries' variance
-    σ²/M: Johnstone, Ann. Stat. 29, 295 (2001). sigma2: σ² = M × variance.
-    """
-    a, b = np.sqrt(max(rows - 1, 1)), np.sqrt(modes)
-    quantile = _tracy_widom_quantile(probability)
-    return float(sigma2 / rows * ((a + b) ** 2 + quantile * (a + b) * (1 / a + 1 / b) ** (1 / 3)))
-
-
-@lru_cache(maxsize=8)
-def _tracy_widom_quantile(probability: float) -> float:
-    return float(TracyWidom(1).ppf(probability))
+def _is_real(w: np.ndarray) -> bool:
+    return kind_of(w.dtype) in ("float", "integer")
 
 
 def _noted(notes: list[str], fit: Callable[[], Any]) -> Any:

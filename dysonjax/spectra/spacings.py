@@ -2,9 +2,9 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
+from dysonjax import threefry
 from dysonjax.checks import InputError, one_of, positive_int
 from dysonjax.spectra.averages import mean_and_sem
 from dysonjax.spectra.law import Law
@@ -110,11 +110,13 @@ def mean_spacing_ratio(
     x = x[None] if x.ndim == 1 else x
     modes = x.shape[-1]
     if null is None:
-        key, draws = jax.random.key(seed), positive_int("draws", draws, 2)
+        key, draws = threefry.root(seed), positive_int("draws", draws, 2)
         if rows is None:
             null = sample_beta_hermite(key, modes, beta, 1.0, (draws,))
         else:
             null = sample_beta_laguerre(key, modes, rows, beta, 1.0, (draws,))
+    if "record" in getattr(null, "dims", ()):
+        raise InputError("null must hold independent spectra, not one at several records: select one record")
     null = ascending(ensemble("null", null, one_axis="modes").values, modes=3, min_ndim=2)
     if null.shape[-1] != modes:
         raise InputError(f"null must have as many levels as x, {modes}, got {null.shape[-1]}")

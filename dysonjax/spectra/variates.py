@@ -73,6 +73,7 @@ def _blocks(kernel, *arguments: np.ndarray) -> np.ndarray:
     return np.concatenate(pieces) if pieces else np.empty(0)
 
 
+@threefry.settled()
 def _words(key: jax.Array, stream: int, attempt: int = 0) -> jax.Array:
     """Two 32-bit words that seed a Threefry counter, from a key of any implementation."""
     return _seed(key, np.uint32(stream), np.uint32(attempt))

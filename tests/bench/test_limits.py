@@ -9,7 +9,7 @@ import dysonjax as dj
 from dysonjax import native, spectra
 from dysonjax.bench import dyson, limits, statistics
 from dysonjax.ensemble.grid import point_identity
-from dysonjax.ensemble.programs import BATCH, WORLD, stream_key
+from dysonjax.ensemble.keys import BATCH, WORLD, stream_key
 from dysonjax.models.rbm_target import rbm_target
 from dysonjax.spectra.distances import PooledLevels
 
@@ -51,7 +51,7 @@ def test_teacher_student_kernels_equal_the_engine(train, randomness):
         model, grid, STEPS, [0, STEPS], keep_weights="all", randomness=randomness, devices=1
     ).dataset
     common = randomness == "common"
-    identities = [None] if common else [np.uint32(point_identity(point, 4)) for point in grid.points()]
+    identities = [None] if common else [point_identity(point, 4) for point in grid.points()]
     worlds = [model.world(stream_key(0, 0, identity, WORLD), 4) for identity in identities]
 
     def stack(leaves):

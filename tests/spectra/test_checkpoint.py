@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dysonjax.spectra import analyse_matrix, as_matrix
-from dysonjax.spectra.checkpoint import noise_edge
+from dysonjax.spectra.spikes import noise_edge
 
 
 def test_convolutions_keep_their_output_channels():

@@ -1,0 +1,140 @@
+"""What needs the networks themselves: features at all records, the gradient of a whole epoch.
+
+A run keeps numbers, and weights if it is told to; teacher, data and test inputs are made again from the
+identity of a member (`ensemble.member_of`).
+"""
+
+import functools
+import json
+
+import jax
+import numpy as np
+import xarray as xr
+
+from dysonjax import checks, threefry
+from dysonjax.analysis.phase.averages import mean_of_members
+from dysonjax.ensemble import configuration, member_of
+from dysonjax.models import Model, teacher_student
+
+
+def model_of(dataset: xr.Dataset) -> Model:
+    """The teacher-student network with which a run was made; raises InputError for another model."""
+    config = configuration(dataset)["model"]
+    if config["name"] != "teacher-student":
+        raise checks.InputError(
+            f"this needs a run of the teacher-student network, got one of {config['name']}"
+        )
+    return _model(json.dumps({name: value for name, value in config.items() if name != "name"}))
+
+
+@functools.lru_cache(maxsize=4)
+def _model(settings: str) -> Model:
+    return teacher_student(**json.loads(settings))
+
+
+def features(dataset: xr.Dataset) -> xr.DataArray:
+    """Features φ of the last hidden layer on the test inputs of every member, at all its records.
+
+    dataset: a run of the teacher-student network with one learned matrix, whose weights were kept at all
+    records. Returns dims (batch_size, lr, sigma_w, seed, record, sample, feature). Raises InputError without
+    the weights.
+    """
+    weights = _weights(dataset)
+    model_of(dataset)
+    config = configuration(dataset)["model"]
+    if config["activation"] == "identity":
+        activation = np.asarray
+    else:
+        activation = {"tanh": np.tanh, "relu": lambda z: np.maximum(z, 0)}[config["activation"]]
+    found = []
+    for index in np.ndindex(weights.shape[:4]):
+        place = {name: weights[name].values[i].item() for name, i in zip(weights.dims, index, strict=False)}
+        member = _member(dataset, place)
+        below = activation(_inputs(member, config) @ np.asarray(member.world.teacher[0]))
+        found.append(activation(below @ weights.values[index]))
+    shape = (*weights.shape[:5], config["test_samples"], config["widths"][-2])
+    return xr.DataArray(
+        np.reshape(found, shape), {name: weights[name] for name in weights.dims[:5]},
+        (*weights.dims[:5], "sample", "feature"), name="features",
+    )  # fmt: skip
+
+
+def two_time_correlation(features: xr.DataArray) -> xr.Dataset:
+    """Correlation of the features at all pairs of records, averages over members with standard errors.
+
+    features: from `features`, of points that are to be averaged each by itself. G(t, t') is the mean of
+    φ(t) φ(t') over test inputs and features; `connected` takes off every feature's mean over the inputs
+    first; `normalised` is G(t, t')/√(G(t, t) G(t', t')). Returns `correlation`, `connected`, `normalised` and
+    their errors `NAME_err`, dims (batch_size, lr, sigma_w, record, later).
+    """
+    later = features.rename(record="later")
+    centred = features - features.mean("sample")
+    averaged = ("sample", "feature")
+    size = features.sizes["sample"] * features.sizes["feature"]
+    both = xr.dot(features, later, dim=averaged) / size
+    own = np.sqrt((features**2).mean(averaged))
+    members = {
+        "correlation": both,
+        "connected": xr.dot(centred, centred.rename(record="later"), dim=averaged) / size,
+        "normalised": both / own / own.rename(record="later"),
+    }
+    result = {}
+    for name, values in members.items():
+        result[name], result[f"{name}_err"] = mean_of_members(values)
+    return xr.Dataset(result)
+
+
+def epoch_gradient_norm(dataset: xr.Dataset) -> xr.DataArray:
+    """Norm of the gradient averaged over an epoch of training, as published; for every member.
+
+    Between two records that lie an epoch (`batches` steps) apart the weights move by the learning rate times
+    the sum of the gradients, so that their mean is ΔW/(α · batches): gradients along the way, not at one
+    place. It needs plain SGD and weights at all records. Dims (batch_size, lr, sigma_w, seed, record),
+    at the first record of each such pair; raises InputError if there is none.
+    """
+    weights, config = _weights(dataset), configuration(dataset)
+    batches = config["model"]["batches"]
+    if config["optimizer"] != "sgd":
+        raise checks.InputError(
+            "the mean gradient of an epoch follows from the weights for optimizer sgd alone"
+        )
+    steps = dataset["record"].values
+    first = [i for i, step in enumerate(steps) if step + batches in steps]
+    if not first:
+        raise checks.InputError(f"no two records of the run lie an epoch ({batches} steps) apart")
+    second = [int(np.flatnonzero(steps == steps[i] + batches)[0]) for i in first]
+    moved = weights.isel(record=second).values - weights.isel(record=first).values
+    norm = np.sqrt((np.asarray(moved, np.float64) ** 2).sum(axis=(-2, -1)))
+    base = weights.isel(record=first, row=0, column=0, drop=True)
+    return base.copy(data=norm) / (dataset["lr"] * batches)
+
+
+def _weights(dataset: xr.Dataset) -> xr.DataArray:
+    """The one learned matrix at all records, dims (batch_size, lr, sigma_w, seed, record, row, column)."""
+    if "weights" not in dataset or "record" not in dataset["weights"].dims:
+        raise checks.InputError(
+            "the run keeps no weights at its records; train one learned matrix with keep_weights='all' "
+            "(--keep-weights all)"
+        )
+    return dataset["weights"].transpose("batch_size", "lr", "sigma_w", "seed", "record", "row", "column")
+
+
+def _member(dataset, place):
+    """A member; with common randomness that of a seed is found again."""
+    if configuration(dataset)["randomness"] == "common":
+        place = place | {"lr": 1.0, "sigma_w": 1.0}
+    return _kept(dataset.attrs["config"], **place)
+
+
+@functools.lru_cache(maxsize=128)
+def _kept(config, **place):
+    dataset = xr.Dataset(attrs={"config": config})
+    return member_of(model_of(dataset), dataset, **place)
+
+
+@threefry.settled()
+def _inputs(member, config) -> np.ndarray:
+    """The fresh inputs on which the run observed this member."""
+    shape, dtype = (config["test_samples"], config["widths"][0]), member.world.teacher[0].dtype
+    with jax.enable_x64(dtype == np.float64):
+        return np.asarray(jax.random.normal(member.observation_key, shape, dtype))

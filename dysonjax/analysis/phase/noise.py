@@ -1,0 +1,135 @@
+"""The noise line: up to which temperature learning keeps the levels in order against the noise.
+
+With K and V of a network (`models.teacher_student`) and r = M/N, its drift exceeds its noise if
+K/(√r (N−1)) ≥ T V/(4σ_W²); at initialisation 4σ_W²/√r is the Marchenko-Pastur width of X, so that the
+criterion then reads K · (mean level distance) ≥ T V. It is evaluated for every network at its own temperature
+T = lr/batch_size, at the last record. There are two V:
+
+"published": from UᵀVU, with V the variances of single elements and U the eigenvectors, as the data of arXiv
+    2509.01349 were analysed. That is no variance: its elements off the diagonal have the signs of the
+    eigenvectors, which are arbitrary, so that about half of the networks have a negative one, and about half
+    pass however hot they are. Its 68 % line is the published one.
+"variance": the variance of the turned matrix, which is what pushes the levels in Dyson's equation. Its line
+    lies at about a fifth of the published temperature.
+"""
+
+import numpy as np
+import xarray as xr
+from scipy.optimize import isotonic_regression
+
+from dysonjax import checks
+from dysonjax.analysis.phase.matrix import main_matrix, matrix_shape
+
+CONTOURS = (0.68, 0.95, 0.997)
+CRITERIA = {"published": "noise_gap_published", "variance": "noise_gap"}  # the variable that holds V
+
+
+def criteria(dataset: xr.Dataset) -> tuple[str, ...]:
+    """Those of `CRITERIA` that a dataset can be asked for; runs of version 0.1 before it was released lack
+    the published V."""
+    return tuple(name for name, variable in CRITERIA.items() if variable in dataset)
+
+
+def noise_threshold(dataset: xr.Dataset, record: int = -1, criterion: str = "published") -> xr.DataArray:
+    """The temperature up to which every member passes the criterion with the K and V of one record.
+
+    Shape of the members. Infinite if K > 0 and V ≤ 0: it passes at any temperature. NaN if there is no
+    temperature below which it passes: K ≤ 0, or no numbers.
+    """
+    drift, noise = _sides(dataset, record, criterion)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        threshold = (drift / noise).where(noise > 0, np.inf)
+    return threshold.where((drift > 0) & np.isfinite(noise)).transpose(
+        *dataset["drift_gap"].isel(record=0).dims
+    )
+
+
+def noise_passes(dataset: xr.Dataset, record: int = -1, criterion: str = "published") -> xr.DataArray:
+    """Whether drift exceeds noise in every member at its own temperature; False for those that diverged."""
+    drift, noise = _sides(dataset, record, criterion)
+    temperature = dataset["lr"] / dataset["batch_size"]
+    passes = (drift >= temperature * noise) & dataset["alive"].isel(record=record)
+    return passes.transpose(*dataset["drift_gap"].isel(record=0).dims)
+
+
+def noise_fraction(dataset: xr.Dataset, record: int = -1, criterion: str = "published") -> xr.DataArray:
+    """The fraction of the members of every grid point in which drift exceeds noise, with `noise_passes`.
+
+    NaN where no member has reached the record.
+    """
+    passes = noise_passes(dataset, record, criterion)
+    known = dataset["alive"].isel(record=record) | (dataset["diverged_at"] >= 0)
+    return (passes.where(known).mean("seed")).rename("noise_fraction")
+
+
+def noise_line(
+    dataset: xr.Dataset,
+    contours: tuple[float, ...] = CONTOURS,
+    criterion: str = "published",
+    record: int = -1,
+) -> xr.DataArray:
+    """For each sigma_w, the temperature above which fewer than a fraction of the members pass.
+
+    Returns dims (contour, sigma_w), from `noise_fraction` by `falling_line`: infinite if the fraction is
+    still reached at the hottest point of the grid, NaN if it is reached at none.
+    """
+    fraction = noise_fraction(dataset, record, criterion).mean(
+        [
+            dim
+            for dim in dataset["drift_gap"].dims
+            if dim not in ("batch_size", "lr", "sigma_w", "seed", "record")
+        ]
+    )
+    points = fraction.stack(point=("batch_size", "lr"))
+    points = (
+        points.assign_coords(temperature=points["lr"] / points["batch_size"]).groupby("temperature").mean()
+    )
+    points = points.transpose("sigma_w", "temperature")
+    lines = [
+        [falling_line(points["temperature"].values, row, contour) for row in points.values]
+        for contour in contours
+    ]
+    return xr.DataArray(
+        np.array(lines, dtype=float).reshape(len(contours), -1),
+        {"contour": list(contours), "sigma_w": dataset["sigma_w"]},
+        ("contour", "sigma_w"),
+        name="temperature",
+    )
+
+
+def falling_line(temperature: np.ndarray, fraction: np.ndarray, level: float) -> float:
+    """Where a fraction that falls with the temperature passes a level, by interpolation in log T.
+
+    Beyond its maximum the fraction is made to fall by averaging neighbours that do not (isotonic
+    regression), so that the scatter of a finite number of members does not choose among several crossings;
+    what it does at temperatures below its maximum is left out. Infinite if the level is still reached at the
+    hottest point, NaN if the maximum is below it.
+    """
+    known = np.isfinite(fraction)
+    temperature, fraction = np.asarray(temperature)[known], np.asarray(fraction)[known]
+    if not len(fraction) or fraction.max() < level:
+        return np.nan
+    top = int(np.flatnonzero(fraction == fraction.max())[-1])
+    falling = isotonic_regression(fraction[top:], increasing=False).x
+    below = np.flatnonzero(falling < level)
+    if not len(below):
+        return np.inf
+    k = top + int(below[0])
+    high, low = falling[below[0] - 1], falling[below[0]]
+    part = (high - level) / (high - low)
+    return float(temperature[k - 1] * (temperature[k] / temperature[k - 1]) ** part)
+
+
+def _sides(dataset: xr.Dataset, record: int, criterion: str) -> tuple[xr.DataArray, xr.DataArray]:
+    """Both sides of the criterion at T = 1, with the factor 4σ_W²/(√r (N−1)) on the left."""
+    variable = CRITERIA[checks.one_of("criterion", criterion, list(CRITERIA))]
+    if variable not in dataset:
+        raise checks.InputError(
+            f"the run holds no {variable}, which criterion={criterion!r} needs; "
+            f"use {' or '.join(repr(name) for name in criteria(dataset)) or 'a run of teacher_student'}"
+        )
+    levels = dataset[main_matrix(dataset)]
+    rows, columns = matrix_shape(dataset)
+    size, ratio = levels.sizes[levels.dims[-1]], max(rows, columns) / min(rows, columns)
+    at = dataset.isel(record=record)
+    return at["drift_gap"] * 4 * dataset["sigma_w"] ** 2 / (np.sqrt(ratio) * (size - 1)), at[variable]

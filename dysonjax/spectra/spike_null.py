@@ -1,0 +1,63 @@
+"""How high the largest level of noise comes when its σ² has to be fitted to the same few levels.
+
+The law of Tracy and Widom knows σ². A fit to 16 levels is off by several percent, as much as the largest
+level fluctuates, and one noise matrix in twenty would show a spike. So the same fit is made to simulated
+matrices.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from dysonjax.spectra.marchenko_pastur_match import FINE, bins, counts, match
+from dysonjax.spectra.marchenko_pastur_null import noise_pool, template_of
+from dysonjax.spectra.tracy_widom import TracyWidom
+
+_DRAWS = 4000
+
+
+class SpikeNull(NamedTuple):
+    """u = shift + stretch·z has the law of the largest of `members` Tracy-Widom variables, z by a fitted
+    σ²."""
+
+    shift: float
+    stretch: float
+
+
+def centre_and_scale(rows: int, modes: float) -> tuple[float, float]:
+    """Of the largest level for entries of variance 1: Johnstone, Ann. Stat. 29, 295 (2001)."""
+    a, b = np.sqrt(max(rows - 1, 1)), np.sqrt(modes)
+    return float((a + b) ** 2), float((a + b) * (1 / a + 1 / b) ** (1 / 3))
+
+
+@lru_cache(maxsize=64)
+def spike_null(members: int, modes: int, rows: int) -> SpikeNull:
+    """For ensembles of that many matrices, rows ≥ modes, whose σ² is fitted by least squares.
+
+    Beyond 256 levels they are simulated at 256: the part of z that the fit adds falls as N^(−1/3), since σ²
+    is known to 1/N and the largest level to N^(−2/3) of themselves.
+    """
+    ratio = modes / rows
+    pool = noise_pool(modes, ratio)
+    size = pool.shape[1]
+    template = template_of(size, ratio, False)
+    rng = np.random.default_rng(0)
+    drawn = np.arange(len(pool))[:_DRAWS, None]
+    if members > 1:
+        drawn = rng.integers(len(pool), size=(_DRAWS // 2, members))
+    root = np.sqrt(pool)
+    edges = bins(root[drawn[0]], np.sqrt(template.limit.upper) * np.sqrt(8.0))
+    chosen = drawn + len(pool) * np.arange(len(drawn))[:, None]
+    weights = np.bincount(chosen.ravel(), minlength=len(drawn) * len(pool)).reshape(len(drawn), -1)
+    share = weights @ (counts(root, edges) / size) / members
+    fitted = match(share, edges, template, FINE, "least_squares").sigma2
+    top = pool[:, -1][drawn].max(axis=1) * (size / ratio)
+    centre, scale = centre_and_scale(round(size / ratio), size)
+    known, seen = (top - centre) / scale, (top / fitted - centre) / scale
+    z = known + (seen - known) * (size / modes) ** (1 / 3)
+    law = TracyWidom(1)
+    low, high = (float(law.ppf(p ** (1 / members))) for p in (0.5, 0.99))
+    middle, end = np.quantile(z, [0.5, 0.99])
+    stretch = (high - low) / (end - middle)
+    return SpikeNull(float(low - stretch * middle), float(stretch))
