@@ -101,7 +101,7 @@ def test_a_step_that_c_cannot_hold_is_trained_by_xla_or_refused_with_the_reason(
     model = dj.models.Model(**{**vars(linear), "update": update})
     assert dj.train(model, grid(), 5, 2).summary["backend"] == "xla"
     with pytest.raises(
-        dj.InputError, match="cannot train the model linear: the operation sort; use backend='auto'"
+        dj.InputError, match="cannot train the model linear: the operation sort, in line .*; use backend='auto'"
     ):
         dj.train(model, grid(), 5, 2, backend="native")
     with pytest.raises(dj.InputError, match="backend must be one of auto, native, xla"):
