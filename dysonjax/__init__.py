@@ -29,6 +29,7 @@ _HOME = {  # public name: the module that defines it; a home that ends in the na
     "read": "ensemble",
     "resume": "ensemble",
     "spectra": "spectra",
+    "spectrum": "layers",
     "train": "ensemble",
     "world_of": "ensemble",
 }

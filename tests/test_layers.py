@@ -19,6 +19,7 @@ ALLOWED = {
     "weights": set(),
     "models": {"weights"},  # the layouts of flax
     "spectra": {"weights"},  # the matrix of a tensor
+    "layers": {"weights", "spectra"},
     "dyson": {"spectra"},  # the exact β-ensembles that the Coulomb gas samples from
     "cache": set(),
     "native": {"models", "cache"},
@@ -105,7 +106,10 @@ def test_the_layer_check_sees_what_is_forbidden(tmp_path):
 
 # Over 300 lines, and still one idea.
 LONG = {
+    "dyson.coulomb_gas": "one law: its density, and the ways to draw from it",
     "dyson.integrate": "one integrator: its step control is not to be read without its steps",
+    "dyson.landscape": "one search: the maxima of one density, from the wells to the climb",
+    "dyson.mcmc": "one sampler: its stages share the walk that they extend",
     "dyson.potentials": "one potential after the other, each a few lines, and the table of their names",
     "models.nanogpt": "one model, read from top to bottom",
     "published.phase": "the recipes of one paper's figures, one after the other",

@@ -76,6 +76,8 @@ class PhaseDiagram:
             checks.positive("threshold_loss", self.threshold_loss),
             checks.positive("threshold_memory", self.threshold_memory),
         )
+        if thresholds.memory > 1:
+            raise checks.InputError(f"threshold_memory is a cosine, at most 1, got {thresholds.memory}")
         model = models.teacher_student(
             parse_integers("widths", self.widths),
             activation=self.activation,

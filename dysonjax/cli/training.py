@@ -121,7 +121,7 @@ def train(command, model, terminal: Terminal, optimizer="sgd", scalars=None):
 def parse_shard(text: str) -> tuple[int, int]:
     """I and N of a shard I/N."""
     index, _, count = text.partition("/")
-    if not (index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
+    if not (checks.digits(index) and checks.digits(count) and 1 <= int(index) <= int(count)):
         raise checks.InputError(f"shard must be I/N with I from 1 to N, got {text!r}")
     return int(index), int(count)
 

@@ -158,6 +158,16 @@ def load(folder: Path, config: str, shape: tuple[int, int], say: Callable[[str],
     return Progress(done, _furthest(done, fragments), seconds, example)
 
 
+def configuration(folder: Path) -> str | None:
+    """The configuration of the newest intact checkpoint, None if there is none."""
+    for path in sorted(_files(folder), reverse=True):
+        try:
+            return _read(path)[0]["config"]
+        except sealed.Damaged:
+            continue
+    return None
+
+
 def _furthest(done: np.ndarray, fragments: list[Fragment]) -> list[Fragment]:
     """Each member once, where it has come furthest, and none that is done."""
     result, taken = [], done.copy()

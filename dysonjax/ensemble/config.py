@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from dysonjax import checks
-from dysonjax.ensemble import devices, optimizers, targets
+from dysonjax.ensemble import devices, disk, optimizers, targets
 from dysonjax.ensemble.grid import Grid, record_steps
 from dysonjax.ensemble.optimizers import Optimizer
 from dysonjax.models.base import Model
@@ -68,8 +68,8 @@ class Config:
             "records": record_steps(self.records, steps),
             "optimizer": optimizers.resolve(self.optimizer, steps),
             "randomness": checks.one_of("randomness", self.randomness, ["common", "independent"]),
-            "seed": _seed(self.seed),
-            "x64": bool(self.x64),
+            "seed": checks.seed("seed", self.seed),
+            "x64": checks.flag("x64", self.x64),
             "keep_weights": checks.one_of("keep_weights", self.keep_weights, ["none", "last", "all"]),
             "tile": _tile(self.tile),
             "devices": devices.resolve(self.devices),
@@ -132,18 +132,12 @@ def check(model: Model, config: Config) -> None:
             raise checks.InputError(f"the model {model.name} has no scalar {name} to vary; it {known}")
         for value in values:
             model.scalars[name].check(name, value)
-
-
-def _seed(seed: int) -> int:
-    seed = checks.positive_int("seed", seed, 0)
-    if seed >= 2**32:
-        raise checks.InputError(f"seed must be below 2**32 = {2**32}, got {seed}")
-    return seed
+    disk.check_memory(model, config.grid, config.x64)
 
 
 def _tile(tile: int | str | None) -> int | str | None:
     if tile is None or tile == "tune":
         return tile
-    if isinstance(tile, str) and not tile.isdigit():
+    if isinstance(tile, str) and not checks.digits(tile):
         raise checks.InputError(f"tile must be a positive integer or tune, got {tile!r}")
     return checks.positive_int("tile", int(tile) if isinstance(tile, str) else tile)

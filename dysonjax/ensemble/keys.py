@@ -34,7 +34,7 @@ class Identity(NamedTuple):
 def stream_key(root, seed, point_id, stream) -> jax.Array:
     """The key of one stream of a world; point_id: words, None if a seed's points share their randomness."""
     of_point = () if point_id is None else (point_id[word] for word in range(len(point_id)))
-    numbers = [jnp.asarray(number).astype(jnp.uint32) for number in (root, seed, *of_point, stream)]
+    numbers = [threefry.word(number) for number in (root, seed, *of_point, stream)]
     return jax.random.wrap_key_data(jnp.stack(_words(threefry.block, *numbers)), impl="threefry2x32")
 
 

@@ -33,7 +33,7 @@ def variables(model: Model, config: Config, observed: Observed) -> dict[str, tup
     for name, leaf in matrices.items():
         suffix = f"_{name}" if len(matrices) > 1 else ""
         mode = "mode" if len(set(modes.values())) == 1 else f"mode{suffix}"
-        long_name = f"eigenvalues of X = WᵀW of {name}, ascending"
+        long_name = f"eigenvalues of X = WᵀW of {name}, {leaf.shape[-2]}×{leaf.shape[-1]}, ascending"
         spectra[f"eigenvalues{suffix}"] = (each | {mode: modes[name]}, np.float64, np.nan, long_name)
         if name in observed.targets:
             aim = f"eigenvalues that {name} is to learn, ascending"

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from dysonjax import checks
-from dysonjax.ensemble import checkpoints, disk, jobs, processes, results, store
+from dysonjax.ensemble import checkpoints, disk, jobs, processes, results, schema, store
 from dysonjax.ensemble.checkpoints import Progress
 from dysonjax.ensemble.config import Config
 from dysonjax.ensemble.grid import Grid
@@ -19,6 +21,11 @@ from dysonjax.ensemble.jobs import Job
 from dysonjax.ensemble.lock import Lock
 from dysonjax.ensemble.results import Results
 from dysonjax.ensemble.session import Folder, recover
+
+HEX = 32 * "[0-9a-f]"
+LEFT_OVERS = (f".store-{HEX}", f".lock-{HEX}", f".stale-{HEX}", f".clock-{HEX}", f"checkpoints/.{HEX}.part")
+LEFT_OVERS += (f"checksums/.{HEX}.part", f"run.zarr/**/*.{HEX}.partial")
+ABANDONED_SECONDS = 3600.0
 
 
 class Opened(NamedTuple):
@@ -62,7 +69,7 @@ def opened(
     if not resume:
         disk.check_space(path, template.nbytes + 3 * disk.state_bytes(work))
     request = stack.enter_context(listening())
-    folder = _claimed(stack, path, template, config.save_every, resume)
+    folder = _claimed(stack, path, template, config.save_every, resume, say)
     found, progress = _stored(folder, template, grid, shape, resume, say)
     size = found.seeds_per_block
     seeds = processes.share(grid.seeds, size)
@@ -75,16 +82,23 @@ def opened(
 
 
 def _claimed(
-    stack: contextlib.ExitStack, path: Path, template: xr.Dataset, save_every: float, resume: bool
+    stack: contextlib.ExitStack,
+    path: Path,
+    template: xr.Dataset,
+    save_every: float,
+    resume: bool,
+    say: Callable[[str], None],
 ) -> Folder:
     """Take possession of a run folder."""
     try:
         if not resume:
             path.mkdir(parents=True, exist_ok=True)
-        lock = Lock(path / processes.lock_name(processes.index()))
+        lock = Lock(path / processes.lock_name(processes.index()), say)
     except OSError as error:
         raise checks.InputError(f"{path} cannot be written: {error.strerror or error}") from None
     stack.callback(lock.release)
+    if processes.index() == 0:
+        _sweep(path)
     return Folder(path, lock, template.attrs["config"], save_every)
 
 
@@ -113,6 +127,7 @@ def _stored(
                     checkpoints.replace_all(folder.checkpoints, folder.config, before)
                 if not before.done.all():
                     opened.remove_summary()
+                    _note_session(opened, template, say)
             processes.clear_status(folder.checkpoints)
         processes.barrier("store")
         if not leader:
@@ -127,3 +142,30 @@ def _stored(
     except MemoryError:
         raise checks.RunError(f"not enough memory to open {folder.path}; nothing was changed") from None
     return found, before
+
+
+def _note_session(opened: store.Store, template: xr.Dataset, say: Callable[[str], None]) -> None:
+    """Record with what a run goes on, where that is not what it was started with: its bits may differ."""
+    attributes = store.read_attributes(opened.path) or {}
+    now = {"versions": template.attrs["versions"], "device": template.attrs["device"]}
+    sessions = attributes.get("sessions") or [{key: attributes.get(key) for key in now}]
+    if sessions[-1] == now:
+        return
+    changes = schema.difference(_flat(sessions[-1]), _flat(now)).removesuffix("; these cannot change")
+    say(f"the run goes on with another machine or software ({changes}): its last digits may differ")
+    opened.set_attributes({"sessions": [*sessions, now]})
+
+
+def _flat(session: dict) -> str:
+    versions = json.loads(session["versions"] or "{}")
+    return json.dumps({"device": session["device"], **versions})
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed processes wrote aside and never gave its name."""
+    long_ago = time.time() - ABANDONED_SECONDS
+    for pattern in LEFT_OVERS:
+        for found in path.glob(pattern):
+            with contextlib.suppress(OSError):
+                if found.lstat().st_mtime < long_ago:
+                    shutil.rmtree(found) if found.is_dir() else found.unlink()

@@ -99,10 +99,11 @@ def resume(
     in `train`. The end is the same, to the last bit on the same devices and to rounding on others, as without
     the interruption. Raises InputError if the folder holds no run or that of another model.
     """
-    attributes = store.read_attributes(Path(folder) / "run.zarr")
-    if attributes is None:
+    folder = checks.path("folder", folder)
+    text = store.configuration(folder)
+    if text is None:
         raise checks.InputError(f"{folder} holds no run (there is no readable run.zarr in it)")
-    config = restored(json.loads(attributes["config"]), optimizer=optimizer, **options)
+    config = restored(json.loads(text), optimizer=optimizer, **options)
     return run(model, config, out=folder, resume=True, progress=progress, announce=announce, say=say)
 
 
@@ -134,8 +135,11 @@ def run(
 ) -> Run:
     """As `train`, which see, for a configuration."""
     check(model, config)
+    # Absolute, so that the program may change its working folder meanwhile.
+    folder = None if out is None else checks.path("out", out).absolute()
+    for name, value in (("progress", progress), ("announce", announce), ("say", say)):
+        checks.function(name, value)
     say = say or (lambda sentence: warnings.warn(sentence, stacklevel=4))
-    folder = None if out is None else Path(out)
     if resume and folder is not None and _has_short_identities(folder):
         config = dataclasses.replace(config, identity_bits=32)
     with contextlib.ExitStack() as stack:
@@ -249,8 +253,8 @@ def _example(progress: Progress, shapes: Any) -> Any:
 
 def _has_short_identities(folder: Path) -> bool:
     """Whether a run draws its independent random numbers by names of 32 bits, as runs once did."""
-    attributes = store.read_attributes(folder / "run.zarr")
-    return attributes is not None and "identity_bits" not in json.loads(attributes["config"])
+    text = store.configuration(folder)
+    return text is not None and "identity_bits" not in json.loads(text)
 
 
 def _device_name(config: Config) -> str:

@@ -82,6 +82,8 @@ def cuts(dataset: xr.Dataset) -> Reproduction:
         {
             "log10_test_loss": averages["log10_test_loss"],
             "log10_test_loss_err": averages["log10_test_loss_err"],
+            "mean_test_loss": averages["mean_test_loss"],
+            "mean_test_loss_err": averages["mean_test_loss_err"],
             **{f"log10_gradient_norm_{name}": mean for name, (mean, _) in curves.items()},
             **{f"log10_gradient_norm_{name}_err": error for name, (_, error) in curves.items()},
         },

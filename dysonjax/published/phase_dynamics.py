@@ -180,7 +180,7 @@ def two_times(dataset: xr.Dataset) -> Reproduction:
             axes[1, k].set(xlabel="$t'-t$", ylim=(-0.15, 1.05))
             axes[1, k].set_xscale("log")
             axes[1, k].axhline(0, color=BLACK, lw=0.5)
-            axes[1, k].legend(fontsize=6, loc="lower left")
+            axes[1, k].legend(fontsize=6, loc=(0.03, 0.2))
         axes[0, 0].set_ylabel("$t$")
         axes[1, 0].set_ylabel(r"$G(t,t')/\sqrt{G(t,t)G(t',t')}$")
         figure.colorbar(mesh, ax=axes[0], label="correlation")

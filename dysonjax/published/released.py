@@ -24,12 +24,12 @@ class Column(NamedTuple):
     """A column of the released maps and its counterpart of ours."""
 
     ours: str  # variable of a figure's data; its error is `ours_err`
-    reading: float  # error with which the released number was read off, in units of ours
-    logarithm: bool = False
+    reading: float  # error with which the released number was read off, of its log10 if that is compared
+    logarithm: bool = False  # compare log10 of both
 
 
 COLUMNS = {
-    "test_loss": Column("log10_test_loss", 0.05, True),
+    "test_loss": Column("mean_test_loss", 0.05, True),
     "feature_overlap": Column("feature_overlap", 0.005),
     "field_alignment": Column("field_alignment", 1e-5),
     "growth_rate_per_epoch": Column("growth_rate_per_epoch", 1e-6),
@@ -77,13 +77,16 @@ def compare(data: xr.Dataset, folder: Path, networks: int) -> list[Comparison]:
             if at is None or not np.isfinite(at[column.ours]):
                 continue
             measured, error = float(at[column.ours]), float(at[f"{column.ours}_err"])
-            released = np.log10(row[name]) if column.logarithm else row[name]
+            released = row[name]
+            if column.logarithm:
+                error /= measured * np.log(10)
+                measured, released = np.log10(measured), np.log10(released)
             # Theirs scatter as ours do, from network to network.
             total = np.hypot(error * np.sqrt(1 + networks / PUBLISHED_NETWORKS), column.reading)
             found.append(
                 Comparison(
-                    name, row["temperature"], row["inverse_sigma_w"], measured, error, float(released),
-                    float((measured - released) / total),
+                    name, row["temperature"], row["inverse_sigma_w"], float(measured), float(error),
+                    float(released), float((measured - released) / total),
                 )
             )  # fmt: skip
     return found

@@ -12,6 +12,7 @@ import numpy as np
 from dysonjax.spectra.spike_null import centre_and_scale, spike_null
 from dysonjax.spectra.tracy_widom import TracyWidom
 
+LEAST_P = 1e-6  # below that the law of Tracy and Widom is not resolved
 FALSE_POSITIVES = 0.01  # ensembles of noise in which any level passes the edge
 
 
@@ -24,7 +25,7 @@ class Spikes:
     count: int
     """levels beyond the edge, over all members"""
     p_value: float
-    """probability that the largest level of noise of this shape lies as high, by Tracy-Widom"""
+    """probability that the largest level of noise of this shape lies as high; at least 1e-6"""
     levels: np.ndarray
     """the levels beyond, at most 20"""
     strength: np.ndarray
@@ -51,7 +52,7 @@ def find_spikes(levels: np.ndarray, sigma2: float, rows: int) -> Spikes:
     z = (levels.max() * rows / sigma2 - centre) / scale
     p = float(TracyWidom(1).cdf(null.shift + null.stretch * z))
     strength, right, left = strength_of(top, sigma2, modes / rows)
-    return Spikes(float(edge), beyond.size, 1 - p**members, top, strength, right, left)
+    return Spikes(float(edge), beyond.size, max(1 - p**members, LEAST_P), top, strength, right, left)
 
 
 def strength_of(x, sigma2: float, ratio: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

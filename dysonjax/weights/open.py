@@ -1,6 +1,8 @@
 """Any file or folder of weights -> a `Checkpoint`, by what it holds rather than by what it is called."""
 
 import os
+import re
+from dataclasses import replace
 from pathlib import Path
 
 from dysonjax.checks import InputError
@@ -16,7 +18,7 @@ from dysonjax.weights.formats import (
     safetensors,
     torch_files,
 )
-from dysonjax.weights.tensor import Checkpoint
+from dysonjax.weights.tensor import Checkpoint, Tensor
 
 FORMATS = (
     ".safetensors, .npz, .npy, .pt/.pth/.bin/.ckpt of PyTorch, .h5/.keras, .onnx, .msgpack of flax, a folder "
@@ -36,7 +38,19 @@ def open_checkpoint(path: str | os.PathLike) -> Checkpoint:
         if Path(f"{path}.index").exists():  # the common prefix by which TensorFlow names a checkpoint
             raise _tensorflow(path)
         raise InputError(f"{path} does not exist; give a {FORMATS}")
-    return _folder(path) if path.is_dir() else _file(path)
+    return _in_order(_folder(path) if path.is_dir() else _file(path))
+
+
+def _in_order(checkpoint: Checkpoint) -> Checkpoint:
+    """Layers by their numbers, in formats that sort names by letters: layer 2 before layer 10."""
+    if not checkpoint.format.startswith(("safetensors", "hdf5", "keras", "flax", "orbax", "folder of")):
+        return checkpoint
+
+    def natural(tensor: Tensor) -> list:
+        # Words and numbers alternate, so that a number is never compared with a word.
+        return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", tensor.name)]
+
+    return replace(checkpoint, tensors=tuple(sorted(checkpoint.tensors, key=natural)))
 
 
 def _folder(path: Path) -> Checkpoint:

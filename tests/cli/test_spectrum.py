@@ -43,7 +43,12 @@ def test_npz_table_csv_and_json(tmp_path, tensors, capsys):
     with (out / "spectrum.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert float(rows[0]["mp_sigma2"]) == printed["matrices"][0]["mp_sigma2"]
-    assert {path.name for path in out.iterdir()} == {"run.json", "summary.json", "spectrum.csv"}
+    assert {path.name for path in out.iterdir()} == {
+        "run.json",
+        "summary.json",
+        "spectrum.csv",
+        "report.html",
+    }
 
 
 def test_npy_and_safetensors_agree(tmp_path, tensors):
@@ -169,7 +174,7 @@ def test_figures_are_written_one_per_matrix(tmp_path, tensors):
     np.savez(tmp_path / "net.npz", **{"a/b c": tensors["layer.weight"]})
     assert main(["spectrum", str(tmp_path / "net.npz"), "--out", str(tmp_path / "out"), "--quiet"]) == 0
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == ["001_a_b_c.pdf", "001_a_b_c.png", "run.json", "summary.json"]
+    assert names == ["001_a_b_c.pdf", "001_a_b_c.png", "report.html", "run.json", "summary.json"]
 
 
 def test_every_tensor_is_accounted_for_and_a_single_row_is_no_gap(tmp_path, tensors, capsys):
@@ -203,3 +208,28 @@ def test_layout_and_split_lead(tmp_path, capsys):
     assert heads["mp_sigma2"] == pytest.approx(1, rel=0.15)
     assert spectrum(tmp_path / "net.npz", tmp_path / "c", "--layout", "nothing=io") == 2
     assert "'nothing'" in capsys.readouterr().err
+
+
+def test_sorting_start_and_page(tmp_path, tensors, capsys):
+    tensors["<b>odd</b>"] = 3 * np.random.default_rng(1).normal(size=(40, 20))
+    tensors["equal"] = np.eye(20)
+    np.savez(tmp_path / "net.npz", **tensors)
+    np.savez(tmp_path / "start.npz", **{name: array * 0.9 for name, array in tensors.items()})
+    options = ["--start", str(tmp_path / "start.npz"), "--sort", "mp_sigma2:desc", "--nulls", "2"]
+    assert spectrum(tmp_path / "net.npz", tmp_path / "out", *options) == 0
+    rows = summary(tmp_path / "out")["matrices"]
+    assert [row["name"] for row in rows] == [
+        "<b>odd</b>",
+        "layer.weight",
+        "conv.weight",
+        "equal",
+    ]  # unknown last
+    assert rows[0]["start_change"] == pytest.approx(1 / 9) and rows[0]["verdict"] == "noise"
+    assert rows[3]["verdict"] is None and rows[3]["tail_alpha"] is None
+    assert "about" in capsys.readouterr().out
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count("<article") == 4 and "<b>odd" not in page and "&lt;b&gt;odd" in page
+    assert "a bias" in page and 'src="http' not in page and "Every tensor of the file" in page
+    assert spectrum(tmp_path / "net.npz", tmp_path / "c", "--sort", "beauty") == 2
+    assert "sort must name a column" in capsys.readouterr().err
+    assert spectrum(tmp_path / "net.npz", tmp_path / "d", "--sort", "name:up") == 2

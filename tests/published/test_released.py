@@ -32,8 +32,8 @@ def _ours(**values):
 
 def test_z_scores_hold_our_error_theirs_and_that_of_reading(tmp_path):
     overlap = np.array([[0.5, 0.4], [0.3, 0.2]]), np.full((2, 2), 0.03)
-    loss = np.full((2, 2), -2.0), np.full((2, 2), 0.1)
-    ours = _ours(feature_overlap=overlap, log10_test_loss=loss)
+    loss = np.full((2, 2), 0.01), np.full((2, 2), 0.01 * 0.1 * np.log(10))  # 0.1 of its log10
+    ours = _ours(feature_overlap=overlap, mean_test_loss=loss)
     # T = 1 and 1/sigma_w = 2: lr = 4, sigma_w = 0.5; a point that our grid lacks is left out.
     folder = _folder(tmp_path / "a", [(1.0, 2.0, 0.1, 0.2, 0.001, 0.0), (8.0, 2.0, 0.1, 0.2, 0.001, 0.0)])
     found = {c.quantity: c for c in released.compare(ours, folder, networks=25)}

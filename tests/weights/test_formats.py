@@ -116,7 +116,7 @@ def test_four_bit_floats_are_unpacked_and_six_bit_ones_refused_by_name(tmp_path)
         "new": ("F3", (2, 2), bytes(2)),
     }
     writers.raw_safetensors(tmp_path / "f.safetensors", entries)
-    w, six, new = open_checkpoint(tmp_path / "f.safetensors").tensors
+    new, six, w = open_checkpoint(tmp_path / "f.safetensors").tensors
     np.testing.assert_array_equal(w.read(), values.astype(np.float32))
     for tensor in (six, new):
         with pytest.raises(InputError, match=tensor.dtype):
@@ -208,3 +208,35 @@ def test_large_arrays_of_flax_come_in_parts(tmp_path, monkeypatch):
     found = {t.name.replace("/", "."): t for t in open_checkpoint(tmp_path / "f.msgpack").tensors}
     for name, array in PLANTED.items():
         np.testing.assert_array_equal(found[name].read().astype(float), array.astype(float))
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "pt", "npz", "h5", "onnx", "msgpack", "shards"])
+def test_one_tensor_at_a_time_is_in_memory(kind, tmp_path):
+    """Twelve tensors of a megabyte: reading all in turn never holds three of them."""
+    import tracemalloc
+
+    if kind == "h5":
+        pytest.importorskip("h5py")
+    name, write = WRITERS[kind]
+    tensors = {f"l{i}.weight": np.full((512, 512), float(i), np.float32) for i in range(12)}
+    write(tmp_path / name, tensors)
+    list(open_checkpoint(tmp_path / name).tensors)  # libraries are imported
+    tracemalloc.start()
+    means = [float(matrix.read().mean()) for matrix in plan(open_checkpoint(tmp_path / name)).matrices]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert sorted(means) == list(range(12)) and peak < 3.2e6
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "shards", "h5", "msgpack", "orbax", "npz", "pt"])
+def test_layers_come_in_their_order_and_not_in_that_of_letters(kind, tmp_path):
+    """Formats that sort names would put layer 10 before layer 2; the others keep the order of the model."""
+    if kind == "h5":
+        pytest.importorskip("h5py")
+    name, write = WRITERS[kind]
+    write(tmp_path / name, {f"h.{i}.w": np.ones((2, 2), np.float32) for i in (*range(12), 12)})
+    found = [tensor.name.replace("/", ".") for tensor in open_checkpoint(tmp_path / name).tensors]
+    assert found == [f"h.{i}.w" for i in range(13)]
+    if kind in ("npz", "pt"):
+        write(tmp_path / name, {key: np.ones((2, 2)) for key in ("z", "a", "m")})
+        assert [tensor.name for tensor in open_checkpoint(tmp_path / name).tensors] == ["z", "a", "m"]

@@ -15,7 +15,6 @@ from dysonjax.analysis.phase.classification import (
     count,
     typical_members,
 )
-from dysonjax.analysis.phase.features import epoch_gradient_norm, features, model_of, two_time_correlation
 from dysonjax.analysis.phase.jamming import (
     JAMMING_VARIANCE,
     Jamming,
@@ -23,6 +22,7 @@ from dysonjax.analysis.phase.jamming import (
     tanh_density,
 )
 from dysonjax.analysis.phase.matrix import main_matrix
+from dysonjax.analysis.phase.networks import epoch_gradient_norm, features, model_of, two_time_correlation
 from dysonjax.analysis.phase.noise import (
     CONTOURS,
     CRITERIA,

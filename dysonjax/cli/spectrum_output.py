@@ -1,0 +1,149 @@
+"""What `dysonjax spectrum` shows and writes: an estimate, the table, CSV, the page and the figures."""
+
+import csv
+import re
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from dysonjax.checks import InputError
+from dysonjax.cli.terminal import Terminal
+from dysonjax.layers.units import Units
+from dysonjax.report.spectrum_page import Drawn, render
+from dysonjax.spectra.checkpoint import MatrixSpectrum
+
+
+def estimate(found: Units) -> str:
+    """How much there is to do, from a product that is timed here and now."""
+    sample = np.random.default_rng(0).normal(size=(512, 256))
+    began = time.perf_counter()
+    np.linalg.eigvalsh(sample.T @ sample)
+    rate = (512 * 256**2 + 3 * 256**3) / (time.perf_counter() - began)
+    shapes = {(unit.rows, unit.modes) for unit in found.units}
+    # The noise of every shape is simulated once, in some four seconds.
+    seconds = sum(unit.cost for unit in found.units) / rate + 4 * len(shapes)
+    largest = max(found.units, key=lambda unit: unit.rows * unit.modes * unit.members)
+    size = largest.rows * largest.modes * largest.members * 4 / 2**20
+    needed = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    return (
+        f"{len(found.units)} matrices of {len(shapes)} shapes, the largest {largest.rows}x{largest.modes} "
+        f"({size:.0f} MiB as float32); about {needed}"
+    )
+
+
+def sort_key(text: str | None) -> tuple[str | None, bool]:
+    """(column, descending) of `COLUMN`, `COLUMN:asc` or `COLUMN:desc`."""
+    if text is None:
+        return None, False
+    key, _, order = text.partition(":")
+    if order not in ("", "desc", "asc"):
+        raise InputError(f"sort must be COLUMN, COLUMN:asc or COLUMN:desc, got {text!r}")
+    return key, order == "desc"
+
+
+def ordered(rows: list[dict], key: str | None, descending: bool) -> list[dict]:
+    """Rows by a column; those without a value come last in either order."""
+    if key is None:
+        return rows
+    if key not in rows[0]:
+        raise InputError(f"sort must name a column ({', '.join(rows[0])}), got {key!r}")
+    known = sorted(
+        (row for row in rows if row[key] is not None), key=lambda row: row[key], reverse=descending
+    )
+    return known + [row for row in rows if row[key] is None]
+
+
+def print_table(terminal: Terminal, summary: dict) -> None:
+    rows, skipped = summary["matrices"], summary["skipped"]
+    # Width is short on a terminal: say how tensors became matrices only where one was reshaped.
+    reshaped = any(row["how"] != "as stored" for row in rows)
+    compared = any("start_change" in row for row in rows)
+    left_out = (set() if reshaped else {"read"}) | (set() if compared else {"change", "v·v₀"})
+    columns = {name: cell for name, cell in _COLUMNS.items() if name not in left_out}
+    cells = [[cell(row) for cell in columns.values()] for row in rows]
+    terminal.table(f"Spectra of {summary['file']}", list(columns), cells)
+    terminal.print(
+        "A, σ²: Marchenko-Pastur area and width; p(MP): their goodness of fit; p(A): that of A = 1; out: "
+        "levels beyond what one noise matrix in a hundred reaches, θ/θc: strength of the largest (1: the "
+        "transition); r̃: mean spacing ratio (noise of the same shape); p(r̃), p(s): tests of ratio and "
+        "spacings; α: tail exponent, p(α) its goodness of fit, * if it also beats lognormal and cut-off; "
+        "rank: stable, effective."
+        + (" change: ‖W − W₀‖/‖W₀‖; v·v₀: overlap of the leading directions." if compared else "")
+    )
+    unfolding = sorted({row["unfolding"] for row in rows if row["unfolding"]})
+    if unfolding:
+        terminal.print(f"Spacings unfolded by: {', '.join(unfolding)}.")
+    for row in rows:
+        if row["notes"]:
+            terminal.print(f"{row['name']}: {row['notes']}")
+    left = Counter(account["why"] for account in summary["tensors"] if account["done"] != "matrix")
+    if left:
+        terminal.print("not matrices: " + "; ".join(f"{why} ({n})" for why, n in left.most_common(8)))
+    for note in summary["notes"]:
+        terminal.print(note)
+    if skipped:
+        terminal.print(f"incomplete: {len(skipped)} of {len(rows) + len(skipped)} matrices were skipped")
+    terminal.print(f"{len(rows)} matrices in {summary['seconds']:.1f} s, written to {summary['out']}")
+
+
+def page(summary: dict, plots: list[Drawn], found: Units) -> str:
+    rows = summary["matrices"]
+    facts = [
+        ("file", Path(summary["file"]).name),
+        ("format", found.format),
+        ("framework", found.framework or "not known"),
+        ("matrices", str(len(rows))),
+        ("tensors", str(len(found.accounts)) if found.accounts else "–"),
+        ("could not be analysed", str(len(summary["skipped"]))),
+    ]
+    notes = [f"{s['name']}: {s['reason']}" for s in summary["skipped"]] + summary["notes"]
+    return render(f"Spectra of {Path(summary['file']).name}", facts, plots, found.accounts, notes)
+
+
+def draw(spectrum: MatrixSpectrum, folder: Path, number: int) -> None:
+    # matplotlib takes a second to load and is not needed with --no-figures.
+    from dysonjax.figures.spectrum import spectrum_figure
+    from dysonjax.figures.style import save
+
+    name = re.sub(r"[^A-Za-z0-9._=-]+", "_", spectrum.name).strip("_")[-80:]
+    save(spectrum_figure(spectrum), folder, f"{number:03d}_{name}")
+
+
+def write_csv(path: Path, rows: list[dict]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+# heading: the cell of a row
+_COLUMNS = {
+    "matrix": lambda r: r["name"],
+    "shape": lambda r: r["shape"] + (f" ×{r['members']}" if r["members"] > 1 else ""),
+    "read": lambda r: r["how"],
+    "verdict": lambda r: r["verdict"] or "–",
+    "A": lambda r: _number(r["mp_area"], "{:.2f}", r["mp_area_err"]),
+    "σ²": lambda r: _number(r["mp_sigma2"], "{:.3g}", r["mp_sigma2_err"]),
+    "p(MP)": lambda r: _number(r["mp_p"], "{:.2g}"),
+    "p(A)": lambda r: _number(r["mp_area_p"], "{:.2g}"),
+    "out": lambda r: _number(r["outliers"], "{:d}"),
+    "θ/θc": lambda r: _number(r["spike_strength"], "{:.2f}"),
+    "r̃ (null)": lambda r: f"{_number(r['ratio'], '{:.3f}')} ({_number(r['null_ratio'], '{:.3f}')})",
+    "p(r̃)": lambda r: _number(r["ratio_p"], "{:.2g}"),
+    "p(s)": lambda r: _number(r["spacing_p"], "{:.2g}"),
+    "α": lambda r: (
+        _number(r["tail_alpha"], "{:.2f}", r["tail_alpha_err"]) + ("*" if r["tail_accepted"] else "")
+    ),
+    "p(α)": lambda r: _number(r["tail_p"], "{:.2g}"),
+    "rank": lambda r: f"{r['stable_rank']:.3g}, {r['effective_rank']:.3g}",
+    "change": lambda r: _number(r.get("start_change"), "{:.2g}"),
+    "v·v₀": lambda r: _number(r.get("start_overlap_right"), "{:.2f}"),
+}
+
+
+def _number(value, form: str, error=None) -> str:
+    if value is None:
+        return "–"
+    return form.format(value) + (f" ± {error:.1g}" if error is not None else "")

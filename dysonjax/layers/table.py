@@ -1,0 +1,94 @@
+"""`dj.spectrum`: the spectra of all layers as one labelled dataset."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from dysonjax.checks import InputError, positive_int
+from dysonjax.layers.units import units_of
+from dysonjax.layers.walk import Options, Recipe, Result, walk
+
+
+def spectrum(
+    source: Any,
+    *,
+    only: str | None = None,
+    layout: Iterable[str] = (),
+    split: Iterable[str] = (),
+    start: Any = None,
+    n: int = 200,
+    seed: int = 0,
+    nulls: int | None = None,
+    jobs: int = 1,
+):
+    """Spectral statistics of every weight matrix of a network, as an `xarray.Dataset` over `matrix`.
+
+    source: a path (any format that `dysonjax spectrum` reads), a mapping of arrays, flax parameters, a torch
+    module or its `state_dict()`, a Keras model, or one array. only: analyse names that contain this text.
+    layout, split: rules as on the command line, such as ["query/kernel=ieo"]. start: the same network before
+    training, for its change. n: simulated spectra and samples behind each p-value. nulls: draws of shuffled
+    and signed matrices, None for as many as the size allows, 0 for none. jobs: processes, for paths.
+
+    Variables are the columns of the table, NaN or "" where there is none; `level` holds the eigenvalues of
+    WᵀW, all members pooled, ascending and padded with NaN. The attribute `tensors` says for every tensor of
+    the source what was done and why. Raises InputError if no matrix can be analysed.
+
+    >>> w = np.random.default_rng(0).normal(size=(60, 30))
+    >>> found = spectrum({"layer.weight": w, "layer.bias": np.zeros(60)})
+    >>> str(found.verdict.sel(matrix="layer.weight").item())
+    'noise'
+    """
+    rules = tuple([layout] if isinstance(layout, str) else layout)
+    cuts = tuple([split] if isinstance(split, str) else split)
+    options = Options(positive_int("n", n, minimum=20), seed, nulls)
+    units = units_of(source, rules, cuts, start).only(only)
+    paths = all(isinstance(s, str | os.PathLike) for s in (source, start) if s is not None)
+    recipe = Recipe(source, rules, cuts, start, only) if paths else None
+    results = list(walk(units, options, None, positive_int("jobs", jobs), recipe))
+    found = [result for result in results if result.spectrum is not None]
+    if not found:
+        reasons = [r.problem for r in results] or [a.why for a in units.accounts if a.done == "refused"]
+        detail = f" ({reasons[0]})" if reasons else ""
+        raise InputError(f"{units.source} holds no weight matrix that can be analysed{detail}")
+    return _dataset(units, results, found)
+
+
+def row_of(result: Result) -> dict:
+    """The columns of one matrix: plain values, None where there is none."""
+    row = result.spectrum.row()
+    row = {"name": row.pop("name"), "role": result.unit.role, **row}
+    notes = row.pop("notes")
+    if result.change is not None:
+        row |= {f"start_{key}": value for key, value in asdict(result.change).items()}
+    return {**row, "notes": notes}
+
+
+def _dataset(units, results: list[Result], found: list[Result]):
+    import xarray as xr
+
+    rows = [row_of(result) for result in found]
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    most = max(result.spectrum.levels.size for result in found)
+    levels = np.full((len(found), most), np.nan)
+    for index, result in enumerate(found):
+        pooled = np.sort(result.spectrum.levels, axis=None)
+        levels[index, : pooled.size] = pooled
+    variables = {key: ("matrix", _column([row.get(key) for row in rows])) for key in names if key != "name"}
+    variables["level"] = (("matrix", "index"), levels)
+    accounts = [asdict(account) | {"shape": list(account.shape)} for account in units.accounts]
+    attributes = {"source": units.source, "format": units.format, "tensors": accounts}
+    attributes["skipped"] = [{"name": r.unit.name, "reason": r.problem} for r in results if r.problem]
+    return xr.Dataset(variables, {"matrix": [row["name"] for row in rows]}, attributes)
+
+
+def _column(values: list) -> np.ndarray:
+    if any(isinstance(value, str) for value in values):
+        return np.array(["" if value is None else str(value) for value in values])
+    if all(isinstance(value, bool) for value in values):
+        return np.array(values)
+    if all(type(value) is int for value in values):
+        return np.array(values)
+    return np.array([np.nan if value is None else value for value in values], np.float64)

@@ -1,0 +1,138 @@
+"""What is to be analysed in a source: matrices of a checkpoint, or the recorded levels of a run."""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dysonjax.checks import InputError
+from dysonjax.layers.change import Change, compare
+from dysonjax.spectra.checkpoint import MatrixSpectrum, analyse_levels, analyse_matrix
+from dysonjax.weights import Account, Matrix, open_checkpoint, plan
+from dysonjax.weights.formats.run_store import is_run, open_run
+from dysonjax.weights.mapping import from_memory
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One row of the table to be."""
+
+    name: str
+    role: str
+    members: int
+    rows: int
+    modes: int
+    analyse: Callable[..., tuple[MatrixSpectrum, Change | None]] = field(repr=False)
+    """(n, seed, nulls, progress) -> the statistics, and the change since the start; raises InputError"""
+
+    @property
+    def cost(self) -> float:
+        """Multiplications, about: the Gram matrix and its eigenvalues."""
+        return self.members * (self.rows * self.modes**2 + 3 * self.modes**3) + 5e7
+
+
+@dataclass(frozen=True)
+class Units:
+    source: str
+    format: str
+    framework: str | None
+    units: tuple[Unit, ...]
+    accounts: tuple[Account, ...]
+    notes: tuple[str, ...]
+
+    def only(self, text: str | None) -> "Units":
+        """Those whose name contains a text. Raises InputError if there are none."""
+        if text is None:
+            return self
+        units = tuple(unit for unit in self.units if text in unit.name)
+        accounts = tuple(account for account in self.accounts if text in account.name)
+        if not (units or accounts):
+            raise InputError(f"no tensor of {self.source} has {text!r} in its name")
+        return Units(self.source, self.format, self.framework, units, accounts, self.notes)
+
+
+def units_of(source: Any, layout: Iterable[str] = (), split: Iterable[str] = (), start: Any = None) -> Units:
+    """Everything in a path, a mapping of arrays, flax parameters or a torch module.
+
+    layout, split: as in `dysonjax.weights.plan`. start: the same network before training, in any of these
+    forms; its matrices are found by name. Of a run, every matrix at every grid point and record is an
+    ensemble over the seeds. Raises InputError for what cannot be opened, and if no matrix of `start` has a
+    name of `source`.
+    """
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        if path.is_dir() and is_run(path):
+            recorded = tuple(_records(path))
+            if recorded:
+                if start is not None:
+                    raise InputError(f"{path} is a run, whose first record is its start; leave out start")
+                return Units(str(path), "run", None, recorded, (), ())
+    found = _planned(source, layout, split)
+    checkpoint, planned = found
+    before = {}
+    if start is not None:
+        before = {matrix.name: matrix for matrix in _planned(start, layout, split)[1].matrices}
+        if not before.keys() & {matrix.name for matrix in planned.matrices}:
+            raise InputError(f"start has no matrix with a name of {checkpoint.path or 'the weights'}")
+    units = tuple(_unit(matrix, before.get(matrix.name)) for matrix in planned.matrices)
+    missing = [m.name for m in planned.matrices if start is not None and m.name not in before]
+    notes = checkpoint.notes + tuple(f"{name} is not in the start" for name in missing[:20])
+    name = str(checkpoint.path or "memory")
+    return Units(name, checkpoint.format, checkpoint.framework, units, planned.accounts, notes)
+
+
+def _planned(source: Any, layout, split):
+    is_path = isinstance(source, str | os.PathLike)
+    checkpoint = open_checkpoint(source) if is_path else from_memory(source)
+    return checkpoint, plan(checkpoint, layout, split)
+
+
+def _unit(matrix: Matrix, before: Matrix | None) -> Unit:
+    def analyse(n: int, seed: int, nulls: int | None, progress=None) -> tuple[MatrixSpectrum, Change | None]:
+        weights = matrix.read()
+        found = analyse_matrix(weights, matrix.name, matrix.how, n, seed, nulls, progress)
+        change = None
+        if before is not None:
+            change = compare(weights, before.read(), max(1, min(found.outliers or 1, 20)))
+        return found, change
+
+    modes, rows = sorted((matrix.inputs, matrix.outputs))
+    return Unit(matrix.name, matrix.role, matrix.members, rows, modes, analyse)
+
+
+def _records(path: Path) -> Iterator[Unit]:
+    """Ensembles of recorded levels: every matrix, grid point and record of a run."""
+    data = open_run(path)
+    for name in map(str, data.data_vars):
+        variable = data[name]
+        shape = re.search(r"(\d+)×(\d+)", str(variable.attrs.get("long_name", "")))
+        if not re.match(r"eigenvalues(_|$)", name) or shape is None or "seed" not in variable.dims:
+            continue
+        rows = max(int(shape[1]), int(shape[2]))
+        mode = variable.dims[-1]
+        over = [dim for dim in variable.dims if dim not in ("seed", mode)]
+        for index in np.ndindex(*(variable.sizes[dim] for dim in over)):
+            point = variable.isel(dict(zip(over, index, strict=True)))
+            at = ", ".join(f"{dim}={_value(point, dim, i)}" for dim, i in zip(over, index, strict=True))
+            yield _recorded(f"{name} [{at}]", point.transpose("seed", mode), rows)
+
+
+def _recorded(name: str, point, rows: int) -> Unit:
+    def analyse(n: int, seed: int, nulls: int | None, progress=None) -> tuple[MatrixSpectrum, None]:
+        levels = np.asarray(point.values)
+        # A diverged member is data about itself, not about the others.
+        alive = np.isfinite(levels).all(axis=1)
+        if not alive.any():
+            raise InputError("no member is alive at this record")
+        return analyse_levels(levels[alive], rows, name, "as recorded", n, seed, progress=progress), None
+
+    members, modes = point.shape
+    return Unit(name, "members", members, rows, modes, analyse)
+
+
+def _value(point, dim: str, index: int) -> str:
+    return f"{point[dim].item():g}" if dim in point.coords else str(index)
