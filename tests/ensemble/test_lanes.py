@@ -102,7 +102,7 @@ def test_a_step_that_c_cannot_hold_is_trained_by_xla_or_refused_with_the_reason(
     assert dj.train(model, grid(), 5, 2).summary["backend"] == "xla"
     with pytest.raises(
         dj.InputError,
-        match="cannot train the model linear: the operation sort, in line .*; use backend='auto'",
+        match=r"cannot train the model linear: the operation sort, in line .*; use backend='auto'",
     ):
         dj.train(model, grid(), 5, 2, backend="native")
     with pytest.raises(dj.InputError, match="backend must be one of auto, native, xla"):
