@@ -8,7 +8,7 @@ import importlib
 
 __version__ = "0.1.0"
 
-_HOME = {  # public name: the module that defines it; a name that is its own home is a module
+_HOME = {  # public name: the module that defines it; a home that ends in the name is itself meant
     "Grid": "ensemble",
     "InputError": "checks",
     "Interrupted": "ensemble",
@@ -16,7 +16,7 @@ _HOME = {  # public name: the module that defines it; a name that is its own hom
     "Run": "ensemble",
     "advise": "advice",
     "RunError": "checks",
-    "attention": "attention",
+    "attention": "analysis.attention",
     "compare": "compare",
     "dyson": "dyson",
     "estimate": "ensemble",
@@ -25,7 +25,7 @@ _HOME = {  # public name: the module that defines it; a name that is its own hom
     "merge": "ensemble",
     "models": "models",
     "one_device_per_core": "ensemble",
-    "phase": "phase",
+    "phase": "analysis.phase",
     "read": "ensemble",
     "resume": "ensemble",
     "spectra": "spectra",
@@ -40,7 +40,7 @@ def __getattr__(name: str):
     if name not in _HOME:
         raise AttributeError(f"module 'dysonjax' has no attribute {name!r}; it has {', '.join(__all__)}")
     module = importlib.import_module(f"dysonjax.{_HOME[name]}")
-    value = module if _HOME[name] == name else getattr(module, name)
+    value = module if _HOME[name].split(".")[-1] == name else getattr(module, name)
     globals()[name] = value
     return value
 

@@ -4,12 +4,17 @@ Every check returns the value in its canonical type or raises `InputError`, a `V
 command line turns into exit code 2. Errors of any other kind are bugs and keep their traceback.
 """
 
+import functools
 import math
 import operator
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+LARGEST = 2**31 - 1  # of counts and sizes: steps and places are 32-bit integers on every device
 
 
 class InputError(ValueError):
@@ -20,8 +25,8 @@ class RunError(RuntimeError):
     """A run cannot go on, through no fault of its input; the message is one sentence with the remedy."""
 
 
-def positive_int(name: str, value: Any, minimum: int = 1) -> int:
-    """`value` as an int of at least `minimum`; a float with a fractional part is refused."""
+def positive_int(name: str, value: Any, minimum: int = 1, maximum: int = LARGEST) -> int:
+    """`value` as an int from `minimum` to `maximum`; a float with a fractional part is refused."""
     try:
         number = operator.index(value)
     except TypeError:
@@ -29,7 +34,76 @@ def positive_int(name: str, value: Any, minimum: int = 1) -> int:
     if number is None or isinstance(value, bool) or number < minimum:
         kind = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
         raise InputError(f"{name} must be {kind}, got {value!r}")
+    if number > maximum:
+        raise InputError(f"{name} must be at most {maximum}, got {value!r}")
     return number
+
+
+def seed(name: str, value: Any) -> int:
+    """`value` as the root of random numbers; larger ones would repeat those of smaller ones."""
+    return positive_int(name, value, 0, 2**32 - 1)
+
+
+def digits(text: str) -> bool:
+    """Whether a text is a whole number as `int` reads it; `str.isdigit` takes ² for one."""
+    return text.isascii() and text.isdigit()
+
+
+def flag(name: str, value: Any) -> bool:
+    """`value` if it is True or False; a text such as "no" would count as True."""
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def function(name: str, value: Any) -> Any:
+    """`value` if it can be called, or None."""
+    if value is not None and not callable(value):
+        raise InputError(f"{name} must be a function or None, got {value!r}")
+    return value
+
+
+def path(name: str, value: Any) -> Path:
+    """`value` as a path."""
+    try:
+        found = Path(value)
+    except TypeError:
+        raise InputError(f"{name} must be a path, got {value!r}") from None
+    if "\0" in str(found):
+        raise InputError(f"{name} must be a path, got {value!r}")
+    return found
+
+
+def random_key(name: str, value: Any) -> Any:
+    """`value` if it looks like a key of JAX: typed, or of unsigned integers."""
+    kind = str(getattr(value, "dtype", ""))
+    if not (kind.startswith("key<") or kind == "uint32"):
+        raise InputError(f"{name} must be a jax random key, e.g. {name}=jax.random.key(0), got {value!r}")
+    return value
+
+
+def memory(what: str, needed: float, remedy: str) -> None:
+    """Raise InputError if something needs more memory than this machine has; nothing is allocated."""
+    there = machine_memory()
+    if there is not None and needed > there:
+        raise InputError(
+            f"{what} would need {needed / 1e9:.3g} GB of memory, but there are {there / 1e9:.3g} GB; {remedy}"
+        )
+
+
+@functools.cache
+def machine_memory() -> int | None:
+    """Bytes of memory that this machine or container has; None if the system does not tell."""
+    try:
+        found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    except (AttributeError, ValueError, OSError):
+        return None
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            found.append(int(Path("/sys/fs/cgroup", name).read_text()))
+        except (OSError, ValueError):  # no such limit
+            continue
+    return min(found)
 
 
 def positive(name: str, value: Any) -> float:
@@ -58,7 +132,12 @@ def one_of(name: str, value: str, allowed: Sequence[str]) -> str:
 def finite_array(name: str, value: Any, min_ndim: int = 1) -> np.ndarray:
     """`value` as a float64 array without NaN or infinity and with at least `min_ndim` axes."""
     try:
-        array = np.asarray(value, dtype=np.float64)
+        array = np.asarray(value)
+        if array.dtype.kind == "c":
+            raise InputError(f"{name} must be an array of real numbers, got complex ones")
+        array = array.astype(np.float64)
+    except InputError:
+        raise
     except (TypeError, ValueError):
         raise InputError(f"{name} must be an array of real numbers, got {type(value).__name__}") from None
     if array.ndim < min_ndim:

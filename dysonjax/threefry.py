@@ -18,7 +18,7 @@ PARITY = 0x1BD11BDA
 
 def root(seed) -> jax.Array:
     """The key of a seed below 2**32, that of `jax.random.key(seed)` whatever JAX's settings are."""
-    seed = jnp.asarray(seed, jnp.uint32)
+    seed = word(seed)
     return jax.random.wrap_key_data(jnp.stack([jnp.zeros_like(seed), seed]), impl="threefry2x32")
 
 
@@ -33,9 +33,14 @@ def settled():
         yield
 
 
+def word(number) -> jax.Array:
+    """A number as uint32; JAX takes Python's as int32 first, which is too short for the upper half."""
+    return jnp.uint32(number) if isinstance(number, int) else jnp.asarray(number).astype(jnp.uint32)
+
+
 def derive(key: jax.Array, number) -> jax.Array:
     """`jax.random.fold_in(key, number)`, which is also number `number` of `jax.random.split(key)`."""
-    words = block(jax.random.key_data(key), jnp.uint32(0), jnp.asarray(number).astype(jnp.uint32))
+    words = block(jax.random.key_data(key), jnp.uint32(0), word(number))
     return jax.random.wrap_key_data(jnp.stack(words), impl="threefry2x32")
 
 

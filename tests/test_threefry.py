@@ -39,3 +39,12 @@ def test_normals_under_vmap_have_the_dtype_and_the_values_of_jax(x64):
         np.testing.assert_allclose(ours, theirs, rtol=4 * np.finfo(ours.dtype).eps)
         bits = jax.jit(jax.vmap(lambda key: threefry.bits(key, 20)))(keys)
         np.testing.assert_array_equal(bits, jax.vmap(lambda key: jax.random.bits(key, (20,), "uint32"))(keys))
+
+
+def test_seeds_and_numbers_up_to_the_largest_make_keys():
+    """Half of all words are above what JAX takes of Python's integers by default."""
+    top = 2**32 - 1
+    np.testing.assert_array_equal(jax.random.key_data(threefry.root(top)), [0, top])
+    expected = jax.random.fold_in(jax.random.key(5, impl="threefry2x32"), np.uint32(top))
+    found = threefry.derive(threefry.root(5), top)
+    np.testing.assert_array_equal(jax.random.key_data(found), jax.random.key_data(expected))

@@ -89,7 +89,7 @@ def _main(argv: list[str] | None) -> int:
 
         print(report())
         return 0
-    from dysonjax.checks import InputError, RunError
+    from dysonjax.checks import InputError, RunError, seed
     from dysonjax.cli import compile_cache
 
     compile_cache.activate()
@@ -101,6 +101,8 @@ def _main(argv: list[str] | None) -> int:
         from dysonjax.cli.terminal import Terminal
 
         execution = getattr(command, "execution", command)  # small commands list their options themselves
+        if hasattr(execution, "seed"):
+            seed("seed", execution.seed)
         rank = _join(command)
         terminal = Terminal(quiet=execution.quiet or rank > 0, json=execution.json)
         with watching(command):
@@ -119,6 +121,10 @@ def _main(argv: list[str] | None) -> int:
     except Exception as error:
         if os.environ.get("DYSONJAX_DEBUG"):
             raise
+        sentence = _no_backend()
+        if sentence is not None:
+            streams.say(sentence)
+            return 2
         sentence = _trouble(error)
         if sentence is None:
             what = " ".join(f"{type(error).__name__}: {error}".split())
@@ -133,9 +139,21 @@ def _main(argv: list[str] | None) -> int:
     return command.exit_code(summary) if hasattr(command, "exit_code") else 0
 
 
+def _no_backend() -> str | None:
+    """What the environment asks of JAX and JAX cannot start, for commands that do not train."""
+    wanted, jax = os.environ.get("JAX_PLATFORMS"), sys.modules.get("jax")
+    if not wanted or jax is None:
+        return None
+    try:
+        jax.devices()
+    except Exception:
+        return f"JAX_PLATFORMS={wanted}, but JAX cannot use it here; unset it, or set it to cpu"
+    return None
+
+
 def _trouble(error: Exception) -> str | None:
     """What the machine lacks, in words; None for an error of another kind."""
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):  # the latter is JAX's word
         return "there is not enough memory; take fewer networks, records, samples or stored weights"
     if isinstance(error, OSError) and error.errno is not None:
         if error.filename is None:  # of a write; what opens a file names it
@@ -165,7 +183,11 @@ def _parse(name: str, args: list[str]):
     module, _, cls = COMMANDS[name][0].partition(":")
     command = getattr(importlib.import_module(module), cls)
     complaint = io.StringIO()
+    wide = os.environ.get("COLUMNS")
     try:
+        # An error must not be broken into the lines of a narrow terminal.
+        if not {"-h", "--help"} & set(args):
+            os.environ["COLUMNS"] = "1000"
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(
                 command, args=args, prog=f"dysonjax {name}", config=(tyro.conf.FlagCreatePairsOff,)
@@ -174,12 +196,15 @@ def _parse(name: str, args: list[str]):
         if stop.code in (0, None):
             return None
         raise InputError(f"{_first_sentence(complaint.getvalue())} (see dysonjax {name} --help)") from None
+    finally:
+        os.environ.pop("COLUMNS", None) if wide is None else os.environ.update(COLUMNS=wide)
 
 
 def _first_sentence(box: str) -> str:
     """The message out of the parser's framed error report."""
     # Frames are drawn with ASCII where the terminal has no other characters.
-    lines = (line.strip("│╭╮╰╯─|+- \t") for line in box.splitlines()[1:])
+    plain = re.sub("\x1b\\[[0-9;]*[A-Za-z]", "", box)  # colours, where standard error is a terminal
+    lines = (line.strip("│╭╮╰╯─|+- \t") for line in plain.splitlines()[1:])
     sentence = next((line for line in lines if line), "the options could not be read")
     optional = re.fullmatch(r"Error parsing (--\S+): no type matching \{None\}\|(\w+) .*", sentence)
     if optional:

@@ -1,6 +1,7 @@
 """Options that commands share: execution, value ranges, the summary file."""
 
 import dataclasses
+import functools
 import json
 import math
 from pathlib import Path
@@ -33,6 +34,7 @@ Execution = Annotated[ExecutionOptions, tyro.conf.arg(name="")]  # its options c
 
 EXECUTION = ExecutionOptions()
 
+MOST_VALUES = 100_000  # of one option
 RANGE_FORMS = "a number, a list 0.1,0.5, a doubling range 0.125:256:x2 or linear steps 0.01:0.1:10"
 
 
@@ -86,8 +88,9 @@ def _parse_part(name: str, part: str) -> list[float]:
             factor = float(fields[2][1:])
             if not (math.isfinite(factor) and factor > 1):
                 raise InputError(f"{name} needs a factor above 1 in a range, got {part!r}")
-            count = math.floor(math.log(stop / start) / math.log(factor) + 1e-9) + 1
-            return [start * factor**k for k in range(count)]
+            count = math.floor((math.log(stop) - math.log(start)) / math.log(factor) + 1e-9) + 1
+            _check_count(name, part, count)
+            return [_times_power(start, factor, k) for k in range(count)]
         count = int(fields[2])
     except InputError:
         raise
@@ -95,7 +98,20 @@ def _parse_part(name: str, part: str) -> list[float]:
         raise bad from None
     if count < 1 or (count == 1 and start != stop):
         raise InputError(f"{name} needs at least two values between {start:g} and {stop:g}, got {part!r}")
+    _check_count(name, part, count)
     return [float(value) for value in np.linspace(start, stop, count)]
+
+
+def _check_count(name: str, part: str, count: int) -> None:
+    if count > MOST_VALUES:
+        raise InputError(f"{name} = {part} are {count} values; at most {MOST_VALUES} can be listed")
+
+
+def _times_power(start: float, factor: float, k: int) -> float:
+    try:
+        return start * factor**k
+    except OverflowError:  # of the power alone
+        return functools.reduce(lambda value, _: value * factor, range(k), start)
 
 
 def duration(seconds: float) -> str:

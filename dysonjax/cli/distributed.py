@@ -91,7 +91,7 @@ def _explicit(coordinator: str | None, num_processes: int | None, process_id: in
     if coordinator is None or num_processes is None or process_id is None:
         raise InputError("coordinator, num_processes and process_id go together")
     host, _, port = coordinator.rpartition(":")
-    if not (host and port.isdigit() and 0 < int(port) < 65536):
+    if not (host and checks.digits(port) and 0 < int(port) < 65536):
         raise InputError(f"coordinator must be HOST:PORT, got {coordinator!r}")
     count = checks.positive_int("num_processes", num_processes)
     number = checks.positive_int("process_id", process_id, 0)

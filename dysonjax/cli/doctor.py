@@ -69,7 +69,7 @@ class Doctor:
         return 0 if summary["healthy"] else 1
 
     def _checks(self, terminal: Terminal) -> list[dict]:
-        from dysonjax import selftest
+        from dysonjax.cli import selftest
 
         results = []
         with terminal.progress("self-test", "checks") as progress:

@@ -2,10 +2,11 @@
 
 import dataclasses
 import math
+import warnings
 from typing import Literal
 
 from dysonjax import __version__
-from dysonjax.checks import InputError, finite, positive, positive_int
+from dysonjax.checks import InputError, finite, memory, positive, positive_int, seed
 from dysonjax.cli import run_folder
 from dysonjax.cli.common import EXECUTION, Execution, output_folder, write_summary
 from dysonjax.cli.terminal import Terminal
@@ -26,7 +27,7 @@ class Dyson:
     )
     """Drift: quadratic -omega (x - center); laguerre shape/x - omega; wishart shape - omega x with noise
     proportional to sqrt(x); rbm (1/kappa - 1/(mu2 - x)) x; linear_network 2 omega (teacher sqrt(x) - x);
-    quartic -x^3 - omega x; free 0."""
+    quartic -x^3 - omega x, two wells for omega < 0; free 0, which has no stationary law to compare with."""
     levels: int = 10
     """Number of levels N."""
     members: int = 2000
@@ -36,16 +37,17 @@ class Dyson:
     steps: int = 600
     """Number of time steps."""
     method: Literal["implicit", "matrix", "euler"] = "implicit"
-    """Integrator; matrix needs equal g2 and beta 1, 2 or 4; euler is for comparison."""
+    """Integrator; matrix needs equal constant g2 (no wishart) and beta 1, 2 or 4; euler is for comparison."""
     beta: float = 1.0
     """Dyson index, >= 1; 1 for real matrices."""
     g2: str = "1"
     """Noise strength g^2, units of x^2 over time: a number or one per level, as in 0.1,0.2. For wishart the
     constant c of g^2 = c x. For rbm `theory` gives 2 temperature ((mu2 - kappa)/kappa)^2."""
     omega: str = "1"
-    """Stiffness of the potential, 1/time: a number or one per level (quadratic, linear_network)."""
-    center: str = "0"
-    """Minimum of the quadratic potential: a number or one per level (linear_network: the teacher)."""
+    """Stiffness of the potential, 1/time: a number or one per level (all but rbm and free)."""
+    center: str | None = None
+    """Minimum of the quadratic potential (default 0) or singular value of the teacher (linear_network,
+    default 2): a number or one per level."""
     shape: float = 2.0
     """Push away from zero of laguerre and wishart."""
     mu2: float = 9.0
@@ -55,8 +57,9 @@ class Dyson:
     temperature: float = 0.1 / 16
     """lr/batch size for `--g2 theory`."""
     start: str = "mp"
-    """First levels: mp (a Marchenko-Pastur draw per member, as for random weights), wishart (the spectrum of
-    one random N x 2N matrix per member), or N numbers such as -1,0,1 that all members share."""
+    """First levels: mp (those of a random N x 2N matrix per member, drawn exactly; their mean density tends
+    to the Marchenko-Pastur law), wishart (the same law), or N numbers such as -1,0,1 that all members
+    share."""
     start_scale: float = 0.1
     """Mean level of the mp and wishart starts, units of x."""
     records: int = 61
@@ -70,31 +73,33 @@ class Dyson:
         import numpy as np
 
         from dysonjax import dyson, threefry
+        from dysonjax.dyson.integrate import check
         from dysonjax.ensemble import one_device_per_core
         from dysonjax.figures.dyson import dyson_figure
         from dysonjax.figures.style import save
-        from dysonjax.spectra import permutation_test, wasserstein
-        from dysonjax.spectra.distances import chance_distance
 
         one_device_per_core()
         n, members = positive_int("levels", self.levels), positive_int("members", self.members, 2)
         steps, samples = positive_int("steps", self.steps), positive_int("samples", self.samples, 2)
+        root = seed("seed", self.execution.seed)
+        # Trajectories are kept once, copied once to be saved; draws are sorted into permutations.
+        stored = members * (2 * positive_int("records", self.records, 2) + 4) + 4 * samples
+        memory(f"{members} members of {n} levels", 8 * n * stored, "take fewer of them, or of records")
         potential, g2 = self._problem(n)
-        keys = [threefry.derive(threefry.root(self.execution.seed), number) for number in range(3)]
+        keys = [threefry.derive(threefry.root(root), number) for number in range(3)]
         x0 = self._first_levels(keys[0], n, members)
-        # The stationary law comes first: without one there is nothing to compare with.
-        gas = dyson.CoulombGas(potential, g2, self.beta, n)
+        arguments = {"method": self.method, "records": self.records}
+        check(potential, g2, x0, self.time, steps, self.beta, keys[1], **arguments)
+        gas = None if self.potential == "free" else dyson.CoulombGas(potential, g2, self.beta, n)
+        # The stationary law comes first: if it cannot be sampled, nothing has been computed in vain.
+        stationary = None if gas is None else self._draws(terminal, gas, keys[2], samples)
         folder = output_folder(self.execution.out, "dyson", self.execution.overwrite)
         run_folder.write(folder, self)
         with terminal.progress("dyson") as update:
             path = dyson.integrate(
-                potential, g2, x0, self.time, steps, self.beta, keys[1], method=self.method,
-                records=self.records, progress=update,
-            )  # fmt: skip
-        terminal.print("sampling the stationary law")
-        stationary = gas.sample(keys[2], samples)
+                potential, g2, x0, self.time, steps, self.beta, keys[1], progress=update, **arguments
+            )
         end = path.levels[:, -1]
-        test = permutation_test(end, stationary, n=999, seed=self.execution.seed)
         spacings = np.diff(end, axis=1)
         device = jax.devices()[0]
         summary = {
@@ -109,47 +114,92 @@ class Dyson:
             "levels_mean": end.mean(0).tolist(),
             "levels_std": end.std(0, ddof=1).tolist(),
             "spacing_mean": float(spacings.mean()) if n > 1 else None,
-            "stationary_levels_mean": stationary.mean(0).tolist(),
-            "stationary_levels_std": stationary.std(0, ddof=1).tolist(),
-            "wasserstein": float(test.statistic),
-            "wasserstein_levels": wasserstein(end, stationary, levels="each").tolist(),
-            "wasserstein_by_chance": chance_distance(end, stationary),
-            "wasserstein_pooled": wasserstein(end, stationary, levels="pooled"),
-            "p_value": float(test.p_value),
+            **self._comparison(gas, path, stationary),
             "level_steps_per_second": path.level_steps_per_second,
             "seconds": path.seconds,
             "compile_seconds": path.compile_seconds,
             "device": f"{device.device_kind} x {jax.local_device_count()}",
             "version": __version__,
         }
-        np.savez_compressed(
-            folder / "levels.npz", levels=path.levels, times=path.times, stationary=stationary
-        )
+        law = {} if stationary is None else {"stationary": stationary}
+        np.savez_compressed(folder / "levels.npz", levels=path.levels, times=path.times, **law)
         title = f"{self.potential}, N = {n}, β = {self.beta:g}, {members} members"
         save(dyson_figure(path.times, path.levels, stationary, title), folder, "dyson")
         write_summary(folder, summary)
         self._report(terminal, end, stationary, summary)
         return summary
 
-    def _report(self, terminal: Terminal, end, stationary, summary: dict) -> None:
-        from dysonjax.spectra.averages import mean_and_sem
+    def _draws(self, terminal: Terminal, gas, key, samples: int):
+        terminal.print("sampling the stationary law")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", RuntimeWarning)
+            drawn = gas.sample(key, samples)
+        for one in caught:
+            terminal.warn(str(one.message))
+        return drawn
 
+    def _comparison(self, gas, path, stationary) -> dict:
+        """What the summary says about the end and the stationary law; None throughout where there is none."""
+        from dysonjax import dyson
+        from dysonjax.spectra import permutation_test, wasserstein
+        from dysonjax.spectra.distances import chance_distance
+
+        names = (
+            "stationary_levels_mean", "stationary_levels_std", "wasserstein", "wasserstein_levels",
+            "wasserstein_by_chance", "wasserstein_pooled", "p_value", "wells", "crossings",
+            "mixed_between_wells",
+        )  # fmt: skip
+        if stationary is None:
+            return dict.fromkeys(names)
+        end = path.levels[:, -1]
+        test = permutation_test(end, stationary, n=999, seed=self.execution.seed)
+        wells = dyson.mixing(gas, path, stationary)
+        values = (
+            stationary.mean(0).tolist(),
+            stationary.std(0, ddof=1).tolist(),
+            float(test.statistic),
+            wasserstein(end, stationary, levels="each").tolist(),
+            chance_distance(end, stationary),
+            wasserstein(end, stationary, levels="pooled"),
+            float(test.p_value),
+            1 if wells is None else wells.wells,
+            None if wells is None else wells.crossings,
+            None if wells is None else wells.mixed,
+        )
+        return dict(zip(names, values, strict=True))
+
+    def _report(self, terminal: Terminal, end, stationary, summary: dict) -> None:
+        speed = f"{summary['level_steps_per_second'] / 1e6:.3g} M level-steps/s; files in {summary['out']}"
+        if stationary is None:
+            terminal.print(
+                f"levels that only repel each other have no stationary law to compare with; {speed}"
+            )
+            return
         rows = []
         for k in range(end.shape[1]):
             a, b = end[:, k], stationary[:, k]
-            (mean, error), (other, its_error) = mean_and_sem(a), mean_and_sem(b)
-            z = (mean - other) / math.hypot(error, its_error)
+            z = difference(a, b)
             rows.append(
-                [str(k + 1), f"{mean:.5g}", f"{other:.5g}", f"{z:+.1f}",
-                 f"{a.std():.4g}", f"{b.std():.4g}"]
+                [str(k + 1), f"{a.mean():.5g}", f"{b.mean():.5g}", f"{z:+.1f}", f"{a.std():.4g}",
+                 f"{b.std():.4g}"]
             )  # fmt: skip
         columns = ["level", "mean", "stationary", "z", "std", "stationary"]
         terminal.table("end of the trajectories and the stationary law", columns, rows)
+        if summary["mixed_between_wells"] is False:
+            terminal.warn(
+                f"the {summary['wells']} wells are not filled as in the stationary law, and members passed a "
+                f"barrier only {summary['crossings']:.2g} times: distance and p-value tell of the start, not "
+                "of the dynamics; lengthen --time or start elsewhere"
+            )
+        elif summary["mixed_between_wells"] is None and summary["wells"] > 1:
+            terminal.print(
+                f"the {summary['wells']} wells are filled as in the stationary law, but members passed a "
+                f"barrier only {summary['crossings']:.2g} times: the start may have been so, too"
+            )
         terminal.print(
             f"Wasserstein distance {summary['wasserstein']:.4f} of a level's own width, mean over levels (by "
             f"chance {summary['wasserstein_by_chance']:.4f}), p = {summary['p_value']:.3f}; pooled "
-            f"{summary['wasserstein_pooled']:.4f} of the width of the spectrum; "
-            f"{summary['level_steps_per_second'] / 1e6:.3g} M level-steps/s; files in {summary['out']}"
+            f"{summary['wasserstein_pooled']:.4f} of the width of the spectrum; {speed}"
         )
 
     def _problem(self, n: int):
@@ -158,7 +208,8 @@ class Dyson:
         from dysonjax import dyson
 
         omega = self._values("omega", self.omega, n)
-        center = self._values("center", self.center, n)
+        default = "2" if self.potential == "linear_network" else "0"
+        center = self._values("center", default if self.center is None else self.center, n)
         if self.g2 == "theory" and self.potential != "rbm":
             raise InputError("g2 = theory is known for the rbm potential only; give numbers")
         if self.potential == "rbm":
@@ -191,14 +242,11 @@ class Dyson:
     def _first_levels(self, key, n: int, members: int):
         import numpy as np
 
-        from dysonjax.spectra import MarchenkoPastur, sample_wishart
+        from dysonjax.spectra import sample_beta_laguerre
 
         scale = positive("start_scale", self.start_scale)
-        if self.start == "wishart":
-            return sample_wishart(key, n, 2 * n, math.sqrt(scale / (2 * n)), (members,))
-        if self.start == "mp":
-            law = MarchenkoPastur(ratio=0.5, sigma2=scale)
-            return np.sort(law.rvs((members, n), np.random.default_rng(self.execution.seed)), axis=1)
+        if self.start in ("mp", "wishart"):
+            return sample_beta_laguerre(key, n, 2 * n, 1.0, math.sqrt(scale / (2 * n)), (members,))
         x = np.broadcast_to(self._values("start", self.start, n), (n,))
         return np.tile(x, (members, 1))
 
@@ -215,3 +263,12 @@ class Dyson:
         if len(values) not in (1, n):
             raise InputError(f"{name} must be one number or {n} numbers, got {len(values)}")
         return np.float64(values[0]) if len(values) == 1 else np.array(values)
+
+
+def difference(a, b) -> float:
+    """Difference of the means of independent draws in standard errors."""
+    from dysonjax.spectra.averages import mean_and_sem
+
+    (mean, error), (other, its_error) = mean_and_sem(a), mean_and_sem(b)
+    both = math.hypot(error, its_error)
+    return (mean - other) / both if both > 0 else math.nan

@@ -37,8 +37,8 @@ class Figure:
     run_dir: Annotated[Path | None, tyro.conf.arg(name="run")] = None
     """Draw from this run folder instead of training, for figures that allow it."""
     released: Path | None = None
-    """Folder with the released numbers of arXiv 2509.01349 (phase_maps.csv, noise_line.csv): compare the
-    phase figures with them, point by point with z-scores."""
+    """Folder with the released numbers of arXiv 2509.01349 and 2407.16427 (phase_maps.csv, noise_line.csv,
+    teacher_student_spacings.csv): compare the figures that have them, with z-scores."""
     bare: bool = False
     """Leave the caption off the picture; NAME.txt holds it in any case."""
     dpi: int = 160
@@ -143,6 +143,14 @@ class Figure:
         networks = int(data.attrs.get("networks", 0))
         points = released.compare(data, self.released, networks) if networks else []
         line = released.compare_line(data["noise_line"], self.released) if "noise_line" in data else []
+        spacings = released.compare_spacings(data, self.released) if "shared_inputs" in data else []
+        if spacings:
+            z = np.array([row["z"] for row in spacings])
+            terminal.print(
+                f"mean spacings beside the released ones, {len(z)} rows: z {z.mean():+.2f} on average, "
+                f"scatter {z.std():.2f}, largest {z[np.argmax(np.abs(z))]:+.1f}"
+            )
+            return {"released": {"spacings": spacings}}
         if not points and not line:
             terminal.print("none of the released numbers has a counterpart in this figure")
             return {}

@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 import tyro
 
+from dysonjax.cli import run_folder
 from dysonjax.cli.common import duration
 from dysonjax.cli.terminal import Terminal
 
@@ -25,7 +26,10 @@ class Info:
 
     def run(self, terminal: Terminal) -> dict:
         from dysonjax.ensemble import configuration, read, status
+        from dysonjax.ensemble.store import present
 
+        if not present(self.folder / "run.zarr") and present(self.folder / "run.json"):
+            return self._other(terminal)
         dataset = read(self.folder)
         config = configuration(dataset)
         diverged = int((dataset["diverged_at"] >= 0).sum())
@@ -73,6 +77,22 @@ class Info:
             "diverged": diverged,
             **({"summary": summary} if summary else found),
         }
+
+    def _other(self, terminal: Terminal) -> dict:
+        """A folder of a command that trains no ensemble, such as dyson or compare."""
+        from dysonjax.ensemble.schema import read_object
+
+        command = run_folder.name_of(run_folder.read(self.folder))
+        try:
+            summary = read_object(self.folder / "summary.json", {"command": str})
+        except FileNotFoundError:
+            summary = {}
+        files = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
+        terminal.print(f"dysonjax {command}, {'finished' if summary else 'not finished'}: {', '.join(files)}")
+        single = {k: v for k, v in summary.items() if isinstance(v, str | int | float) and k != "out"}
+        terminal.table("summary", ["quantity", "value"], [[name, str(v)] for name, v in single.items()])
+        found = {"command": "info", "out": str(self.folder), "of": command, "finished": bool(summary)}
+        return found | {"files": files, "summary": summary}
 
 
 def _state(found: dict, folder: Path) -> list[str]:

@@ -16,7 +16,7 @@ def report(command: str, run, folder: Path, terminal: Terminal, predict, singula
     (points, 1) by name. extra: more entries for the summary. Where a grid has further scalars, the figure
     shows the points that share those of the last one.
     """
-    from dysonjax import pairs
+    from dysonjax.analysis import pairs
     from dysonjax.figures.levels import ensemble_levels
     from dysonjax.figures.style import save
 

@@ -55,7 +55,8 @@ class NanoGpt:
     execution: Execution = EXECUTION
 
     def run(self, terminal: Terminal) -> dict:
-        from dysonjax import attention, checks, ensemble, models
+        from dysonjax import checks, ensemble, models
+        from dysonjax.analysis import attention
 
         checks.one_of("kind", self.kind, attention.KINDS)
         checks.positive_int("sample", self.sample, 0)
@@ -99,7 +100,7 @@ class NanoGpt:
 
     def _draw(self, dataset, folder: Path) -> None:
         """The figure shows the last grid point."""
-        from dysonjax import attention
+        from dysonjax.analysis import attention
         from dysonjax.figures.attention import Course, Spectrum, run_figure
         from dysonjax.figures.style import save
 

@@ -35,9 +35,9 @@ RESULTS = re.compile(r"[^/]+\.(png|pdf)|levels\.npz|sample\.txt|spectrum\.csv")
 class Claim:
     """A folder that the command under way writes."""
 
-    def __init__(self, folder: Path, lock, made: bool, fresh: bool = True):
+    def __init__(self, folder: Path, lock, made: list[Path], fresh: bool = True):
         self.folder, self.lock = folder, lock
-        self.made = made  # the folder was not there before
+        self.made = made  # folders that were not there before, the innermost first
         self.fresh = fresh  # what is in it is of this command alone
 
 
@@ -110,7 +110,7 @@ def new_file(path: Path, overwrite: bool) -> None:
 def go_on_with(folder: Path) -> None:
     """The command under way adds to a run folder that is there already."""
     if _current:
-        _current[-1][1].append(Claim(folder, None, made=False, fresh=False))
+        _current[-1][1].append(Claim(folder, None, made=[], fresh=False))
 
 
 def replaceable(folder: Path, overwrite: bool) -> None:
@@ -141,28 +141,28 @@ def replaceable(folder: Path, overwrite: bool) -> None:
             raise InputError(f"{folder} holds {path}, which dysonjax did not write; choose another --out")
 
 
-def _make(out: Path | None, command: str) -> tuple[Path, bool]:
-    """The folder and whether it is new."""
+def _make(out: Path | None, command: str) -> tuple[Path, list[Path]]:
+    """The folder, and those that were made for it, itself first; none if it was there."""
     if out is not None:
         folder = Path(out)
         for path in _inputs():
             if path.is_dir() and path.resolve() in folder.resolve().parents:
                 raise InputError(f"{folder} lies in {path}, which is an input; choose another --out")
-        if os.path.lexists(folder):
-            return folder, False
-        try:
-            folder.mkdir(parents=True)
-            return folder, True
-        except FileExistsError:  # another command was a moment faster
-            return folder, False
+        with contextlib.suppress(FileExistsError):  # perhaps another command was a moment faster
+            return folder, _make_all(folder)
+        return folder, []
     for index in range(1, 10**6):
         folder = Path("runs") / f"{command}-{index:03d}"
-        if os.path.lexists(folder):
-            continue
         with contextlib.suppress(FileExistsError):
-            folder.mkdir(parents=True)
-            return folder, True
+            return folder, _make_all(folder)
     raise InputError(f"runs/ holds a million runs of {command}; choose a folder with --out")
+
+
+def _make_all(folder: Path) -> list[Path]:
+    """Make a folder and what is missing above it; raises FileExistsError if there is something."""
+    missing = [path for path in folder.parents if not os.path.lexists(path)]
+    folder.mkdir(parents=True)
+    return [folder, *missing]
 
 
 def _lock(folder: Path):
@@ -242,5 +242,5 @@ def _take_back(claim: Claim) -> None:
         if claim.lock is not None:
             claim.lock.release()
             claim.lock = None
-        if claim.made:
-            folder.rmdir()
+        for place in claim.made:
+            place.rmdir()

@@ -65,7 +65,8 @@ class PhaseDiagram:
     execution: Execution = EXECUTION
 
     def run(self, terminal: Terminal) -> dict:
-        from dysonjax import ensemble, models, phase
+        from dysonjax import ensemble, models
+        from dysonjax.analysis import phase
 
         ensemble.one_device_per_core()
         preset = PRESETS[checks.one_of("preset", self.preset, list(PRESETS))]
@@ -75,6 +76,8 @@ class PhaseDiagram:
             checks.positive("threshold_loss", self.threshold_loss),
             checks.positive("threshold_memory", self.threshold_memory),
         )
+        if thresholds.memory > 1:
+            raise checks.InputError(f"threshold_memory is a cosine, at most 1, got {thresholds.memory}")
         model = models.teacher_student(
             parse_integers("widths", self.widths),
             activation=self.activation,
@@ -100,7 +103,7 @@ class PhaseDiagram:
 
 def analyse(dataset: xr.Dataset, thresholds, folder: Path, terminal: Terminal) -> dict:
     """Classify, draw, and return the part of the summary that is about phases."""
-    from dysonjax import phase
+    from dysonjax.analysis import phase
     from dysonjax.figures import phase_diagram
     from dysonjax.figures.style import save
 

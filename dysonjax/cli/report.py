@@ -1,7 +1,6 @@
 """`dysonjax report DIR`: one HTML file about a run."""
 
 import dataclasses
-import json as json_
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -41,7 +40,12 @@ class Report:
         if out.exists() and out.suffix.lower() not in (".html", ".htm"):
             raise InputError(f"{out} is no HTML file and is not replaced by one; choose another --out")
         report = gather(self.folder, _command_line(self.folder))
-        page = render(report)
+        try:
+            page = render(report)
+        except (TypeError, ValueError, LookupError, ArithmeticError):
+            raise InputError(
+                f"{self.folder}/summary.json is damaged: it holds what no command writes"
+            ) from None
         try:
             partial = out.with_name(out.name + ".part")
             partial.write_text(page, encoding="utf-8")
@@ -65,12 +69,11 @@ class Report:
 def _command_line(folder: Path) -> str | None:
     """The command line that made the folder, with the options that differ from their defaults."""
     try:
-        content = json_.loads((folder / "run.json").read_text())
         command = run_folder.read(folder)
         default = type(command)()
-    except (InputError, OSError, ValueError, TypeError):
+    except (InputError, TypeError):
         return None
-    words = ["dysonjax", content["command"], *_options(command, default)]
+    words = ["dysonjax", run_folder.name_of(command), *_options(command, default)]
     return shlex.join(words)
 
 

@@ -1,7 +1,6 @@
 """`dysonjax resume DIR`: go on with an interrupted run."""
 
 import dataclasses
-import json as json_
 from pathlib import Path
 from typing import Annotated
 
@@ -38,6 +37,7 @@ class Resume:
 
     def run(self, terminal: Terminal) -> dict:
         from dysonjax import ensemble
+        from dysonjax.ensemble.schema import read_object
 
         command = run_folder.read(self.folder)
         name = run_folder.name_of(command)
@@ -46,7 +46,7 @@ class Resume:
         summary = self.folder / "summary.json"
         if summary.exists() and ensemble.intact(self.folder):
             terminal.print(f"{self.folder} is finished; there is nothing to go on with")
-            return json_.loads(summary.read_text())
+            return read_object(summary)
         changes = {n: getattr(self, n) for n in ("tile", "devices", "save_every", "processes")}
         changes = {n: value for n, value in changes.items() if value is not None}
         again = dataclasses.replace(

@@ -11,6 +11,7 @@ from dysonjax import __version__
 from dysonjax.checks import InputError
 
 FORMAT = 1  # of run.json; raised when an older file could not be read any more
+MARKER = {"format": int, "command": str, "options": dict, "version": str}
 
 
 def name_of(command) -> str:
@@ -60,37 +61,36 @@ def listed_files(folder: Path) -> list[str] | str | None:
 def _marker(folder: Path) -> dict | None:
     """`run.json`, if it is one that this program wrote."""
     from dysonjax.cli import COMMANDS
+    from dysonjax.ensemble.schema import read_object
 
     try:
-        content = json.loads((folder / "run.json").read_text())
-    except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
+        content = read_object(folder / "run.json", MARKER)
+    except (FileNotFoundError, InputError):
         return None
-    kinds = {"format": int, "command": str, "options": dict, "version": str}
-    ours = isinstance(content, dict) and all(isinstance(content.get(k), kind) for k, kind in kinds.items())
-    return content if ours and content["command"] in COMMANDS else None
+    return content if content["command"] in COMMANDS else None
 
 
 def read(folder: Path):
     """The command that made a run folder, with its options; raises InputError if that cannot be told."""
     from dysonjax.cli import COMMANDS
+    from dysonjax.ensemble.schema import read_object
 
+    path = folder / "run.json"
     try:
-        content = json.loads((folder / "run.json").read_text())
-        found, name, options = content["format"], content["command"], content["options"]
+        content = read_object(path, MARKER)
     except FileNotFoundError:
         raise InputError(f"{folder} holds no run (there is no run.json in it)") from None
     except NotADirectoryError:
         raise InputError(f"{folder} holds no run: it is not a folder") from None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{folder}/run.json is damaged; start the run again with --overwrite") from None
-    if found != FORMAT or name not in COMMANDS:
-        raise InputError(f"{folder} was made by another version of dysonjax ({content.get('version')})")
+    name = content["command"]
+    if content["format"] != FORMAT or name not in COMMANDS:
+        raise InputError(f"{folder} was made by another version of dysonjax ({content['version']})")
     module, _, cls = COMMANDS[name][0].partition(":")
     try:
-        return _build(getattr(importlib.import_module(module), cls), options)
+        return _build(getattr(importlib.import_module(module), cls), content["options"], path)
     except TypeError:
         raise InputError(
-            f"{folder} was made by dysonjax {content.get('version')}, whose options were others"
+            f"{folder} was made by dysonjax {content['version']}, whose options were others"
         ) from None
 
 
@@ -100,14 +100,24 @@ def _plain(value):
     return str(value.absolute()) if isinstance(value, Path) else value
 
 
-def _build(cls, options: dict):
-    """The inverse of `_plain`, by the types of the fields."""
+def _build(cls, options: dict, path: Path):
+    """The inverse of `_plain`, by the types of the fields; raises InputError for a value of another type."""
     hints = typing.get_type_hints(cls)
-    return cls(**{name: _typed(hints[name] if name in hints else None, v) for name, v in options.items()})
+    return cls(**{name: _typed(name, hints.get(name), value, path) for name, value in options.items()})
 
 
-def _typed(hint, value):
+def _typed(name: str, hint, value, path: Path):
     if dataclasses.is_dataclass(hint):
-        return _build(hint, value)
+        if not isinstance(value, dict):
+            raise InputError(f"{path} is damaged: {name} must be an object, got {value!r}")
+        return _build(hint, value, path)
     choices = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    return Path(value) if Path in choices and value is not None else value
+    kinds = tuple(kind for kind in choices if isinstance(kind, type))
+    if Path in kinds and isinstance(value, str):
+        return Path(value)
+    if float in kinds:
+        kinds = (*kinds, int)
+    wrong = kinds and not isinstance(value, kinds) and not (tuple in kinds and isinstance(value, list))
+    if wrong or (isinstance(value, bool) and kinds and bool not in kinds):
+        raise InputError(f"{path} is damaged: the option {name} cannot be {str(value)[:40]!r}")
+    return value

@@ -69,7 +69,8 @@ def _interrupt(number, frame) -> None:
 def say(sentence: str) -> None:
     """A line on standard error, if there is one."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        print(f"dysonjax: {sentence}", file=sys.stderr, flush=True)
+        plain = "".join(c if c.isprintable() else " " for c in sentence)  # a sentence is a line
+        print(f"dysonjax: {plain}", file=sys.stderr, flush=True)
 
 
 def _let_go(stream) -> None:

@@ -41,7 +41,7 @@ class Terminal:
     def warn(self, text: str) -> None:
         """A sentence that the user must see even with `--quiet`."""
         with suppress(OSError):
-            self.errors.print(f"warning: {text}", markup=False)
+            self.errors.print(_printable(f"warning: {text}"), markup=False)
 
     def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
         if self.quiet:
@@ -50,14 +50,16 @@ class Terminal:
         for index, name in enumerate(columns):
             table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
         for row in rows:
-            table.add_row(*map(Text, row))  # plain text: names may hold brackets, which rich reads as markup
+            table.add_row(
+                *(Text(_printable(cell)) for cell in row)
+            )  # plain text: names may hold brackets, which rich reads as markup
         self._show(table)
 
     def _show(self, what, **options) -> None:
         if self.reader_gone:
             return
         try:
-            self.console.print(what, **options)
+            self.console.print(what if isinstance(what, Table) else _printable(what), **options)
         except OSError as error:  # EPIPE of a pipe, EIO of a terminal
             if error.errno not in (None, errno.EPIPE, errno.EIO):
                 raise
@@ -95,6 +97,11 @@ class Terminal:
                     bar.stop()
         else:
             yield _plain_lines(self, label, unit)
+
+
+def _printable(text: str) -> str:
+    """The text without control characters: names in files may hold sequences that command a terminal."""
+    return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _plain_lines(terminal: Terminal, label: str, unit: str, every: float = 10.0):

@@ -56,6 +56,7 @@ class TrainingOptions:
     resume: Annotated[bool, tyro.conf.Suppress] = False
 
 
+AS_THEY_ARE = ("randomness", "keep_weights", "tile", "devices", "backend", "x64", "save_every")  # of `Config`
 Training = Annotated[TrainingOptions, tyro.conf.arg(name="")]  # its options carry no prefix
 
 
@@ -77,24 +78,19 @@ def train(command, model, terminal: Terminal, optimizer="sgd", scalars=None):
         seeds=options.seeds,
         scalars=scalars or {},
     )
-    arguments = {
-        "model": model,
-        "grid": grid if options.shard is None else shard_of(grid, *parse_shard(options.shard)),
-        "steps": steps,
-        "optimizer": optimizer,
-        "records": parse_records(options.records, steps),
-        "seed": execution.seed,
-        **{
-            name: getattr(options, name)
-            for name in ("randomness", "keep_weights", "tile", "devices", "backend", "x64")
-        },
-    }
+    config = ensemble.Config(
+        grid if options.shard is None else shard_of(grid, *parse_shard(options.shard)),
+        steps,
+        parse_records(options.records, steps),
+        optimizer,
+        seed=execution.seed,
+        **{name: getattr(options, name) for name in AS_THEY_ARE},
+    )
+    ensemble.check(model, config)
     if options.dry_run:
-        plan = ensemble.estimate(**arguments)
+        plan = ensemble.plan(model, config)
         terminal.print(announcement(plan))
         return plan, None
-    ensemble.check(**arguments)
-    save_every = checks.positive("save_every", options.save_every)
     leader = ensemble.process_index() == 0
     if options.processes.distributed and execution.out is None:
         raise checks.InputError("distributed runs need --out, a folder that all processes see")
@@ -106,12 +102,12 @@ def train(command, model, terminal: Terminal, optimizer="sgd", scalars=None):
         folder = output_folder(execution.out, run_folder.name_of(command), execution.overwrite)
         run_folder.write(folder, command)
     ensemble.barrier("folder")
-    terminal.print(compiling(f"{arguments['grid'].members} networks"))
+    terminal.print(compiling(f"{config.grid.members} networks"))
     with terminal.progress("training", "network-steps") as progress:
-        run = ensemble.train(
-            **arguments,
+        run = ensemble.run(
+            model,
+            config,
             out=folder,
-            save_every=save_every,
             resume=options.resume,
             progress=progress,
             announce=lambda plan: terminal.print(announcement(plan)),
@@ -125,7 +121,7 @@ def train(command, model, terminal: Terminal, optimizer="sgd", scalars=None):
 def parse_shard(text: str) -> tuple[int, int]:
     """I and N of a shard I/N."""
     index, _, count = text.partition("/")
-    if not (index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
+    if not (checks.digits(index) and checks.digits(count) and 1 <= int(index) <= int(count)):
         raise checks.InputError(f"shard must be I/N with I from 1 to N, got {text!r}")
     return int(index), int(count)
 

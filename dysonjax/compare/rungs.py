@@ -21,7 +21,6 @@ SGD, LANGEVIN, DYSON, GAS, CLOSED = RUNGS = (
 )
 WINDOW = 100  # intervals from which drift and noise are measured
 MEASURED_STEP = 0.05  # interval of that, relative to the fastest relaxation time
-THINNING = 25  # draws of the Coulomb gas for each one that is kept; odd, so that all chains take turns
 RESOLUTION = 0.05  # step of the integrator, relative to the fastest relaxation time
 
 
@@ -87,14 +86,10 @@ def dyson_levels(
 
 
 def gas_levels(gas: dyson.CoulombGas, members: int, key) -> tuple[np.ndarray, list[str]]:
-    """Draws of the stationary law, (members, levels), and what the sampler warned of.
-
-    Successive draws of its Markov chains are correlated; only every 25th is kept, so that members count as
-    independent in the errors.
-    """
+    """Draws of the stationary law, (members, levels), and what the sampler warned of."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RuntimeWarning)
-        drawn = gas.sample(key, THINNING * members)[::THINNING]
+        drawn = gas.sample(key, members)
     return drawn, [str(w.message) for w in caught if issubclass(w.category, RuntimeWarning)]
 
 

@@ -6,6 +6,7 @@ from dysonjax.dyson.integrate import Path, integrate
 from dysonjax.dyson.learning_map import MapPath, learning_map
 from dysonjax.dyson.mcmc import Chains
 from dysonjax.dyson.measure import Measured, measure
+from dysonjax.dyson.mixing import Mixing, mixing
 from dysonjax.dyson.noise import SquareRoot
 from dysonjax.dyson.pairwise import Pairwise, mixing_share
 from dysonjax.dyson.potentials import (
@@ -28,6 +29,7 @@ __all__ = [
     "Density",
     "MapPath",
     "Measured",
+    "Mixing",
     "Pairwise",
     "Path",
     "Potential",
@@ -43,6 +45,7 @@ __all__ = [
     "linear_network",
     "linear_second_order",
     "measure",
+    "mixing",
     "mixing_share",
     "pair_density",
     "piecewise_linear",

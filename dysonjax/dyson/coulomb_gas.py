@@ -7,6 +7,7 @@ i and j has one strength for both, and so is not this equation.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -15,17 +16,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dysonjax.checks import InputError, finite_array, one_of, positive, positive_int
+from dysonjax.checks import InputError, finite_array, memory, one_of, positive, positive_int
 from dysonjax.dyson import mcmc
 from dysonjax.dyson.chart import OrderedChart
+from dysonjax.dyson.exact_table import LARGEST_LEVELS, Table, build_table, sample_table
+from dysonjax.dyson.landscape import Landscape, Maxima, find_maxima, one_maximum, scan
+from dysonjax.dyson.line import Line, integral
 from dysonjax.dyson.noise import SquareRoot, Strength
-from dysonjax.dyson.pair_sampler import sample_pair
 from dysonjax.dyson.potentials import Potential
 from dysonjax.spectra.samplers import sample_beta_hermite, sample_beta_laguerre
 
 CHAINS = 32
-MIXED = 400  # draws per chain from which R̂ is known to a few thousandths
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
+CELLS = 400  # of the table by which levels jump between wells
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,7 +47,10 @@ class CoulombGas:
     g2: Strength
     beta: float = 1.0
     levels: int | None = None
-    _origin: Any = dataclasses.field(default=None, init=False, repr=False)  # a point of the support
+    _origin: Any = dataclasses.field(default=None, init=False, repr=False)  # ordered levels in the domain
+    _diverging: Any = dataclasses.field(
+        default=(), init=False, repr=False
+    )  # walls where the density is infinite
 
     def __post_init__(self):
         object.__setattr__(self, "beta", positive("beta", self.beta))
@@ -68,12 +73,17 @@ class CoulombGas:
                 else f"g2, the potential and levels disagree on the number of levels: {sorted(known)}"
             )
         object.__setattr__(self, "levels", known.pop())
+        object.__setattr__(self, "_origin", self.line.x((np.arange(self.levels) + 0.5) / self.levels - 0.5))
         self._check_confinement()
-        object.__setattr__(self, "_origin", self._start())
+
+    @property
+    def line(self) -> Line:
+        """The domain that all levels share."""
+        return Line(float(np.max(self.potential.lower)), float(np.min(self.potential.upper)))
 
     @property
     def chart(self) -> OrderedChart:
-        return OrderedChart(float(np.max(self.potential.lower)), float(np.min(self.potential.upper)))
+        return OrderedChart(self.line.lower, self.line.upper)
 
     def energy(self, x):
         """U_i(x_i) with P ∝ Π|Δ|^β e^{−ΣU}: V/g², or for g(x) (Itô) U′ = ((g²)′ − K)/g²; shape of x."""
@@ -81,7 +91,7 @@ class CoulombGas:
             omega, shape = self.potential.params
             return omega / self.g2.c * x - (shape / self.g2.c - 1) * jnp.log(x)
         if callable(self.g2):
-            return _ito_energy(self.potential, self.g2, x)
+            return _ito_energy(self.potential, self.g2, self.line, x)
         return self.potential.potential(x) / self.g2
 
     def log_prob(self, x) -> np.ndarray:
@@ -98,62 +108,118 @@ class CoulombGas:
             return np.asarray(jax.vmap(jax.grad(self._log_prob))(flat)).reshape(x.shape)
 
     def sample(self, key, n: int, method: str = "auto", **options) -> np.ndarray:
-        """n draws, float64, shape (n, levels), ascending.
+        """n independent draws, float64, shape (n, levels), ascending.
 
-        method: "auto" is exact where the law is known — β-Hermite (quadratic, all levels alike), β-Laguerre
-        (laguerre with equal g, wishart with SquareRoot noise), two levels by quadrature — and "mcmc"
-        otherwise, with a warning if R̂ ≥ 1.01 or the effective sample size is below 400. `run_mcmc` returns
-        these numbers; options go to it.
+        method: "auto" is exact where that is possible, and "mcmc" otherwise. "exact" draws come from the
+        β-Hermite ensemble (quadratic, all levels alike), the β-Laguerre ensemble (laguerre with equal g,
+        wishart with SquareRoot noise) or, for up to three levels of any potential, from a table over the
+        whole support. "mcmc" runs chains that jump between wells until their effective sample size is n, and
+        thins them to it; it warns if R̂ ≥ 1.01 or the effective size is below 400. `run_mcmc` returns these
+        numbers; options go to it. Raises InputError if no exact sampler is known, and if the chains stay in
+        the wells in which they began: then no draws are better than wrong ones.
         """
         n = positive_int("n", n)
         one_of("method", method, ("auto", "exact", "mcmc"))
         if method != "mcmc":
-            exact = self._exact_sampler()
+            exact = self._exact_sampler(may_fail=method == "exact")
             if exact is not None:
                 return exact(key, n)
             if method == "exact":
                 raise InputError(
-                    f"no exact sampler is known for a {self.potential.name} gas; use method='mcmc'"
+                    f"no exact sampler is known for {self.levels} levels in a {self.potential.name} "
+                    "potential; use method='mcmc'"
                 )
-        chains = self.run_mcmc(key, max(n, MIXED * options.get("chains", CHAINS)), **options)
-        mcmc.warn_if_poor(chains)
-        return chains.flat(n)
+        with jax.enable_x64(True):
+            return mcmc.draw_independent(self._walk(key, **options), n)
 
     def run_mcmc(self, key, n: int, chains: int = CHAINS, warmup: int = 400) -> mcmc.Chains:
         """At least n draws by Hamiltonian Monte Carlo in log-gaps, with R̂ and effective sample size.
 
-        All chains start around one maximum of the density: wells behind a high barrier stay unseen.
+        Where the law has several maxima, chains start in all of them and levels jump between wells.
+        Successive draws are correlated: `Chains.independent()` thins them.
         """
-        n, chains = positive_int("n", n), positive_int("chains", chains, 4)
-        warmup = positive_int("warmup", warmup, 20)
-        chart = self.chart
-        target = _ChartDensity(self, chart)
+        n = positive_int("n", n)
         with jax.enable_x64(True):
-            mode, curvature = mcmc.climb(target, np.asarray(chart.coordinates(jnp.asarray(self._origin))))
-            return mcmc.sample_chains(
-                target,
-                chart.positions,
-                mode,
-                curvature,
-                key,
-                max(8, -(-n // chains)),
-                chains,
-                warmup,
-            )
+            walk = self._walk(key, chains, warmup)
+            return mcmc.chains_of(mcmc.extend(walk, -(-n // (mcmc.SEGMENT * len(walk.z)))))
 
     def most_likely(self) -> np.ndarray:
-        """The configuration of largest density, shape (levels,): Fekete points, e.g. zeros of Hermite."""
-        chart = self.chart
-        with jax.enable_x64(True):
-            start = np.asarray(chart.coordinates(jnp.asarray(self._origin)))
-            best, _ = mcmc.climb(lambda z: self._log_prob(chart.levels(z)[0]), start)
-            return np.asarray(chart.levels(jnp.asarray(best))[0])
+        """The configuration of largest density, shape (levels,): Fekete points, e.g. zeros of Hermite.
+
+        With several wells, that of the best of all occupations that were found. Raises InputError if the
+        density has no maximum because it diverges at a wall.
+        """
+        for wall in self._diverging:
+            raise InputError(f"there is no most likely configuration: the density diverges at x = {wall:g}")
+        return self.maxima.found[0].x.copy()
+
+    @functools.cached_property
+    def maxima(self) -> Maxima:
+        """The maxima of the density and the barriers between wells, computed once."""
+        return find_maxima(self._landscape)
+
+    @functools.cached_property
+    def one_maximum(self) -> bool:
+        """Whether the density is known to have one maximum, because every U_i is convex."""
+        return one_maximum(self._landscape)
+
+    @functools.cached_property
+    def _landscape(self) -> Landscape:
+        @jax.jit
+        def expand(x):
+            def force(y):
+                return -jax.jvp(self.energy, (y,), (jnp.ones_like(y),))[1]
+
+            slope, bend = jax.jvp(force, (x,), (jnp.ones_like(x),))
+            return self.energy(x), slope, -bend
+
+        def local(x):
+            rows, size = len(x), 8
+            while size < rows:
+                size *= 8  # few shapes, few compilations
+            padded = np.concatenate([x, np.repeat(x[-1:], size - rows, axis=0)])
+            with jax.enable_x64(True):
+                found = [np.asarray(v) for v in expand(jnp.asarray(padded))]
+            return tuple(np.broadcast_to(v, padded.shape)[:rows] for v in found)
+
+        return Landscape(local, self.beta, self.levels, self.line)
+
+    @functools.cached_property
+    def _table(self) -> Table:
+        return build_table(self._landscape)
+
+    def _walk(self, key, chains: int = CHAINS, warmup: int = 400) -> mcmc.Walk:
+        chains, warmup = positive_int("chains", chains, 4), positive_int("warmup", warmup, 20)
+        memory(f"{chains} chains of {self.levels} levels", 64 * chains * self.levels**2, "take fewer")
+        target = mcmc.Target(self._log_prob, self.chart, self.beta)
+        found = self.maxima.found[: max(1, chains // 2)]
+        starts = np.stack([_off_the_walls(self.line, m.x) for m in found])
+        curvatures = np.stack([m.curvature for m in found])
+        return mcmc.warm_up(target, starts, curvatures, self._wells(), key, chains, warmup)
+
+    def _wells(self) -> mcmc.Wells | None:
+        """Cells that cover every place of a level in a maximum, and thinly all between; None for one."""
+        maxima = self.maxima
+        if not maxima.barriers.size:
+            return None
+        points = scan(self._landscape)[0]
+        near = np.concatenate([[0.0], np.geomspace(0.1, 20, 12)])
+        near = np.concatenate([-near[:0:-1], near])
+        places = np.unique(
+            np.concatenate([(m.x[:, None] + m.width[:, None] * near).ravel() for m in maxima.found])
+        )
+        places = places[(places > points[0]) & (places < points[-1])]
+        places = places[np.unique(np.linspace(0, len(places) - 1, CELLS).astype(int))]
+        edges = np.unique(np.concatenate([places, np.quantile(points, np.linspace(0, 1, 65))]))
+        middle = 0.5 * (edges[1:] + edges[:-1])
+        energy = self._landscape.local(np.repeat(middle[:, None], self.levels, axis=1))[0].T
+        return mcmc.Wells(*(jnp.asarray(v) for v in (maxima.barriers, edges, energy)))
 
     def _log_prob(self, x):
         gaps = jnp.diff(x, axis=-1)
         rows, columns = np.triu_indices(self.levels, 1)
         distance = x[..., columns] - x[..., rows]
-        lower, upper = self.chart.lower, self.chart.upper
+        lower, upper = self.line.lower, self.line.upper
         inside = jnp.all(gaps > 0, axis=-1) & (x[..., 0] > lower) & (x[..., -1] < upper)
         distance = jnp.where(inside[..., None], distance, 1.0)
         safe = jnp.where(inside[..., None], x, self._origin)
@@ -171,62 +237,35 @@ class CoulombGas:
 
     def _check_confinement(self) -> None:
         """Raise InputError unless e^{−U}|x|^{β(N−1)} is integrable for every level, at both ends."""
-        chart = self.chart
+        line = self.line
         power = self.beta * (self.levels - 1) + 1
         message = (
             f"the {self.potential.name} potential is not confining: the gas has no stationary law"
             "; choose a potential that grows faster than the repulsion, or integrate without comparing"
         )
-        ends = ((chart.lower, 1.0), (chart.upper, -1.0))
-        for end, inwards in ends:
+        diverging = []
+        for end, inwards in ((line.lower, 1.0), (line.upper, -1.0)):
             if math.isfinite(end):
-                reflecting = self.potential.reflecting[0 if inwards > 0 else 1]
-                if callable(self.g2) or not reflecting:
-                    # Near a wall e^{−U} ~ distance^a with a = distance · force.
-                    near = 1e-9 * (1 + abs(end))
-                    exponent = near * inwards * self._force(np.full(self.levels, end + inwards * near))
-                    if not np.all(exponent > -1 + 1e-6):
-                        raise InputError(f"{message} (the density diverges at the wall x = {end:g})")
+                # Near a wall e^{−U} ~ distance^a with a = distance · force.
+                near = 1e-9 * (1 + abs(end))
+                exponent = near * inwards * self._force(np.full(self.levels, end + inwards * near))
+                if not np.all(exponent > -1 + 1e-6):
+                    raise InputError(f"{message} (the density diverges at the wall x = {end:g})")
+                if np.any(exponent < -1e-4):
+                    diverging.append(end)
                 continue
             scale = 1.0 + max(
                 (float(np.max(np.abs(p), initial=0.0)) for p in self.potential.params), default=0.0
             )
-            x = -inwards * scale * np.array([1e4, 1e6])[:, None] * np.ones(self.levels)
+            x = -inwards * scale * np.geomspace(10, 1e6, 100)[:, None] * np.ones(self.levels)
             pull = -x * self._force(x)
-            if not np.all(pull > power):
+            # Far out a function may be too large for its own formula, log(exp(-x²)) say.
+            known = pull[~np.isnan(pull).any(axis=1)][-40:]
+            if not (known.size and np.all(known > power)):
                 raise InputError(message)
+        object.__setattr__(self, "_diverging", tuple(diverging))
 
-    def _start(self) -> np.ndarray:
-        """Ordered levels near the minima of U, for the optimiser."""
-        chart = self.chart
-        width, grid = _search_grid(chart)
-        with jax.enable_x64(True):
-            height = np.asarray(self.energy(jnp.asarray(np.repeat(grid[:, None], self.levels, axis=1))))
-        height = np.where(np.isfinite(height), height, np.inf)
-        center = grid[np.argmin(height, axis=0)]
-        center = np.maximum.accumulate(center)
-        stretch = np.linspace(-1, 1, self.levels) if self.levels > 1 else np.zeros(1)
-        if math.isfinite(chart.lower) and math.isfinite(chart.upper):
-            fair = chart.lower + width * (np.arange(self.levels) + 1.0) / (self.levels + 1.0)
-            return 0.9 * center + 0.1 * fair
-        unit = np.ptp(center) + np.sqrt(self.beta * self.levels) * self._unit(float(np.median(center)))
-        x = center + unit * stretch
-        if math.isfinite(chart.lower):
-            return chart.lower + np.abs(np.median(center) - chart.lower) * np.exp(stretch) * (
-                1 + 1e-3 * stretch
-            )
-        if math.isfinite(chart.upper):
-            x = chart.upper - (chart.upper - np.median(center)) * np.exp(-stretch)
-        return x
-
-    def _unit(self, x: float) -> float:
-        """1/√U″, the width of one level alone."""
-        step = 1e-3 * (1 + abs(x))
-        force = self._force(np.array([[x - step], [x + step]]) * np.ones(self.levels))
-        stiffness = float(np.median((force[0] - force[1]) / (2 * step)))
-        return 1 / math.sqrt(stiffness) if stiffness > 1e-6 else 1.0
-
-    def _exact_sampler(self) -> Callable[[Any, int], np.ndarray] | None:
+    def _exact_sampler(self, may_fail: bool) -> Callable[[Any, int], np.ndarray] | None:
         name, params, n = self.potential.name, self.potential.params, self.levels
         alike = all(np.ptp(p) == 0 for p in params)
         first = [float(np.ravel(p)[0]) for p in params]
@@ -245,51 +284,34 @@ class CoulombGas:
             rows = n - 1 + 2 * (power + 1) / self.beta
             scale = math.sqrt(self.beta / (2 * rate))
             return lambda key, size: sample_beta_laguerre(key, n, rows, self.beta, scale, (size,))
-        if n == 2:
-            return lambda key, size: sample_pair(self, key, size)
+        if n <= LARGEST_LEVELS:
+            try:
+                table = self._table
+            except InputError:
+                if may_fail:
+                    raise
+                return None
+            return lambda key, size: sample_table(table, self.log_prob, key, size)
         return None
 
 
-@dataclasses.dataclass(frozen=True)
-class _ChartDensity:
-    """log P in chart coordinates, Jacobian included."""
-
-    gas: CoulombGas
-    chart: OrderedChart
-
-    def __call__(self, z):
-        x, jacobian = self.chart.levels(z)
-        return self.gas._log_prob(x) + jacobian
-
-
-def _ito_energy(potential: Potential, g2: Callable, x):
-    """−∫ (K − (g²)′)/g² dx from a reference point; on a half line in log x, where walls are regular."""
-    lower = float(np.max(potential.lower))
-    half_line = math.isfinite(lower)
-    reference = lower + 1.0 if half_line else 0.0
+def _ito_energy(potential: Potential, g2: Callable, line: Line, x):
+    """−∫ (K − (g²)′)/g² dx from a point of the domain."""
 
     def force(y):
         value, change = jax.jvp(g2, (y,), (jnp.ones_like(y),))
         return (potential.drift(y) - change) / value
 
-    total = 0.0
-    half = 0.5 * (jnp.log(x - lower) if half_line else x - reference)
-    for node, weight in zip(_NODES, _WEIGHTS, strict=True):
-        if half_line:
-            distance = jnp.exp(half * (1 + float(node)))
-            total = total + float(weight) * force(lower + distance) * distance
-        else:
-            total = total + float(weight) * force(reference + half * (1 + float(node)))
-    return -half * total
+    return -integral(force, line, float(line.x(np.float64(0.0))), x)
 
 
-def _search_grid(chart: OrderedChart) -> tuple[float, np.ndarray]:
-    if math.isfinite(chart.lower) and math.isfinite(chart.upper):
-        width = chart.upper - chart.lower
-        return width, chart.lower + width * np.linspace(1e-4, 1 - 1e-4, 4001)
-    far = np.geomspace(1e-4, 1e4, 2001)
-    if math.isfinite(chart.lower):
-        return 1.0, chart.lower + far
-    if math.isfinite(chart.upper):
-        return 1.0, chart.upper - far[::-1]
-    return 1.0, np.concatenate([-far[::-1], [0.0], far])
+def _off_the_walls(line: Line, x: np.ndarray) -> np.ndarray:
+    """x with levels that a wall stops moved a little into the domain, where log-gaps are finite."""
+    x = x.copy()
+    if math.isfinite(line.lower):
+        room = (x[1] if x.size > 1 else x[0] + 1.0) - line.lower
+        x[0] = max(x[0], line.lower + 0.05 * min(room, line.upper - line.lower))
+    if math.isfinite(line.upper):
+        room = line.upper - (x[-2] if x.size > 1 else x[-1] - 1.0)
+        x[-1] = min(x[-1], line.upper - 0.05 * min(room, line.upper - line.lower))
+    return x

@@ -7,6 +7,11 @@ import numpy as np
 from dysonjax.checks import InputError, positive_int
 from dysonjax.dyson.coulomb_gas import CoulombGas
 
+CUT = 1.5  # a gap so much wider than two soft edges side by side holds no levels
+# At a soft edge the density vanishes like the square root of the distance: half a level lies beyond the last
+# one, at this share of the last gap.
+EDGE = 1 / (3 ** (2 / 3) - 1)
+
 
 class Density(NamedTuple):
     """A density on points: position, shape (points,), units of x; density, shape (points,), units of 1/x."""
@@ -16,16 +21,23 @@ class Density(NamedTuple):
 
 
 def equilibrium_density(gas: CoulombGas) -> Density:
-    """The density of levels for large N, from the most likely configuration, normalised to 1.
+    """The density of levels for large N, from the most likely configuration.
 
-    Between two neighbouring levels of that configuration lies 1/N of the mass; the error falls like 1/N. For
-    a quadratic potential and many levels: the semicircle of radius √(2βN g²/omega). Needs 4 levels or more.
+    Between two neighbouring levels of that configuration lies 1/N of the mass; the error falls like 1/N.
+    Where levels keep apart in several wells, each well has a piece of its own with its share of the mass,
+    which ends where half a level lies beyond its last one; between pieces the density is zero. The ends are
+    among the points. Linear between points, the whole integrates to 1 within about 1/N. For a quadratic
+    potential and many levels: the semicircle of radius √(2βN g²/omega). Needs 4 levels or more.
     """
     if gas.levels < 4:
         raise InputError(f"levels must be at least 4 for an equilibrium density, got {gas.levels}")
+    best = gas.maxima.found[0]
     x = gas.most_likely()
-    position = 0.5 * (x[1:] + x[:-1])
-    return Density(position, 1 / (gas.levels * np.diff(x)))
+    pieces = []
+    for piece in np.split(np.arange(gas.levels), _cuts(x)):
+        pieces.append(_piece(gas, x[piece], float(best.curvature[piece[0], piece[0]])))
+    position, density = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    return Density(position, density / gas.levels)
 
 
 def level_density(samples: np.ndarray, level: int | None = None, bins: int = 60) -> Density:
@@ -42,6 +54,37 @@ def pair_density(samples: np.ndarray, first: int, second: int, bins: int = 40):
     columns = (samples[:, _level(samples, k)] for k in (first, second))
     height, x, y = np.histogram2d(*columns, bins=bins, density=True)
     return 0.5 * (x[1:] + x[:-1]), 0.5 * (y[1:] + y[:-1]), height
+
+
+def _cuts(x: np.ndarray) -> np.ndarray:
+    """Numbers of the levels at which a new piece begins."""
+    gap = np.diff(x)
+    # How far the pieces to the left and to the right of a gap would reach into it.
+    before = np.concatenate([[np.inf], gap[:-1]])
+    after = np.concatenate([gap[1:], [np.inf]])
+    left, right = EDGE * before, EDGE * after
+    # A level alone in its well has another gap on its far side; it is as narrow as the other piece at most.
+    left, right = np.minimum(left, np.maximum(right, gap / 10)), np.minimum(right, np.maximum(left, gap / 10))
+    wide = gap > CUT * (left + right)
+    return np.flatnonzero(wide) + 1
+
+
+def _piece(gas: CoulombGas, x: np.ndarray, stiffness: float) -> tuple[np.ndarray, np.ndarray]:
+    """Points and N times the density of the levels of one well."""
+    if x.size == 1:  # a semicircle of one level, N = 1 in √(2β/U″)
+        radius = np.sqrt(2 * gas.beta / stiffness)
+        low, high = max(x[0] - radius, gas.line.lower), min(x[0] + radius, gas.line.upper)
+        return np.array([low, x[0], high]), np.array([0.0, 4 / (np.pi * radius), 0.0])
+    gap = np.diff(x)
+    position, density = 0.5 * (x[1:] + x[:-1]), 1 / gap
+    low, high = x[0] - EDGE * gap[0], x[-1] + EDGE * gap[-1]
+    # At a hard wall the density does not vanish.
+    first, last = (
+        (0.0 if low > gas.line.lower else density[0]),
+        (0.0 if high < gas.line.upper else density[-1]),
+    )
+    low, high = max(low, gas.line.lower), min(high, gas.line.upper)
+    return np.concatenate([[low], position, [high]]), np.concatenate([[first], density, [last]])
 
 
 def _level(samples: np.ndarray, level: int) -> int:

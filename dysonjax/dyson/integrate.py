@@ -11,6 +11,7 @@ import math
 import time as clock
 import warnings
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ import numpy as np
 import xarray as xr
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dysonjax.checks import InputError, finite_array, one_of, positive, positive_int
+from dysonjax.checks import InputError, finite_array, one_of, positive, positive_int, random_key
 from dysonjax.dyson import steppers
 from dysonjax.dyson.implicit import WALL
 from dysonjax.dyson.noise import SquareRoot, Strength, check_strength, key_words
@@ -107,24 +108,11 @@ def integrate(
     >>> path.levels.shape
     (4, 11, 3)
     """
-    x0 = finite_array("x0", x0, min_ndim=2)
-    if x0.size == 0:
-        raise InputError(f"x0 must hold at least one member with one level, got shape {x0.shape}")
-    time, steps = positive("time", time), positive_int("steps", steps)
-    records = positive_int("records", records, minimum=2)
-    one_of("method", method, METHODS)
-    if isinstance(safeguard, bool) or int(safeguard) != safeguard or not 0 <= safeguard <= 30:
-        raise InputError(f"safeguard must be a whole number from 0 to 30, got {safeguard!r}")
-    if key is None:
-        raise InputError("key must be a jax random key, e.g. key=jax.random.key(0)")
-    beta = _check_beta(beta, x0.shape)
-    check_start(potential, x0)
-    g2 = check_strength(g2, x0)
-    fixed = _method_options(method, potential, g2, beta, x0.shape, int(safeguard))
-    if pairs is not None:
-        check_pairwise(pairs, x0.shape[-1])
-        if method == "matrix" or isinstance(g2, SquareRoot):
-            raise InputError("a pairwise force needs method='implicit' or 'euler' and no SquareRoot noise")
+    problem = check(
+        potential, g2, x0, time, steps, beta, key, pairs=pairs, method=method, records=records,
+        safeguard=safeguard,
+    )  # fmt: skip
+    x0, g2, time, steps, beta, records, fixed = problem
     with jax.enable_x64(True):
         system = _lamperti(potential, g2, x0) if isinstance(g2, SquareRoot) and method == "implicit" else None
         chart = system or _Chart(potential, g2, x0, False, WALL, pairs)
@@ -141,6 +129,45 @@ def integrate(
         )
     levels = levels.reshape(x0.shape[:-1] + levels.shape[-2:])
     return Path(levels, times, method, steps, info["work"], info["seconds"], info["compile_seconds"])
+
+
+class Checked(NamedTuple):
+    """The arguments of `integrate` in their canonical types, and the fixed options of the method."""
+
+    x0: np.ndarray
+    g2: np.ndarray | Callable
+    time: float
+    steps: int
+    beta: np.ndarray
+    records: int
+    fixed: tuple
+
+
+def check(
+    potential: Potential, g2: Strength, x0, time: float, steps: int, beta=1.0, key=None, *,
+    pairs: Pairwise | None = None, method: str = "implicit", records: int = 11, safeguard: int = 6,
+) -> Checked:  # fmt: skip
+    """The arguments as `integrate` takes them; raises InputError for whatever it would refuse."""
+    x0 = finite_array("x0", x0, min_ndim=2)
+    if x0.size == 0:
+        raise InputError(f"x0 must hold at least one member with one level, got shape {x0.shape}")
+    time, steps = positive("time", time), positive_int("steps", steps)
+    records = positive_int("records", records, minimum=2)
+    one_of("method", method, METHODS)
+    if isinstance(safeguard, bool) or int(safeguard) != safeguard or not 0 <= safeguard <= 30:
+        raise InputError(f"safeguard must be a whole number from 0 to 30, got {safeguard!r}")
+    random_key("key", key)
+    beta = _check_beta(beta, x0.shape)
+    check_start(potential, x0)
+    g2 = check_strength(g2, x0)
+    fixed = _method_options(method, potential, g2, beta, x0.shape, int(safeguard))
+    if pairs is not None:
+        check_pairwise(pairs, x0.shape[-1])
+        if method == "matrix" or isinstance(g2, SquareRoot):
+            raise InputError("a pairwise force needs method='implicit' or 'euler' and no SquareRoot noise")
+    if isinstance(g2, SquareRoot):
+        _lamperti(potential, g2, x0)
+    return Checked(x0, g2, time, steps, beta, records, fixed)
 
 
 def check_start(potential: Potential, x: np.ndarray) -> None:

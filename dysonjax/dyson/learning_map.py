@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dysonjax.checks import InputError, finite_array, positive, positive_int
+from dysonjax.checks import InputError, finite_array, positive, positive_int, random_key
 from dysonjax.dyson.implicit import coulomb_field
 from dysonjax.dyson.integrate import check_start
 from dysonjax.dyson.noise import check_strength, key_words, normals
@@ -54,8 +54,7 @@ def learning_map(
     lr, batch_size = positive("lr", lr), positive_int("batch_size", batch_size)
     updates, records = positive_int("updates", updates), positive_int("records", records, 2)
     beta = positive("beta", beta)
-    if key is None:
-        raise InputError("key must be a jax random key, e.g. key=jax.random.key(0)")
+    random_key("key", key)
     marks = np.unique(np.rint(np.linspace(0, updates, min(records, updates + 1))).astype(int))
     stored = np.empty((x0.shape[0], len(marks), x0.shape[1]))
     with jax.enable_x64(True):

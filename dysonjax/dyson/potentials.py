@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dysonjax.checks import InputError, finite_array
+from dysonjax.dyson.line import Line, integral
 
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
 UNBOUNDED = 1e12  # an expansion rate above this is treated as infinite
 
 
@@ -168,10 +168,11 @@ def custom(
 ) -> Potential:
     """A potential from a drift K(x, *params), a potential V(x, *params) or both, elementwise jax functions.
 
-    A missing V is K integrated by quadrature from `reference` (a point of the domain); a missing K is −V′ by
-    automatic differentiation. Where both are given, K = −V′ is checked. `reflecting` defaults to every finite
-    limit at which the drift stays finite. `expansion` (upper bound of K′) is estimated on a grid if not
-    given. Raises InputError if nothing is given, the limits are reversed, K ≠ −V′ or values are not finite.
+    A missing V is K integrated by quadrature from `reference`, by default a place where K is zero; a missing
+    K is −V′ by automatic differentiation. Where both are given, K = −V′ is checked. `reflecting` defaults to
+    every finite limit at which the drift stays finite. `expansion` (upper bound of K′) is estimated on a grid
+    that spans all zeros of K if not given. Raises InputError if nothing is given, the limits are reversed,
+    K ≠ −V′ or values are not finite.
 
     >>> custom(potential=lambda x: jnp.cosh(x)).drift(np.array(0.0))
     Array(-0., dtype=float64, weak_type=True)
@@ -181,16 +182,19 @@ def custom(
     if not lower < upper:
         raise InputError(f"lower must lie below upper, got {lower!r} and {upper!r}")
     params = tuple(_parameter(f"params[{k}]", value) for k, value in enumerate(params))
-    grid = _grid(lower, upper)
-    middle = float(grid[len(grid) // 2]) if reference is None else float(reference)
     if drift is None:
         drift = _Derivative(potential)
+    line = Line(float(lower), float(upper))
+    near = _grid(lower, upper)
     with jax.enable_x64(True):
-        points = jnp.asarray(grid.reshape((-1,) + (1,) * max((np.ndim(p) for p in params), default=0)))
+        wells = _between_zeros(line, drift, params)
+        grid = np.concatenate([near, wells])
+        points = _as_points(grid, params)
         force = np.asarray(drift(points, *params))
         slope = np.asarray(_slope(drift, jnp.broadcast_to(points, force.shape), *params))
         if potential is None:
-            potential = _Integral(drift, middle)
+            start = wells[len(wells) // 2] if wells.size else near[len(near) // 2]
+            potential = _Integral(drift, float(start if reference is None else reference), line)
         else:
             derived = np.asarray(
                 -_slope(potential, jnp.broadcast_to(points, force.shape), *params), dtype=np.float64
@@ -202,7 +206,7 @@ def custom(
                 raise InputError(
                     f"drift and potential disagree at x = {worst:g}: K must equal -V'; leave one of them out"
                 )
-    if not np.isfinite(force[len(grid) // 4 : -(len(grid) // 4)]).all():
+    if not np.isfinite(force[len(near) // 4 : len(near) - len(near) // 4]).all():
         raise InputError(f"the drift of {name!r} is not finite inside its domain ({lower:g}, {upper:g})")
     if expansion is None:
         expansion = float(np.max(slope[np.isfinite(slope)], initial=0.0))
@@ -268,6 +272,23 @@ def _grid(lower: float, upper: float) -> np.ndarray:
     return lower + (upper - lower) * share
 
 
+def _as_points(grid: np.ndarray, params: tuple):
+    """Points along an axis of their own before those of the parameters."""
+    return jnp.asarray(grid.reshape((-1,) + (1,) * max((np.ndim(p) for p in params), default=0)))
+
+
+def _between_zeros(line: Line, drift, params) -> np.ndarray:
+    """Even points over all places where a force changes its sign, however far out; none if it never does."""
+    far = min(line.reach, 20.0)
+    x = np.unique(line.x(np.linspace(-far, far, 4001)))
+    x = x[(x > line.lower) & (x < line.upper)]
+    force = np.asarray(drift(_as_points(x, params), *params)).reshape(len(x), -1)
+    turns = np.flatnonzero(np.any((force[:-1] > 0) != (force[1:] > 0), axis=1))
+    if not turns.size:
+        return np.empty(0)
+    return np.linspace(x[max(turns[0] - 1, 0)], x[min(turns[-1] + 2, len(x) - 1)], 2001)
+
+
 def _slope(function, x, *params):
     return jax.jvp(lambda y: function(y, *params), (x,), (jnp.ones_like(x),))[1]
 
@@ -284,17 +305,14 @@ class _Derivative:
 
 @dataclasses.dataclass(frozen=True)
 class _Integral:
-    """−∫ K from the reference point, by 48 Gauss–Legendre nodes."""
+    """−∫ K from the reference point, by Gauss–Legendre nodes in the coordinate of the domain."""
 
     drift: Callable
     reference: float
+    line: Line
 
     def __call__(self, x, *params):
-        half = (x - self.reference) / 2
-        total = 0.0
-        for node, weight in zip(_NODES, _WEIGHTS, strict=True):
-            total = total + float(weight) * self.drift(self.reference + half * (1 + float(node)), *params)
-        return -half * total
+        return -integral(lambda y: self.drift(y, *params), self.line, self.reference, x)
 
 
 def _quadratic_drift(x, omega, center):

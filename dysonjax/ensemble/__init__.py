@@ -1,5 +1,6 @@
 """Everything that knows there are many networks: grid, keys, tiles, training loop, devices, results."""
 
+from dysonjax.ensemble.config import Config, check
 from dysonjax.ensemble.devices import cores, one_device_per_core
 from dysonjax.ensemble.grid import Grid, log_spaced
 from dysonjax.ensemble.identity import Member, member_of, world_of
@@ -10,9 +11,10 @@ from dysonjax.ensemble.processes import barrier
 from dysonjax.ensemble.processes import index as process_index
 from dysonjax.ensemble.results import configuration, intact, read
 from dysonjax.ensemble.status import status
-from dysonjax.ensemble.training import Plan, Run, check, estimate, resume, train
+from dysonjax.ensemble.training import Plan, Run, estimate, plan, resume, run, train
 
 __all__ = [
+    "Config",
     "Grid",
     "Interrupted",
     "Member",
@@ -29,9 +31,11 @@ __all__ = [
     "member_of",
     "merge",
     "one_device_per_core",
+    "plan",
     "process_index",
     "read",
     "resume",
+    "run",
     "status",
     "train",
     "world_of",

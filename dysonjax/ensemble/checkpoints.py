@@ -23,7 +23,6 @@ import numpy as np
 
 from dysonjax.checks import InputError
 from dysonjax.ensemble import sealed
-from dysonjax.ensemble.programs import point_axis
 
 FORMAT = 1
 KEPT = 2  # of each process
@@ -60,17 +59,16 @@ class Progress(NamedTuple):
         return int(self.done[batch_index, members].sum()) * last + under_way
 
 
-def take(state: Any, index: np.ndarray, last: bool) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Members and the leaves of their state, member by member, out of the layout of `programs`.
+def take(state: Any, index: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Members and the leaves of their state, member by member, out of the plain form of `layout`.
 
-    index: (devices, worlds, points), -1 where no member stands. last: as `programs.points_last`.
+    index: (devices, worlds, points), -1 where no member stands.
     """
     kept = index >= 0
-    leaves = jax.tree.leaves(jax.device_get(state))
-    return index[kept], [np.moveaxis(leaf, point_axis(leaf.ndim, last), 2)[kept] for leaf in leaves]
+    return index[kept], [leaf[kept] for leaf in jax.tree.leaves(state)]
 
 
-def place(fragment: Fragment, index: np.ndarray, state: Any, last: bool) -> Any:
+def place(fragment: Fragment, index: np.ndarray, state: Any) -> Any:
     """The inverse of `take`: a state of the shapes of `state`; places without a member hold the first one.
 
     Raises InputError if the state has another structure, as after a change of the model or the optimiser.
@@ -81,7 +79,7 @@ def place(fragment: Fragment, index: np.ndarray, state: Any, last: bool) -> Any:
     result = []
     if len(shapes) == len(fragment.leaves):
         for shape, leaf in zip(shapes, fragment.leaves, strict=True):
-            value = np.moveaxis(leaf[source], 2, point_axis(shape.ndim, last))
+            value = leaf[source]
             if value.shape == shape.shape and value.dtype.itemsize == shape.dtype.itemsize:
                 # Types that NumPy does not know, such as bfloat16, come back as plain bytes.
                 result.append(np.ascontiguousarray(value).view(shape.dtype))
@@ -158,6 +156,16 @@ def load(folder: Path, config: str, shape: tuple[int, int], say: Callable[[str],
                 fragments.append(Fragment(batch_index, records, step, arrays[f"{i}/members"], leaves))
             break
     return Progress(done, _furthest(done, fragments), seconds, example)
+
+
+def configuration(folder: Path) -> str | None:
+    """The configuration of the newest intact checkpoint, None if there is none."""
+    for path in sorted(_files(folder), reverse=True):
+        try:
+            return _read(path)[0]["config"]
+        except sealed.Damaged:
+            continue
+    return None
 
 
 def _furthest(done: np.ndarray, fragments: list[Fragment]) -> list[Fragment]:

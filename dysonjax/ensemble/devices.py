@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Sequence
 
 import jax
 
@@ -31,11 +32,44 @@ def one_device_per_core() -> None:
                 )
 
 
-def resolve(devices: int | str | None) -> list[jax.Device]:
-    """Devices of this process: all (None), the first few (a number), or a kind ("cpu", "gpu", "tpu")."""
+def check_settings() -> None:
+    """Raise InputError for a global setting of JAX under which networks cannot be trained."""
+    strict = jax.config.jax_numpy_dtype_promotion != "standard"
+    settings = {
+        "JAX_NUMPY_DTYPE_PROMOTION=strict": (strict, "types are mixed on purpose"),
+        "JAX_DISABLE_JIT": (jax.config.jax_disable_jit, "every step would be run operation by operation"),
+        "JAX_DEBUG_NANS": (jax.config.jax_debug_nans, "a network that diverges would stop all others"),
+        "JAX_DEBUG_INFS": (jax.config.jax_debug_infs, "a network that diverges would stop all others"),
+    }
+    for name, (there, reason) in settings.items():
+        if there:
+            raise checks.InputError(f"{name} is set, but {reason}; unset it")
+
+
+def _local(backend: str | None = None) -> list[jax.Device]:
+    """The devices of this process; raises InputError if JAX cannot start what the environment asks for."""
+    wanted = jax.config.jax_platforms
+    try:
+        return jax.local_devices(backend=backend)
+    except (RuntimeError, AssertionError) as error:
+        if backend is not None or not wanted:
+            raise
+        reason = (str(error).splitlines() or [""])[0][:150].strip()
+        raise checks.InputError(
+            f"JAX_PLATFORMS={wanted}, but JAX cannot use it here"
+            f"{f' ({reason})' if reason else ''}; unset it, or set it to cpu"
+        ) from None
+
+
+def resolve(devices: int | str | Sequence[jax.Device] | None) -> list[jax.Device]:
+    """Devices of this process: all (None), the first few (a number), a kind ("cpu", "gpu", "tpu"), these."""
+    check_settings()
+    if isinstance(devices, list | tuple):
+        return list(devices)
+    found = _local()
     if devices is None:
-        return jax.local_devices()
-    if isinstance(devices, str) and not devices.isdigit():
+        return found
+    if isinstance(devices, str) and not checks.digits(devices):
         checks.one_of("devices", devices, ["cpu", "gpu", "tpu"])
         try:
             return jax.local_devices(backend=devices)
@@ -43,7 +77,7 @@ def resolve(devices: int | str | None) -> list[jax.Device]:
             raise checks.InputError(
                 f"devices is {devices!r}, but JAX sees {jax.default_backend()} devices only"
             ) from None
-    count = checks.positive_int("devices", int(devices))
-    if count > jax.local_device_count():
-        raise checks.InputError(f"devices must be at most {jax.local_device_count()}, got {count}")
-    return jax.local_devices()[:count]
+    count = checks.positive_int("devices", int(devices) if isinstance(devices, str) else devices)
+    if count > len(found):
+        raise checks.InputError(f"devices must be at most {len(found)}, got {count}")
+    return found[:count]

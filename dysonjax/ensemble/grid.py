@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import itertools
+import math
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -43,16 +44,19 @@ class Grid:
             ("sigma_w", checks.positive),
         ):
             object.__setattr__(self, name, _axis(name, getattr(self, name), check))
+        if not isinstance(self.scalars, Mapping):
+            raise checks.InputError(f"scalars must be a dict of names and values, got {self.scalars!r}")
         for name in self.scalars:
             if name in RESERVED:
                 raise checks.InputError(f"{name} is a dimension of every result, not a scalar of a model")
         scalars = {name: _axis(name, values, checks.finite) for name, values in self.scalars.items()}
         object.__setattr__(self, "scalars", scalars)
         object.__setattr__(self, "seeds", checks.positive_int("seeds", self.seeds))
-        object.__setattr__(self, "first_seed", checks.positive_int("first_seed", self.first_seed, 0))
-        if self.first_seed + self.seeds > 2**32:  # else the numbers of seeds would begin again at 0
+        object.__setattr__(self, "first_seed", checks.seed("first_seed", self.first_seed))
+        if self.first_seed + self.seeds > 2**32:
             raise checks.InputError(
-                f"first_seed + seeds must be at most 2**32 = {2**32}, got {self.first_seed + self.seeds}"
+                f"first_seed + seeds must be at most 4294967296, got {self.first_seed} + {self.seeds}; "
+                "beyond it random numbers repeat"
             )
 
     @property
@@ -68,7 +72,7 @@ class Grid:
     @property
     def members(self) -> int:
         """The number of networks."""
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
     def points(self) -> list[dict[str, float]]:
         """The traced hyperparameters at one batch size; the first dimension makes the outermost loop."""
@@ -79,7 +83,21 @@ class Grid:
         return {"lr": self.lr, "sigma_w": self.sigma_w, **self.scalars}
 
 
+def check_range(grid: Grid, x64: bool) -> None:
+    """Raise InputError for a value that the floating-point type of the training makes zero or infinite."""
+    kind = np.float64 if x64 else np.float32
+    for name, values in {"lr": grid.lr, "sigma_w": grid.sigma_w, **grid.scalars}.items():
+        for value in values:
+            with np.errstate(over="ignore", under="ignore"):
+                number = kind(value)
+            if not np.isfinite(number) or (abs(number) < np.finfo(kind).tiny and value != 0):
+                remedy = "" if x64 else "; train in double precision with x64"
+                raise checks.InputError(f"{name} = {value:g} is beyond the range of {kind.__name__}{remedy}")
+
+
 def _axis(name: str, values, check) -> tuple:
+    if isinstance(values, str | bytes | Mapping):
+        raise checks.InputError(f"{name} must be a number or a list of numbers, got {values!r}")
     values = tuple(values) if isinstance(values, Iterable) else (values,)
     values = tuple(check(name, value) for value in values)
     if not values:
@@ -121,17 +139,21 @@ def record_steps(records: int | Sequence[int], steps: int) -> tuple[int, ...]:
     steps = checks.positive_int("steps", steps)
     if isinstance(records, Iterable):
         chosen = {checks.positive_int("records", step, 0) for step in records}
-        if chosen and max(chosen) > steps:
+        if not chosen:
+            raise checks.InputError("records must hold at least one step")
+        if max(chosen) > steps:
             raise checks.InputError(f"records must not lie beyond the last step {steps}, got {max(chosen)}")
         return tuple(sorted(chosen | {steps}))
     count = checks.positive_int("records", records)
     if count > steps:
         raise checks.InputError(f"records must be at most the number of steps ({steps}), got {count}")
+    checks.memory(f"{count} records", 200 * count, "take fewer records")
     return tuple(int(step) for step in np.linspace(0, steps, count).round()) if count > 1 else (steps,)
 
 
 def log_spaced(count: int, steps: int) -> tuple[int, ...]:
     """Record steps 0, 1, ... `steps` in logarithmic distances; at most `count` of them."""
     count = checks.positive_int("records", count, 2)
+    checks.memory(f"{count} records", 200 * count, "take fewer records")
     inner = np.geomspace(1, checks.positive_int("steps", steps), count - 1).round()
     return (0, *sorted({int(step) for step in inner}))

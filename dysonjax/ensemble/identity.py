@@ -12,7 +12,7 @@ import xarray as xr
 
 from dysonjax import checks, threefry
 from dysonjax.ensemble.grid import point_identity
-from dysonjax.ensemble.programs import INIT, OBSERVE, WORLD, stream_key
+from dysonjax.ensemble.keys import INIT, OBSERVE, WORLD, stream_key
 from dysonjax.ensemble.results import configuration
 from dysonjax.models.base import Model
 

@@ -2,177 +2,118 @@
 
 import dataclasses
 import functools
+import math
 import time
-import warnings
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import optax
 
-from dysonjax import checks, native
-from dysonjax.ensemble import lanes, packing, tile_memory, tiles, whole
+from dysonjax import checks
+from dysonjax.ensemble import layout, targets, tile_memory, tiles
+from dysonjax.ensemble.config import Config
+from dysonjax.ensemble.contract import Executable, Lowered, Programs, Refused, Target, Task, Tile
 from dysonjax.ensemble.grid import Grid
-from dysonjax.ensemble.programs import Identity, Programs, build, points_last
+from dysonjax.ensemble.keys import Identity
+from dysonjax.ensemble.programs import build
 from dysonjax.models.base import Model
 
 CALIBRATION_SECONDS = 0.2
 PIECE_SECONDS = 1.0  # a signal waits for the end of a piece
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """The arguments of a run in canonical form."""
-
-    records: tuple[int, ...]
-    optimizer: tuple[str, optax.GradientTransformation]
-    common: bool
-    seed: int
-    x64: bool
-    tile: int | None
-    devices: list
-    keep_weights: str
-    backend: str = "auto"
-    identity_bits: int = 64  # of the names of grid points, see `grid.point_identity`
-    tune: bool = False  # look for the fastest tile, however short the run is
-
-    @property
-    def dtype(self):
-        return np.float64 if self.x64 else np.float32
-
-    @property
-    def last(self) -> int:
-        """The number of steps."""
-        return self.records[-1]
-
-
 class Job(NamedTuple):
     """All tiles of one batch size."""
 
     batch_index: int
-    programs: Programs  # lowered; compiled by `compiled`
+    target: Target
+    reasons: dict[str, str]  # of the targets that refused before, by name
+    lowered: Lowered
     waves: list[tiles.Wave]
     tile_members: int
     most: int  # members that a tile was allowed to have
     tile_key: dict[str, Any]  # under which `tile_memory` keeps the best of that
-    state: Any  # shapes and types of the state of a wave
-    points_last: bool  # of its layout, see `programs`
-    backend: str  # what compiles the training step: "native" or "xla"
-    otherwise: Callable[[], "Job"] | None = None  # the same job for XLA, if the C compiler should fail
+    state: Any  # shapes and types of the state of a wave, in the plain form
+    again: Callable[..., "Job"]  # the same job, lowered anew: of another config, or without what refused
+    executable: Executable | None = None
 
     def compiled(self) -> "Job":
-        programs = [program for program in self.programs if program is not None]
-        with ThreadPoolExecutor(len(programs)) as pool:
-            compiling = [pool.submit(program.compile) for program in programs]
         try:
-            return self._replace(programs=Programs(*(program.result() for program in compiling)))
-        except native.CompilerError as error:
-            if self.otherwise is None:
-                raise checks.InputError(f"{error}; use backend='xla'") from None
-            warnings.warn(f"{error}; going on with XLA, which is slower here", stacklevel=2)
-            return self.otherwise().compiled()
+            return self._replace(executable=self.lowered.compile())
+        except Refused as reason:
+            return self.again(refused=self.reasons | {self.target.name: str(reason)}).compiled()
 
 
-def job(model: Model, grid: Grid, settings: Settings, batch_index: int, seeds: range) -> Job:
+def all_batch_sizes(model: Model, config: Config, seeds: range) -> list[Job]:
+    """The jobs of a run for these seeds of the grid, counted from 0; nothing is compiled yet."""
+    return [job(model, config, index, seeds) for index in range(len(config.grid.batch_size))]
+
+
+def job(
+    model: Model,
+    config: Config,
+    batch_index: int,
+    seeds: range,
+    refused: Mapping[str, str] | None = None,
+) -> Job:
     """The job of one batch size for these seeds of the grid, counted from 0; nothing is compiled yet.
 
-    Raises InputError if the settings ask for the native backend and it cannot compile this model's step.
+    refused: reasons of targets that are known to refuse. Raises InputError if all of the backend do.
     """
-    if settings.backend != "xla":
-        try:
-            return _job(model, grid, settings, batch_index, seeds, "native")
-        except native.Unsupported as reason:
-            if settings.backend == "native":
-                raise checks.InputError(
-                    f"the native backend cannot train the model {model.name}: {reason}; use backend='auto'"
-                ) from None
-        except Exception as error:
-            if settings.backend == "native":
-                raise
-            made = _job(model, grid, settings, batch_index, seeds, "xla")  # raises what is the model's fault
-            warnings.warn(
-                f"the step of {model.name} could not be written in C ({type(error).__name__}: {error}); "
-                "going on with XLA, which is slower here; please report this",
-                stacklevel=2,
-            )
-            return made
-    return _job(model, grid, settings, batch_index, seeds, "xla")
-
-
-def _job(model, grid, settings, batch_index, seeds, backend) -> Job:
-    batch_size = grid.batch_size[batch_index]
-    mesh = jax.sharding.Mesh(np.array(settings.devices), ("devices",))
-    programs = build(model, settings.optimizer[1], batch_size, settings.common, mesh)
-    count = len(settings.devices)
+    grid, common = config.grid, config.common
+    batch_size, count = grid.batch_size[batch_index], len(config.devices)
+    mesh = jax.sharding.Mesh(np.array(config.devices), ("devices",))
+    programs = build(model, config.transform, batch_size, common, mesh)
     part = dataclasses.replace(grid, seeds=len(seeds), first_seed=grid.first_seed + seeds.start)
 
     def cut(worlds, points):
-        return tiles.waves(
-            part,
-            batch_size,
-            settings.common,
-            settings.seed,
-            count,
-            worlds,
-            points,
-            settings.dtype,
-            settings.identity_bits,
-        )
+        return tiles.waves(config, part, batch_size, worlds, points)
 
-    _, state_of_one = jax.eval_shape(programs.start, cut(1, 1)[0].identity)
-    member_bytes = tiles.member_bytes(state_of_one) // count
-    many = member_bytes <= lanes.MOST_BYTES  # whether sixteen of them fit into a cache
-    if backend == "native":
-        lanes.check(settings.devices)
-    in_lanes = backend == "native" and many
-    cost = functools.partial(packing.cost, model) if in_lanes else tiles.cost_by_xla
+    _, of_one = jax.eval_shape(programs.start, cut(1, 1)[0].identity)
+    task = Task(
+        model,
+        config.transform,
+        batch_size,
+        common,
+        config.devices,
+        programs,
+        state_bytes=tiles.member_bytes(of_one) // count,
+        xla_follows=config.backend == "auto",
+    )
     points = len(part.points())
-    inner, outer = (points, 1) if settings.common else (1, points)
-    choose = functools.partial(tiles.choose, part.seeds * outer, inner, devices=count, cost=cost)
-    most = tiles.largest(member_bytes, settings.devices[0], backend == "native")
-    worlds, points = choose(members=most)
-    key = tile_memory.key(model, settings, batch_size, state_of_one, backend, worlds, points)
-    other = settings.tile or (None if settings.tune else tile_memory.recall(key))
-    if other is not None:
-        most, (worlds, points) = other, choose(members=other)
-    waves = [wave._replace(index=_in_grid(wave.index, grid, seeds)) for wave in cut(worlds, points)]
-    identity = waves[0].identity
-    shapes = jax.eval_shape(programs.start, identity)
+    inner, outer = (points, 1) if common else (1, points)
+
+    def made(target):
+        cost = functools.partial(target.cost, model)
+        choose = functools.partial(tiles.choose, part.seeds * outer, inner, devices=count, cost=cost)
+        most = max(1, target.most_members(task))
+        shape = choose(members=most)
+        key = tile_memory.key(model, config, batch_size, of_one, target.name, *shape)
+        other = config.tile
+        if other is None:
+            other = tile_memory.recall(key)
+        if isinstance(other, int):
+            most, shape = other, choose(members=other)
+        waves = [wave._replace(index=_in_grid(wave.index, grid, seeds)) for wave in cut(*shape)]
+        tile = _tile(model, programs, mesh, waves[0].identity, shape[1])
+        return target.lower(task, tile), waves, math.prod(shape), most, key, tile.plain
+
+    target, rest, reasons = targets.first(task, config.backend, made, refused or {})
+
+    def again(config=config, refused=reasons):
+        return job(model, config, batch_index, seeds, refused)
+
+    return Job(batch_index, target, reasons, *rest, again)
+
+
+def _tile(model: Model, programs: Programs, mesh: jax.sharding.Mesh, identity: Identity, points: int) -> Tile:
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("devices"))
     world, state = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        jax.eval_shape(programs.start, identity),
     )
-    number = per_device(0, count)
-    if backend == "native":
-        advance = (lanes if many else whole).Step(
-            model, settings.optimizer[1], batch_size, settings.common, identity, world, state
-        )
-    else:
-        advance = programs.advance.lower(identity, world, state, number, number)
-    if in_lanes:
-        observe = _observation(model, settings.common, programs, identity, world, state)
-    elif backend == "native":
-        observe = lanes.OfUnpacked(programs.observe.lower(identity, world, state))
-    else:
-        observe = programs.observe.lower(identity, world, state)
-    lowered = Programs(programs.start.lower(identity), advance, observe)
-    otherwise = None
-    if backend == "native" and settings.backend == "auto":
-        otherwise = functools.partial(_job, model, grid, settings, batch_index, seeds, "xla")
-    last = points_last(model, points)
-    return Job(batch_index, lowered, waves, worlds * points, most, key, state, last, backend, otherwise)
-
-
-def _observation(model: Model, common: bool, programs: Programs, identity: Identity, world: Any, state: Any):
-    """What computes the observables, in C if it can be written in C."""
-    shapes = jax.eval_shape(programs.observe, identity, world, state)
-    targets = programs.targets.lower(identity, world)
-    try:
-        return lanes.Observation(model, common, identity, world, state, shapes, targets)
-    except native.Unsupported:
-        return lanes.OfUnpacked(programs.observe.lower(identity, world, state))
+    return Tile(identity, world, state, layout.points(model, points))
 
 
 def _in_grid(index: np.ndarray, grid: Grid, seeds: range) -> np.ndarray:
@@ -208,26 +149,23 @@ class Pace:
             self.steps = int(min(max(1, self.steps * min(max(factor, 0.25), 8)), 2**30))
 
 
-def measure(job: Job, settings: Settings) -> float:
+def measure(job: Job, config: Config) -> float:
     """Seconds of the waves of a job, from a few steps and one observation of the first one."""
-    count = len(settings.devices)
+    count, run = len(config.devices), job.executable
     identity = job.waves[0].identity
-    world, state = job.programs.start(identity)
+    world, state = run.start(identity)
     steps, elapsed = 1, 0.0
-    while elapsed < CALIBRATION_SECONDS and steps < settings.last:
+    while elapsed < CALIBRATION_SECONDS and steps < config.steps:
         steps *= 4
-        jax.block_until_ready(state)
         begin = time.perf_counter()
-        state = lanes.settled(
-            job.programs.advance(identity, world, state, per_device(0, count), per_device(steps, count))
-        )
+        state = run.advance(identity, world, state, per_device(0, count), per_device(steps, count)).result()
         elapsed = time.perf_counter() - begin
-    lanes.settled(job.programs.observe(identity, world, state))
+    run.observe(identity, world, state).result()
     begin = time.perf_counter()
-    lanes.settled(job.programs.observe(identity, world, state))
+    run.observe(identity, world, state).result()
     observation = time.perf_counter() - begin
-    training = elapsed / steps * settings.last
-    return len(job.waves) * (training + observation * len(settings.records))
+    training = elapsed / steps * config.steps
+    return len(job.waves) * (training + observation * len(config.records))
 
 
 def per_device(value: int, count: int) -> np.ndarray:

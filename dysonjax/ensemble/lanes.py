@@ -1,225 +1,171 @@
-"""The programs of a run on a CPU by compiled C, see `dysonjax.native` and `packing`."""
+"""Target: C with sixteen networks in the lanes of a vector register, see `dysonjax.native`."""
 
+import functools
 import math
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from dysonjax import native, threefry
-from dysonjax.ensemble.packing import Own, Packed, Shared, aligned, unpacked
-from dysonjax.ensemble.programs import BATCH, INIT, OBSERVE, Identity, Observed, State, after_step
+from dysonjax import native
+from dysonjax.ensemble import c_step, step
+from dysonjax.ensemble.c_step import Fixed, Form
+from dysonjax.ensemble.contract import Executable, Lowered, Target, Task, Tile, at_once
+from dysonjax.ensemble.keys import BATCH, INIT, OBSERVE, Identity
+from dysonjax.ensemble.layout import LANES, Lanes, aligned
+from dysonjax.ensemble.step import Observed
+from dysonjax.ensemble.thresholds import VALUES
 from dysonjax.models.base import Model
 
-# State of a network above which sixteen of them take half of a 1 MB cache. Of a [3, n, n, 1] student sixteen
-# in lanes were 2.0 times as fast as one after the other at 12 kB, 1.1 times at 36 kB, 0.65 times at 100 kB.
-MOST_BYTES = 32 * 1024
 OBSERVED_BYTES = 2**25  # of intermediate arrays of sixteen networks: samples by neurons, several times
 
 
-def check(devices: list) -> None:
-    """Raise native.Unsupported if no step can be compiled here."""
-    if devices[0].platform != "cpu":
-        raise native.Unsupported("it needs a CPU")
-    if native.compiler_path() is None:
-        raise native.Unsupported("there is no C compiler (install one, or set CC to its path)")
+def refuses(task: Task) -> str | None:
+    most = VALUES["lanes_most_state_bytes"]
+    if task.state_bytes > most:
+        return f"a network has {task.state_bytes} bytes of state, and more than {most} are too many in lanes"
+    return c_step.refuses(task)
 
 
-def step_of_one(model: Model, optimizer: optax.GradientTransformation, batch_size: int):
-    """One step of one network, as `Programs.advance` does it for many."""
+def costs(model: Model, worlds: int, points: int) -> tuple[float, float]:
+    """Of a step of a tile, in networks: with its worlds in the lanes, and with its points in them.
 
-    def step(key, world, point, state, index):
-        batch = model.batch(threefry.derive(key, index), world, index, batch_size)
-        update = model.update(state.params, state.memory, batch, world, point)
-        return after_step(state, update, optimizer.update, point["lr"], index, lambda value, leaf: value)
-
-    return step
-
-
-def on_arrays(model, optimizer, batch_size: int, shared: Shared, states: Own):
-    """The step of one network as a function of lists of arrays, `step(fixed, carried, index) -> carried`."""
-    one = step_of_one(model, optimizer, batch_size)
-
-    def step(fixed, carried, index):
-        (key,), world, point = shared.of_one(fixed)
-        return jax.tree.leaves(one(key, world, point, states.of_one(carried), index))
-
-    return step
-
-
-class Step:
-    """The training step of a tile, ready to be compiled; like the result of `jax.jit(...).lower`.
-
-    identity, world, state: as `Programs.advance` takes them, the latter two as shapes. Raises
-    native.Unsupported if the step cannot be written in C.
+    Lanes that stay empty cost as much as full ones. A world's draws cost as much as 8 and 8 networks of an
+    RBM, 60 and 110 linear 2 x 2 networks, 1 and 9 students. Looking up data that differ between the lanes
+    makes a student's step 1.6 times as long.
     """
-
-    def __init__(self, model, optimizer, batch_size, common, identity: Identity, world: Any, state: Any):
-        self.identity, self.out_info = identity, state
-        self.shared = Shared(model, common, identity, world, (BATCH,))
-        self.states = Own(model, identity.point["lr"].shape[-1], state)
-        step = on_arrays(model, optimizer, batch_size, self.shared, self.states)
-        # The last leaf of a state is its `diverged_at`.
-        last = len(self.states.shapes) - 1
-        self.source = native.write_step(step, self.shared.inputs, self.states.shapes, last)
-
-    def compile(self) -> "Advance":
-        """Raises native.CompilerError if there is no C compiler or if it fails."""
-        return Advance(self)
+    if model.draws:
+        return _rounded(worlds) * (points + 8), worlds * (_rounded(points) + 12)
+    return 1.6 * _rounded(worlds) * points, worlds * _rounded(points)
 
 
-class Advance:
-    """Like the compiled `Programs.advance`, but it takes and returns `Packed` states, as `Pending`."""
-
-    def __init__(self, step: Step):
-        self.shared, self.states = step.shared, step.states
-        self.kernel = native.Kernel(step.source)
-        self.threads = ThreadPoolExecutor(len(step.identity.seed), "dysonjax-native")
-        self.fixed = _Kept(lambda *wave: self.shared.arrays(*wave, self.kernel.used))
-
-    def __call__(self, identity: Identity, world: Any, state: Any, first: np.ndarray, count: np.ndarray):
-        states = self.states.in_lanes(self.shared, state)
-        devices = zip(self.fixed(identity, world), states.calls, first, count, strict=True)
-        running = [self.threads.submit(self._train, *device) for device in devices]
-        return Pending(running, lambda parts: Packed(self.states, parts, states.unpack))
-
-    def _train(self, fixed: list[list], calls: list[list[np.ndarray]], first: int, count: int) -> list[list]:
-        """The states of one device `count` steps later."""
-        new = [[aligned(leaf) for leaf in leaves] for leaves in calls]
-        for inputs, carried in zip(fixed, new, strict=True):
-            self.kernel(inputs, carried, int(first), int(count))
-        return new
+def cost(model: Model, worlds: int, points: int) -> float:
+    return min(costs(model, worlds, points))
 
 
-class Observation:
-    """What is observed at a record, ready to be compiled.
+def over_worlds(model: Model, worlds: int, points: int) -> bool:
+    """Whether the lanes of a tile are worlds or points of one world."""
+    with_worlds, with_points = costs(model, worlds, points)
+    return with_worlds < with_points
 
-    out_info: shapes of what `Programs.observe` returns; targets: the lowered `Programs.targets`.
-    Raises native.Unsupported if it cannot be computed in C.
-    """
 
-    def __init__(
-        self, model: Model, common: bool, identity, world, state: State, out_info: Observed, targets
-    ):
-        self.identity, self.out_info, self.targets = identity, out_info, targets
-        self.shared = Shared(model, common, identity, world, (INIT, OBSERVE))
-        self.states = Own(model, identity.point["lr"].shape[-1], state)
-        results = jax.tree.leaves((out_info.numbers, out_info.matrices))
-        self.results = [jax.ShapeDtypeStruct(leaf.shape[3:], leaf.dtype) for leaf in results]
-        count = len(self.shared.inputs)
+def lower(task: Task, tile: Tile) -> Lowered:
+    """Raises Refused if the step cannot be written in C."""
+    devices, worlds, points = tile.shape
+    lanes = Lanes(over_worlds(task.model, worlds, points))
+    form = c_step.form(tile, lanes.pack, lanes.unpack)
+    fixed = c_step.fixed(task, tile, BATCH)
+    with c_step.refusing():
+        step_of_one = c_step.on_arrays(task, fixed, form)
+        source = native.write_step(
+            step_of_one,
+            _inputs(fixed, lanes),
+            form.of_one,
+            len(form.leaves) - 1,
+            VALUES["lanes_most_scratch_bytes"],
+        )
+    start = c_step.started_by_xla(task, tile, form)
+    observed = jax.eval_shape(task.programs.observe, tile.identity, tile.world, tile.state)
+    observe = _observation(task, tile, lanes, form, observed)
 
-        def observe(fixed, carried, index):
-            (key_init, key), world, point = self.shared.of_one(fixed[:count])
-            params = self.states.of_one(fixed[count:]).params
-            initial = model.init(key_init, world, point).params
-            numbers = model.observe(params, initial, world, key, point)
-            found = jax.tree.leaves((numbers, model.matrices(params)))
-            return [jnp.asarray(value, kind.dtype) for value, kind in zip(found, self.results, strict=True)]
+    def compile_step():
+        kernel, threads = native.Kernel(source), c_step.on_threads(devices)
+        inputs = c_step.remembered(functools.partial(_arrays, fixed, lanes, kernel.used))
 
-        states = (native.Input(s.shape, s.dtype, native.NETWORK, True) for s in self.states.shapes)
-        self.source = native.write_step(
-            observe, [*self.shared.inputs, *states], self.results, most_scratch=OBSERVED_BYTES
+        def train(inputs, calls, first, count):
+            new = [[aligned(leaf) for leaf in leaves] for leaves in calls]
+            for read, carried in zip(inputs, new, strict=True):
+                kernel(read, carried, int(first), int(count))
+            return new
+
+        return lambda identity, world, state, first, count: threads(
+            train, inputs(identity, world), state, first, count
         )
 
-    def compile(self) -> "Observe":
-        """Raises native.CompilerError if there is no C compiler or if it fails."""
-        return Observe(self)
+    def compile():
+        with c_step.refusing():
+            return Executable(*at_once(start, compile_step, observe), form.pack, form.unpack)
+
+    return Lowered(compile, observed, source.scratch)
 
 
-class Observe:
-    """Like the compiled `Programs.observe`, but it takes `Packed` states too and returns `Pending`."""
+TARGET = Target("lanes", "native", refuses, cost, c_step.most_members, lower)
 
-    def __init__(self, observation: Observation):
-        self.shared, self.states, self.results = (
-            observation.shared,
-            observation.states,
-            observation.results,
+
+def _observation(task: Task, tile: Tile, lanes: Lanes, form: Form, observed: Observed) -> Callable:
+    """`Executable.observe`, to be compiled: in C if it can be written in C, else by XLA."""
+    fixed = c_step.fixed(task, tile, INIT, OBSERVE)
+    results, tree = jax.tree.flatten((observed.numbers, observed.matrices))
+    of_one = [jax.ShapeDtypeStruct(leaf.shape[3:], leaf.dtype) for leaf in results]
+    count = len(fixed.of_world) + len(fixed.points)
+
+    def step_of_one(values, carried, index):
+        (key_init, key), world, point = fixed.of_one(values[:count])
+        params = jax.tree.unflatten(form.tree, values[count:]).params
+        initial = task.model.init(key_init, world, point).params
+        found = jax.tree.leaves(step.observe(task.model, key, world, point, params, initial))
+        return [jnp.asarray(value, kind.dtype) for value, kind in zip(found, of_one, strict=True)]
+
+    states = (native.Input(s.shape, s.dtype, native.NETWORK, True) for s in form.of_one)
+    try:
+        source = native.write_step(
+            step_of_one, [*_inputs(fixed, lanes), *states], of_one, most_scratch=OBSERVED_BYTES
         )
-        numbers, matrices = observation.out_info.numbers, observation.out_info.matrices
-        self.tree = jax.tree.structure((numbers, matrices))
-        self.shape = observation.identity.point["lr"].shape[1:]
-        self.kernel = native.Kernel(observation.source, seldom=True)
-        self.threads = ThreadPoolExecutor(len(observation.identity.seed), "dysonjax-native")
-        self.fixed = _Kept(lambda *wave: self.shared.arrays(*wave, self.kernel.used))
-        self.targets = _Kept(observation.targets.compile())
+    except native.Unsupported:
+        return c_step.observed_by_xla(task, tile, form)
+    targets = task.programs.targets.lower(tile.identity, tile.world)
 
-    def __call__(self, identity: Identity, world: Any, state: State | Packed) -> "Pending":
-        states = self.states.in_lanes(self.shared, state)
-        targets = self.targets(identity, world)
-        devices = zip(self.fixed(identity, world), states.calls, strict=True)
-        running = [self.threads.submit(self._results, *device) for device in devices]
+    def compile():
+        kernel, threads = native.Kernel(source, seldom=True), c_step.on_threads(tile.shape[0])
+        inputs = c_step.remembered(functools.partial(_arrays, fixed, lanes, kernel.used))
+        targets_of = c_step.remembered(targets.compile())
+        kinds = [np.int32 if one.dtype == bool else one.dtype for one in of_one]
+        shapes = [*((leaf.shape[1:], leaf.dtype) for leaf in results), (tile.shape[1:], np.int32)]
 
-        def joined(parts):
-            *results, diverged_at = (np.stack(of_devices) for of_devices in zip(*parts, strict=True))
-            return Observed(*jax.tree.unflatten(self.tree, results), targets, diverged_at)
+        def observe_device(inputs, calls):
+            """Each (worlds, points, ...); the last one is `diverged_at`."""
+            found = []
+            for read, leaves in zip(inputs, calls, strict=True):
+                new = [
+                    native.aligned((len(leaves[0]), math.prod(one.shape), LANES), kind)
+                    for one, kind in zip(of_one, kinds, strict=True)
+                ]
+                kernel([*read, *leaves], new, 0, 1)
+                found.append([*new, leaves[-1]])
+            groups = zip(zip(*found, strict=True), shapes, strict=True)
+            return [lanes.unpack(list(group), *shape) for group, shape in groups]
 
-        return Pending(running, joined)
+        def observe(identity, world, state):
+            aims = targets_of(identity, world)
 
-    def _results(self, fixed: list[list], calls: list[list[np.ndarray]]) -> list[np.ndarray]:
-        """Of one device, each (worlds, points, ...); the last one is `diverged_at`."""
-        found = []
-        for inputs, leaves in zip(fixed, calls, strict=True):
-            results = [
-                native.aligned(
-                    (len(leaves[0]), math.prod(result.shape), native.LANES),
-                    np.int32 if result.dtype == bool else result.dtype,
-                )
-                for result in self.results
-            ]
-            self.kernel([*inputs, *leaves], results, 0, 1)
-            found.append([*results, leaves[-1]])
-        shapes = [*(result.shape for result in self.results), ()]
-        kinds = [*(result.dtype for result in self.results), np.int32]
-        return [
-            self.shared.unpack(list(groups), *self.shape)
-            .astype(kind, copy=False)
-            .reshape(*self.shape, *shape)
-            for groups, shape, kind in zip(zip(*found, strict=True), shapes, kinds, strict=True)
-        ]
+            def joined(parts):
+                *found, diverged_at = (np.stack(leaves) for leaves in zip(*parts, strict=True))
+                return Observed(*jax.tree.unflatten(tree, found), aims, diverged_at)
+
+            return threads(observe_device, inputs(identity, world), state, joined=joined)
+
+        return observe
+
+    return compile
 
 
-class OfUnpacked:
-    """XLA's `Programs.observe`, lowered or compiled, for states that are `Packed`."""
-
-    def __init__(self, program: Any):
-        self.program = program
-
-    @property
-    def out_info(self) -> Observed:
-        return self.program.out_info
-
-    def compile(self) -> "OfUnpacked":
-        return OfUnpacked(self.program.compile())
-
-    def __call__(self, identity: Identity, world: Any, state: State | Packed) -> Observed:
-        return self.program(identity, world, unpacked(state))
+def _inputs(fixed: Fixed, lanes: Lanes) -> list[native.Input]:
+    return [
+        *(native.Input(s.shape, s.dtype, native.WORLD, lanes.over_worlds) for s in fixed.of_world),
+        *(native.Input(s.shape, s.dtype, native.NETWORK, True) for s in fixed.points),
+    ]
 
 
-class _Kept:
-    """A function of a wave, `function(identity, world)`, that remembers its last result."""
-
-    def __init__(self, function):
-        self.function, self.last = function, (None, None, None)
-
-    def __call__(self, identity: Identity, world: Any) -> Any:
-        if self.last[0] is not identity or self.last[1] is not world:
-            self.last = (identity, world, self.function(identity, world))
-        return self.last[2]
+def _arrays(fixed: Fixed, lanes: Lanes, used: tuple[bool, ...], identity: Identity, world: Any) -> list:
+    """For every device and call of the kernel the inputs; None where `used` says that it is not read."""
+    found = []
+    for worlds, points in fixed.arrays(identity, world):
+        calls = zip(lanes.pack_worlds(worlds, used), zip(*map(lanes.pack, points), strict=True), strict=True)
+        found.append([[*of_world, *of_point] for of_world, of_point in calls])
+    return found
 
 
-class Pending:
-    """What is being computed, a part on each device, and how the parts are joined."""
-
-    def __init__(self, running: list[Future], joined):
-        self.running, self.joined = running, joined
-
-    def result(self) -> Any:
-        return self.joined([work.result() for work in self.running])
-
-
-def settled(found: Any) -> Any:
-    """What a program returned, when it is there."""
-    return found.result() if isinstance(found, Pending) else jax.block_until_ready(found)
+def _rounded(count: int) -> int:
+    return -(-count // LANES) * LANES

@@ -7,6 +7,8 @@ import socket
 import threading
 import time
 import uuid
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,11 +36,11 @@ class Lock:
 
     Raises InputError if another living process holds it. The lock of a dead process is taken over: on this
     host by its number and start time, on another host when it has been silent for two minutes; construction
-    waits until it beats or that time is over.
+    waits until it beats or that time is over, and says so. say: told what is waited for (None: a warning).
     """
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, say: Callable[[str], None] | None = None):
+        self.path, self.say = path, say or warnings.warn
         self.owner = myself()
         self._take()
         self._stop = threading.Event()
@@ -52,14 +54,13 @@ class Lock:
         try:
             while True:
                 try:
-                    os.link(aside, self.path)
+                    _link(aside, self.path)
                     return
                 except FileExistsError:
                     holder = living_owner(self.path)
                     if holder is not None:
-                        if _is_here(holder) or _beats(self.path):
+                        if _is_here(holder) or _beats(self.path, holder, self.say):
                             raise InputError(_refusal(self.path, holder)) from None
-                        continue
                     # Renaming succeeds for one of several that found the same dead owner.
                     grave = self.path.with_name(f".stale-{uuid.uuid4().hex}")
                     try:
@@ -133,11 +134,28 @@ def _touched(path: Path) -> float | None:
         return None
 
 
-def _beats(path: Path) -> bool:
-    """Whether a lock is touched before it counts as dead."""
-    before = _touched(path)
-    while silence(path) < SILENCE_SECONDS:
-        time.sleep(BEAT_SECONDS / 5)
+def _link(aside: Path, path: Path) -> None:
+    """Give a file its name unless that is taken; raises FileExistsError then."""
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links: whoever sees the file may see it empty for a moment
+        with path.open("x") as file:
+            file.write(aside.read_text())
+
+
+def _beats(path: Path, holder: Owner, say: Callable[[str], None]) -> bool:
+    """Whether a lock is touched before it counts as dead; by this process's clock, whatever the file says."""
+    before, quiet = _touched(path), silence(path)
+    left = SILENCE_SECONDS - max(quiet, 0.0)  # a time in the future tells nothing
+    say(
+        f"{path.parent} is locked by process {holder.pid} on {holder.host}; waiting up to {left:.0f} s for a "
+        "sign of life"
+    )
+    end = time.monotonic() + left
+    while time.monotonic() < end:
+        time.sleep(min(BEAT_SECONDS / 5, max(0.0, end - time.monotonic())))
         if _touched(path) != before:
             return _touched(path) is not None
     return False

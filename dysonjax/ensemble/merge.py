@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from dysonjax import checks
 from dysonjax.checks import InputError
-from dysonjax.ensemble import checkpoints, results, store
+from dysonjax.ensemble import checkpoints, results, schema, store
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.interrupts import resume_command
 
@@ -20,13 +21,18 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> xr.Dataset:
     Raises InputError if a run is not finished or damaged, if the runs differ in anything but their seeds, or
     if a seed is there twice or missing in between.
     """
-    parts = sorted((_part(Path(folder)) for folder in folders), key=lambda part: part.first)
+    if isinstance(folders, str | Path):
+        raise InputError(f"folders must be a list of run folders, got {folders!r}")
+    parts = sorted((_part(checks.path("folder", f)) for f in folders), key=lambda part: part.first)
+    out = checks.path("out", out)
+    if out.exists() and any(path.name not in ("run.json", ".command.lock") for path in out.iterdir()):
+        raise InputError(f"{out} is not empty; choose another folder for the merged run")
     if not parts:
         raise InputError("there must be at least one run to merge")
     reference = parts[0]
     for part in parts[1:]:
         if part.rest != reference.rest:
-            change = store.difference(reference.rest, part.rest)
+            change = schema.difference(reference.rest, part.rest)
             raise InputError(f"{reference.folder} and {part.folder} differ: {change}")
     for before, after in itertools.pairwise(parts):
         if after.first < before.end:

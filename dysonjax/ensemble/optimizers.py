@@ -81,15 +81,26 @@ def from_label(label: str) -> Optimizer:
 
 def resolve(
     optimizer: str | Optimizer | optax.GradientTransformation, steps: int
-) -> tuple[str, optax.GradientTransformation]:
-    """Label and transform; a transform of the user's own is called "custom"."""
+) -> Optimizer | optax.GradientTransformation:
+    """An `Optimizer` that suits a run of so many steps, or a transform of the user's own; else InputError."""
     if isinstance(optimizer, str):
         optimizer = Optimizer(optimizer)
     if isinstance(optimizer, Optimizer):
-        return optimizer.label, optimizer.transform(steps)
-    if not isinstance(optimizer, optax.GradientTransformation):
+        optimizer.transform(steps)
+    elif not isinstance(optimizer, optax.GradientTransformation):
         raise checks.InputError(
             f"optimizer must be one of {', '.join(SCALINGS)}, an Optimizer or an optax transform, got "
             f"{optimizer!r}"
         )
-    return "custom", optimizer
+    return optimizer
+
+
+def label(optimizer: Optimizer | optax.GradientTransformation) -> str:
+    """Under which it is stored; a transform of the user's own is called "custom"."""
+    return optimizer.label if isinstance(optimizer, Optimizer) else "custom"
+
+
+def transform(
+    optimizer: Optimizer | optax.GradientTransformation, steps: int
+) -> optax.GradientTransformation:
+    return optimizer.transform(steps) if isinstance(optimizer, Optimizer) else optimizer

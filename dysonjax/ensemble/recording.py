@@ -6,29 +6,28 @@ import jax
 import numpy as np
 
 from dysonjax.checks import InputError
-from dysonjax.ensemble import lanes, tiles
-from dysonjax.ensemble.grid import Grid
-from dysonjax.ensemble.jobs import Settings
-from dysonjax.ensemble.programs import Observed
+from dysonjax.ensemble import tiles
+from dysonjax.ensemble.config import Config
 from dysonjax.ensemble.results import Results
 from dysonjax.ensemble.spectrum import squared_singular_values
+from dysonjax.ensemble.step import Observed
 from dysonjax.models.base import Model
 
 NAME = re.compile(r"\w[\w.-]*")  # in particular no slash, which would be a folder of the store
 
 
-def variables(model: Model, grid: Grid, settings: Settings, observed: Observed) -> dict[str, tuple]:
+def variables(model: Model, config: Config, observed: Observed) -> dict[str, tuple]:
     """What a run records: name -> (dims, extra ones with lengths, dtype, fill value, long name).
 
     observed: the shapes of what the devices observe.
     """
-    matrices = observed.matrices
+    grid, matrices = config.grid, observed.matrices
     base, each = dict.fromkeys(grid.dims), dict.fromkeys((*grid.dims, "record"))
     first = {
         "diverged_at": (base, np.int32, -1, "step at which the member was frozen, -1 if it never was"),
         "alive": (each, np.bool_, False, "the member is trained and finite at this record"),
     }
-    numbers = {name: (each, settings.dtype, np.nan, model.observables[name]) for name in observed.numbers}
+    numbers = {name: (each, config.dtype, np.nan, model.observables[name]) for name in observed.numbers}
     spectra = {}
     modes = {name: min(leaf.shape[-2:]) for name, leaf in matrices.items()}
     for name, leaf in matrices.items():
@@ -39,10 +38,10 @@ def variables(model: Model, grid: Grid, settings: Settings, observed: Observed) 
         if name in observed.targets:
             aim = f"eigenvalues that {name} is to learn, ascending"
             spectra[f"target_eigenvalues{suffix}"] = (base | {mode: modes[name]}, np.float64, np.nan, aim)
-        if settings.keep_weights != "none":
-            dims = each if settings.keep_weights == "all" else base
+        if config.keep_weights != "none":
+            dims = each if config.keep_weights == "all" else base
             dims = dims | {f"row{suffix}": leaf.shape[-2], f"column{suffix}": leaf.shape[-1]}
-            spectra[f"weights{suffix}"] = (dims, settings.dtype, np.nan, f"weight matrix {name}")
+            spectra[f"weights{suffix}"] = (dims, config.dtype, np.nan, f"weight matrix {name}")
     _check_names(model.name, set(numbers), first | spectra)
     return first | numbers | spectra
 
@@ -63,10 +62,10 @@ def _check_names(model: str, numbers: set[str], others: dict[str, tuple]) -> Non
 
 
 def record(
-    results: Results, settings: Settings, batch_index: int, wave: tiles.Wave, number: int, observed: Observed
+    results: Results, config: Config, batch_index: int, wave: tiles.Wave, number: int, observed: Observed
 ) -> None:
     """Enter record `number` of a wave into the results."""
-    numbers, matrices, targets, diverged_at = jax.device_get(lanes.settled(observed))
+    numbers, matrices, targets, diverged_at = jax.device_get(observed)
     kept = wave.index >= 0
     members = wave.index[kept]
 
@@ -84,7 +83,7 @@ def record(
             levels = squared_singular_values(targets[name].reshape(-1, *targets[name].shape[2:]))
             put(f"target_eigenvalues{suffix}", np.repeat(levels, wave.index.shape[-1], axis=0)[kept.ravel()])
         put(f"eigenvalues{suffix}", squared_singular_values(weights), number)
-        if settings.keep_weights == "all":
+        if config.keep_weights == "all":
             put(f"weights{suffix}", weights, number)
-        elif settings.keep_weights == "last" and number == len(settings.records) - 1:
+        elif config.keep_weights == "last" and number == len(config.records) - 1:
             put(f"weights{suffix}", weights)

@@ -15,7 +15,9 @@ import numpy as np
 import xarray as xr
 
 import dysonjax
+from dysonjax import checks, native
 from dysonjax.checks import InputError
+from dysonjax.ensemble import schema
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.interrupts import resume_command
 from dysonjax.ensemble.store import Store, missing_chunks, of_the_machine, present
@@ -75,6 +77,7 @@ def versions() -> dict[str, str]:
         "jax": jax.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
+        "c_compiler": native.compiler_version() or "none",
     }
 
 
@@ -151,19 +154,19 @@ def read(folder: str | Path) -> xr.Dataset:
     reading a chunk that was altered or stands in another's place: all have checksums. OSError and MemoryError
     come as they are: they say nothing about the run.
     """
-    path = Path(folder) / "run.zarr"
+    folder = checks.path("folder", folder)
+    path = folder / "run.zarr"
     if not present(path):
         raise InputError(f"{folder} holds no run (there is no run.zarr in it)")
     try:
-        dataset = xr.open_zarr(checked(Path(folder)))
+        dataset = xr.open_zarr(checked(folder))
     except InputError:
         raise
     except Exception as error:  # what broken metadata raise depends on where they break
         if of_the_machine(error):
             raise
-        raise InputError(
-            f"the metadata of {path} are damaged ({type(error).__name__}): {_repair(folder)}"
-        ) from None
+        raise InputError(f"the metadata of {path} are damaged: {_repair(folder)}") from None
+    schema.attributes(dataset.attrs, path)
     lost = missing_chunks(path, dataset) if "summary" in dataset.attrs else []
     if lost:
         raise InputError(f"{path} has lost {len(lost)} chunks, {lost[0]} first: {_repair(folder)}")

@@ -15,7 +15,6 @@ from dysonjax.ensemble.lock import Lock
 from dysonjax.ensemble.results import Results
 from dysonjax.ensemble.sealed import Damaged
 
-SAVE_EVERY_SECONDS = 300.0
 SAVE_AT_RECORDS_SECONDS = 5.0  # at least, between saves at records
 SAVE_COST = 100  # and this many times what the last save took: one per cent of a run at most
 STATUS_SECONDS = 2.0
@@ -71,7 +70,7 @@ class Session:
         self.done += network_steps
         self._tell()
 
-    def look(self, fragment: Callable[[], Fragment | None]) -> None:
+    def save_or_stop(self, fragment: Callable[[], Fragment | None]) -> None:
         """Between two pieces of work: save if it is time, stop if asked to. fragment: who is under way."""
         if self.folder is None:
             return
@@ -91,7 +90,7 @@ class Session:
         """These members have their last record."""
         self.progress.done[batch_index, members] = True
         self._set_fragments(None)
-        self.look(lambda: None)
+        self.save_or_stop(lambda: None)
 
     def save(self, fragment: Fragment | None) -> None:
         """Bring the results, then the checkpoint that vouches for them, to disk."""

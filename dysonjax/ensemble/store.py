@@ -23,6 +23,8 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import LocalStore
 
 from dysonjax.checks import InputError
+from dysonjax.ensemble import checkpoints, schema
+from dysonjax.ensemble.schema import difference
 from dysonjax.ensemble.sealed import Damaged
 from dysonjax.ensemble.sums import METADATA, Overlay, Sums, block_name, checked, put
 
@@ -139,16 +141,21 @@ def open_again(folder: Path, template: xr.Dataset, say: Callable[[str], None]) -
     if not present(path):
         say(f"{folder} was stopped before it had a store; starting it")
         return create(folder, template)
-    attributes = read_attributes(path)
-    if attributes is not None:
-        found = attributes.get("format")
-        if found != FORMAT:
-            raise InputError(f"{path} has format {found}; this version goes on with format {FORMAT} only")
-        if attributes["config"] != template.attrs["config"]:
-            change = difference(attributes["config"], template.attrs["config"])
-            raise InputError(f"{folder} was made with {change}")
+    found = _attributes(folder)
+    if found is not None and found.format != FORMAT:
+        raise InputError(f"{path} has format {found.format}; this version goes on with format {FORMAT} only")
+    config = configuration(folder)
+    if config is None:
+        raise InputError(
+            f"the metadata of {path} are damaged, and no checkpoint says with which configuration the run "
+            "was made; start it again in another folder"
+        )
+    if config != template.attrs["config"]:
+        raise InputError(f"{folder} was made with {difference(config, template.attrs['config'])}")
+    size = None if found is None else found.seeds_per_block
     try:
-        size = int(attributes["seeds_per_block"])
+        if size is None:
+            raise ValueError
         with xr.open_zarr(checked(folder)) as dataset:
             dataset[list(dataset.coords)].load()
             if dataset.sizes != template.sizes or set(dataset.data_vars) != set(template.data_vars):
@@ -161,7 +168,7 @@ def open_again(folder: Path, template: xr.Dataset, say: Callable[[str], None]) -
         if of_the_machine(error):
             raise
         say(f"the metadata of {path} are damaged; writing them anew")
-    size = _block_size_of_arrays(path, template) if attributes is None else int(attributes["seeds_per_block"])
+    size = _block_size_of_arrays(path, template) if size is None else size
     partial = folder / f".store-{uuid.uuid4().hex}"
     try:
         _write_metadata(partial, template, size)
@@ -175,11 +182,27 @@ def open_again(folder: Path, template: xr.Dataset, say: Callable[[str], None]) -
     return Store(path, template, size)
 
 
+def configuration(folder: Path) -> str | None:
+    """With which configuration a run was made, by its store or by its newest checkpoint that is whole."""
+    found = _attributes(folder)
+    return checkpoints.configuration(folder / "checkpoints") if found is None else found.text
+
+
+def _attributes(folder: Path) -> schema.Attributes | None:
+    """The attributes of a run's store; None if they are damaged."""
+    try:
+        return schema.attributes(read_attributes(folder / "run.zarr"), folder / "run.zarr")
+    except InputError:
+        return None
+
+
 def read_attributes(path: Path) -> dict | None:
     """The attributes of a store, None if they are not there or damaged; raises OSError if that is unknown."""
     try:
         return dict(json.loads((path / "zarr.json").read_text())["attributes"])
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -222,7 +245,7 @@ def _block_size_of_arrays(path: Path, template: xr.Dataset) -> int:
             content = json.loads((path / str(name) / "zarr.json").read_text())
             shape = content["chunk_grid"]["configuration"]["chunk_shape"]
             return int(shape[template[name].dims.index("seed")])
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, IsADirectoryError, ValueError, KeyError, TypeError, RecursionError):
             continue
     raise InputError(f"the metadata of {path} are lost; start the run again")
 
@@ -258,23 +281,3 @@ def _consolidate(path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
         zarr.consolidate_metadata(path)
-
-
-def difference(old: str, new: str) -> str:
-    """The first entry in which two configurations differ, in words."""
-    before, after = _flat(json.loads(old)), _flat(json.loads(new))
-    for key in sorted(before.keys() | after.keys()):
-        if before.get(key) != after.get(key):
-            return f"{key} = {_short(before.get(key))}, not {_short(after.get(key))}; these cannot change"
-    return "another configuration"
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix: value}
-    return {k: v for key, part in value.items() for k, v in _flat(part, f"{prefix}.{key}".strip(".")).items()}
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

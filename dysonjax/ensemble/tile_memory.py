@@ -14,30 +14,31 @@ from typing import Any
 import jax
 
 from dysonjax import cache
-from dysonjax.ensemble import results
+from dysonjax.ensemble import optimizers, results
+from dysonjax.ensemble.config import Config
 from dysonjax.models.base import Model
 
 
 def key(
-    model: Model, settings: Any, batch_size: int, state: Any, backend: str, worlds: int, points: int
+    model: Model, config: Config, batch_size: int, state: Any, target: str, worlds: int, points: int
 ) -> dict[str, Any]:
     """What the size of a tile is remembered under.
 
-    settings: `jobs.Settings`. state: shapes of the state of one network. worlds, points: what the rule of
+    state: shapes of the state of one network. worlds, points: what the rule of
     `tiles` gives; grids that differ a little, in their seeds above all, have the same key.
     """
-    device, found = settings.devices[0], results.versions()
+    device, found = config.devices[0], results.versions()
     return {
         "model": model.name,
         "config": model.config,
-        "optimizer": settings.optimizer[0],
+        "optimizer": optimizers.label(config.optimizer),
         "batch_size": batch_size,
-        "randomness": "common" if settings.common else "independent",
+        "randomness": config.randomness,
         "state": [[leaf.shape, str(leaf.dtype)] for leaf in jax.tree.leaves(state)],
         "points": points,
         "worlds_about": 2 ** round(math.log2(worlds)),
-        "backend": backend,
-        "devices": len(settings.devices),
+        "target": target,
+        "devices": len(config.devices),
         "device": [device.device_kind, cache.processor() if device.platform == "cpu" else ""],
         "versions": [found["dysonjax"], found["jax"]],
     }

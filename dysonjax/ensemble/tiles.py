@@ -11,23 +11,11 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from dysonjax.ensemble.config import Config
 from dysonjax.ensemble.grid import Grid, identities
-from dysonjax.ensemble.programs import Identity
+from dysonjax.ensemble.keys import Identity
 
-# State of one tile on a CPU core, for XLA, whose step needs several times as much. A [3, 32, 16, 1] network's
-# step takes 1040, 500, 490, 470, 480 and 460 ns with 36, 72, 144, 288, 576 and 1440 kB on a core with 1 MB of
-# cache, an RBM's 4.3, 4.0, 3.6, 3.2 and 3.8 µs with 40, 80, 160, 320 and 640 kB, with 10 % of noise. Where
-# neighbours left less of the cache 640 kB were slower, 760 ns instead of 450. `tuning` measures it.
-CACHE_BYTES = 160 * 1024
-DEVICE_FRACTION = 0.25  # of an accelerator's memory that the state of one tile may take
-FALLBACK_DEVICE_BYTES = 8 * 2**30
-# In lanes (see `lanes`) only sixteen networks at a time have to fit into a cache; a tile is what is started
-# and observed together. A student's step took 185 ns with 0.25 MB, 163 with 0.5, 152 with 1, 149 with 4 and
-# with 16; an RBM's 810, 750, 790, 780, 760 (3 % of noise).
-LANES_BYTES = 2**20
-# What a step costs besides its networks, in networks: for each tile (5 to 9 by XLA, measured), and by XLA for
-# each world, whose batch is drawn or looked up once.
-FIXED, SHARED = 16, 4
+FIXED = 16  # what a step of a tile costs besides its networks, in networks (5 to 9 by XLA, measured)
 
 
 class Wave(NamedTuple):
@@ -35,21 +23,6 @@ class Wave(NamedTuple):
 
     identity: Identity
     index: np.ndarray  # (devices, worlds, points): position in the grid of one batch size, -1 for padding
-
-
-def largest(member_bytes: int, device: jax.Device, in_lanes: bool = False) -> int:
-    """How many members a tile may have, from the memory of a device (or the cache of a core).
-
-    in_lanes: for a step that is compiled by `dysonjax.native`.
-    """
-    if in_lanes:
-        budget = LANES_BYTES
-    elif device.platform == "cpu":
-        budget = CACHE_BYTES
-    else:
-        stats = device.memory_stats() or {}
-        budget = DEVICE_FRACTION * stats.get("bytes_limit", FALLBACK_DEVICE_BYTES)
-    return max(1, int(budget // member_bytes))
 
 
 def choose(
@@ -73,26 +46,11 @@ def choose(
     return min((size for size in sizes if math.prod(size) <= members), key=time)
 
 
-def cost_by_xla(worlds: int, points: int) -> int:
-    """Of a step of a tile, in networks."""
-    return worlds * (points + SHARED)
-
-
-def waves(
-    grid: Grid,
-    batch_size: int,
-    common: bool,
-    root: int,
-    devices: int,
-    worlds: int,
-    points: int,
-    dtype,
-    bits: int = 64,
-):
-    """The waves of one batch size, as a list of `Wave`; the members of a seed stand close together."""
-    point = grid.points()
+def waves(config: Config, grid: Grid, batch_size: int, worlds: int, points: int) -> list[Wave]:
+    """The waves of one batch size; the members of a seed stand close together. grid: some of the seeds."""
+    point, common, devices = grid.points(), config.common, len(config.devices)
     count = len(point)
-    ids = identities(point, batch_size, bits)
+    ids = identities(point, batch_size, config.identity_bits)
     # Member (seed s, point p) has position p * seeds + s in the grid of one batch size.
     if common:
         members = np.arange(count)[None, :] * grid.seeds + np.arange(grid.seeds)[:, None]
@@ -109,10 +67,10 @@ def waves(
         filled = np.where(index < 0, index.max(), index)
         seed, place = filled % grid.seeds, filled // grid.seeds
         identity = Identity(
-            np.full(devices, root, np.uint32),
+            np.full(devices, config.seed, np.uint32),
             (seed[:, :, 0] + grid.first_seed).astype(np.uint32),
             ids[place[:, :, 0]],
-            {name: np.array([p[name] for p in point], dtype)[place] for name in point[0]},
+            {name: np.array([p[name] for p in point], config.dtype)[place] for name in point[0]},
         )
         result.append(Wave(identity, index))
     return result

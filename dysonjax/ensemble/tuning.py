@@ -11,7 +11,8 @@ from collections.abc import Callable
 import jax
 
 from dysonjax.ensemble import jobs, tile_memory
-from dysonjax.ensemble.jobs import Job, Settings
+from dysonjax.ensemble.config import Config
+from dysonjax.ensemble.jobs import Job
 
 FACTORS = (0.25, 0.5, 2, 4)  # of the size that the rule gives
 ROUNDS = 3
@@ -24,29 +25,27 @@ def seconds(compile_seconds: float) -> float:
     return len(FACTORS) * (max(compile_seconds, 1.0) + 2 * ROUNDS * jobs.CALIBRATION_SECONDS)
 
 
-def wanted(job: Job, settings: Settings, run_seconds: float, compile_seconds: float) -> bool:
+def wanted(job: Job, config: Config, run_seconds: float, compile_seconds: float) -> bool:
     """Whether the tile of a job is to be tuned: on request, or if its run is long enough to pay for it.
 
     By itself for XLA only: steps in lanes have the same speed in all tiles that are not small.
     """
-    if settings.tune or settings.tile is not None:
-        return settings.tune
+    if config.tile is not None:
+        return config.tile == "tune"
     known = tile_memory.recall(job.tile_key) is not None
-    return job.backend == "xla" and not known and run_seconds > PAYS * seconds(compile_seconds)
+    return job.target.name == "xla" and not known and run_seconds > PAYS * seconds(compile_seconds)
 
 
-def fastest(job: Job, make: Callable[..., Job], settings: Settings, stopped: Callable[[], bool]) -> Job:
+def fastest(job: Job, config: Config, stopped: Callable[[], bool]) -> Job:
     """The job with the fastest tile, compiled; its size is remembered.
 
-    job: with the tile of the rule, compiled. make: makes such a job from settings and batch_index. stopped:
-    asked between two measurements; if it says yes, the job stays what it is.
+    job: with the tile of the rule, compiled. stopped: asked between two measurements; if it says yes, the job
+    stays what it is.
     """
     candidates = [job]
     for factor in FACTORS:
-        limited = dataclasses.replace(
-            settings, tile=max(1, int(factor * job.tile_members)), backend=job.backend
-        )
-        candidate = make(limited, batch_index=job.batch_index)
+        limited = dataclasses.replace(config, tile=max(1, int(factor * job.tile_members)))
+        candidate = job.again(limited)
         if stopped():
             return job
         if all(candidate.waves[0].index.shape != other.waves[0].index.shape for other in candidates):
@@ -57,7 +56,7 @@ def fastest(job: Job, make: Callable[..., Job], settings: Settings, stopped: Cal
             if stopped():
                 return job
             try:
-                best[place] = min(best[place], jobs.measure(candidate, settings))
+                best[place] = min(best[place], jobs.measure(candidate, config))
             except jax.errors.JaxRuntimeError as error:  # a tile that the memory does not hold
                 if "RESOURCE_EXHAUSTED" not in str(error) or candidate is job:
                     raise

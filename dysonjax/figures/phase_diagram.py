@@ -91,7 +91,7 @@ def spectra_of_phases(members: dict[str, xr.Dataset], caption: str = "") -> Figu
                 rf"$\alpha/|B|={float(member['lr'] / member['batch_size']):.3g}$"
             )
             axis.set_xlabel("training step")
-            axis.xaxis.set_major_formatter(FuncFormatter(_steps_label))
+            axis.xaxis.set_major_formatter(FuncFormatter(steps_label))
             axis.locator_params(axis="x", nbins=4)
         axes[0, 0].set_ylabel(r"eigenvalues $x_i$ of $X=W^TW$")
         figure.legend([levels[0], targets[0]], ["student", "teacher"], loc="outside upper center", ncols=2)
@@ -187,5 +187,8 @@ def _decades(*values: np.ndarray) -> tuple[float, float]:
     return max(both.min(), 1e-6 * top) / 1.5, top * 1.5
 
 
-def _steps_label(value: float, _position) -> str:
+def steps_label(value: float, _position=None) -> str:
+    """A number of steps, in thousands and millions."""
+    if value >= 1e6:
+        return f"{value / 1e6:g}M"
     return f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"

@@ -5,6 +5,7 @@ that CPython ships with itself, which is there on any machine. The hash of the b
 """
 
 import hashlib
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -37,6 +38,19 @@ class Corpus(NamedTuple):
         return "".join(self.vocabulary[int(token)] for token in tokens)
 
 
+# how a file starts: what it is, and what to do
+PACKED = {
+    b"\x1f\x8b": ("compressed by gzip", "unpack it first, for example with gunzip"),
+    b"BZh": ("compressed by bzip2", "unpack it first, for example with bunzip2"),
+    b"\xfd7zXZ": ("compressed by xz", "unpack it first, for example with unxz"),
+    b"\x28\xb5\x2f\xfd": ("compressed by zstd", "unpack it first, for example with unzstd"),
+    b"PK\3\4": ("a zip archive", "unpack it first"),
+    b"%PDF": ("a PDF document", "give its text, for example by pdftotext"),
+    b"\xff\xfe": ("in UTF-16", "convert it to UTF-8, for example with iconv -f UTF-16 -t UTF-8"),
+    b"\xfe\xff": ("in UTF-16", "convert it to UTF-8, for example with iconv -f UTF-16 -t UTF-8"),
+}
+
+
 def load(
     text: str | Path = PYTHON_TOPICS, vocabulary: int | None = None, validation: float = VALIDATION
 ) -> Corpus:
@@ -51,6 +65,9 @@ def load(
     name = str(text) if text in (PYTHON_TOPICS, TINY_SHAKESPEARE) else Path(text).name
     if not raw.strip():
         raise checks.InputError(f"the text {name} is empty; give a file with characters to learn from")
+    for start, (kind, remedy) in PACKED.items():
+        if raw.startswith(start):
+            raise checks.InputError(f"the text {name} is {kind}; {remedy}")
     if b"\0" in raw:
         raise checks.InputError(f"the text {name} is a binary file (it holds zero bytes), not UTF-8 text")
     try:
@@ -59,6 +76,9 @@ def load(
         raise checks.InputError(
             f"the text {name} is not UTF-8 (byte {error.start} cannot be decoded); convert it to UTF-8"
         ) from None
+    if "\r\n" in characters:
+        warnings.warn(f"{name} has the line ends of Windows; they are read as plain ones", stacklevel=2)
+        characters = characters.replace("\r\n", "\n")
     characters, kept = _limit(characters, vocabulary)
     if len(kept) < 2:
         raise checks.InputError(f"the text {name} must hold at least two different characters")

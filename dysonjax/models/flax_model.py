@@ -87,6 +87,13 @@ def wrap_flax(
         outputs = module.apply({"params": params}, samples[0], rngs={"dropout": key}, **options)
         return loss(outputs, samples)
 
+    def first_loss(samples):
+        return value(module.init(jax.random.key(0), inputs)["params"], samples)
+
+    for name, given in (("data", arrays), ("test", held_out)):
+        if given is not None:
+            _check_data(name, given, first_loss)
+
     def update(params, memory, drawn, world, point):
         samples, key = drawn
         result, direction = jax.value_and_grad(value)(params, samples, key)
@@ -127,6 +134,30 @@ def wrap_flax(
             "max_loss": None if np.isinf(max_loss) else float(max_loss),
         },
     )
+
+
+def _check_data(name: str, arrays: tuple, loss) -> None:
+    """Raise InputError for NaN or infinity in the data, or a label for which the loss is no number.
+
+    Losses answer a label beyond the outputs with NaN: networks would all count as diverged at step 0. The
+    samples with the smallest and the largest label are tried.
+    """
+    for array in arrays:
+        values = np.asarray(array)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            bad = int(values.size - np.isfinite(values).sum())
+            raise checks.InputError(f"{name} must be finite, but {bad} of its numbers are NaN or infinite")
+    for array in arrays[1:]:
+        labels = np.asarray(array)
+        if labels.dtype.kind not in "iu" or labels.ndim != 1:
+            continue
+        for place in (int(labels.argmin()), int(labels.argmax())):
+            found = float(loss(tuple(jnp.asarray(a[place : place + 1]) for a in arrays)))
+            if not np.isfinite(found):
+                raise checks.InputError(
+                    f"the loss of sample {place} of {name}, with the label {labels[place]}, is {found} before"
+                    " the first step; labels must lie within the outputs of the module"
+                )
 
 
 def _arrays(name: str, data: Any) -> tuple[np.ndarray, ...]:

@@ -165,6 +165,8 @@ def nanogpt(
     sizes = {"width": width, "heads": heads, "layers": layers, "context": context}
     sizes = {name: checks.positive_int(name, value) for name, value in sizes.items()}
     width, heads, layers, context = sizes.values()
+    count = 12 * width**2 * layers + width * context
+    checks.memory(f"a transformer of {count} parameters", 12 * count, "take a smaller one")
     if width % heads:
         raise checks.InputError(f"width must be a multiple of heads, got width {width} and heads {heads}")
     if not 0 <= checks.finite("dropout", dropout) < 1:

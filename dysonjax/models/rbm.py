@@ -81,6 +81,7 @@ def rbm(
     target = rbm_target(visible, mu, mass=mass, kappa=kappa, covariance=covariance, data=data)
     visible = target.covariance.shape[0]
     hidden = visible if hidden is None else checks.positive_int("hidden", hidden)
+    checks.memory(f"an RBM of {visible} x {hidden} units", 16 * visible * hidden, "take fewer")
     moments = MOMENTS[sampler if dynamics == "pcd" else dynamics](Shape(visible, hidden, mu, sigma_h, k))
 
     def world(key, batch_size):

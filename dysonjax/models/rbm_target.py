@@ -38,6 +38,7 @@ def rbm_target(visible: int | None, mu: float, *, mass: float, kappa, covariance
         raise checks.InputError(f"give only one of kappa, covariance and data, got {' and '.join(given)}")
     if visible is not None:
         visible = checks.positive_int("visible", visible)
+        checks.memory(f"an RBM of {visible} visible units", 32 * visible**2, "take fewer")
     samples = None
     if kappa is not None:
         values = checks.finite_array("kappa", kappa)

@@ -9,7 +9,7 @@ system's C compiler do the rest. It knows nothing of models: whatever consists o
 A network's numbers do not depend on its lane, its neighbours or the number of cores, to the last bit.
 """
 
-from dysonjax.native.compiler import LANES, CompilerError, aligned, compiler_path
+from dysonjax.native.compiler import LANES, CompilerError, aligned, compiler_path, compiler_version
 from dysonjax.native.graph import NETWORK, WORLD, Unsupported
 from dysonjax.native.kernel import Input, Kernel, in_memory, write_step
 
@@ -23,6 +23,7 @@ __all__ = [
     "Unsupported",
     "aligned",
     "compiler_path",
+    "compiler_version",
     "in_memory",
     "write_step",
 ]

@@ -80,7 +80,8 @@ class Builder:
         if name in WRITTEN_OUT:
             return WRITTEN_OUT[name](self, params, inputs)
         if name in CALLS:
-            (jaxpr,) = (params[call] for call in ("jaxpr", "call_jaxpr", "fun_jaxpr") if call in params)
+            names = ("jaxpr", "call_jaxpr", "fun_jaxpr", "call")
+            (jaxpr,) = (params[name] for name in names if name in params)
             return self.inner(jaxpr, inputs)
         if any(jax.dtypes.issubdtype(v.aval.dtype, jax.dtypes.prng_key) for v in equation.invars):
             return keys_moved(self, equation, inputs)

@@ -43,6 +43,15 @@ def compiler_path() -> str | None:
     return command[0] if command else None
 
 
+def compiler_version() -> str | None:
+    """The first line of what the C compiler says of itself; None if there is none, or it cannot be run."""
+    command = _command()
+    try:
+        return _version(command).splitlines()[0] if command else None
+    except (OSError, IndexError):
+        return None
+
+
 def load(source: str, headers: tuple[Path, ...] = (), flags: tuple[str, ...] = ()) -> ctypes.CDLL:
     """The library that the compiler makes of a source, from the user's cache if it is there.
 

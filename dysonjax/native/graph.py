@@ -17,7 +17,7 @@ class Unsupported(Exception):
     where = ""  # the line of the model that asked for it, once that is known
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Node:
     """One array of the step."""
 
@@ -32,6 +32,10 @@ class Node:
     @property
     def size(self) -> int:
         return math.prod(self.shape)
+
+    def __repr__(self) -> str:
+        """Without what it is made of, which could be shown along very many ways."""
+        return f"{self.op} {self.dtype}{list(self.shape)}"
 
 
 def source(shape: Sequence[int], dtype, level: int, lanes: bool) -> Node:

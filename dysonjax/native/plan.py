@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dysonjax.native.graph import NETWORK, Node, topological
+from dysonjax.native.graph import NETWORK, Node, Unsupported, topological
 from dysonjax.native.operations import ELEMENTWISE, JOINS, LOOKUPS, OTHERS, REDUCTIONS, VIEWS
 
 # A sum may start with what it is to be added to, but many small numbers would lose their last digits there.
@@ -29,7 +29,8 @@ class Plan(NamedTuple):
 def store(node: Node, like: Node) -> Node:
     """The root that writes `node` over the input `like`."""
     if (node.shape, node.dtype) != (like.shape, like.dtype):
-        raise AssertionError(f"{like} cannot hold {node}")
+        old, new = (f"{n.dtype}{list(n.shape)}" for n in (like, node))
+        raise Unsupported(f"a state {old} that becomes {new} in a step")
     return Node("store", (node,), like.shape, like.dtype, NETWORK, like.lanes, {"to": like})
 
 

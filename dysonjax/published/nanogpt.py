@@ -10,7 +10,8 @@ import json
 import numpy as np
 import xarray as xr
 
-from dysonjax import attention, models, spectra
+from dysonjax import models, spectra
+from dysonjax.analysis import attention
 from dysonjax.ensemble import Grid, train
 from dysonjax.figures.attention import Course, Spectrum, density_figure, fit_figure, spacing_figure
 from dysonjax.published.recipe import Check, Progress, Recipe, Reproduction, trained_once

@@ -4,6 +4,7 @@ All figures show one ensemble over the published grid, learning rates and σ_W o
 be drawn from a run of `dysonjax phase-diagram` as well. Lines are what theory says without a simulation.
 """
 
+import functools
 from math import gamma
 from typing import NamedTuple
 
@@ -11,7 +12,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.colors import LogNorm
 
-from dysonjax import models, phase
+from dysonjax import models
+from dysonjax.analysis import phase
 from dysonjax.checks import InputError
 from dysonjax.ensemble import Grid, configuration, train
 from dysonjax.figures import panels
@@ -96,6 +98,7 @@ def described(dataset: xr.Dataset) -> str:
     )
 
 
+@functools.cache
 def feature_sample(draws: int = 100_000) -> np.ndarray:
     """|tanh(Mx)|²/32 of the features that enter the learned matrix, for random M and x, (draws,).
 
@@ -136,7 +139,7 @@ def phase_diagram(dataset: xr.Dataset) -> Reproduction:
         figure, (left, right) = new_figure(1, 2, width=PAGE, height=3.5, sharey=True)
         loss = 10.0 ** averages["log10_test_loss"]
         figure.colorbar(heat_map(left, loss, norm=LogNorm(), cmap="viridis"), ax=left)
-        left.set_title("test loss")
+        left.set_title("test loss (mean of its logarithm)")
         phase_map(figure, right, point)
         draw_lines(figure, (left, right), *lines, dataset.sizes["seed"])
     counts = phase.count(phases)
@@ -158,6 +161,8 @@ def phase_diagram(dataset: xr.Dataset) -> Reproduction:
             "test_loss": loss,
             "log10_test_loss": averages["log10_test_loss"],
             "log10_test_loss_err": averages["log10_test_loss_err"],
+            "mean_test_loss": averages["mean_test_loss"],
+            "mean_test_loss_err": averages["mean_test_loss_err"],
             "phase": point["point"].astype(np.int32),
             "agreement": point["agreement"],
             "noise_line": noise,
@@ -229,7 +234,8 @@ def field_alignment(dataset: xr.Dataset) -> Reproduction:
                 1e3 * averages["field_alignment_err"].values[of_phase], fmt=MARKERS[index],
                 color=CYCLE[index], label=name,
             )  # fmt: skip
-        x = np.array([0, 1.05e3 * float(predicted.where(point == 0).max())])
+        shown = predicted.where(point == 0) if (point == 0).any() else predicted
+        x = np.array([0, 1.05e3 * float(shown.max())])
         right.plot(x, inverse_readout() * x, color=BLACK, lw=1, label=r"exact learning, $\hat y=y$")
         right.set(xlim=x, ylim=(0, None), title="each point of the grid")
         right.set_xlabel(rf"$|y|\,/\,{SAMPLES}\,|\phi|$  ($\times 10^{{-3}}$)")
@@ -239,8 +245,8 @@ def field_alignment(dataset: xr.Dataset) -> Reproduction:
     inside, outside = (1e3 * float(measured.where(these).mean()) for these in (point == 0, point != 0))
     caption = (
         f"{described(dataset)}. h_jα = Σ_i y_iα Z_ij and φ normalised over 128 fresh samples and 16 "
-        "features, their product divided by 128, so that 7.8·10⁻³ is parallel; means over seeds with "
-        "bootstrap errors. "
+        "features, their product divided by 128, so that 7.8·10⁻³ is parallel; means over seeds and "
+        "their errors. "
         "Once ŷ = y the alignment is |y|/(|Z||φ|) whatever the student has become: measured over this in "
         f"converged members, with |Z| = 1, {value(check)}, theory ⟨1/|Z|⟩ = {check.expected:.3f}. Mean over "
         f"converged points {inside:.2f}·10⁻³, over the others {outside:.2f}·10⁻³. "

@@ -3,7 +3,8 @@
 import numpy as np
 import xarray as xr
 
-from dysonjax import models, phase
+from dysonjax import models
+from dysonjax.analysis import phase
 from dysonjax.ensemble import Grid, train
 from dysonjax.figures.style import CYCLE, PAGE, new_figure, style
 from dysonjax.published.phase import POWERS, described, published, variance_check
@@ -34,10 +35,10 @@ def cuts(dataset: xr.Dataset) -> Reproduction:
     kept = "weights" in dataset and "record" in dataset["weights"].dims
     if kept:
         norms = np.log10(phase.epoch_gradient_norm(dataset)).isel(batch_size=0)
-        what = "norm of the gradient averaged over an epoch"
+        what, short = "norm of the gradient averaged over an epoch", "norm of an epoch's mean gradient"
     else:
         norms = np.log10(dataset["grad_norm"]).isel(batch_size=0)
-        what = "norm of the gradient of 256 samples"
+        what = short = "norm of the gradient of 256 samples"
     alive = dataset["alive"].isel(batch_size=0, record=-1)
     curves = {
         name: phase.mean_of_members(norms.isel(record=index).where(alive))
@@ -58,7 +59,7 @@ def cuts(dataset: xr.Dataset) -> Reproduction:
             for axis, (mean, error) in zip(axes, panels, strict=True):
                 axis.errorbar(temperature, mean.sel(at), error.sel(at), label=label, **options)
         for axis, title in zip(
-            axes, (r"$\log_{10}$ test loss", rf"$\log_{{10}}$ {what}, end", "the same, start"), strict=True
+            axes, (r"$\log_{10}$ test loss", rf"$\log_{{10}}$ {short}, end", "the same, start"), strict=True
         ):
             axis.set(xlabel=r"$T=\alpha/|B|$")
             axis.set_title(title, fontsize=8)
@@ -81,6 +82,8 @@ def cuts(dataset: xr.Dataset) -> Reproduction:
         {
             "log10_test_loss": averages["log10_test_loss"],
             "log10_test_loss_err": averages["log10_test_loss_err"],
+            "mean_test_loss": averages["mean_test_loss"],
+            "mean_test_loss_err": averages["mean_test_loss_err"],
             **{f"log10_gradient_norm_{name}": mean for name, (mean, _) in curves.items()},
             **{f"log10_gradient_norm_{name}_err": error for name, (_, error) in curves.items()},
         },

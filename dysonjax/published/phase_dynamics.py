@@ -10,11 +10,13 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 from matplotlib.colors import Normalize
+from matplotlib.ticker import FuncFormatter
 
-from dysonjax import models, phase
+from dysonjax import models
+from dysonjax.analysis import phase
 from dysonjax.checks import InputError
 from dysonjax.ensemble import Grid, configuration, log_spaced, train
-from dysonjax.figures.phase_diagram import spectra_of_phases
+from dysonjax.figures.phase_diagram import spectra_of_phases, steps_label
 from dysonjax.figures.style import BLACK, CYCLE, PAGE, new_figure, style
 from dysonjax.published.phase import initial_overlap, over_seeds, published
 from dysonjax.published.recipe import Check, Recipe, Reproduction, trained_once, value
@@ -163,19 +165,22 @@ def two_times(dataset: xr.Dataset) -> Reproduction:
                 steps[even], steps[even], matrix[np.ix_(even, even)], norm=Normalize(0, 1), cmap="viridis",
                 shading="nearest", rasterized=True,
             )  # fmt: skip
+            axes[0, k].locator_params(nbins=3)
+            for side in (axes[0, k].xaxis, axes[0, k].yaxis):
+                side.set_major_formatter(FuncFormatter(steps_label))
             axes[0, k].set(title=f"{name}\n{_math(found[name])}", xlabel="$t'$", aspect="equal")
             for j, first in enumerate(_chosen(even, len(steps))):
-                later = np.arange(first, len(steps))
-                label = f"$t$ = {_short(steps[first])}"
+                later = np.arange(first + 1, len(steps))
+                label = f"$t$ = {steps_label(steps[first])}"
                 axes[1, k].errorbar(
                     steps[later] - steps[first], matrix[first, later],
                     result["normalised_err"].transpose("record", "later").values[first, later],
                     fmt="o-", ms=2, lw=0.8, color=CYCLE[j], label=label,
                 )  # fmt: skip
-            axes[1, k].set(xlabel="$t'-t$", ylim=(-0.05, 1.05))
-            axes[1, k].set_xscale("symlog", linthresh=max(1, steps[1]))
+            axes[1, k].set(xlabel="$t'-t$", ylim=(-0.15, 1.05))
+            axes[1, k].set_xscale("log")
             axes[1, k].axhline(0, color=BLACK, lw=0.5)
-            axes[1, k].legend(fontsize=6, loc="lower left")
+            axes[1, k].legend(fontsize=6, loc=(0.03, 0.2))
         axes[0, 0].set_ylabel("$t$")
         axes[1, 0].set_ylabel(r"$G(t,t')/\sqrt{G(t,t)G(t',t')}$")
         figure.colorbar(mesh, ax=axes[0], label="correlation")
@@ -235,10 +240,6 @@ def _chosen(even: np.ndarray, count: int) -> list[int]:
 def _math(at: xr.Dataset) -> str:
     width, temperature = 1 / at["sigma_w"].item(), (at["lr"] / at["batch_size"]).item()
     return rf"$1/\sigma_W={width:.3g}$, $T={temperature:.3g}$"
-
-
-def _short(step: int) -> str:
-    return f"{step / 1000:g}k" if step >= 1000 else f"{step}"
 
 
 def _draw_two_times(dataset: xr.Dataset) -> Reproduction:

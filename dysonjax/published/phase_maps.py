@@ -3,7 +3,8 @@
 import numpy as np
 import xarray as xr
 
-from dysonjax import phase, threefry
+from dysonjax import threefry
+from dysonjax.analysis import phase
 from dysonjax.checks import InputError
 from dysonjax.figures.phase_diagram import heat_map, map_contours
 from dysonjax.figures.style import BLACK, PAGE, new_figure, style
@@ -42,8 +43,8 @@ def growth_rate(dataset: xr.Dataset) -> Reproduction:
         f"{described(dataset)}. Left: mean over networks of ln(u_t/u_0)/t with u the mean distance of the 16 "
         f"levels and t in epochs of {EPOCH} batches; right: the same without 1/t. Both from 0 upwards, as "
         f"published. The largest rate is {float(rate.max()):.3g} an epoch at 1/σ_W = "
-        f"{1 / float(top['sigma_w']):.3g}, T = {float(top['lr'] / top['batch_size']):.3g}. Levels grow with "
-        "the logarithm of time, so that the rate depends on the length of the run. Mean distance at the "
+        f"{1 / float(top['sigma_w']):.3g}, T = {float(top['lr'] / top['batch_size']):.3g}. Levels "
+        "grow ever more slowly, so that the rate depends on the length of the run. Mean distance at the "
         f"start over σ_W²: {value(check)}, exact {check.expected:.4f}."
     )
     data = xr.Dataset(

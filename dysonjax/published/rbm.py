@@ -8,7 +8,8 @@ the law of the literal sweeps. Lines are the theory of `rbm_levels`, in which no
 import numpy as np
 import xarray as xr
 
-from dysonjax import models, pairs, threefry
+from dysonjax import models, threefry
+from dysonjax.analysis import pairs
 from dysonjax.ensemble import Grid, log_spaced, train
 from dysonjax.figures import panels
 from dysonjax.figures.style import BLACK, BLUE, CYCLE, PAGE, RED, new_figure, style

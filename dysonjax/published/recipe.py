@@ -43,7 +43,9 @@ class Check:
 
 
 def value(check: Check) -> str:
-    """A measured number with its error, two digits of it."""
+    """A measured number with its error, two digits of it; "not measured" without one."""
+    if not np.isfinite(check.measured):
+        return "not measured"
     digits = max(0, 1 - int(np.floor(np.log10(check.error)))) if check.error > 0 else 3
     return f"{check.measured:.{digits}f} ± {check.error:.{digits}f}"
 

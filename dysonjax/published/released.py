@@ -1,8 +1,10 @@
-"""Our averages beside the released numbers of arXiv 2509.01349, with z-scores.
+"""Our averages beside the released numbers of arXiv 2509.01349 and 2407.16427, with z-scores.
 
-The numbers are not part of this package. They come in a folder of two tables, each with a header:
+The numbers are not part of this package. They come in a folder with one or more of three tables, each with a
+header:
 `phase_maps.csv` (temperature, inverse_sigma_w, test_loss, feature_overlap, field_alignment,
-growth_rate_per_epoch), one row a grid point, and `noise_line.csv` (inverse_sigma_w, temperature_68).
+growth_rate_per_epoch), one row a grid point, and `noise_line.csv` (inverse_sigma_w, temperature_68);
+`teacher_student_spacings.csv` (lr, batch_size, noise_std, mean_spacing, sem), one row an ensemble.
 """
 
 import csv
@@ -22,12 +24,12 @@ class Column(NamedTuple):
     """A column of the released maps and its counterpart of ours."""
 
     ours: str  # variable of a figure's data; its error is `ours_err`
-    reading: float  # error with which the released number was read off, in units of ours
-    logarithm: bool = False
+    reading: float  # error with which the released number was read off, of its log10 if that is compared
+    logarithm: bool = False  # compare log10 of both
 
 
 COLUMNS = {
-    "test_loss": Column("log10_test_loss", 0.05, True),
+    "test_loss": Column("mean_test_loss", 0.05, True),
     "feature_overlap": Column("feature_overlap", 0.005),
     "field_alignment": Column("field_alignment", 1e-5),
     "growth_rate_per_epoch": Column("growth_rate_per_epoch", 1e-6),
@@ -35,6 +37,7 @@ COLUMNS = {
 
 MAPS = ("phase_maps.csv", ("temperature", "inverse_sigma_w", *COLUMNS))
 LINE = ("noise_line.csv", ("inverse_sigma_w", "temperature_68"))
+SPACINGS = ("teacher_student_spacings.csv", ("lr", "batch_size", "noise_std", "mean_spacing", "sem"))
 
 
 class Comparison(NamedTuple):
@@ -63,7 +66,7 @@ class Summary(NamedTuple):
 def compare(data: xr.Dataset, folder: Path, networks: int) -> list[Comparison]:
     """All released numbers that have a counterpart in the data of a figure, dims (lr, sigma_w).
 
-    networks: behind each of our averages. Raises InputError if the folder lacks the tables.
+    networks: behind each of our averages. Empty without the table; raises InputError if it is damaged.
     """
     found = []
     for row in _rows(folder, *MAPS):
@@ -74,22 +77,42 @@ def compare(data: xr.Dataset, folder: Path, networks: int) -> list[Comparison]:
             if at is None or not np.isfinite(at[column.ours]):
                 continue
             measured, error = float(at[column.ours]), float(at[f"{column.ours}_err"])
-            released = np.log10(row[name]) if column.logarithm else row[name]
+            released = row[name]
+            if column.logarithm:
+                error /= measured * np.log(10)
+                measured, released = np.log10(measured), np.log10(released)
             # Theirs scatter as ours do, from network to network.
             total = np.hypot(error * np.sqrt(1 + networks / PUBLISHED_NETWORKS), column.reading)
             found.append(
                 Comparison(
-                    name, row["temperature"], row["inverse_sigma_w"], measured, error, float(released),
-                    float((measured - released) / total),
+                    name, row["temperature"], row["inverse_sigma_w"], float(measured), float(error),
+                    float(released), float((measured - released) / total),
                 )
             )  # fmt: skip
     return found
 
 
 def check(folder: Path) -> None:
-    """Raise InputError if the folder lacks one of the tables or if one cannot be read."""
-    _rows(folder, *MAPS)
-    _rows(folder, *LINE)
+    """Raise InputError if the folder holds none of the tables or if one cannot be read."""
+    if not any([_rows(folder, *table) for table in (MAPS, LINE, SPACINGS)]):
+        names = ", ".join(name for name, _ in (MAPS, LINE, SPACINGS))
+        raise InputError(f"{folder} holds none of the released numbers ({names})")
+
+
+def compare_spacings(data: xr.Dataset, folder: Path) -> list[dict[str, float]]:
+    """Mean spacings of the rows of `linear_spacings` beside the released ones.
+
+    The z-score is against the mean over sets of shared inputs, with their scatter and the released error.
+    """
+    found = []
+    for row in _rows(folder, *SPACINGS):
+        same = [np.isclose(data[name].values, row[key]) for name, key in
+                (("lr", "lr"), ("batch_size", "batch_size"), ("epsilon", "noise_std"))]  # fmt: skip
+        for at in np.flatnonzero(np.logical_and.reduce(same)):
+            expected, scatter = (float(data[n][at]) for n in ("shared_inputs", "shared_inputs_scatter"))
+            z = (row["mean_spacing"] - expected) / np.hypot(scatter, row["sem"])
+            found.append({**row, "expected": expected, "scatter": scatter, "z": float(z)})
+    return found
 
 
 def compare_line(noise: xr.DataArray, folder: Path) -> list[tuple[float, float, float]]:
@@ -146,6 +169,8 @@ def _at(data: xr.Dataset, temperature: float, inverse_sigma_w: float) -> xr.Data
 
 def _rows(folder: Path, name: str, needed: tuple[str, ...]) -> list[dict[str, float]]:
     path = Path(folder) / name
+    if not path.exists():
+        return []
     try:
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))

@@ -11,10 +11,14 @@ import xarray as xr
 
 from dysonjax.checks import InputError
 from dysonjax.ensemble import configuration, read
+from dysonjax.ensemble.schema import NUMBER, read_object
 from dysonjax.figures.training_curves import training_curves
 from dysonjax.report import verdicts
 from dysonjax.report.tables import Table, of_options, of_points, of_summary
 
+# What a report reads of a summary, which differs from command to command.
+SUMMARY = {"command": str, "seconds?": NUMBER, "net_steps_per_second?": (*NUMBER, type(None))}
+SUMMARY |= {"device?": str, "version?": str, "notes?": (list, type(None))}
 MANY_DIVERGED = 0.1  # a warning is due from this fraction of members on
 
 
@@ -46,8 +50,8 @@ def gather(folder: Path, command: str | None = None) -> Report:
     Raises InputError if the folder holds neither a run nor the summary of a command.
     """
     folder = Path(folder)
-    summary = _json(folder / "summary.json")
-    options = _json(folder / "run.json")
+    summary = _json(folder / "summary.json", SUMMARY)
+    options = _json(folder / "run.json", {"command": str, "options": dict})
     dataset = read(folder) if (folder / "run.zarr").is_dir() else None
     if dataset is None and not summary:
         if not options:
@@ -55,7 +59,7 @@ def gather(folder: Path, command: str | None = None) -> Report:
         raise InputError(f"{folder} holds a run that has not recorded anything yet")
     name = summary.get("command") or options.get("command") or configuration(dataset)["model"]["name"]
     finished = bool(summary) and (dataset is None or _recorded(dataset) == 1.0)
-    tables = of_summary(summary)
+    tables, said = _read_summary(summary, folder / "summary.json")
     pictures = _pictures(folder)
     if dataset is not None:
         dataset = dataset.load()
@@ -67,7 +71,7 @@ def gather(folder: Path, command: str | None = None) -> Report:
         folder=str(folder),
         finished=finished,
         facts=_facts(summary, dataset, finished),
-        verdicts=verdicts.sentences(summary),
+        verdicts=said,
         warnings=_warnings(summary, dataset, finished),
         pictures=pictures,
         tables=tables,
@@ -76,17 +80,20 @@ def gather(folder: Path, command: str | None = None) -> Report:
     )
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read_summary(summary: dict, path: Path) -> tuple[list[Table], list[str]]:
+    """Tables and sentences of a summary, which every command fills in its own way."""
+    try:
+        return of_summary(summary), verdicts.sentences(summary)
+    except (TypeError, ValueError, LookupError, AttributeError, RecursionError, ArithmeticError):
+        raise InputError(f"{path} is damaged: it holds what no command writes") from None
+
+
+def _json(path: Path, what: dict) -> dict[str, Any]:
     """The content of a JSON file, empty if it is missing; raises InputError if it is damaged."""
     try:
-        content = json.loads(path.read_text())
+        return read_object(path, what)
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except ValueError:
-        raise InputError(f"{path} is damaged: it holds no JSON") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is damaged: it holds no JSON object")
-    return content
 
 
 def _recorded(dataset: xr.Dataset) -> float:
@@ -146,6 +153,7 @@ def _pictures(folder: Path) -> list[Picture]:
     return [
         Picture(path.stem.replace("_", " "), base64.b64encode(path.read_bytes()).decode())
         for path in sorted(folder.glob("*.png"))
+        if path.is_file() and not path.is_symlink()  # a link may point at anything of the user's
     ]
 
 

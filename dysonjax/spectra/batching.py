@@ -49,7 +49,7 @@ def fields_of(result: Any) -> dict[str, Any] | None:
 def stacked(results: Sequence[Record], lead: tuple[int, ...]) -> Record:
     """Results of single points, stacked along the leading axes; records field by field.
 
-    Names, and whole numbers that all points share (settings), are kept as they are. A record may name in
+    Names and whole numbers that all points share (settings) are kept as they are. A record may name in
     `BEFORE` the fields that have one axis before the leading ones, such as that of the replicates; where
     points have unequally many, NaN fills up.
     """
@@ -60,7 +60,7 @@ def stacked(results: Sequence[Record], lead: tuple[int, ...]) -> Record:
     made = {}
     for name, first in fields.items():
         values = [getattr(result, name) for result in results]
-        if first is None or isinstance(first, str) or (isinstance(first, int) and len(set(values)) == 1):
+        if first is None or (isinstance(first, str | int) and len(set(values)) == 1):
             made[name] = first
             continue
         if name in before:

@@ -303,7 +303,10 @@ def _blank(pattern):
     fields = fields_of(pattern)
     if fields is None:
         return np.full(np.shape(pattern), np.nan)[()]
-    values = {n: np.full(np.shape(v), np.nan)[()] if _measured(v) else v for n, v in fields.items()}
+    values = {}
+    for name, value in fields.items():
+        nothing = "" if np.asarray(value).dtype.kind == "U" else np.nan
+        values[name] = np.full(np.shape(value), nothing)[()] if _measured(value) else value
     return type(pattern)(**values)
 
 

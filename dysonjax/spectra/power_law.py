@@ -24,9 +24,9 @@ class PowerLawFit:
     alpha: np.ndarray
     """exponent 1 + n_tail/Σ ln(x/xmin)"""
     alpha_err: np.ndarray
-    """standard error: spread of alpha over resampled ensembles of members, or for independent points over the
-    synthetic samples, each with its own xmin; without samples (alpha − 1)/√n_tail, for members times the root
-    of their variance inflation, which leaves out the choice of xmin"""
+    """standard error: spread of alpha over resampled ensembles of members, widened as Student's t, or for
+    independent points over the synthetic samples, each with its own xmin; without samples (alpha −
+    1)/√n_tail, for members times the root of their variance inflation, which leaves out the choice of xmin"""
     xmin: np.ndarray
     """start of the tail, units of x"""
     n_tail: np.ndarray

@@ -3,6 +3,7 @@
 import numpy as np
 
 from dysonjax.checks import positive_int
+from dysonjax.spectra.student import widening
 
 # √n × distance that independent points of a power law with fitted exponent exceed in one case of eight
 # (Lilliefors' test of an exponential law: ln x is exponential).
@@ -96,5 +97,5 @@ def member_fits(
         rates[at] = scan_xmin(np.sort(logs[drawn].reshape(len(drawn), -1), axis=1), candidates)[1]
         distances[at] = scan_xmin(np.sort(null[drawn].reshape(len(drawn), -1), axis=1), candidates)[2]
     # Of m members drawn with replacement the variance is (m − 1)/m of what it should be.
-    few = np.sqrt(members / (members - 1))
-    return distances * few, rates.mean() + (rates - rates.mean()) * few
+    distances *= np.sqrt(members / (members - 1))
+    return distances, rates.mean() + (rates - rates.mean()) * widening(members)

@@ -115,6 +115,8 @@ def mean_spacing_ratio(
             null = sample_beta_hermite(key, modes, beta, 1.0, (draws,))
         else:
             null = sample_beta_laguerre(key, modes, rows, beta, 1.0, (draws,))
+    if "record" in getattr(null, "dims", ()):
+        raise InputError("null must hold independent spectra, not one at several records: select one record")
     null = ascending(ensemble("null", null, one_axis="modes").values, modes=3, min_ndim=2)
     if null.shape[-1] != modes:
         raise InputError(f"null must have as many levels as x, {modes}, got {null.shape[-1]}")

@@ -9,7 +9,7 @@ import dysonjax as dj
 from dysonjax import native, spectra
 from dysonjax.bench import dyson, limits, statistics
 from dysonjax.ensemble.grid import point_identity
-from dysonjax.ensemble.programs import BATCH, WORLD, stream_key
+from dysonjax.ensemble.keys import BATCH, WORLD, stream_key
 from dysonjax.models.rbm_target import rbm_target
 from dysonjax.spectra.distances import PooledLevels
 

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from scipy import optimize, stats
 
-from dysonjax import attention
+from dysonjax.analysis import attention
 from dysonjax.spectra import fit_marchenko_pastur, fit_power_law, spacing_test
 from dysonjax.spectra.spikes import noise_edge
 from tests.calibration.frame import Coverage, PValue, inside
@@ -103,12 +103,12 @@ def edge_p(rows, modes):
     return PValue(f"edge of noise, {rows} × {modes}", experiment)
 
 
-def heads(rng, seeds=16, heads=4, uniform=True):
+def heads(rng, seeds=16, heads=4):
     """One record of a run whose heads have scales of their own around one."""
     dims = ("seed", "record", "mode")
     data = {}
     for head in range(heads):
-        levels = wishart(rng, 64, 16, seeds, uniform=uniform, scales=0.2)[:, None]
+        levels = wishart(rng, 64, 16, seeds, scales=0.2)[:, None]
         data[f"eigenvalues_layer1_head{head + 1}_key"] = (dims, levels)
     data["alive"] = (("seed", "record"), np.ones((seeds, 1), bool))
     return xr.Dataset(data, {"record": [0]})

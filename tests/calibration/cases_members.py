@@ -9,7 +9,8 @@ from functools import partial
 import numpy as np
 from scipy import special, stats
 
-from dysonjax import compare, pairs, spectra
+from dysonjax import compare, spectra
+from dysonjax.analysis import pairs
 from dysonjax.spectra.averages import mean_and_sem
 from tests.calibration.frame import Coverage, PValue, inside
 

@@ -2,9 +2,8 @@ import json
 
 import pytest
 
-from dysonjax import selftest
-from dysonjax.cli import doctor, main
-from dysonjax.selftest import Check
+from dysonjax.cli import doctor, main, selftest
+from dysonjax.cli.selftest import Check
 
 GOOD = Check("good", 1.0, 1.1, 0.1, True, "nothing")
 BAD = Check("bad", 2.0, 1.0, 0.1, True, "noise is too strong")

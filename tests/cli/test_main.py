@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -53,3 +54,25 @@ def test_malformed_ranges_are_refused(text):
 def test_fractional_batch_size_is_refused():
     with pytest.raises(InputError, match=r"batch_size must hold positive integers, got 2\.5"):
         parse_integers("batch_size", "2.5")
+
+
+@pytest.mark.parametrize("columns", ["20", "80", "500"])
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("linear --steps many", "--steps must be of the form INT (see dysonjax linear --help)"),
+        ("dyson --levels 1.5", "--levels"),
+        ("linear --nothing", "Unrecognized"),
+    ],
+)
+def test_a_wrong_option_is_one_plain_sentence_on_every_terminal(
+    words, sentence, columns, monkeypatch, capsys
+):
+    """With colours and in a narrow window too."""
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert main(words.split()) == 2
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1 and "\x1b" not in error and "{None}" not in error
+    assert not set("│╭╮╰╯─") & set(error)
+    assert os.environ["COLUMNS"] == columns

@@ -197,3 +197,11 @@ def main_command():
     from dysonjax.cli.dyson import Dyson
 
     return Dyson()
+
+
+def test_info_knows_a_folder_without_networks(dyson, capsys):
+    assert main(["info", str(dyson), "--json"]) == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out.splitlines()[-1])
+    assert found["of"] == "dyson" and found["finished"] and "levels.npz" in found["files"]
+    assert "dysonjax dyson, finished" in captured.err

@@ -5,16 +5,24 @@ from ensemble_statistics import agree, distances
 
 from dysonjax import dyson
 from dysonjax.checks import InputError
+from dysonjax.dyson.exact_table import sample_table
 from dysonjax.dyson.mcmc import Chains, warn_if_poor
 
 KEY = jax.random.key(0)
 
 
-def test_density_of_two_levels_is_the_printed_one():
-    gas = dyson.CoulombGas(dyson.quadratic([1.0, 2.0]), [0.5, 0.25], beta=2.0)
-    x = np.array([[-0.3, 0.9], [0.1, 0.2]])
-    expected = 2 * np.log(x[:, 1] - x[:, 0]) - x[:, 0] ** 2 / 1.0 - x[:, 1] ** 2 / 0.25
-    np.testing.assert_allclose(gas.log_prob(x), expected, rtol=1e-12)
+def test_ratios_of_the_density_are_those_of_the_printed_law():
+    """P ∝ (x₂ − x₁)^β exp(−Ω₁(x₁ − c)²/2g₁² − Ω₂(x₂ − c)²/2g₂²), in numbers that were put in by hand."""
+    gas = dyson.CoulombGas(dyson.quadratic([1.0, 2.0], 0.5), [0.5, 0.25], beta=2.0)
+    near, far = gas.log_prob([[0.4, 0.5], [0.0, 2.0]])
+    # (0.1)² e^{−0.01} and 2² e^{−0.25 − 9}; without the 1/2 in V, with g for g² or β = 1 they would differ.
+    assert far - near == pytest.approx(np.log(4.0 / 0.01) - 9.25 + 0.01, abs=1e-12)
+    for wrong in (
+        dyson.CoulombGas(dyson.quadratic([2.0, 4.0], 0.5), [0.5, 0.25], beta=2.0),
+        dyson.CoulombGas(dyson.quadratic([1.0, 2.0], 0.5), [0.25, 0.0625], beta=2.0),
+        dyson.CoulombGas(dyson.quadratic([1.0, 2.0], 0.5), [0.5, 0.25], beta=1.0),
+    ):
+        assert abs(np.diff(wrong.log_prob([[0.4, 0.5], [0.0, 2.0]]))[0] - (far - near)) > 1
 
 
 def test_density_vanishes_off_the_ordered_domain():
@@ -68,22 +76,24 @@ def test_equilibrium_density_tends_to_the_semicircle():
     ids=["hermite", "laguerre", "wishart"],
 )
 def test_hamiltonian_monte_carlo_agrees_with_exact_samples(gas):
-    """Thinned to its effective size so that standard errors hold; errors of 1 % would show."""
+    """Thinned so that draws are independent and standard errors hold; errors of 1 % would show."""
     chains = gas.run_mcmc(KEY, 16_000)
     assert chains.r_hat < 1.01 and chains.ess > 4000
-    thin = max(1, int(np.ceil(chains.samples.shape[0] * chains.samples.shape[1] / chains.ess)))
-    draws = chains.samples[:, ::thin].reshape(-1, gas.levels)
+    draws = chains.independent()
     exact = gas.sample(jax.random.key(1), 50_000, method="exact")
     assert agree(draws, exact, sigmas=3.5), distances(draws, exact)
     wrong = dyson.CoulombGas(gas.potential, gas.g2, gas.beta / 2, gas.levels).sample(KEY, 5000)
     assert not agree(draws, wrong)
 
 
-def test_two_levels_by_quadrature_agree_with_the_hermite_law():
-    from dysonjax.dyson.pair_sampler import sample_pair
-
-    gas = dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, 2)
-    assert agree(sample_pair(gas, KEY, 100_000), gas.sample(jax.random.key(1), 100_000))
+@pytest.mark.parametrize("levels", [2, 3])
+def test_draws_from_the_table_have_the_hermite_law(levels):
+    gas = dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, levels)
+    exact = gas.sample(jax.random.key(1), 40_000)
+    x = sample_table(gas._table, gas.log_prob, KEY, 20_000)
+    assert agree(x, exact), distances(x, exact)
+    stiffer = dyson.CoulombGas(dyson.quadratic(1.1), 1.0, 1.0, levels)  # the twin: a tenth more drift
+    assert not agree(sample_table(stiffer._table, stiffer.log_prob, KEY, 20_000), exact)
 
 
 def test_unequal_noise_keeps_the_common_vandermonde_law():
@@ -114,7 +124,8 @@ def test_poor_chains_are_announced():
         (lambda: dyson.CoulombGas(dyson.quadratic([1.0, 2.0]), [1.0] * 3), "disagree"),
         (lambda: dyson.CoulombGas(dyson.quadratic(), -1.0, 1.0, 2), "g2 must be positive"),
         (lambda: dyson.CoulombGas(dyson.quadratic(), 1.0, 0.0, 2), "beta must be positive"),
-        (lambda: dyson.CoulombGas(dyson.quartic(), 1.0, 1.0, 3).sample(KEY, 9, "exact"), "no exact sampler"),
+        (lambda: dyson.CoulombGas(dyson.quartic(), 1.0, 1.0, 4).sample(KEY, 9, "exact"), "no exact sampler"),
+        (lambda: dyson.CoulombGas(dyson.quartic(), 1.0, 1.0, 3).sample(KEY, 9, "guess"), "method must be"),
     ],
 )
 def test_bad_gases_are_refused(build, message):

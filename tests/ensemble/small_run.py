@@ -20,26 +20,14 @@ RUN = {
 _JOBS = {}
 
 
-class Ready:
-    """A program that is compiled already."""
-
-    def __init__(self, lowered):
-        self.program, self.out_info = lowered.compile(), lowered.out_info
-
-    def __call__(self, *args):
-        return self.program(*args)
-
-    def compile(self):
-        return self
-
-
-def compiled_once(model, grid, settings, batch_index, seeds, make=jobs.job):
+def compiled_once(model, config, batch_index, seeds, refused=None, make=jobs.job):
     """As `jobs.job`; a process compiles each program once, not once a run."""
-    key = (model.name, str(model.config), str(grid), settings.optimizer[0], settings.tile)
-    key += (len(settings.devices), batch_index, seeds, settings.x64)
+    key = (model.name, str(model.config), str(config.grid), config.optimizer, config.tile)
+    key += (len(config.devices), batch_index, seeds, config.x64)
     if key not in _JOBS:
-        job = make(model, grid, settings, batch_index, seeds)
-        _JOBS[key] = job._replace(programs=type(job.programs)(*(p and Ready(p) for p in job.programs)))
+        job = make(model, config, batch_index, seeds, refused)
+        executable = job.lowered.compile()
+        _JOBS[key] = job._replace(lowered=job.lowered._replace(compile=lambda: executable))
     return _JOBS[key]
 
 

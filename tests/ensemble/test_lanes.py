@@ -3,13 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from thin import loss_only
 
 import dysonjax as dj
 from dysonjax import native
-from dysonjax.ensemble import jobs, lanes, packing, programs
+from dysonjax.ensemble import c_step, jobs, keys, lanes, targets, thresholds
+from dysonjax.native import large
 
 pytestmark = pytest.mark.skipif(native.compiler_path() is None, reason="needs a C compiler")
 
@@ -31,22 +31,25 @@ def grid(seeds=5, lr=RATES, **kwargs):
     return dj.Grid(lr=lr, batch_size=4, sigma_w=[0.3, 1.0], seeds=seeds, **kwargs)
 
 
-def lowered(model, common):
-    settings = jobs.Settings(
-        (1,), ("sgd", optax.identity()), common, 0, False, None, jax.devices(), "none", "native"
+@pytest.fixture
+def observed_by_xla(monkeypatch):
+    """The tasks whose step is in C and whose observables are not."""
+    found, original = [], c_step.observed_by_xla
+    monkeypatch.setattr(
+        c_step, "observed_by_xla", lambda task, *rest: (found.append(task), original(task, *rest))[1]
     )
-    return jobs.job(model, grid(), settings, 0, range(5))
+    return found
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_model_has_the_numbers_of_xla(name):
+def test_every_model_has_the_numbers_of_xla(name, observed_by_xla):
     model, randomness = MODELS[name]
     options = {"randomness": randomness, "x64": True, "keep_weights": "all"}
     runs = [dj.train(model, grid(), 40, 3, backend=b, **options) for b in ("native", "xla")]
     assert [run.summary["backend"] for run in runs] == ["native", "xla"]
     ours, theirs = (run.dataset for run in runs)
     np.testing.assert_array_equal(ours["diverged_at"], theirs["diverged_at"])
-    assert isinstance(lowered(model, randomness == "common").programs.observe, lanes.Observation)
+    assert not observed_by_xla
     for variable in ours.data_vars:
         np.testing.assert_allclose(ours[variable], theirs[variable], rtol=1e-8, atol=1e-10, err_msg=variable)
 
@@ -81,11 +84,11 @@ def test_a_member_is_the_same_in_every_grid_tile_and_lane(name):
 
 def test_lanes_are_worlds_or_points_so_that_few_stay_empty():
     drawn, looked_up = dj.models.linear(), dj.models.teacher_student()
-    assert packing.over_worlds(drawn, worlds=32, points=10)
-    assert not packing.over_worlds(drawn, worlds=7, points=10)  # 9 of 16 lanes would draw in vain
-    assert not packing.over_worlds(drawn, worlds=2, points=32)
-    assert not packing.over_worlds(looked_up, worlds=16, points=144)
-    assert packing.over_worlds(looked_up, worlds=16, points=3)
+    assert lanes.over_worlds(drawn, worlds=32, points=10)
+    assert not lanes.over_worlds(drawn, worlds=7, points=10)  # 9 of 16 lanes would draw in vain
+    assert not lanes.over_worlds(drawn, worlds=2, points=32)
+    assert not lanes.over_worlds(looked_up, worlds=16, points=144)
+    assert lanes.over_worlds(looked_up, worlds=16, points=3)
 
 
 def test_a_step_that_c_cannot_hold_is_trained_by_xla_or_refused_with_the_reason():
@@ -98,7 +101,8 @@ def test_a_step_that_c_cannot_hold_is_trained_by_xla_or_refused_with_the_reason(
     model = dj.models.Model(**{**vars(linear), "update": update})
     assert dj.train(model, grid(), 5, 2).summary["backend"] == "xla"
     with pytest.raises(
-        dj.InputError, match="cannot train the model linear: the operation sort; use backend='auto'"
+        dj.InputError,
+        match=r"cannot train the model linear: the operation sort, in line .*; use backend='auto'",
     ):
         dj.train(model, grid(), 5, 2, backend="native")
     with pytest.raises(dj.InputError, match="backend must be one of auto, native, xla"):
@@ -118,15 +122,15 @@ def test_batch_sizes_that_are_compiled_differently_are_told_apart():
         assert dj.train(model, some, 5, 2).summary["backend"] == backends
 
 
-def test_observables_that_c_cannot_compute_are_xlas_while_the_step_is_in_c():
+def test_observables_that_c_cannot_compute_are_xlas_while_the_step_is_in_c(observed_by_xla):
     linear = dj.models.linear()
 
     def observe(params, *rest):
         return linear.observe(params, *rest) | {"train_loss": jnp.sort(params["w"].ravel())[0]}
 
     model = dj.models.Model(**{**vars(linear), "observe": observe})
-    assert isinstance(lowered(model, True).programs.observe, lanes.OfUnpacked)
     runs = [dj.train(model, grid(), 9, 4, backend=b, x64=True).dataset for b in ("native", "xla")]
+    assert len(observed_by_xla) == 1
     np.testing.assert_allclose(*(run["train_loss"] for run in runs), rtol=1e-10)
 
 
@@ -137,19 +141,23 @@ def test_without_a_working_compiler_xla_takes_over(monkeypatch, tmp_path):
         dj.train(dj.models.linear(), grid(), 5, 2, backend="native")
     monkeypatch.setenv("CC", "false")  # a program that fails
     monkeypatch.setenv("DYSONJAX_CACHE", str(tmp_path))
-    with pytest.warns(UserWarning, match="compiler .*false failed: exit status 1; going on with XLA"):
+    with pytest.warns(UserWarning, match="compiler .*false failed: exit status 1;.* going on with xla"):
         run = dj.train(dj.models.linear(), grid(), 5, 2)
     assert run.summary["backend"] == "xla"
 
 
-def test_a_mistake_of_the_compiler_is_told_and_xla_takes_over(monkeypatch):
+def test_a_mistake_of_the_compiler_is_told_and_the_next_target_takes_over(monkeypatch):
     def mistaken(*args, **kwargs):
         raise KeyError("dimension_numbers")
 
     monkeypatch.setattr(native, "write_step", mistaken)
-    with pytest.warns(UserWarning, match="could not be written in C .KeyError: 'dimension_numbers'"):
-        run = dj.train(dj.models.linear(), grid(), 5, 2)
-    assert run.summary["backend"] == "xla"
+    monkeypatch.setitem(thresholds.VALUES, "whole_least_bytes", 0)
+    told = "could not be written in C .KeyError: 'dimension_numbers'.; please report this; going on with "
+    with pytest.warns(UserWarning, match=f"{told}whole"):
+        assert dj.train(dj.models.linear(), grid(), 5, 2).summary["target"] == "whole"
+    monkeypatch.setattr(large, "write_step", mistaken)
+    with pytest.warns(UserWarning, match=f"{told}xla"):
+        assert dj.train(dj.models.linear(), grid(), 5, 2).summary["backend"] == "xla"
     with pytest.raises(KeyError):
         dj.train(dj.models.linear(), grid(), 5, 2, backend="native")
 
@@ -157,23 +165,31 @@ def test_a_mistake_of_the_compiler_is_told_and_xla_takes_over(monkeypatch):
 @pytest.mark.parametrize("common", [True, False])
 def test_keys_of_batches_are_those_of_the_engine(common):
     seed, point_id = np.uint32([[0, 7], [8, 2**31]]), np.uint32([[[5, 1], [6, 2]], [[2**32 - 1, 3], [5, 0]]])
-    found = packing.keys_of(programs.Identity(np.uint32([3, 3]), seed, point_id, {}), common, programs.BATCH)
+    found = keys.Identity(np.uint32([3, 3]), seed, point_id, {}).key_words(common, keys.BATCH)
     for place in np.ndindex(2, 2):
-        key = programs.stream_key(3, seed[place], None if common else point_id[place], programs.BATCH)
+        key = keys.stream_key(3, seed[place], None if common else point_id[place], keys.BATCH)
         np.testing.assert_array_equal(found[place], jax.random.key_data(key))
+        folded = jax.random.key(3, impl="threefry2x32")
+        for number in (seed[place], *(() if common else point_id[place]), keys.BATCH):
+            folded = jax.random.fold_in(folded, number)
+        np.testing.assert_array_equal(found[place], jax.random.key_data(folded))
 
 
-def test_packed_states_come_back_as_the_programs_have_them():
+@pytest.mark.parametrize("target", targets.TARGETS, ids=lambda target: target.name)
+def test_states_come_back_plain_from_every_target(target):
     model, _ = MODELS["rbm"]
-    job = lowered(model, True).compiled()
-    identity = job.waves[0].identity
-    world, state = job.programs.start(identity)
-    advance = job.programs.advance
-    kept = advance.states.in_lanes(advance.shared, state)
-    jax.tree.map(np.testing.assert_array_equal, packing.unpacked(kept), state)
+    others = {other.name: "not asked" for other in targets.TARGETS if other is not target}
+    config = dj.ensemble.Config(grid(), 1, 1)
+    job = jobs.job(model, config, 0, range(5), others).compiled()
+    assert job.target is target
+    identity, run = job.waves[0].identity, job.executable
+    world, state = run.start(identity)
+    plain = jax.tree.map(np.array, run.unpack(state))
+    assert jax.tree.map(lambda leaf: leaf.shape, plain) == jax.tree.map(lambda leaf: leaf.shape, job.state)
+    jax.tree.map(np.testing.assert_array_equal, run.unpack(run.pack(plain)), plain)
+    observed = run.observe(identity, world, state)
     count = [np.full(len(identity.seed), n, np.int32) for n in (0, 3)]
-    moved = lanes.settled(advance(identity, world, kept, *count))
-    # Those of before are needed still: their record is worked up while the next steps are made.
-    jax.tree.map(np.testing.assert_array_equal, packing.unpacked(kept), state)
-    assert isinstance(moved, packing.Packed)
-    assert (packing.unpacked(moved).params["w"] != np.asarray(state.params["w"])).any()
+    moved = run.unpack(run.advance(identity, world, state, *count).result())
+    assert (moved.params["w"] != plain.params["w"]).any()
+    # A record is worked up while the next steps are made: it still is that of before.
+    np.testing.assert_array_equal(np.asarray(observed.result().matrices["w"]), plain.params["w"])

@@ -1,10 +1,12 @@
 """Two processes never write one run folder, and a dead one does not keep it."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -56,6 +58,34 @@ def test_an_owner_on_another_host_counts_until_it_has_been_silent(tmp_path, monk
     almost = path.stat().st_mtime - lock.SILENCE_SECONDS + 0.3
     os.utime(path, (almost, almost))
     Lock(path).release()
+
+
+@pytest.mark.parametrize("age", [-1e6, 0.0, 0.3])
+def test_waiting_for_another_host_is_announced_and_bounded(age, tmp_path, monkeypatch):
+    """Also when its clock runs ahead: a time in the future is no sign of life."""
+    path, said = tmp_path / "run.lock", []
+    put(path, host="elsewhere")
+    os.utime(path, (time.time() - age, time.time() - age))
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(lock, "SILENCE_SECONDS", 0.6)
+    begin = time.monotonic()
+    Lock(path, said.append).release()
+    assert time.monotonic() - begin < 5
+    (sentence,) = said
+    assert "locked by process" in sentence and "on elsewhere; waiting up to" in sentence
+
+
+def test_a_file_system_without_hard_links_is_good_enough(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    held = Lock(tmp_path / "run.lock")
+    with pytest.raises(InputError, match="in use by process"):
+        Lock(tmp_path / "run.lock")
+    held.check()
+    held.release()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_lock_that_vanishes_or_changes_hands_is_noticed(tmp_path):

@@ -317,3 +317,27 @@ def test_the_library_saves_within_a_long_segment(tmp_path, monkeypatch):
     dj.train(MODEL, GRID, 8000, 1, out=tmp_path, save_every=0.2, tile=4)
     gaps = np.diff(times[:-1])
     assert len(gaps) > 2 and gaps.min() >= 0.2
+
+
+def test_what_killed_processes_left_is_cleaned_when_it_is_old(tmp_path, expected):
+    start_and_crash(tmp_path, 0.5)
+    names = [f".store-{32 * 'a'}/x", f".lock-{32 * 'a'}", f"checkpoints/.{32 * 'a'}.part"]
+    names += [f"run.zarr/alive/c/0.{32 * 'a'}.partial", f"checksums/.{32 * 'a'}.part"]
+    others = [f".lock-{32 * 'b'}", "notes.part", f"checkpoints/.{32 * 'b'}.part"]
+    for name in names + others:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for name in [*names, f".store-{32 * 'a'}", "notes.part"]:
+        os.utime(tmp_path / name, (1e9, 1e9))
+    same(dj.resume(tmp_path, MODEL, tile=4).dataset, expected)
+    assert not any((tmp_path / name).exists() for name in names)
+    assert all((tmp_path / name).exists() for name in others)
+
+
+def test_a_program_that_changes_its_folder_during_a_run_loses_nothing(tmp_path, expected, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    run = dj.train(MODEL, GRID, out="run", progress=lambda *_: os.chdir(tmp_path / "elsewhere"), **RUN)
+    same(run.dataset, expected)
+    same(dj.read(tmp_path / "run").load(), expected)
+    assert not list((tmp_path / "elsewhere").iterdir())

@@ -99,7 +99,7 @@ def test_a_diverging_member_is_frozen_and_does_not_touch_the_others():
 
 def test_divergence_is_marked_with_the_step_that_a_numpy_loop_finds():
     from dysonjax.bench.numpy_loop import train_one
-    from dysonjax.ensemble.programs import WORLD, stream_key
+    from dysonjax.ensemble.keys import WORLD, stream_key
 
     model = loss_only(dj.models.teacher_student(train="all", batches=20))
     grid = dj.Grid(lr=[4.0, 12.0], sigma_w=4.0, batch_size=4, seeds=4)
@@ -127,7 +127,7 @@ def test_optimisers_equal_optax_with_its_own_learning_rate(name):
     optimizer = optax.clip_by_global_norm(0.1) if name == "custom" else name
     grid = dj.Grid(lr=[0.05, 0.2], sigma_w=[0.5, 1.0], batch_size=4, seeds=2)
     data = dj.train(MODEL, grid, 50, [0, 50], x64=True, keep_weights="all", optimizer=optimizer).dataset
-    from dysonjax.ensemble.programs import WORLD, stream_key
+    from dysonjax.ensemble.keys import WORLD, stream_key
 
     with jax.enable_x64(True):
         world = MODEL.world(stream_key(0, 1, None, WORLD), 4)
@@ -211,11 +211,11 @@ def test_running_out_of_memory_halves_the_tile_and_changes_nothing(monkeypatch):
     expected = _train(grid, model=tiny())
     original, calls = loop.train_job, []
 
-    def scarce(job, settings, recorder):
+    def scarce(job, config, recorder):
         calls.append(job.tile_members)
         if job.tile_members > 2:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
-        original(job, settings, recorder)
+        original(job, config, recorder)
 
     monkeypatch.setattr(loop, "train_job", scarce)
     with pytest.warns(UserWarning, match="out of device memory; going on with"):

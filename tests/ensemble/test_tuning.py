@@ -29,7 +29,7 @@ def timed(monkeypatch):
     """A machine on which tiles of eight networks are the fastest; the sizes that were asked for, in order."""
     asked = []
 
-    def measure(job, settings):
+    def measure(job, config):
         asked.append(job.tile_members)
         return 1000.0 if job.tile_members == 8 else 1200.0
 
@@ -43,11 +43,9 @@ def train(**options):
 
 def tile(model, grid, **options):
     """Of a run with these options, which is not compiled."""
-    options = {"optimizer": "sgd", "randomness": "common", "x64": False} | options
-    rest = {"seed": 0, "tile": None, "devices": 1, "keep_weights": "none", "backend": "xla"}
-    settings = dj.ensemble.check(model, grid, 6, 2, **options, **rest)
-    with jax.enable_x64(settings.x64):
-        return jobs.job(model, grid, settings, 0, range(grid.seeds)).tile_members
+    config = dj.ensemble.Config(grid, 6, 2, **RUN | options)
+    with jax.enable_x64(config.x64):
+        return jobs.job(model, config, 0, range(grid.seeds)).tile_members
 
 
 def test_the_fastest_tile_is_remembered_and_used_with_the_same_results(folder, timed):
@@ -67,7 +65,7 @@ def test_the_fastest_tile_is_remembered_and_used_with_the_same_results(folder, t
 
 
 def test_a_size_that_gains_less_than_the_noise_is_not_taken(folder, monkeypatch):
-    monkeypatch.setattr(jobs, "measure", lambda job, settings: 97.0 if job.tile_members == 8 else 100.0)
+    monkeypatch.setattr(jobs, "measure", lambda job, config: 97.0 if job.tile_members == 8 else 100.0)
     assert train(tile="tune").summary["tile"] == 32
     assert train().summary["tile"] == 32
 
@@ -127,7 +125,7 @@ def test_a_size_that_is_being_written_is_never_seen_in_part(folder, monkeypatch)
 def test_a_tile_that_the_memory_does_not_hold_is_left_out(folder, timed, monkeypatch):
     from jax.errors import JaxRuntimeError
 
-    def measure(job, settings):
+    def measure(job, config):
         if job.tile_members == 8:
             raise JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
         return 1.0
@@ -137,7 +135,7 @@ def test_a_tile_that_the_memory_does_not_hold_is_left_out(folder, timed, monkeyp
 
 
 def test_a_signal_ends_the_tuning_and_the_run_can_be_resumed(folder, timed, monkeypatch, tmp_path):
-    def measure(job, settings):
+    def measure(job, config):
         timed.append(job.tile_members)
         if len(timed) == 2:
             os.kill(os.getpid(), signal.SIGINT)

@@ -1,5 +1,7 @@
 """Large networks, one a core at a time: the same numbers as by XLA."""
 
+import tracemalloc
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 import dysonjax as dj
 from dysonjax import native
+from dysonjax.ensemble import jobs, tiles
 from dysonjax.models.corpus import Corpus
 
 pytestmark = pytest.mark.skipif(native.compiler_path() is None, reason="needs a C compiler")
@@ -84,3 +87,55 @@ def test_large_networks_have_the_numbers_of_xla(name):
         pair = (data[variable].sel(lr=0.003) for data in (ours, theirs))
         np.testing.assert_allclose(*pair, rtol=1e-6, atol=1e-9, err_msg=variable)
     assert (ours["diverged_at"].sel(lr=0.003) < 0).all()
+
+
+def reader(rows, columns=16):
+    """A network that looks up a data set in its world, and is alone too large for lanes."""
+
+    def world(key, batch_size):
+        return {"data": jax.random.normal(key, (rows, columns)), "odd": jnp.arange(3.0)}
+
+    def init(key, world, point):
+        return dj.models.Start({"a": point["sigma_w"] * jax.random.normal(key, (columns, 640))})
+
+    def batch(key, world, step, batch_size):
+        return world["data"][jax.random.randint(key, (batch_size,), 0, rows)] + world["odd"][1]
+
+    def update(params, memory, batch, world, point):
+        value = jnp.mean((batch @ params["a"]) ** 2)
+        return dj.models.Update({"a": batch.T @ (batch @ params["a"])}, memory, value, jnp.isfinite(value))
+
+    return dj.models.Model(
+        "reader",
+        world,
+        init,
+        batch,
+        update,
+        lambda params: params,
+        lambda params, initial, world, key, point: {"train_loss": jnp.mean(params["a"] ** 2)},
+        {"train_loss": "mean square"},
+    )
+
+
+@pytest.mark.parametrize("columns, copies", [(16, 0), (15, 1)])
+def test_a_large_world_is_not_copied_for_every_network_and_piece(columns, copies):
+    """Memory, as Python sees it, of two pieces of eight networks; with 15 columns, worlds begin anywhere."""
+    rows = 2**17 - 3 if columns == 15 else 2**17
+    grid = dj.Grid(lr=[1e-4, 1e-3], sigma_w=[0.1, 0.2], batch_size=2, seeds=2)
+    config = dj.ensemble.Config(grid, 10, 1, devices=1, backend="native")
+    job = jobs.job(reader(rows, columns), config, 0, range(2)).compiled()
+    assert job.target.name == "whole" and job.tile_members == 8
+    identity, run = job.waves[0].identity, job.executable
+    world, state = run.start(identity)
+    size, number = rows * columns * 4, np.full(1, 5, np.int32)
+    assert size > 10 * tiles.member_bytes(job.state)
+    tracemalloc.start()
+    try:
+        for piece in range(2):
+            tracemalloc.reset_peak()
+            before = tracemalloc.get_traced_memory()[0]
+            state = run.advance(identity, world, state, piece * number, number).result()
+            more = (tracemalloc.get_traced_memory()[1] - before) / size
+            assert copies * (piece == 0) <= more < copies * (piece == 0) + 0.3
+    finally:
+        tracemalloc.stop()

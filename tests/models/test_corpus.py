@@ -81,3 +81,28 @@ def test_tiny_shakespeare_is_taken_from_the_cache_only_with_the_right_hash(tmp_p
     (tmp_path / "tinyshakespeare.txt").write_bytes(right)
     monkeypatch.setattr(corpus, "TINY_SHAKESPEARE_SHA256", hashlib.sha256(right).hexdigest())
     assert corpus.load(corpus.TINY_SHAKESPEARE).sha256 == hashlib.sha256(right).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"\x1f\x8b\x08\x00" + bytes(20), "compressed by gzip; unpack it"),
+        ("to be or not".encode("utf-16"), "in UTF-16; convert it to UTF-8"),
+        ("to be or not".encode("utf-16-be"), "binary file"),
+        (b"PK\3\4" + bytes(20), "a zip archive"),
+        (b"%PDF-1.7 text", "a PDF document"),
+    ],
+)
+def test_a_file_of_another_kind_is_named_with_its_remedy(content, sentence, tmp_path):
+    (tmp_path / "text").write_bytes(content)
+    with pytest.raises(InputError, match=sentence):
+        corpus.load(tmp_path / "text")
+
+
+def test_line_ends_of_windows_are_no_characters(tmp_path):
+    (tmp_path / "unix").write_bytes(b"to be\nor not\n" * 20)
+    (tmp_path / "windows").write_bytes(b"to be\r\nor not\r\n" * 20)
+    with pytest.warns(UserWarning, match="windows has the line ends of Windows"):
+        windows = corpus.load(tmp_path / "windows")
+    unix = corpus.load(tmp_path / "unix")
+    assert windows.vocabulary == unix.vocabulary and (windows.train == unix.train).all()

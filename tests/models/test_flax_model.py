@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import dysonjax as dj
@@ -151,3 +152,33 @@ def test_attention_and_stacks_are_recorded_as_the_matrices_that_they_are(module,
         assert (np.linalg.svd(found["a_query"], compute_uv=False) ** 2).mean() == pytest.approx(2, rel=0.15)
     else:
         np.testing.assert_array_equal(found["block_1"], params["block"]["kernel"][1])
+
+
+class Classifier(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(3)(x)
+
+
+def cross_entropy(outputs, batch):
+    return optax.softmax_cross_entropy_with_integer_labels(outputs, batch[1]).mean()
+
+
+@pytest.mark.parametrize("label", [3, -4, 100])
+def test_a_label_beyond_the_outputs_is_found_before_anything_is_trained(label):
+    x, labels = np.ones((10, 4), np.float32), np.arange(10) % 3
+    dj.models.wrap_flax(Classifier(), cross_entropy, (x, labels))
+    labels[7] = label
+    with pytest.raises(InputError, match=f"the loss of sample 7 of data, with the label {label}, is nan"):
+        dj.models.wrap_flax(Classifier(), cross_entropy, (x, labels))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("where", ["data", "test"])
+def test_data_that_are_not_finite_are_refused(bad, where):
+    good = np.ones((10, 4), np.float32), np.arange(10) % 3
+    wrong = good[0].copy(), good[1]
+    wrong[0][3, 1] = bad
+    arguments = {"data": good, "test": good} | {where: wrong}
+    with pytest.raises(InputError, match=f"{where} must be finite, but 1 of its numbers"):
+        dj.models.wrap_flax(Classifier(), cross_entropy, **arguments)

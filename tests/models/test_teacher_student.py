@@ -8,7 +8,7 @@ from thin import loss_only
 
 import dysonjax as dj
 from dysonjax.bench.numpy_loop import train_one
-from dysonjax.ensemble.programs import INIT, WORLD, stream_key
+from dysonjax.ensemble.keys import INIT, WORLD, stream_key
 
 
 def _world(model, seed, batch_size):

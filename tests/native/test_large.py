@@ -228,6 +228,21 @@ def test_what_adamw_softmax_and_relu_are_made_of():
         np.testing.assert_array_equal(np.isnan(one), np.isnan(other))
 
 
+def test_divisions_by_few_numbers_of_any_size():
+    """They become products with 1 over them, as in XLA: 0 where that lies below the normal range."""
+    info = np.finfo(np.float32)
+    some = [1, -3, info.max, info.max / 3, -info.tiny, info.tiny * 4, 0, -0.0, np.inf, np.nan]
+    few, x = np.array(some, np.float32), np.resize(np.array([*some, -info.max], np.float32), 33)
+
+    def function(world, arrays, index):
+        return [world[0][None, :] / arrays[1][:, None], arrays[1]]
+
+    got, expected = run(function, [np.zeros((10, 33), np.float32), few], [x])
+    np.testing.assert_allclose(got[0], expected[0], rtol=2.5e-7, atol=info.tiny)
+    right = np.abs(expected[0]) > info.tiny
+    np.testing.assert_array_equal(np.signbit(got[0])[right], np.signbit(expected[0])[right])
+
+
 def test_random_numbers_are_those_of_jax():
     key = np.asarray(jax.random.key_data(jax.random.key(3)))
 

@@ -1,5 +1,7 @@
 """Programs drawn at random, by both compilers, against XLA."""
 
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -104,3 +106,11 @@ def test_programs_drawn_at_random_agree(group):
 @pytest.mark.parametrize("group", range(3, 63))
 def test_many_programs_drawn_at_random_agree(group):
     try_some(range(5 * group, 5 * group + 5), 30, KINDS[group % 4], group % 3 == 0)
+
+
+@pytest.mark.parametrize("cc", ["gcc", "clang"])
+def test_each_compiler_agrees(cc, monkeypatch):
+    if shutil.which(cc) is None:
+        pytest.skip(f"there is no {cc}")
+    monkeypatch.setenv("CC", cc)
+    try_some(range(1000, 1003), 20, KINDS[1], False)

@@ -2,13 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 import xarray as xr
 
 import dysonjax as dj
 from dysonjax.checks import InputError
 from dysonjax.cli import main
-from dysonjax.published import phase
+from dysonjax.published import phase, phase_maps
 
 
 def test_the_figure_is_drawn_from_a_run_folder(tmp_path, capsys):
@@ -19,6 +20,20 @@ def test_the_figure_is_drawn_from_a_run_folder(tmp_path, capsys):
     assert main(arguments) == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert summary["scale"] == "run" and f"{seeds} seeds (root seed 0), 60 steps" in summary["caption"]
+
+
+def test_a_run_from_before_the_published_noise_was_recorded_still_draws():
+    lr, sigma_w, seeds, _ = phase.SIZES["test"]
+    grid = dj.Grid(lr=lr, sigma_w=sigma_w, batch_size=4, seeds=seeds)
+    run = dj.train(dj.models.teacher_student(), grid, 60, 4).dataset
+    old = run.drop_vars(["noise_gap_published", "field_alignment_per_feature"])
+    new, made = phase.phase_diagram(run), phase.phase_diagram(old)
+    assert np.isnan(made.data.noise_line).all() and not np.isnan(new.data.noise_line).all()
+    xr.testing.assert_identical(made.data.noise_line_variance, new.data.noise_line_variance)
+    assert "at no temperature of the grid; with the variance" in made.caption
+    assert "field_alignment_per_feature" not in phase.field_alignment(old).data
+    with pytest.raises(InputError, match="did not record the published noise"):
+        phase_maps.noise_fraction(old)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import xarray as xr
 
 import dysonjax as dj
 from dysonjax.cli import main
-from dysonjax.published import phase, released
+from dysonjax.published import linear_spacings, phase, released
 
 HEADER = "temperature,inverse_sigma_w,test_loss,feature_overlap,field_alignment,growth_rate_per_epoch"
 
@@ -32,8 +32,8 @@ def _ours(**values):
 
 def test_z_scores_hold_our_error_theirs_and_that_of_reading(tmp_path):
     overlap = np.array([[0.5, 0.4], [0.3, 0.2]]), np.full((2, 2), 0.03)
-    loss = np.full((2, 2), -2.0), np.full((2, 2), 0.1)
-    ours = _ours(feature_overlap=overlap, log10_test_loss=loss)
+    loss = np.full((2, 2), 0.01), np.full((2, 2), 0.01 * 0.1 * np.log(10))  # 0.1 of its log10
+    ours = _ours(feature_overlap=overlap, mean_test_loss=loss)
     # T = 1 and 1/sigma_w = 2: lr = 4, sigma_w = 0.5; a point that our grid lacks is left out.
     folder = _folder(tmp_path / "a", [(1.0, 2.0, 0.1, 0.2, 0.001, 0.0), (8.0, 2.0, 0.1, 0.2, 0.001, 0.0)])
     found = {c.quantity: c for c in released.compare(ours, folder, networks=25)}
@@ -81,6 +81,43 @@ def test_the_noise_line_is_compared_where_both_have_a_temperature(tmp_path):
     assert "at 1 of 2 widths: median +2.00" in released.line_sentence(found)
 
 
+def test_spacings_are_compared_with_networks_that_share_their_inputs(tmp_path):
+    rows = {"lr": [0.1, 0.2], "batch_size": [16, 16], "epsilon": [0.1, 0.1]}
+    data = xr.Dataset(
+        {"shared_inputs": ("row", [0.014, 0.02]), "shared_inputs_scatter": ("row", [0.0004, 0.001])},
+        {name: ("row", values) for name, values in rows.items()},
+    )
+    text = "lr,batch_size,noise_std,mean_spacing,sem\n0.1,16,0.1,0.015,0.0003\n0.5,16,0.1,0.04,0.0004\n"
+    (tmp_path / "teacher_student_spacings.csv").write_text(text)
+    released.check(tmp_path)
+    [found] = released.compare_spacings(data, tmp_path)
+    assert found["z"] == pytest.approx(0.001 / 0.0005) and found["expected"] == 0.014
+    assert released.compare(data, tmp_path, 10) == []
+
+
+@pytest.mark.parametrize("lr", [0.1, 0.4])
+def test_networks_that_share_inputs_have_the_spacing_of_their_covariance(lr):
+    """Against networks: 1000 of them on each of eight sets of inputs, in NumPy."""
+    row = linear_spacings.Row(lr, 8, 0.1)
+    mean, scatter = linear_spacings.with_shared_inputs(row, sets=40)
+    rng, found = np.random.default_rng(1), []
+    for _ in range(8):
+        inputs = rng.normal(size=(linear_spacings.BATCHES, 8, 2))
+        moments = np.einsum("tbi,tbj->tij", inputs, inputs) / 8
+        delta = np.zeros((1000, 2, 2))
+        for moment in moments[-150:]:
+            g = rng.normal(size=(1000, 2, 2)) * 0.1 / np.sqrt(8)
+            noise = (g + g.swapaxes(1, 2)) / np.sqrt(2)
+            delta = delta - lr * (delta @ moment + noise)
+        levels = np.linalg.svd(2 * np.eye(2) + delta, compute_uv=False)
+        found.append((levels[:, 0] - levels[:, 1]).mean())
+    # Eight sets of inputs, 1000 networks each: 1.7 % of ⟨S⟩ for the networks of a set.
+    error = np.hypot(scatter, 0.017 * mean) / np.sqrt(8)
+    assert abs(np.mean(found) - mean) < 3 * error
+    assert abs(np.mean(found) - np.sqrt(2) * mean) > 10 * error  # the twin: noise twice as strong
+    assert 0.4 < np.std(found, ddof=1) / scatter < 1.8
+
+
 def test_the_command_compares_and_refuses_a_folder_without_the_tables(tmp_path, capsys):
     lr, sigma_w, seeds, _ = phase.SIZES["test"]
     grid = dj.Grid(lr=lr, sigma_w=sigma_w, batch_size=4, seeds=seeds)
@@ -92,7 +129,7 @@ def test_the_command_compares_and_refuses_a_folder_without_the_tables(tmp_path, 
     assert [p["quantity"] for p in summary["released"]["points"]] == ["test_loss"]
     assert [p["inverse_sigma_w"] for p in summary["released"]["noise_line"]] == [2.0]
     assert main([*arguments, str(tmp_path / "none"), "--out", str(tmp_path / "b")]) == 2
-    assert "released numbers" in capsys.readouterr().err and not (tmp_path / "b").exists()
+    assert "holds none of the released numbers" in capsys.readouterr().err and not (tmp_path / "b").exists()
     (folder / "noise_line.csv").write_text("a,b\n1,2\n")
     assert main([*arguments, str(folder), "--out", str(tmp_path / "b")]) == 2
     assert "must be a table with the columns inverse_sigma_w, temperature_68" in capsys.readouterr().err

@@ -27,11 +27,12 @@ def test_errors_are_those_of_the_mean_over_members():
     assert np.median(result.error / independent) < 0.8
 
 
-def test_density_of_wishart_levels_is_marchenko_pastur():
+@pytest.mark.parametrize(("variance", "lowest", "highest"), [(1.0, 0.0, 3.5), (1.1, 5.0, 9.0)])
+def test_density_of_wishart_levels_is_marchenko_pastur(variance, lowest, highest):
+    """The largest of ten deviations in standard errors; the twin has a variance that is 10 % too large."""
     result = level_density(X, bins=10, limits=(0.35, 2.0))
-    law = MarchenkoPastur(0.25, 1.0)
-    expected = np.diff(law.cdf(result.edges)) / np.diff(result.edges)
-    np.testing.assert_allclose(result.density, expected, atol=0.06)
+    expected = np.diff(MarchenkoPastur(0.25, variance).cdf(result.edges)) / np.diff(result.edges)
+    assert lowest < np.abs((result.density - expected) / result.error).max() < highest
 
 
 def test_a_heavy_tail_does_not_ask_for_millions_of_bins():

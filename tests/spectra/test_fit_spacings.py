@@ -153,17 +153,6 @@ def test_full_calibration_of_spacing_p_values(members):
         assert value > 0.01
 
 
-@pytest.mark.slow
-def test_full_calibration_of_surmise_p_values_and_errors():
-    s = PairSpacing(0.7).rvs((2000, 100), random_state=13)
-    fits = [fit_wigner_surmise(row, n=500, seed=k) for k, row in enumerate(s)]
-    value = stats.kstest([f.p_value[0] for f in fits[:500]], "uniform").pvalue
-    z = np.abs([(f.sigma[0] - 0.7) / f.sigma_err[0] for f in fits])
-    low, high = (z < 0.9945).mean(), (z < 1.96).mean()
-    print(f"surmise p-values, 500 repetitions: KS p = {value:.3f}; sigma covered {low:.3f}, {high:.3f}")
-    assert value > 0.01 and abs(low - 0.68) < 0.04 and abs(high - 0.95) < 0.02
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -4,8 +4,8 @@ Everything here works on the dataset of a run, wherever it was computed. Tempera
 the seeds of a grid point are the unit of averaging and of resampling. [C]; arXiv 2509.01349.
 """
 
-from dysonjax.phase.averages import mean_of_members, observables
-from dysonjax.phase.classification import (
+from dysonjax.analysis.phase.averages import mean_of_members, observables
+from dysonjax.analysis.phase.classification import (
     DEFAULT_THRESHOLDS,
     PHASES,
     UNDECIDED,
@@ -15,15 +15,15 @@ from dysonjax.phase.classification import (
     count,
     typical_members,
 )
-from dysonjax.phase.features import epoch_gradient_norm, features, model_of, two_time_correlation
-from dysonjax.phase.jamming import (
+from dysonjax.analysis.phase.jamming import (
     JAMMING_VARIANCE,
     Jamming,
     jamming_line,
     tanh_density,
 )
-from dysonjax.phase.matrix import main_matrix
-from dysonjax.phase.noise import (
+from dysonjax.analysis.phase.matrix import main_matrix
+from dysonjax.analysis.phase.networks import epoch_gradient_norm, features, model_of, two_time_correlation
+from dysonjax.analysis.phase.noise import (
     CONTOURS,
     CRITERIA,
     criteria,

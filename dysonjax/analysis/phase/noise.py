@@ -18,7 +18,7 @@ import xarray as xr
 from scipy.optimize import isotonic_regression
 
 from dysonjax import checks
-from dysonjax.phase.matrix import main_matrix, matrix_shape
+from dysonjax.analysis.phase.matrix import main_matrix, matrix_shape
 
 CONTOURS = (0.68, 0.95, 0.997)
 CRITERIA = {"published": "noise_gap_published", "variance": "noise_gap"}  # the variable that holds V

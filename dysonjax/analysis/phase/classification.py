@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from dysonjax import checks
-from dysonjax.phase.matrix import main_matrix
+from dysonjax.analysis.phase.matrix import main_matrix
 
 PHASES = ("converged", "jammed", "divergent", "undecided")  # the last is that of no member that was trained
 UNDECIDED = PHASES.index("undecided")
@@ -28,6 +28,17 @@ class Thresholds(NamedTuple):
 DEFAULT_THRESHOLDS = Thresholds()
 
 
+def needs(dataset: xr.Dataset, names: tuple[str, ...]) -> None:
+    """Raise InputError if a dataset lacks what a phase is read from."""
+    if not isinstance(dataset, xr.Dataset):
+        raise checks.InputError(f"dataset must be an xarray Dataset, got {type(dataset).__name__}")
+    missing = [name for name in names if name not in dataset]
+    if missing:
+        raise checks.InputError(
+            f"the dataset has no {', '.join(missing)}; phases are those of teacher-student runs"
+        )
+
+
 def classify(dataset: xr.Dataset, thresholds: Thresholds = DEFAULT_THRESHOLDS) -> xr.Dataset:
     """The phase of every member and of every grid point.
 
@@ -41,6 +52,9 @@ def classify(dataset: xr.Dataset, thresholds: Thresholds = DEFAULT_THRESHOLDS) -
     """
     for name, value in thresholds._asdict().items():
         checks.positive(f"thresholds.{name}", value)
+    if thresholds.memory > 1:
+        raise checks.InputError(f"thresholds.memory is a cosine, at most 1, got {thresholds.memory}")
+    needs(dataset, ("test_loss", "target_variance", "feature_memory", "alive", "diverged_at"))
     last = dataset.isel(record=-1)
     learned = last["alive"] & (last["test_loss"] < thresholds.loss * last["target_variance"])
     remembers = last["alive"] & (last["feature_memory"] >= thresholds.memory)

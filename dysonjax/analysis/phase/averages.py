@@ -3,7 +3,8 @@
 import numpy as np
 import xarray as xr
 
-from dysonjax.phase.matrix import main_matrix
+from dysonjax.analysis.phase.classification import needs
+from dysonjax.analysis.phase.matrix import main_matrix
 
 AS_THEY_ARE = (
     "feature_overlap",
@@ -17,12 +18,14 @@ AS_THEY_ARE = (
 def observables(dataset: xr.Dataset) -> xr.Dataset:
     """Averages over seeds at the last record, with standard errors `NAME_err`.
 
-    Returns dims (batch_size, lr, sigma_w). Losses are averaged as log10. Members that diverged are left out,
+    Returns dims (batch_size, lr, sigma_w). Losses are averaged as log10; `mean_test_loss` is
+    their plain mean, the published one, which the worst networks decide. Members that diverged are left out,
     and so is a value that is not finite, of that observable alone; `seeds_used` counts the members alive.
     `growth_rate` is (1/t) ln(u_t/u_0) a step, with u the mean level distance of the learned matrix. The error
     of an average over m members is s/√m, with s² their variance (divided by m − 1): what a bootstrap over
     these members tends to with many resamples. With one member the error is NaN, with none the average too.
     """
+    needs(dataset, ("test_loss", "train_loss", "feature_memory", "alive"))
     last = dataset.isel(record=-1)
     levels = dataset[main_matrix(dataset)]
     mode = levels.dims[-1]
@@ -32,6 +35,7 @@ def observables(dataset: xr.Dataset) -> xr.Dataset:
         members = {
             "log10_test_loss": np.log10(last["test_loss"]),
             "log10_train_loss": np.log10(last["train_loss"]),
+            "mean_test_loss": last["test_loss"],
             **{name: last[name] for name in AS_THEY_ARE if name in last},
             "growth_rate": np.log(distance.isel(record=-1) / distance.isel(record=0)) / max(steps, 1.0),
         }

@@ -12,9 +12,9 @@ import numpy as np
 import xarray as xr
 
 from dysonjax import checks, threefry
+from dysonjax.analysis.phase.averages import mean_of_members
 from dysonjax.ensemble import configuration, member_of
 from dysonjax.models import Model, teacher_student
-from dysonjax.phase.averages import mean_of_members
 
 
 def model_of(dataset: xr.Dataset) -> Model:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dysonjax import pairs
+from dysonjax.analysis import pairs
 from dysonjax.spectra.averages import mean_and_sem
 
 POINTS = [{"lr": a, "batch_size": 4, "sigma_w": 1.0} for a in (0.01, 0.02, 0.04, 0.08)]

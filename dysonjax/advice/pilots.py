@@ -20,7 +20,7 @@ import numpy as np
 import xarray as xr
 
 from dysonjax import checks, ensemble
-from dysonjax.curvature import curvature
+from dysonjax.advice.curvature import curvature
 from dysonjax.models.base import Model
 
 CONVERGED = 0.03  # of the reference loss, as in `phase.Thresholds`

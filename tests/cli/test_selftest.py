@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dysonjax import selftest
+from dysonjax.cli import selftest
 
 
 def test_a_sound_machine_passes_every_check():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import dysonjax as dj
-from dysonjax.curvature import curvature
+from dysonjax.advice.curvature import curvature
 
 
 def _of(model, batch_size, seeds=8, **options):

@@ -1,0 +1,143 @@
+"""The configuration of a run: one value from the command line and `train` through the engine to the store.
+
+A new option is a field here, with its check, and is read where it is used.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from dysonjax import checks
+from dysonjax.ensemble import devices, disk, optimizers, targets
+from dysonjax.ensemble.grid import Grid, record_steps
+from dysonjax.ensemble.optimizers import Optimizer
+from dysonjax.models.base import Model
+
+SAVE_EVERY_SECONDS = 300.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What a run computes and how, in canonical form; raises InputError for what cannot be.
+
+    What it computes is stored with the results, and stays as it is when the run is resumed:
+
+    grid: the members. steps: of training. records: number of records in equal distances, or the steps
+    themselves. optimizer: "sgd", "momentum", "adamw", an `Optimizer`, or an optax transform WITHOUT learning
+    rate. randomness: "common" gives all grid points of a seed the same teacher, data and noise,
+    "independent" gives each its own. seed: root of all randomness. x64: train in double precision.
+    keep_weights: "none", "last" or "all" records. identity_bits: of the names of grid points from which
+    independent randomness is drawn; 32 for runs that were started before 64 were used.
+
+    How it is computed:
+
+    tile: the largest number of members trained at once on a device; "tune" measures which is the fastest and
+    remembers it; None takes what is remembered, else a rule from the memory of a device, and tunes before a
+    run that is announced to be long. devices: a number, or a kind ("cpu", "gpu", "tpu"); None: all. backend:
+    what compiles a training step: "native" is C for a CPU, with sixteen small networks in the lanes of a
+    vector or one large network a core; "xla" does everything, everywhere; "auto" takes native where it can,
+    and says why where it cannot. save_every: the longest time between two checkpoints, seconds; there is
+    also one at a record now and then.
+    """
+
+    grid: Grid
+    steps: int
+    records: int | Sequence[int] = 11
+    optimizer: str | Optimizer | optax.GradientTransformation = "sgd"
+    randomness: str = "common"
+    seed: int = 0
+    x64: bool = False
+    keep_weights: str = "none"
+    identity_bits: int = 64
+    tile: int | str | None = None
+    devices: int | str | Sequence[jax.Device] | None = None
+    backend: str = "auto"
+    save_every: float = SAVE_EVERY_SECONDS
+
+    def __post_init__(self):
+        if not isinstance(self.grid, Grid):
+            raise checks.InputError(f"grid must be a dysonjax Grid, got {type(self.grid).__name__}")
+        steps = checks.positive_int("steps", self.steps)
+        canonical = {
+            "steps": steps,
+            "records": record_steps(self.records, steps),
+            "optimizer": optimizers.resolve(self.optimizer, steps),
+            "randomness": checks.one_of("randomness", self.randomness, ["common", "independent"]),
+            "seed": checks.seed("seed", self.seed),
+            "x64": checks.flag("x64", self.x64),
+            "keep_weights": checks.one_of("keep_weights", self.keep_weights, ["none", "last", "all"]),
+            "tile": _tile(self.tile),
+            "devices": devices.resolve(self.devices),
+            "backend": checks.one_of("backend", self.backend, targets.BACKENDS),
+            "save_every": checks.positive("save_every", self.save_every),
+        }
+        for name, value in canonical.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def common(self) -> bool:
+        """Whether the points of a seed share its randomness."""
+        return self.randomness == "common"
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(np.float64 if self.x64 else np.float32)
+
+    @functools.cached_property
+    def transform(self) -> optax.GradientTransformation:
+        return optimizers.transform(self.optimizer, self.steps)
+
+    def stored(self, model: Model) -> dict[str, Any]:
+        """What the run computes, as JSON values; `restored` is the inverse."""
+        found = {
+            "model": {"name": model.name, **model.config},
+            "grid": dataclasses.asdict(self.grid),
+            "steps": self.steps,
+            "records": list(self.records),
+            "optimizer": optimizers.label(self.optimizer),
+            "randomness": self.randomness,
+            "seed": self.seed,
+            "dtype": self.dtype.name,
+            "keep_weights": self.keep_weights,
+        }
+        if not self.common and self.identity_bits > 32:
+            found["identity_bits"] = self.identity_bits
+        return found
+
+
+def restored(stored: dict[str, Any], **how: Any) -> Config:
+    """The configuration of a stored run. how: the fields that may change, and an optimizer of one's own."""
+    what = {key: value for key, value in stored.items() if key not in ("model", "dtype")}
+    what |= {"grid": Grid(**stored["grid"]), "x64": stored["dtype"] == "float64"}
+    what["identity_bits"] = stored.get("identity_bits", 32)
+    if how.get("optimizer") is None:
+        if stored["optimizer"] == "custom":
+            raise checks.InputError("the run has an optimizer of its own; pass it as optimizer")
+        how["optimizer"] = optimizers.from_label(stored["optimizer"])
+    return Config(**what | how)
+
+
+def check(model: Model, config: Config) -> None:
+    """Raise InputError if a model cannot be trained on a grid."""
+    if not isinstance(model, Model):
+        raise checks.InputError(f"model must be a dysonjax Model, got {type(model).__name__}")
+    for name, values in config.grid.scalars.items():
+        if name not in model.scalars:
+            known = f"takes {', '.join(model.scalars)}" if model.scalars else "takes none"
+            raise checks.InputError(f"the model {model.name} has no scalar {name} to vary; it {known}")
+        for value in values:
+            model.scalars[name].check(name, value)
+    disk.check_memory(model, config.grid, config.x64)
+
+
+def _tile(tile: int | str | None) -> int | str | None:
+    if tile is None or tile == "tune":
+        return tile
+    if isinstance(tile, str) and not checks.digits(tile):
+        raise checks.InputError(f"tile must be a positive integer or tune, got {tile!r}")
+    return checks.positive_int("tile", int(tile) if isinstance(tile, str) else tile)

@@ -1,0 +1,110 @@
+"""What the engine asks of a target: something that can compile and run the step of a network.
+
+A target refuses what it cannot do, or does not do well, with a reason. What it takes it lowers for a tile of
+members, and then compiles. The executable keeps the state of a tile in whatever form it likes; `pack` and
+`unpack` translate from and to the plain form (see `layout`), which checkpoints hold.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import optax
+
+from dysonjax.ensemble.keys import Identity
+from dysonjax.ensemble.layout import Points
+from dysonjax.models.base import Model
+
+
+class Refused(Exception):
+    """A target does not take a step; the message says why, as the end of a sentence."""
+
+
+class Pending(Protocol):
+    """What is being computed."""
+
+    def result(self) -> Any: ...
+
+
+class Later(NamedTuple):
+    """What is being computed: how one waits for it."""
+
+    result: Callable[[], Any]
+
+
+class Programs(NamedTuple):
+    """Functions over tiles by XLA; the leading axis of everything is the device. See `programs`."""
+
+    start: Callable  # identity -> worlds, states
+    advance: Callable  # identity, worlds, states, first step, number of steps -> states; donates the states
+    observe: Callable  # identity, worlds, states -> `Observed`
+    targets: Callable  # identity, worlds -> targets of `Observed` alone
+
+
+class Task(NamedTuple):
+    """The step of one network, and how many there are of it."""
+
+    model: Model
+    optimizer: optax.GradientTransformation
+    batch_size: int
+    common: bool  # whether the points of a seed share its randomness
+    devices: list[jax.Device]
+    programs: Programs  # not lowered
+    state_bytes: int  # of one network
+    xla_follows: bool  # whether XLA is asked too: who is slower than it then refuses
+
+
+class Tile(NamedTuple):
+    """A tile for each device."""
+
+    identity: Identity
+    world: Any  # shapes, as XLA's programs have them, with the sharding over devices
+    state: Any
+    points: Points  # of `state`
+
+    @property
+    def plain(self) -> Any:
+        """Shapes of the state in the plain form."""
+        return jax.tree.map(self.points.plain_shape, self.state)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Devices, worlds, points."""
+        return self.identity.point["lr"].shape
+
+
+class Executable(NamedTuple):
+    """A compiled task. A state is in the target's own form; nobody else looks into it."""
+
+    start: Callable[[Identity], tuple[Any, Any]]  # -> worlds, state
+    advance: Callable[..., Pending]  # identity, worlds, state, first, count (devices,) -> state
+    observe: Callable[..., Pending]  # identity, worlds, state -> `Observed`
+    pack: Callable[[Any], Any]  # a plain state -> state
+    unpack: Callable[[Any], Any]  # and back, as NumPy arrays that nobody changes
+
+
+class Lowered(NamedTuple):
+    """A task that is traced; `compile` raises Refused if the compiler is missing or fails."""
+
+    compile: Callable[[], Executable]
+    observed: Any  # shapes of what is observed
+    scratch_bytes: int = 0  # of intermediate arrays, where the target knows
+
+
+class Target(NamedTuple):
+    """One way to run a step, an entry of the list in `targets`."""
+
+    name: str
+    backend: str  # the option that selects it besides "auto"
+    refuses: Callable[[Task], str | None]  # before anything is traced: why not, if so
+    cost: Callable[[Model, int, int], float]  # of a step of a tile of worlds x points, in networks
+    most_members: Callable[[Task], int]  # that a tile may have
+    lower: Callable[[Task, Tile], Lowered]  # raises Refused
+
+
+def at_once(*functions: Callable[[], Any]) -> list[Any]:
+    """What several compilations return; the first error is raised when all have ended."""
+    with ThreadPoolExecutor(len(functions)) as pool:
+        running = [pool.submit(function) for function in functions]
+    return [each.result() for each in running]
