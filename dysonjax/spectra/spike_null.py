@@ -18,11 +18,22 @@ _DRAWS = 4000
 
 
 class SpikeNull(NamedTuple):
-    """u = shift + stretch·z has the law of the largest of `members` Tracy-Widom variables, z by a fitted
-    σ²."""
+    """Standardised largest levels z of noise, by its own fitted σ²."""
 
+    z: np.ndarray
+    """simulated, ascending"""
+    end: float
+    """their 99 % quantile; beyond it too few are left to count, and u = shift + stretch·z has the law of the
+    largest of `members` Tracy-Widom variables"""
     shift: float
     stretch: float
+    members: int
+
+    def p_value(self, z: float) -> float:
+        """Probability of a largest level at z or beyond."""
+        if z < self.end:
+            return float((1 + self.z.size - np.searchsorted(self.z, z)) / (1 + self.z.size))
+        return 1 - float(TracyWidom(1).cdf(self.shift + self.stretch * z)) ** self.members
 
 
 def centre_and_scale(rows: int, modes: float) -> tuple[float, float]:
@@ -60,4 +71,4 @@ def spike_null(members: int, modes: int, rows: int) -> SpikeNull:
     low, high = (float(law.ppf(p ** (1 / members))) for p in (0.5, 0.99))
     middle, end = np.quantile(z, [0.5, 0.99])
     stretch = (high - low) / (end - middle)
-    return SpikeNull(float(low - stretch * middle), float(stretch))
+    return SpikeNull(np.sort(z), float(end), float(low - stretch * middle), float(stretch), members)

@@ -13,7 +13,6 @@ from dysonjax.spectra.spike_null import centre_and_scale, spike_null
 from dysonjax.spectra.tracy_widom import TracyWidom
 
 LEAST_P = 1e-6  # below that the law of Tracy and Widom is not resolved
-FALSE_POSITIVES = 0.01  # ensembles of noise in which any level passes the edge
 
 
 @dataclass(frozen=True)
@@ -45,14 +44,12 @@ def find_spikes(levels: np.ndarray, sigma2: float, rows: int) -> Spikes:
     members, modes = levels.shape
     null = spike_null(members, modes, rows)
     centre, scale = centre_and_scale(rows, modes)
-    allowed = (_quantile((1 - FALSE_POSITIVES) ** (1 / members)) - null.shift) / null.stretch
-    edge = sigma2 / rows * (centre + allowed * scale)
+    edge = sigma2 / rows * (centre + null.end * scale)
     beyond = np.sort(levels[levels > edge])[::-1]
     top = beyond[:20]
     z = (levels.max() * rows / sigma2 - centre) / scale
-    p = float(TracyWidom(1).cdf(null.shift + null.stretch * z))
     strength, right, left = strength_of(top, sigma2, modes / rows)
-    return Spikes(float(edge), beyond.size, max(1 - p**members, LEAST_P), top, strength, right, left)
+    return Spikes(float(edge), beyond.size, max(null.p_value(z), LEAST_P), top, strength, right, left)
 
 
 def strength_of(x, sigma2: float, ratio: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -27,7 +27,8 @@ _NORM_MODULE = re.compile(
 )
 _EXPERTS = re.compile(r"(^|_)(experts?|moe|mixture)(_|$)|^switch_mlp$")
 _CONVOLUTION = re.compile(r"(^|_|\d|[a-z])conv|(^|_)(patch_embed(ding|dings)?|stem|downsample)(_|$)")
-_TRANSPOSED = re.compile(r"transpose|deconv|upconv|convtranspose|conv_?tr(_|$|\d)")
+# Of a layer; a weight that a converter has transposed is called so as well, and is no such layer.
+_TRANSPOSED = re.compile(r"conv\w*transpose|transposed?_?conv|deconv|upconv|conv_?tr(_|$|\d)")
 _DEPTHWISE = re.compile(r"depthwise")
 _STACK = re.compile(r"^(scan.*|layers|blocks|stack|stacked|repeat|h)$|_scan$|^.*scan.*$")
 _FUSED = re.compile(

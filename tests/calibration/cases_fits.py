@@ -9,7 +9,7 @@ from scipy import optimize, stats
 
 from dysonjax.analysis import attention
 from dysonjax.spectra import fit_marchenko_pastur, fit_power_law, spacing_test
-from dysonjax.spectra.checkpoint import noise_edge
+from dysonjax.spectra.spikes import noise_edge
 from tests.calibration.frame import Coverage, PValue, inside
 
 

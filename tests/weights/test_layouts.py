@@ -317,3 +317,18 @@ def test_both_orientations_have_the_same_levels():
     assert last.shape == first.shape[::-1] == (72, 16)
     stack, how = as_matrix(RNG.normal(size=(4, 6, 5)), "experts.w1")
     assert stack.shape == (4, 6, 5) and how == "4 slices of in × out"
+
+
+@pytest.mark.parametrize(
+    "name, outputs",
+    [
+        ("conv2d_transpose_1/w", 5),
+        ("up/ConvTranspose_0/kernel", 5),
+        ("Conv_0/transpose_3:0", 20),
+        ("deconv/w", 5),
+    ],
+)
+def test_transposed_layers_are_told_from_transposed_weights(tmp_path, name, outputs):
+    """Kernel, outputs, inputs in Keras and TensorFlow; a converter calls a transposed weight so too."""
+    (matrix,) = planned(tmp_path, {name: RNG.normal(size=(3, 3, 5, 20))}).matrices
+    assert matrix.outputs == outputs
