@@ -56,4 +56,4 @@ def described(shape: tuple[int, ...], layout: str) -> str:
         return "as stored"
     text = f"{side('o')} × {side('ik')}" if out_first(layout) else f"{side('ik')} × {side('o')}"
     count = dimensions(shape, layout)[0]
-    return f"{count} slices of {text}" if "e" in layout else text
+    return f"{count} slices of {text}" if count > 1 else text

@@ -200,6 +200,8 @@ def _matrices(
     name, shape = tensor.name, tensor.shape
     if explicit is not None:
         layout, why = layouts.checked(explicit, shape, name), "by --layout"
+    elif tensor.layout and rules.framework is None:
+        layout, why = layouts.checked(tensor.layout, shape, name), "by the operation that uses it"
     else:
         layout, why = evidence.choose(
             name, shape, framework, siblings.bias_of(tensor), siblings.is_stacked(tensor)

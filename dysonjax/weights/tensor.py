@@ -29,6 +29,8 @@ class Tensor:
     """what a reader should know about how it was read"""
     storage: Hashable = None
     """equal for tensors that share their memory, such as tied embeddings; None where the file cannot tell"""
+    layout: str = ""
+    """one letter an axis, where the format itself says what they are, by the operation that uses it"""
     members: bool = False
     """whether the first axis counts the members of an ensemble"""
 

@@ -332,3 +332,19 @@ def test_transposed_layers_are_told_from_transposed_weights(tmp_path, name, outp
     """Kernel, outputs, inputs in Keras and TensorFlow; a converter calls a transposed weight so too."""
     (matrix,) = planned(tmp_path, {name: RNG.normal(size=(3, 3, 5, 20))}).matrices
     assert matrix.outputs == outputs
+
+
+def test_operations_of_onnx_say_what_their_weights_are(tmp_path):
+    conv, up = RNG.normal(size=(6, 5, 3, 3)), RNG.normal(size=(6, 5, 3, 3))
+    stack, lstm = RNG.normal(size=(4, 6, 5)), RNG.normal(size=(2, 12, 5))
+    tensors = {"1": conv, "2": up, "3": stack, "4": lstm}
+    nodes = [("Conv", "x1"), ("ConvTranspose", "x2"), ("MatMul", "x3"), ("LSTM", "x4")]
+    protos = [writers.onnx_tensor(name, w) for name, w in tensors.items()]
+    writers.onnx_model(tmp_path / "f.onnx", *protos, nodes=nodes)
+    a, b, c, d = plan(open_checkpoint(tmp_path / "f.onnx")).matrices
+    assert_same_levels(a, conv.reshape(1, 6, -1).swapaxes(1, 2))
+    assert_same_levels(b, up.transpose(0, 2, 3, 1).reshape(1, -1, 5))
+    assert_same_levels(c, stack)
+    assert_same_levels(d, lstm.swapaxes(1, 2))
+    (kept, *_) = plan(open_checkpoint(tmp_path / "f.onnx"), layout=["1=iokk"]).matrices
+    assert kept.outputs == 5

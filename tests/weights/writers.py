@@ -142,8 +142,15 @@ def onnx_tensor(name, array, raw=True):
     return proto + (_field(9, array.tobytes()) if raw else _field(4, array.astype("<f4").tobytes()))
 
 
-def onnx_model(path, *tensors):
-    graph = _field(2, b"graph") + b"".join(_field(5, tensor) for tensor in tensors)
+def onnx_model(path, *tensors, nodes=()):
+    """nodes: (operation, names of its inputs)."""
+    graph = b""
+    for kind, inputs in nodes:
+        node = (
+            b"".join(_field(1, name.encode()) for name in inputs) + _field(2, b"y") + _field(4, kind.encode())
+        )
+        graph += _field(1, node)
+    graph += _field(2, b"graph") + b"".join(_field(5, tensor) for tensor in tensors)
     path.write_bytes(_field(1, 8) + _field(2, b"test") + _field(7, graph))
 
 

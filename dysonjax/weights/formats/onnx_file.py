@@ -5,6 +5,7 @@ memory as a whole and weighs more than this reader; nothing else of it is needed
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,14 +63,42 @@ def read(path: Path) -> Checkpoint:
 def _graph(path: Path, graph: Message, depth: int) -> Iterator[Tensor]:
     if depth > _DEEPEST:
         raise InputError("its graphs are nested without end")
-    nodes = []
+    nodes, initialisers = [], []
     for number, value in graph.fields():
         if number == 1 and isinstance(value, Message):  # NodeProto
             nodes.append(value)
         elif number == 5 and isinstance(value, Message):  # TensorProto
-            yield _tensor(path, value, "")
+            initialisers.append(value)
+    used = _weights_of(nodes)
+    for proto in initialisers:
+        tensor = _tensor(path, proto, "")
+        rank = len(tensor.shape)
+        layout = used.get(tensor.name, "")
+        layout = layout[:2] + "k" * (rank - 2) if layout[2:] else "e" * (rank - 2) + layout
+        # Two axes need no order, and a convolution of a tensor made elsewhere has none here.
+        yield replace(tensor, layout=layout) if rank > 2 and tensor.name in used else tensor
     for node in nodes:
         yield from _constants(path, node, depth)
+
+
+# What the second input of an operation is: outputs and inputs before the positions, or a stack of matrices.
+_OPERATIONS = {"Conv": "oik", "ConvTranspose": "iok", "MatMul": "io", "LSTM": "oi", "GRU": "oi", "RNN": "oi"}
+
+
+def _weights_of(nodes: list[Message]) -> dict[str, str]:
+    """Names of weights -> the beginning of their layout, by the operations that use them."""
+    found = {}
+    for node in nodes:
+        inputs, kind = [], ""
+        for number, value in node.fields():
+            if number == 1 and isinstance(value, Message):
+                inputs.append(value.text())
+            elif number == 4 and isinstance(value, Message):
+                kind = value.text()
+        for place in (1, 2) if kind in ("LSTM", "GRU", "RNN") else (1,):
+            if kind in _OPERATIONS and len(inputs) > place:
+                found[inputs[place]] = _OPERATIONS[kind]
+    return found
 
 
 def _constants(path: Path, node: Message, depth: int) -> Iterator[Tensor]:
