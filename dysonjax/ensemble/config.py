@@ -5,7 +5,8 @@ A new option is a field here, with its check, and is read where it is used.
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -75,6 +76,8 @@ class Config:
             "backend": checks.one_of("backend", self.backend, targets.BACKENDS),
             "save_every": checks.positive("save_every", self.save_every),
         }
+        if self.identity_bits not in (32, 64):
+            raise checks.InputError(f"identity_bits must be 32 or 64, got {self.identity_bits!r}")
         for name, value in canonical.items():
             object.__setattr__(self, name, value)
 
@@ -107,6 +110,19 @@ class Config:
         if not self.common and self.identity_bits > 32:
             found["identity_bits"] = self.identity_bits
         return found
+
+
+def takes_options(function: Callable) -> Callable:
+    """A function whose `**options` are fields of `Config`, with these in its signature: `help` lists them."""
+    own = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    known = {parameter.name for parameter in own}
+    fields = [
+        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type)
+        for f in dataclasses.fields(Config)
+        if f.name not in known
+    ]
+    function.__signature__ = inspect.Signature([*own, *fields])
+    return function
 
 
 def restored(stored: dict[str, Any], **how: Any) -> Config:

@@ -22,7 +22,7 @@ import xarray as xr
 from dysonjax import checks, threefry
 from dysonjax.ensemble import jobs, loop, processes, recording, results, run_folder, store, targets, tuning
 from dysonjax.ensemble.checkpoints import Progress
-from dysonjax.ensemble.config import Config, check, check_grid, restored
+from dysonjax.ensemble.config import Config, check, check_grid, restored, takes_options
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.jobs import Job
 from dysonjax.ensemble.session import Session
@@ -49,6 +49,7 @@ class Run:
     example: Any = None  # final parameters of the first member alive, in the model's own structure
 
 
+@takes_options
 def train(
     model: Model,
     grid: Grid,
@@ -108,6 +109,7 @@ def resume(
     return run(model, config, out=folder, resume=True, progress=progress, announce=announce, say=say)
 
 
+@takes_options
 def estimate(model: Model, grid: Grid, steps: int, records: int | Sequence[int] = 11, **options: Any) -> Plan:
     """The `Plan` of a run with these arguments of `train`, without running it."""
     return plan(model, Config(grid, steps, records, **options))

@@ -3,8 +3,7 @@ import pytest
 import xarray as xr
 
 import dysonjax as dj
-from dysonjax import advice
-from dysonjax.advice import advise, predict
+from dysonjax.advice import advise, pilots, predict
 
 
 def _pilot(loss, lr=(0.1, 1.0, 10.0), sigma_w=(0.5, 2.0), records=(0, 25, 50, 100), seeds=2):
@@ -59,7 +58,7 @@ def test_advice_for_the_linear_network_ends_at_its_exact_edge():
     ],
 )
 def test_bad_input_is_named(options, sentence, monkeypatch):
-    monkeypatch.setattr(advice.ensemble, "train", lambda *a, **k: type("R", (), {"dataset": None}))
+    monkeypatch.setattr(pilots.ensemble, "train", lambda *a, **k: type("R", (), {"dataset": None}))
     with pytest.raises(dj.InputError, match=sentence):
         advise(dj.models.linear(), **({"lr": (0.1, 1.0), "sigma_w": (0.1, 1.0)} | options))
 

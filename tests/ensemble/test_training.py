@@ -1,6 +1,7 @@
 """The engine: identity of members, divergence, optimisers, results."""
 
 import dataclasses
+import inspect
 import json
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from tiny import tiny
 
 import dysonjax as dj
 from dysonjax.ensemble import loop, session
+from dysonjax.ensemble.config import Config
 from dysonjax.ensemble.spectrum import squared_singular_values
 
 MODEL = loss_only(dj.models.teacher_student(batches=20))
@@ -341,3 +343,16 @@ def named(name):
         observe=lambda *arguments: {**model.observe(*arguments), name: jnp.zeros(())},
         observables={**model.observables, name: "nothing"},
     )
+
+
+@pytest.mark.parametrize("function", [dj.train, dj.estimate])
+def test_help_lists_every_option(function):
+    parameters = inspect.signature(function).parameters
+    assert {field.name for field in dataclasses.fields(Config)} <= set(parameters)
+    assert parameters["seed"].default == 0 and "options" not in parameters
+
+
+@pytest.mark.parametrize("bits", [0, 16, "64"])
+def test_identities_have_32_or_64_bits(bits):
+    with pytest.raises(dj.InputError, match="identity_bits must be 32 or 64"):
+        Config(dj.Grid(lr=0.1, seeds=1), 1, identity_bits=bits)
