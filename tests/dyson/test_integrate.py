@@ -66,6 +66,11 @@ def test_wishart_process_relaxes_and_ends_in_the_beta_laguerre_law():
     error = total.std(0) / np.sqrt(len(total))
     assert np.all(np.abs(total.mean(0) - exact)[1:] < 3 * error[1:])
     assert agree(path.levels[:, -1], gas.sample(jax.random.key(1), 100_000))
+    # The twins: read as Stratonovich the noise would add c/2 to the drift; and a drift of twice the strength.
+    stratonovich = n * (3.0 + c / 2) + beta * c * n * (n - 1) / 2
+    assert abs(total.mean(0)[-1] - stratonovich) > 10 * error[-1]
+    twice = dyson.CoulombGas(dyson.wishart(2.0, 6.0), dyson.SquareRoot(c), beta, n)
+    assert not agree(path.levels[:, -1], twice.sample(jax.random.key(1), 20_000))
 
 
 @pytest.mark.slow
@@ -73,12 +78,17 @@ def test_constant_noise_laguerre_keeps_positive_and_ends_in_its_law():
     gas = dyson.CoulombGas(dyson.laguerre(1.0, 1.5), 1.0, 2.0, 4)
     x = end(gas.potential, 1.0, gas.sample(KEY, 10_000), time=2.0, steps=400, beta=2.0, key=KEY)
     assert x.min() > 0 and agree(x, gas.sample(jax.random.key(1), 100_000))
+    twice = dyson.CoulombGas(dyson.laguerre(2.0, 3.0), 1.0, 2.0, 4)  # the twin: twice the drift
+    assert not agree(x, twice.sample(jax.random.key(1), 20_000))
 
 
 def test_implicit_and_matrix_agree_out_of_equilibrium():
     x0 = start(6_000, 4, 0.5)
     args = (dyson.quadratic(1.0, 2.0), 0.5, x0, 0.7, 140, 1.0)
-    assert agree(end(*args, KEY), end(*args, jax.random.key(5), method="matrix"))
+    matrix = end(*args, jax.random.key(5), method="matrix")
+    assert agree(end(*args, KEY), matrix)
+    twice = (dyson.quadratic(2.0, 2.0), *args[1:])  # the twin: twice the drift
+    assert not agree(end(*twice, KEY), matrix)
 
 
 @pytest.mark.parametrize("beta", [pytest.param(2.0, marks=SLOW), 4.0])
@@ -86,6 +96,8 @@ def test_matrix_method_knows_all_three_symmetry_classes(beta):
     gas = dyson.CoulombGas(dyson.quadratic(), 1.0, beta, levels=3)
     x = end(gas.potential, 1.0, start(10_000, 3), 8.0, 4, beta, KEY, method="matrix")
     assert agree(x, gas.sample(jax.random.key(1), 100_000))
+    wrong = dyson.CoulombGas(dyson.quadratic(), 1.0, 0.9 * beta, levels=3)  # the twin: a tenth less repulsion
+    assert not agree(x, wrong.sample(jax.random.key(1), 20_000))
 
 
 @pytest.mark.parametrize("steps", [1, 3, 100])
@@ -100,7 +112,9 @@ def test_degenerate_start_spreads_like_free_brownian_motion():
     """⟨Σx²⟩ = g²t(2N + βN(N−1)) from the origin: within 3 standard errors and the first order in Δt."""
     x = end(dyson.free(), 1.0, np.zeros((4000, 6)), 1.0, 400, 1.0, KEY)
     squares = (x**2).sum(1)
-    assert abs(squares.mean() - 42.0) < 3 * squares.std() / np.sqrt(4000) + 0.1
+    error = squares.std() / np.sqrt(4000)
+    assert abs(squares.mean() - 42.0) < 3 * error + 0.1
+    assert abs(squares.mean() - 27.0) > 20 * error  # the twin: half of the repulsion
 
 
 def test_two_hundred_levels():
@@ -127,6 +141,8 @@ def test_reflecting_wall_gives_the_truncated_law():
     x = end(potential, 1.0, np.ones((20_000, 1)), 5.0, 500, key=KEY)
     assert x.mean() == pytest.approx(np.sqrt(2 / np.pi), abs=0.02)
     assert (x**2).mean() == pytest.approx(1.0, abs=0.04)
+    soft = end(dyson.custom(drift=lambda x: -0.5 * x, lower=0.0), 1.0, np.ones((4000, 1)), 8.0, 400, key=KEY)
+    assert soft.mean() > 1.05  # the twin: half the drift, mean √(4/π) = 1.13
 
 
 def test_results_do_not_depend_on_batch_records_or_grid():
@@ -146,13 +162,20 @@ def test_results_do_not_depend_on_batch_records_or_grid():
 def test_state_dependent_noise_is_ito():
     """One level, g² = (1 + x²)/2, K = −2x: at rest ⟨x²⟩ = 1/3; read as Stratonovich it would be 1/2."""
     x = end(dyson.quadratic(2.0), lambda x: 0.5 * (1 + x * x), np.zeros((20_000, 1)), 4.0, 400, key=KEY)
-    assert (x**2).mean() == pytest.approx(1 / 3, rel=0.04)
+    error = (x**2).std() / np.sqrt(20_000)
+    assert abs((x**2).mean() - 1 / 3) < 3.5 * error + 0.003 and error < 0.01
+    # The twin: the term ½(g²)′ = x/2 that turns Stratonovich into Itô, put in where it does not belong.
+    wrong = end(dyson.quadratic(1.5), lambda x: 0.5 * (1 + x * x), np.zeros((4000, 1)), 4.0, 400, key=KEY)
+    assert (wrong**2).mean() > 0.42
 
 
 def test_euler_with_its_safeguard_approaches_the_exact_law():
     gas = dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, levels=3)
     x = end(gas.potential, 1.0, gas.sample(KEY, 1000), 1.0, 20, 1.0, KEY, method="euler")
-    assert np.diff(x).mean() == pytest.approx(np.diff(gas.sample(KEY, 50_000)).mean(), rel=0.05)
+    exact = np.diff(gas.sample(KEY, 50_000)).mean()
+    assert np.diff(x).mean() == pytest.approx(exact, rel=0.05)
+    twice = end(dyson.quadratic(2.0), 1.0, gas.sample(KEY, 1000), 1.0, 20, 1.0, KEY, method="euler")
+    assert np.diff(twice).mean() < 0.85 * exact  # the twin: twice the drift
 
 
 def test_learning_map_tends_to_dyson_brownian_motion():
@@ -164,6 +187,9 @@ def test_learning_map_tends_to_dyson_brownian_motion():
     exact = gas.sample(jax.random.key(1), 20_000)
     np.testing.assert_allclose(run.levels[:, -1].mean(0), exact.mean(0), atol=0.03)
     np.testing.assert_allclose(run.levels[:, -1].std(0), exact.std(0), rtol=0.05)
+    # The twin: |B| = 2 halves the noise, so that every level is narrower by √2.
+    narrow = dyson.learning_map(gas.potential, 25.0 / 4, x0, 0.01, 2, 600, key=KEY).levels[:, -1]
+    assert np.all(narrow.std(0) < 0.8 * exact.std(0))
 
 
 def test_learning_map_marks_members_that_leave_the_domain():

@@ -26,6 +26,7 @@ def measured():
 def test_measured_noise_covers_the_truth(measured):
     assert np.all(np.abs(measured.g2 - 0.5) < 3.5 * measured.g2_err)
     assert np.all(measured.g2_err < 0.02)
+    assert np.all(np.abs(measured.g2 - 0.25) > 10 * measured.g2_err)  # the twin: half of the noise
 
 
 def test_measured_drift_covers_the_truth(measured):
@@ -41,6 +42,8 @@ def test_measured_drift_and_noise_feed_back_into_the_integrator(measured):
     exact = dyson.CoulombGas(dyson.quadratic(1.5), 0.5, levels=4).sample(KEY, 20_000)
     np.testing.assert_allclose(again.mean(0), exact.mean(0), atol=0.08)
     np.testing.assert_allclose(again.std(0), exact.std(0), rtol=0.1)
+    twice = dyson.CoulombGas(dyson.quadratic(3.0), 0.5, levels=4).sample(KEY, 20_000)
+    assert np.abs(again.mean(0) - twice.mean(0)).max() > 0.16  # the twin: twice the drift
 
 
 def test_meeting_levels_do_not_bias_the_noise(monkeypatch):

@@ -32,6 +32,12 @@ def test_quadratic_drift_keeps_the_beta_hermite_law(levels, beta):
     table = distances(path.levels[:, -1], gas.sample(OTHER, 200_000 if levels < 50 else 50_000))
     print(levels, beta, {name: f"z {z:.1f}, {100 * error:.2f} %" for name, (z, error) in table.items()})
     assert agree(path.levels[:, -1], gas.sample(OTHER, 200_000 if levels < 50 else 50_000))
+    # The twin: the trajectories with half of the repulsion leave the law that they start in.
+    less = max(1.0, beta / 2) if beta > 1 else 1.5
+    wrong = dyson.integrate(
+        gas.potential, 1.0, path.levels[:5000, 0], length, round(length / dt), less, KEY, records=2
+    )
+    assert not agree(wrong.levels[:, -1], gas.sample(OTHER, 50_000))
 
 
 @pytest.mark.parametrize("beta", [1.0, 2.0])
@@ -44,6 +50,9 @@ def test_wishart_process_keeps_the_beta_laguerre_law(levels, beta):
     table = distances(path.levels[:, -1], gas.sample(OTHER, 200_000))
     print(levels, beta, {name: f"z {z:.1f}, {100 * error:.2f} %" for name, (z, error) in table.items()})
     assert agree(path.levels[:, -1], gas.sample(OTHER, 200_000))
+    twice = dyson.wishart(2.0, 3.0)  # the twin
+    wrong = dyson.integrate(twice, gas.g2, x0[:5000], length, round(length / dt), beta, KEY, records=2)
+    assert not agree(wrong.levels[:, -1], gas.sample(OTHER, 50_000))
 
 
 def test_weak_order_of_the_implicit_method_is_one():

@@ -146,18 +146,23 @@ def test_two_levels_in_a_double_well_keep_apart():
 def occupations(potential, g2, levels, split, lim=6.0):
     """P(k of the levels below `split`) for β = 2: a determinant of moments, exact for any N."""
 
-    def moments(a, b):
-        x, w = np.polynomial.legendre.leggauss(3000)
-        x, w = 0.5 * (a + b) + 0.5 * (b - a) * x, 0.5 * (b - a) * w
-        energy = potential(x) / g2
-        basis = np.polynomial.legendre.legvander(x / lim, levels - 1)
-        return (basis * (w * np.exp(lowest - energy))[:, None]).T @ basis
-
-    lowest = np.min(potential(np.linspace(-lim, lim, 10_001)) / g2)
-    below, above = moments(-lim, split), moments(split, lim)
-    factor = np.linalg.inv(np.linalg.cholesky(below + above))
+    t, w = np.polynomial.legendre.leggauss(2000)
+    pieces = [
+        (0.5 * (a + b) + 0.5 * (b - a) * t, 0.5 * (b - a) * w) for a, b in ((-lim, split), (split, lim))
+    ]
+    x, w = (np.concatenate(part) for part in zip(*pieces, strict=True))
+    energy = potential(x) / g2
+    amplitude = np.sqrt(w * np.exp(energy.min() - energy))
+    columns = [amplitude / np.linalg.norm(amplitude)]
+    for _ in range(levels - 1):  # Arnoldi's process: powers of x themselves would be next to dependent
+        new = x * columns[-1]
+        for _ in range(2):
+            new = new - sum((new @ old) * old for old in columns)
+        columns.append(new / np.linalg.norm(new))
+    orthonormal = np.stack(columns, axis=1)
+    below = orthonormal[x < split]
     shares = np.array([1.0])
-    for value in np.clip(np.linalg.eigvalsh(factor @ below @ factor.T), 0, 1):
+    for value in np.clip(np.linalg.eigvalsh(below.T @ below), 0, 1):
         shares = np.convolve(shares, [1 - value, value])
     return shares
 
