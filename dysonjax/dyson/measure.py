@@ -1,9 +1,14 @@
 """Drift and noise measured from an ensemble of trajectories: K_i(x) and g_i² as conditional moments.
 
-The increments of level i over an interval Δ obey, to order Δ³ in the mean (trapezoidal rule in time),
+The increments δx(t) = x(t) − x(0) of level i obey, with F_i = K_i + β g_i² Σ_j 1/(x_i − x_j),
 
-    E[δx_i | x] = (Δ/2) E[F_i(x) + F_i(x + δx) | x],       F_i = K_i + β g_i² Σ_j 1/(x_i − x_j),
-    E[δx_i²]    = 2 g_i² Δ + Δ E[δx_i F_i(x + δx)].
+    E[δx_i(Δ) | x] = ∫₀^Δ E[F_i(x(t)) | x] dt           ≈ (Δ/2) E[F_i(x) + F_i(x(Δ)) | x],
+    E[δx_i(Δ)²]    = 2 g_i² Δ + 2 ∫₀^Δ E[δx_i F_i] dt   ≈ 2 g_i² Δ + 2Δ (w₁ h(Δ) + w₂ h(Δ′)),
+
+h(t) = E[δx_i(t) F_i(x(t))] being known at the next record and the one after, Δ′. Where levels repel, h is not
+smooth at 0: two levels closer than √t, a share t^{(β+1)/2} of all, have met. Its expansion begins with t and
+t^{(β+1)/2}, t log t for β = 1, and t² without repulsion; the weights w integrate both terms exactly. The
+trapezoidal rule (w₁ = ½) would leave g² low by 1.4 % for three levels at β = 1 and Δ = 0.05 relaxation times.
 
 K_i is a sum of hat functions, linear between knots. The end point x + δx shares the noise of δx, so a plain
 regression on it would be biased; instruments that know x alone make it consistent. Both equations are
@@ -50,8 +55,8 @@ def measure(levels, times, beta: float = 1.0, knots: int = 4, repulsion: bool = 
     of the repulsion. knots: per level, at quantiles of its positions, ≥ 2. With repulsion=False the Coulomb
     term counts as drift, for data that are not known to repel.
 
-    The interval between records should be short against the relaxation time: what is left of it is of second
-    order. Raises InputError if shapes do not fit or there are fewer than 40 members.
+    The interval between records should be short against the relaxation time; with three records or more what
+    is left of it is of second order. Raises InputError if shapes do not fit or members are fewer than 40.
     """
     x = finite_array("levels", levels, min_ndim=3)
     times = finite_array("times", times)
@@ -70,7 +75,7 @@ def measure(levels, times, beta: float = 1.0, knots: int = 4, repulsion: bool = 
     field = _coulomb(x) if repulsion else np.zeros_like(x)
     group = np.arange(x.shape[0]) * GROUPS // x.shape[0]
     results = [
-        _level(x[..., i], beta * field[..., i], np.diff(times), group, knots, repulsion)
+        _level(x[..., i], beta * field[..., i], np.diff(times), group, knots, beta if repulsion else None)
         for i in range(x.shape[2])
     ]
     at, value, error = (np.stack([r[k] for r in results]) for k in range(3))
@@ -86,7 +91,20 @@ def _coulomb(x: np.ndarray) -> np.ndarray:
     return field
 
 
-def _level(x, field, interval, group, knots, repulsion):
+def _weights(interval: np.ndarray, beta: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """w₁ and w₂ of every interval but the last; see above. For two records the trapezoidal rule."""
+    if len(interval) == 1:
+        return np.array([0.5]), np.array([0.0])
+    ratio = 1 + interval[1:] / interval[:-1]
+    power = 2.0 if beta is None else min((beta + 1) / 2, 2.0)
+    if abs(power - 1) < 1e-3:
+        second = -0.25 / (ratio * np.log(ratio))
+    else:
+        second = (1 / (power + 1) - 0.5) / (ratio**power - ratio)
+    return 0.5 - ratio * second, second
+
+
+def _level(x, field, interval, group, knots, beta):
     """Knots and jackknifed (K at the knots, g²) of one level; x, field of shape (members, records)."""
     at = np.quantile(x, np.linspace(0.02, 0.98, knots))
     if np.any(np.diff(at) <= 0):
@@ -102,13 +120,19 @@ def _level(x, field, interval, group, knots, repulsion):
     mean_left = np.einsum("mti,mtj->mij", instruments, predictors)
     mean_right = np.einsum("mti,mt->mi", instruments, change)
     # Last row: the equation of the square.
-    square = change[..., None] * np.concatenate([basis[:, 1:], field[:, 1:, None]], axis=-1) * 2 * half
-    square[..., -1] += 2 * interval
+    first, second = _weights(interval, beta)
+    used = len(first)
+    force = np.concatenate([basis, field[..., None]], axis=-1)
+    square = first[:, None] * change[:, :used, None] * force[:, 1 : used + 1]
+    if len(interval) > 1:
+        square += second[:, None] * (x[:, 2:] - x[:, :-2])[..., None] * force[:, 2:]
+    square *= 2 * interval[:used, None]
+    square[..., -1] += 2 * interval[:used]
     left = np.concatenate([mean_left, square.sum(1)[:, None]], axis=1)
-    right = np.concatenate([mean_right, (change**2).sum(1)[:, None]], axis=1)
+    right = np.concatenate([mean_right, (change[:, :used] ** 2).sum(1)[:, None]], axis=1)
     left = np.stack([left[group == g].sum(0) for g in range(GROUPS)])
     right = np.stack([right[group == g].sum(0) for g in range(GROUPS)])
-    if not repulsion:
+    if beta is None:
         left[:, :-1, -1] = 0.0
     best = np.linalg.solve(left.sum(0), right.sum(0))
     without = np.linalg.solve(left.sum(0) - left, (right.sum(0) - right)[..., None])[..., 0]

@@ -60,8 +60,7 @@ class Config:
     save_every: float = SAVE_EVERY_SECONDS
 
     def __post_init__(self):
-        if not isinstance(self.grid, Grid):
-            raise checks.InputError(f"grid must be a dysonjax Grid, got {type(self.grid).__name__}")
+        _check_grid(self.grid)
         steps = checks.positive_int("steps", self.steps)
         canonical = {
             "steps": steps,
@@ -123,16 +122,28 @@ def restored(stored: dict[str, Any], **how: Any) -> Config:
 
 
 def check(model: Model, config: Config) -> None:
+    """Raise InputError if a model cannot be trained on the grid of a configuration, or needs more memory than
+    there is."""
+    check_grid(model, config.grid)
+    disk.check_memory(model, config.grid, config.x64)
+
+
+def check_grid(model: Model, grid: Grid) -> None:
     """Raise InputError if a model cannot be trained on a grid."""
     if not isinstance(model, Model):
         raise checks.InputError(f"model must be a dysonjax Model, got {type(model).__name__}")
-    for name, values in config.grid.scalars.items():
+    _check_grid(grid)
+    for name, values in grid.scalars.items():
         if name not in model.scalars:
             known = f"takes {', '.join(model.scalars)}" if model.scalars else "takes none"
             raise checks.InputError(f"the model {model.name} has no scalar {name} to vary; it {known}")
         for value in values:
             model.scalars[name].check(name, value)
-    disk.check_memory(model, config.grid, config.x64)
+
+
+def _check_grid(grid: Grid) -> None:
+    if not isinstance(grid, Grid):
+        raise checks.InputError(f"grid must be a dysonjax Grid, got {type(grid).__name__}")
 
 
 def _tile(tile: int | str | None) -> int | str | None:

@@ -22,7 +22,7 @@ import xarray as xr
 from dysonjax import checks, threefry
 from dysonjax.ensemble import jobs, loop, processes, recording, results, run_folder, store, targets, tuning
 from dysonjax.ensemble.checkpoints import Progress
-from dysonjax.ensemble.config import Config, check, restored
+from dysonjax.ensemble.config import Config, check, check_grid, restored
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.jobs import Job
 from dysonjax.ensemble.session import Session
@@ -78,6 +78,7 @@ def train(
     With `out`, the first SIGINT or SIGTERM saves the run and raises `Interrupted`, a KeyboardInterrupt.
     Raises InputError on bad input, RunError if the folder cannot be written any more.
     """
+    check_grid(model, grid)
     config = Config(grid, steps, records, **options)
     return run(model, config, out=out, resume=resume, progress=progress, announce=announce, say=say)
 

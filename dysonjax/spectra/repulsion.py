@@ -75,7 +75,8 @@ def spacing_test(
         raise InputError("levels must be ascending along the last axis; sort them first")
     if x.shape[-2] > MOST_MEMBERS:
         x = x[..., np.linspace(0, x.shape[-2] - 1, MOST_MEMBERS).round().astype(int), :]
-    return over_leading_axes(lambda levels: _test(levels, ratio, n, seed, progress), x)
+    null = _null(*x.shape[-2:], ratio, n, seed, progress)
+    return over_leading_axes(lambda levels: _test(levels, null, n), x)
 
 
 def unfolded_spacings(x: np.ndarray) -> tuple[np.ndarray, str]:
@@ -103,9 +104,7 @@ def _by_index(s: np.ndarray) -> np.ndarray:
     return s / np.where(mean > 0, mean, 1.0)
 
 
-def _test(x: np.ndarray, ratio: float, n: int, seed: int, progress: Progress | None) -> SpacingTest:
-    members, modes = x.shape
-    null = _null(members, modes, ratio, n, seed, progress)
+def _test(x: np.ndarray, null: "_Null", n: int) -> SpacingTest:
     s, unfolding = unfolded_spacings(x)
     observed, distance = _mean_ratios(x).mean(), np.abs(_shares(s) - null.distribution).max()
     tail = min(np.count_nonzero(null.ratios <= observed), np.count_nonzero(null.ratios >= observed))

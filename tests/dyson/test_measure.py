@@ -1,3 +1,5 @@
+import sys
+
 import jax
 import numpy as np
 import pytest
@@ -39,6 +41,22 @@ def test_measured_drift_and_noise_feed_back_into_the_integrator(measured):
     exact = dyson.CoulombGas(dyson.quadratic(1.5), 0.5, levels=4).sample(KEY, 20_000)
     np.testing.assert_allclose(again.mean(0), exact.mean(0), atol=0.08)
     np.testing.assert_allclose(again.std(0), exact.std(0), rtol=0.1)
+
+
+def test_meeting_levels_do_not_bias_the_noise(monkeypatch):
+    """β = 1, records 0.05 apart, exact paths: by the trapezoidal rule the middle level is 1.4 % low."""
+    gas = dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, 3)
+    x0 = gas.sample(KEY, 60_000)
+    path = dyson.integrate(gas.potential, 1.0, x0, 0.2, 4, 1.0, KEY, records=5, method="matrix")
+    found = dyson.measure(path.levels, path.times, knots=2)
+    assert np.all(np.abs(found.g2 - 1) < 3.5 * found.g2_err) and np.all(found.g2_err < 0.006)
+
+    def trapezoid(interval, beta):
+        return np.full(len(interval) - 1, 0.5), np.zeros(len(interval) - 1)
+
+    monkeypatch.setattr(sys.modules["dysonjax.dyson.measure"], "_weights", trapezoid)
+    plain = dyson.measure(path.levels, path.times, knots=2)  # the twin
+    assert plain.g2[1] < 1 - 2.5 * plain.g2_err[1]
 
 
 def test_finite_interval_is_corrected_for():

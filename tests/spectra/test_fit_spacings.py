@@ -129,19 +129,12 @@ def spacing_p_values(repetitions, members, n, poisson=False, seed=12):
 
 @pytest.mark.parametrize("members", [1, 20])
 def test_spacing_p_values_are_uniform_for_noise_and_small_for_independent_levels(members):
-    # The simulated null, shared by all repetitions, adds its own error of 1/√1000 to the cdf.
-    for p in spacing_p_values(200, members, 1000):
+    # The simulated null, shared by all repetitions, adds twice its own error of 1/√5000 to the cdf.
+    for p in spacing_p_values(200, members, 5000):
         assert stats.kstest(p, "uniform").statistic < 1.63 / 200**0.5 + 0.03
     ratio_p, distance_p = spacing_p_values(50, members, 200, poisson=True)
     least = 0.3 if members == 1 else 1.0
     assert (ratio_p < 0.05).mean() >= least and (distance_p < 0.05).mean() >= least
-
-
-def test_spacing_test_of_large_matrices_uses_a_smaller_null():
-    x = wishart(np.random.default_rng(12), 600, 400, (12, 1))
-    fit = spacing_test(x, 400 / 600, n=200)
-    assert (fit.ratio_p > 0.01).all() and (fit.distance_p > 0.01).all()
-    assert fit.null_ratio_err[0] == pytest.approx(0.27 / 400**0.5, rel=0.3)
 
 
 @pytest.mark.slow

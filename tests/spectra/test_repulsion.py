@@ -34,6 +34,7 @@ def test_noise_beyond_the_simulated_size_passes(monkeypatch, ratio, modes):
     fit = spacing_test(x, ratio, n=200)
     for p in (fit.ratio_p, fit.distance_p):
         assert (p <= 0.05).sum() <= 4 and p.mean() > 0.25
+    assert fit.null_ratio_err[0] == pytest.approx(0.27 / (60 * modes) ** 0.5, rel=0.3)
     if ratio == 1:  # the twin: the mean ratio of the smaller matrices would reject half of them
         small = repulsion._mean_ratios(wishart_pool(24, 24.0)).mean()
         assert (np.abs(fit.ratio - small) > 1.96 * fit.null_ratio_err).mean() > 0.4
