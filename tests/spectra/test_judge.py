@@ -213,3 +213,19 @@ def test_power_on_planted_tails_and_spikes():
         spikes.append(analyse_matrix(spiked(rng, 512, 128, [2.0])[0], n=20, seed=i).verdict)
     assert tails.count("heavy tail") >= 42
     assert spikes.count("noise with 1 spike") >= 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entries", ["uniform", "signs", "bfloat16", "with a mean"])
+def test_noise_of_other_entries_is_noise_and_a_mean_is_a_spike(entries):
+    import ml_dtypes
+
+    rng = np.random.default_rng(15)
+    draw = {
+        "uniform": lambda: rng.uniform(-1, 1, size=(256, 64)),
+        "signs": lambda: rng.choice([-1.0, 1.0], size=(256, 64)),
+        "bfloat16": lambda: rng.normal(size=(256, 64)).astype(ml_dtypes.bfloat16),
+        "with a mean": lambda: 0.3 + rng.normal(size=(256, 64)),  # θ = 0.3·√64, four times the transition
+    }[entries]
+    words = [analyse_matrix(draw(), n=20).verdict for _ in range(40)]
+    assert words.count("noise with 1 spike" if entries == "with a mean" else "noise") >= 37
