@@ -355,4 +355,4 @@ def test_help_lists_every_option(function):
 @pytest.mark.parametrize("bits", [0, 16, "64"])
 def test_identities_have_32_or_64_bits(bits):
     with pytest.raises(dj.InputError, match="identity_bits must be 32 or 64"):
-        Config(dj.Grid(lr=0.1, sigma_w=1.0, batch_size=4, seeds=1), 1, identity_bits=bits)
+        Config(dj.Grid(lr=0.1, sigma_w=1.0, batch_size=4, seeds=1), 100, identity_bits=bits)
