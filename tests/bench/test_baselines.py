@@ -13,7 +13,7 @@ def test_permutation_loop_measures_the_same_distance():
     x, y = statistics.ensemble(100), 1.1 * statistics.ensemble(60, 1)
     distance, relabelled = statistics.permutation_loop(x, y, 20)
     width = np.sqrt((x.size * x.var() + y.size * y.var()) / (x.size + y.size))
-    assert spectra.permutation_test(x, y, n=2).statistic == pytest.approx(distance / width)
+    assert spectra.permutation_test(x, y, n=2, levels="pooled").statistic == pytest.approx(distance / width)
     # Whole members change sides, and these ensembles differ by more than members do.
     assert (relabelled < distance).all() and (relabelled > 0).all()
 
