@@ -23,7 +23,7 @@ from dysonjax.dyson.exact_table import LARGEST_LEVELS, Table, build_table, sampl
 from dysonjax.dyson.landscape import Landscape, Maxima, find_maxima, one_maximum, scan
 from dysonjax.dyson.line import Line, integral
 from dysonjax.dyson.noise import SquareRoot, Strength
-from dysonjax.dyson.potentials import Potential
+from dysonjax.dyson.potentials import Potential, quadratic
 from dysonjax.spectra.samplers import sample_beta_hermite, sample_beta_laguerre
 
 CHAINS = 32
@@ -269,7 +269,12 @@ class CoulombGas:
         name, params, n = self.potential.name, self.potential.params, self.levels
         alike = all(np.ptp(p) == 0 for p in params)
         first = [float(np.ravel(p)[0]) for p in params]
-        if name == "quadratic" and alike and not callable(self.g2) and np.ptp(self.g2) == 0:
+        if (
+            self.potential.drift_fn is quadratic().drift_fn
+            and alike
+            and not callable(self.g2)
+            and np.ptp(self.g2) == 0
+        ):
             omega, center = first
             scale = math.sqrt(self.beta * float(np.ravel(self.g2)[0]) / (2 * omega))
             return lambda key, size: center + sample_beta_hermite(key, n, self.beta, scale, (size,))
