@@ -16,14 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dysonjax.checks import InputError, finite_array, memory, one_of, positive, positive_int
+from dysonjax.checks import InputError, finite_array, memory, one_of, positive, positive_int, random_key
 from dysonjax.dyson import mcmc
 from dysonjax.dyson.chart import OrderedChart
 from dysonjax.dyson.exact_table import LARGEST_LEVELS, Table, build_table, sample_table
 from dysonjax.dyson.landscape import Landscape, Maxima, find_maxima, one_maximum, scan
 from dysonjax.dyson.line import Line, integral
 from dysonjax.dyson.noise import SquareRoot, Strength
-from dysonjax.dyson.potentials import Potential
+from dysonjax.dyson.potentials import Potential, quadratic
 from dysonjax.spectra.samplers import sample_beta_hermite, sample_beta_laguerre
 
 CHAINS = 32
@@ -73,6 +73,7 @@ class CoulombGas:
                 else f"g2, the potential and levels disagree on the number of levels: {sorted(known)}"
             )
         object.__setattr__(self, "levels", known.pop())
+        memory(f"{self.levels} levels", 300_000 * self.levels, "take fewer")  # the scan of the potential
         object.__setattr__(self, "_origin", self.line.x((np.arange(self.levels) + 0.5) / self.levels - 0.5))
         self._check_confinement()
 
@@ -118,7 +119,8 @@ class CoulombGas:
         numbers; options go to it. Raises InputError if no exact sampler is known, and if the chains stay in
         the wells in which they began: then no draws are better than wrong ones.
         """
-        n = positive_int("n", n)
+        n, key = positive_int("n", n), random_key("key", key)
+        memory(f"{n} draws of {self.levels} levels", 32 * n * self.levels, "take fewer")
         one_of("method", method, ("auto", "exact", "mcmc"))
         if method != "mcmc":
             exact = self._exact_sampler(may_fail=method == "exact")
@@ -138,7 +140,8 @@ class CoulombGas:
         Where the law has several maxima, chains start in all of them and levels jump between wells.
         Successive draws are correlated: `Chains.independent()` thins them.
         """
-        n = positive_int("n", n)
+        n, key = positive_int("n", n), random_key("key", key)
+        memory(f"{n} draws of {self.levels} levels", 64 * n * self.levels, "take fewer")
         with jax.enable_x64(True):
             walk = self._walk(key, chains, warmup)
             return mcmc.chains_of(mcmc.extend(walk, -(-n // (mcmc.SEGMENT * len(walk.z)))))
@@ -269,7 +272,12 @@ class CoulombGas:
         name, params, n = self.potential.name, self.potential.params, self.levels
         alike = all(np.ptp(p) == 0 for p in params)
         first = [float(np.ravel(p)[0]) for p in params]
-        if name == "quadratic" and alike and not callable(self.g2) and np.ptp(self.g2) == 0:
+        if (
+            self.potential.drift_fn is quadratic().drift_fn
+            and alike
+            and not callable(self.g2)
+            and np.ptp(self.g2) == 0
+        ):
             omega, center = first
             scale = math.sqrt(self.beta * float(np.ravel(self.g2)[0]) / (2 * omega))
             return lambda key, size: center + sample_beta_hermite(key, n, self.beta, scale, (size,))

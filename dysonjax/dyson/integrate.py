@@ -19,7 +19,7 @@ import numpy as np
 import xarray as xr
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dysonjax.checks import InputError, finite_array, one_of, positive, positive_int, random_key
+from dysonjax.checks import InputError, finite_array, memory, one_of, positive, positive_int, random_key
 from dysonjax.dyson import steppers
 from dysonjax.dyson.implicit import WALL
 from dysonjax.dyson.noise import SquareRoot, Strength, check_strength, key_words
@@ -153,6 +153,8 @@ def check(
         raise InputError(f"x0 must hold at least one member with one level, got shape {x0.shape}")
     time, steps = positive("time", time), positive_int("steps", steps)
     records = positive_int("records", records, minimum=2)
+    stored = min(records, steps + 1) * x0.size
+    memory(f"{records} records of {x0.size} levels", 8 * stored, "take fewer records or members")
     one_of("method", method, METHODS)
     if isinstance(safeguard, bool) or int(safeguard) != safeguard or not 0 <= safeguard <= 30:
         raise InputError(f"safeguard must be a whole number from 0 to 30, got {safeguard!r}")

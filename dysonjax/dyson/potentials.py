@@ -200,7 +200,7 @@ def custom(
                 -_slope(potential, jnp.broadcast_to(points, force.shape), *params), dtype=np.float64
             )
             both = np.isfinite(derived) & np.isfinite(force)
-            gap = np.abs(derived - force)[both]
+            gap = np.abs(derived[both] - force[both])
             if np.any(gap > 1e-6 * (1 + np.abs(force[both]))):
                 worst = float(np.broadcast_to(points, force.shape)[both][np.argmax(gap)])
                 raise InputError(

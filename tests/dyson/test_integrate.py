@@ -212,6 +212,8 @@ def test_learning_map_marks_members_that_leave_the_domain():
         ({"time": 0.0}, "time must be positive"),
         ({"steps": 0}, "steps must be a positive integer"),
         ({"records": 1}, "records"),
+        ({"records": 2**31 - 1, "steps": 2**31 - 2}, "GB of memory"),
+        ({"steps": 2**31}, "steps must be at most"),
         ({"key": None}, "key must be"),
         ({"method": "heun"}, "method must be one of"),
         ({"method": "matrix", "g2": [1.0, 2.0]}, "use method='implicit'"),
