@@ -25,8 +25,9 @@ class PowerLawFit:
     """exponent 1 + n_tail/Σ ln(x/xmin)"""
     alpha_err: np.ndarray
     """standard error: spread of alpha over resampled ensembles of members, widened as Student's t, or for
-    independent points over the synthetic samples, each with its own xmin; without samples (alpha −
-    1)/√n_tail, for members times the root of their variance inflation, which leaves out the choice of xmin"""
+    independent points over the synthetic samples, each with its own xmin. Without samples it leaves out the
+    choice of xmin: (alpha − 1)/√n_tail, for members times the root of their variance inflation. For members
+    it is on the wide side: ±1 and ±1.96 of it hold the truth in up to 80 and 98 % of ensembles"""
     xmin: np.ndarray
     """start of the tail, units of x"""
     n_tail: np.ndarray

@@ -20,6 +20,9 @@ def test_frame_refuses_errors_of_half_the_size():
 
     assert run(Coverage("right", lambda rng: experiment(rng, 1.0))).holds
     assert not run(Coverage("half", lambda rng: experiment(rng, 0.5))).holds
+    assert not run(Coverage("double", lambda rng: experiment(rng, 2.0))).holds
+    assert run(Coverage("double", lambda rng: experiment(rng, 2.0), conservative=True)).holds
+    assert not run(Coverage("half", lambda rng: experiment(rng, 0.5), conservative=True)).holds
 
 
 def test_frame_refuses_p_values_that_are_not_uniform():
