@@ -16,8 +16,6 @@ NaN. At the first record there is none before it, and those overlaps are NaN.
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from os import cpu_count
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +23,7 @@ import numpy as np
 
 from dysonjax.checks import InputError, one_of
 from dysonjax.ensemble.checkpoints import Fragment
+from dysonjax.ensemble.spectrum import in_parts
 from dysonjax.models.base import Model
 
 REFERENCES = ("target", "start", "previous")
@@ -91,12 +90,7 @@ class Vectors(NamedTuple):
 
 def vectors(matrices: np.ndarray) -> Vectors:
     """Those of matrices (members, M, N), computed in double precision and kept in that of the matrices."""
-    workers = min(cpu_count() or 1, 16, max(1, len(matrices) // 16))
-    if workers == 1:
-        return _vectors(matrices)
-    with ThreadPoolExecutor(workers) as pool:
-        found = list(pool.map(_vectors, np.array_split(matrices, workers)))
-    return Vectors(*map(np.concatenate, zip(*found, strict=True)))
+    return Vectors(*map(np.concatenate, zip(*in_parts(_vectors, matrices, 16), strict=True)))
 
 
 def _vectors(matrices: np.ndarray) -> Vectors:

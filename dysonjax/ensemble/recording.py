@@ -95,8 +95,10 @@ def record(
         if name in targets and number == 0:
             levels = squared_singular_values(targets[name].reshape(-1, *targets[name].shape[2:]))
             levels = np.repeat(levels, wave.index.shape[-1], axis=0)[kept.ravel()]
-            if compared.model.target_scale in wave.identity.point:
-                levels = levels * wave.identity.point[compared.model.target_scale][kept][:, None] ** 2
+            scale, point = compared.model.target_scale, wave.identity.point
+            if scale in point:
+                factor = np.asarray(point[scale], np.float64)[kept] / compared.model.scalars[scale].default
+                levels = levels * factor[:, None] ** 2
             put(f"target_eigenvalues{suffix}", levels)
         put(f"eigenvalues{suffix}", squared_singular_values(weights), number)
         for variable, values in compared.of(name, weights, targets):

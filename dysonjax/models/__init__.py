@@ -6,6 +6,7 @@ from dysonjax.models.langevin import elementwise_langevin
 from dysonjax.models.linear import linear
 from dysonjax.models.nanogpt import nanogpt
 from dysonjax.models.rbm import rbm
+from dysonjax.models.spiked_teacher import spiked_teacher
 from dysonjax.models.teacher_student import teacher_student
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "linear",
     "nanogpt",
     "rbm",
+    "spiked_teacher",
     "teacher_student",
     "wrap_flax",
 ]

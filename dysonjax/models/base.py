@@ -65,8 +65,8 @@ class Model:
     targets(world): matrices that learning aims at, under the names of the learned ones, if they are known;
         their squared singular values are recorded once.
     target_sides: of which singular vectors of the targets learning determines the direction.
-    target_scale: name of the scalar, if there is one, by which the learned matrices' targets are to be
-        multiplied at the points of a grid that varies it.
+    target_scale: name of the scalar, if there is one, to which the targets are proportional; they are given
+        at its default.
     scalars: hyperparameters of the model that a grid can vary, by name. Its functions read them as
         `point.get(name, default)`, since a point holds only those that its grid names.
     draws: whether `batch` uses its key. If not, a batch is looked up in the world, not carried by the loop.
