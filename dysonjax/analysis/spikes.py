@@ -12,6 +12,7 @@ from dysonjax.spectra.spiked import squared_strength
 FALSE_POSITIVES = 0.01  # of the edge beyond which a level counts as an outlier, all seeds of a point together
 MOST_FITS = 20_000  # of a Marchenko-Pastur law, 10 ms each; of more only the last record is looked at
 FAR = 1.5  # θ/θ_c from which on deviations from the law of large matrices are judged
+CLEAR = 1.15  # θ/θ_c at which the mean position stands clear of the fluctuations of the edge
 SEEN = 0.5  # of the seeds: what counts as outside
 
 
@@ -65,22 +66,20 @@ def outliers(levels: xr.DataArray, ratio: float, spike: int = 0) -> xr.Dataset:
     return xr.Dataset(data, coords)
 
 
-def emergence_of(time, strength, seen) -> float:
-    """When a spike left the bulk, by where its strength θ/θ_c was 1.
+def emergence_of(time, strength) -> float:
+    """When a spike left the bulk: where the line through its strength θ/θ_c was 1, steps.
 
-    Inside the bulk nothing is seen, and close to it a finite matrix shows the spike late; so a line through
-    the first three records at which it is `seen` is continued back to 1. time, strength, seen: (records,).
-    NaN for fewer than two such records; at most the first of them.
+    Inside the bulk nothing is seen, and a finite matrix shows a spike late; so the line through the first two
+    records from which on the strength that the positions mean stays above 1.15 is continued back to 1, at
+    most to two records before the first. time, strength: (records,). NaN if the last two are not above.
     """
-    seen = np.asarray(seen, bool)
-    # From the first record on after which it stays outside.
+    seen = np.asarray(strength) > CLEAR
     first = len(seen) - int(np.argmin(seen[::-1])) if not seen.all() else 0
     if first > len(seen) - 2:
         return np.nan
-    chosen = slice(first, first + 3)
-    slope, offset = np.polyfit(time[chosen], strength[chosen], 1)
-    back = (1 - offset) / slope if slope > 0 else time[first]
-    return float(np.clip(back, 0, time[first]))
+    slope = (strength[first + 1] - strength[first]) / (time[first + 1] - time[first])
+    back = time[first] - (strength[first] - 1) / slope if slope > 0 else -np.inf
+    return float(np.clip(back, time[max(first - 2, 0)], time[first]))
 
 
 def compare(dataset: xr.Dataset) -> xr.Dataset:
@@ -108,8 +107,8 @@ def compare(dataset: xr.Dataset) -> xr.Dataset:
         found["strength"] = found["position"].copy(data=np.sqrt(y) / ratio**0.25)
         found["strength"] = found["strength"].where(np.isfinite(found["position"]))
         found["emergence"] = xr.apply_ufunc(
-            emergence_of, found["record"].astype(float), found["strength"], found["outside"] >= SEEN,
-            input_core_dims=[["record"]] * 3, vectorize=True,
+            emergence_of, found["record"].astype(float), found["strength"],
+            input_core_dims=[["record"]] * 2, vectorize=True,
         )  # fmt: skip
         made.append(found.merge(_theory(dataset, spike)))
     return xr.concat(made, "spike")
@@ -163,30 +162,53 @@ def deviations(found: xr.Dataset) -> dict[str, dict[str, float]]:
     return result
 
 
-def border(found: xr.Dataset) -> dict[str, int] | None:
+def border(dataset: xr.Dataset, found: xr.Dataset) -> dict[str, int] | None:
     """In how many columns of the grid, one for each σ_W, |B| and scalar, the borders of trainability agree.
 
     Measured is that half of the seeds show the strongest spike at the end, predicted that θ > θ_c. A column
-    agrees if the two differ only next to a predicted border, by one step in α. None without a theory, or with
-    fewer than three learning rates.
+    agrees if the two differ only next to a predicted border, by one step in α; the border may lie between
+    the grid and what would be its next α. None without a theory, or with fewer than three learning rates.
     """
-    one = found.isel(spike=0)
-    predicted, measured = one["visible_theory"], one["outside"].isel(record=-1) >= SEEN
-    if predicted.isnull().any() or one.sizes["lr"] < 3:
+    one = found.isel(spike=0).sortby("lr")
+    if one["visible_theory"].isnull().any() or one.sizes["lr"] < 3:
         return None
-    dims = [dim for dim in predicted.dims if dim != "lr"]
-    predicted = predicted.astype(bool).transpose("lr", *dims).values.reshape(one.sizes["lr"], -1)
-    measured = measured.transpose("lr", *dims).values.reshape(predicted.shape)
-    flips = predicted[1:] != predicted[:-1]
-    beside = np.zeros_like(predicted)
-    beside[1:] |= flips
-    beside[:-1] |= flips
+    lr = one["lr"].values
+    lr = np.concatenate([[lr[0] ** 2 / lr[1]], lr, [lr[-1] ** 2 / lr[-2]]])
+    dims = list(one["visible_theory"].dims)
+    axis = dims.index("lr")
+    setting = spikes_theory.settings(dataset)
+    setting = setting._replace(lr=lr.reshape([-1 if k == axis else 1 for k in range(len(dims))]))
+    shape = [one.sizes[dim] if dim != "lr" else len(lr) for dim in dims]
+    beyond = np.broadcast_to(spikes_theory.visible(setting, int(one["record"][-1])), shape)
+    beyond = np.moveaxis(beyond, axis, 0).reshape(len(lr), -1)
+    measured = one["outside"].isel(record=-1) >= SEEN
+    measured = measured.transpose("lr", *(dim for dim in dims if dim != "lr")).values
+    measured = measured.reshape(len(lr) - 2, -1)
+    flips = beyond[1:] != beyond[:-1]
+    beside, predicted = flips[1:] | flips[:-1], beyond[1:-1]
     agree = ((measured == predicted) | beside).all(axis=0)
     return {
         "columns": len(agree),
         "within": int(agree.sum()),
         "points_that_differ": int((measured != predicted).sum()),
         "points": int(predicted.size),
+    }
+
+
+def emergence(found: xr.Dataset) -> dict[str, float] | None:
+    """How far measured times of emergence lie from the predicted ones, in distances of records there."""
+    steps = found["record"].values
+    theory, measured = (found[name].values.ravel() for name in ("emergence_theory", "emergence"))
+    both = np.isfinite(theory) & np.isfinite(measured)
+    if not both.any() or len(steps) < 2:
+        return None
+    place = np.clip(np.searchsorted(steps, theory[both], side="right"), 1, len(steps) - 1)
+    off = np.abs(measured[both] - theory[both]) / np.diff(steps)[place - 1]
+    return {
+        "points": int(both.sum()),
+        "within_one_record": int((off <= 1).sum()),
+        "mean_in_records": float(off.mean()),
+        "largest_in_records": float(off.max()),
     }
 
 

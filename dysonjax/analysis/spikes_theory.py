@@ -51,8 +51,10 @@ def course(setting: Setting, time) -> Course:
     """
     lr, batch, m, n = setting.lr, setting.batch_size, setting.rows, setting.columns
     time = np.asarray(time, np.float64)
-    shrunk = (1 - lr) ** (2 * time)
-    theta = setting.s * (1 - np.sign(1 - lr) ** time * np.abs(1 - lr) ** time)
+    shrunk = np.abs(1 - lr) ** (2 * time)
+    # For α > 1 the signal alternates; between two steps its sign goes through zero.
+    sign = np.where(lr > 1, np.cos(np.pi * time), 1.0)
+    theta = setting.s * (1 - sign * np.abs(1 - lr) ** time)
     if setting.noise == "gradient":
         sigma2 = shrunk * setting.sigma_w**2 + m * lr**2 * setting.epsilon**2 / batch * _series(
             (1 - lr) ** 2, time

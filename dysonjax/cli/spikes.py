@@ -94,16 +94,22 @@ def analyse(dataset, folder: Path, terminal: Terminal) -> dict:
     if rows:
         terminal.table("relative deviation from theory at 1.5 times the threshold and more",
                        ["", "points and records", "mean", "largest"], rows)  # fmt: skip
-    border = spikes.border(found)
+    border, emergence = spikes.border(dataset, found), spikes.emergence(found)
     if border is not None:
         terminal.print(
             f"trainability: measured and predicted borders within one grid step in {border['within']} of "
             f"{border['columns']} columns"
         )
+    if emergence is not None:
+        terminal.print(
+            f"emergence: within one record of the predicted time for {emergence['within_one_record']} of "
+            f"{emergence['points']} points"
+        )
     return {
         "points": spikes.points(found),
         "deviation": deviation,
         "border": border,
+        "emergence": emergence,
     }
 
 

@@ -131,3 +131,42 @@ def _emergence(axis, found):
         axis.legend(loc="upper left")
         axis.set(xscale="log", yscale="log")
     axis.set(xlabel="time of emergence by theory, steps", ylabel="measured, steps", title="emergence")
+
+
+def law(found: xr.Dataset, far: float) -> Figure:
+    """Relative deviations of position and overlaps from theory over θ/θ_c, by size, and their means by size.
+
+    found: as `analysis.spikes.compare` makes it, with a dimension `size`. far: θ/θ_c from which on they are
+    averaged.
+    """
+    names = {"position": "position", "overlap_right": "right overlap", "overlap_left": "left overlap"}
+    with style():
+        figure, axes = new_figure(1, 4, width=PAGE, height=2.5)
+        for axis, (key, title) in zip(axes, names.items(), strict=False):
+            for colour, size in zip(CYCLE, found["size"].values, strict=False):
+                at = found.sel(size=size)
+                strength, off = at["strength_theory"], at[key] / at[f"{key}_theory"] - 1
+                kept = (strength > 1.1).values
+                axis.plot(
+                    strength.values[kept], 100 * off.transpose(*strength.dims).values[kept], color=colour,
+                    ls="none", marker=".", ms=2, alpha=0.6, label=f"N = {size}", rasterized=True,
+                )  # fmt: skip
+            axis.axhspan(-2, 2, color=BLACK, alpha=0.1, lw=0)
+            axis.axvline(far, color=RED, lw=0.8, ls="--")
+            axis.set(xscale="log", ylim=(-25, 25), xlabel=r"$\theta/\theta_c$", title=f"{title}, % off")
+        axes[0].legend(fontsize=6, markerscale=3)
+        mean = np.abs(found["strength_theory"])
+        for colour, (key, title) in zip(CYCLE, names.items(), strict=False):
+            off = np.abs(found[key] / found[f"{key}_theory"] - 1).where(mean >= far)
+            by_size = 100 * off.mean([dim for dim in off.dims if dim != "size"])
+            axes[3].plot(by_size["size"], by_size, color=colour, marker="o", label=title)
+        axes[3].set(
+            xscale="log",
+            yscale="log",
+            xlabel="$N$ ($M=4N$)",
+            title=rf"mean |off|, %, $\theta\geq{far:g}\theta_c$",
+        )
+        axes[3].set_xticks(found["size"].values, [str(n) for n in found["size"].values])
+        axes[3].minorticks_off()
+        axes[3].legend(fontsize=6)
+    return figure
