@@ -160,8 +160,8 @@ def centres(scale: str, progress=None) -> Reproduction:
     caption = (
         f"{SETTING}; {rest.size()}. Points: centres of the two-mode density fitted to both levels of a "
         "degenerate pair, and means of the single levels, with standard errors over seeds: six for ten "
-        "levels, as published. Lines: the mean of the pair's levels in the theory of `rbm-repulsion`, nothing "
-        "fitted; "
+        "levels, as published. Lines: the mean of the pair's levels in the theory of `rbm-repulsion`, "
+        "nothing fitted; "
         f"{check.name}: {value(check)}, theory {check.expected:.3f}."
     )
     data = xr.Dataset(
