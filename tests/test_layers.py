@@ -22,8 +22,8 @@ ALLOWED = {
     "layers": {"weights", "spectra"},
     "dyson": {"spectra"},  # the exact β-ensembles that the Coulomb gas samples from
     "cache": set(),
-    "native": {"models", "cache"},
-    "ensemble": {"models", "native", "cache"},
+    "compile": {"cache"},
+    "ensemble": {"models", "compile", "cache"},
     "compare": {"models", "spectra", "dyson", "ensemble"},
     "analysis": {"models", "spectra", "dyson", "ensemble"},
     "advice": {"models", "ensemble"},
@@ -117,18 +117,9 @@ LONG = {
     "spectra.members": "one adapter, and every form of input that it takes",
     "weights.plan": "one plan: what of a checkpoint is analysed, and how",
 }
-# Of the compiler, whose modules extend one class each; they go when it is rewritten.
 CIRCLES = [
-    {"native.builder", "native.positions", "native.rules"},
-    {
-        "native.eigenvectors",
-        "native.joins",
-        "native.lookups",
-        "native.products",
-        "native.reductions",
-        "native.views",
-        "native.writer",
-    },
+    {"compile.emit." + name for name in "eigenvectors joins lanes lookups products reductions views".split()},
+    {"compile.lower", "compile.rules.control", "compile.rules.positions"},
 ]
 
 

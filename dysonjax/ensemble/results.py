@@ -15,8 +15,9 @@ import numpy as np
 import xarray as xr
 
 import dysonjax
-from dysonjax import checks, native
+from dysonjax import checks
 from dysonjax.checks import InputError
+from dysonjax.compile import compiler_version
 from dysonjax.ensemble import schema
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.interrupts import resume_command
@@ -77,7 +78,7 @@ def versions() -> dict[str, str]:
         "jax": jax.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
-        "c_compiler": native.compiler_version() or "none",
+        "c_compiler": compiler_version() or "none",
     }
 
 

@@ -1,4 +1,4 @@
-"""Target: C for one network after the other on each core, see `dysonjax.native.large`.
+"""Target: C for one network after the other on each core, see `dysonjax.compile.whole`.
 
 Each network draws its batches for itself. The arrays of a world are read where they are, or copied once a
 wave: they may be a data set that is larger than all networks together.
@@ -9,13 +9,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from dysonjax import native
+from dysonjax.compile import aligned, empty_aligned, in_memory
+from dysonjax.compile import whole as whole_step
 from dysonjax.ensemble import c_step, xla
 from dysonjax.ensemble.contract import Executable, Lowered, Refused, Target, Task, Tile, at_once
 from dysonjax.ensemble.keys import BATCH, Identity
-from dysonjax.ensemble.layout import aligned, apart, resting, together
+from dysonjax.ensemble.layout import apart, resting, together
 from dysonjax.ensemble.thresholds import VALUES
-from dysonjax.native import large
 
 
 def lower(task: Task, tile: Tile) -> Lowered:
@@ -26,7 +26,7 @@ def lower(task: Task, tile: Tile) -> Lowered:
     with c_step.refusing():
         step_of_one = c_step.on_arrays(task, fixed, form)
         inputs = [*fixed.of_world, *fixed.points]
-        source = large.write_step(step_of_one, inputs, form.of_one, len(form.leaves) - 1)
+        source = whole_step.write_step(step_of_one, inputs, form.of_one, len(form.leaves) - 1)
     least, found = VALUES["whole_least_bytes"], task.state_bytes + source.space
     if task.xla_follows and found < least:
         raise Refused(f"{found} bytes of state and intermediate arrays, and XLA is faster below {least}")
@@ -35,8 +35,8 @@ def lower(task: Task, tile: Tile) -> Lowered:
     observed = jax.eval_shape(task.programs.observe, tile.identity, tile.world, tile.state)
 
     def compile_step():
-        kernel, threads = large.Kernel(source), c_step.on_threads(devices)
-        space = [native.aligned((kernel.space,), np.uint8) for _ in range(devices)]
+        kernel, threads = whole_step.Kernel(source), c_step.on_threads(devices)
+        space = [empty_aligned((kernel.space,), np.uint8) for _ in range(devices)]
 
         @c_step.remembered
         def inputs(identity: Identity, world: Any) -> list:
@@ -44,7 +44,7 @@ def lower(task: Task, tile: Tile) -> Lowered:
             return [
                 (
                     [
-                        [resting(native.in_memory(leaf[w], lanes=False)) for leaf in worlds]
+                        [resting(in_memory(leaf[w], varying=False)) for leaf in worlds]
                         for w in range(len(worlds[0]))
                     ],
                     list(zip(*map(apart, points), strict=True)),

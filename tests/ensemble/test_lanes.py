@@ -7,11 +7,11 @@ import pytest
 from thin import loss_only
 
 import dysonjax as dj
-from dysonjax import native
+from dysonjax import compile as compiler
+from dysonjax.compile import whole
 from dysonjax.ensemble import c_step, jobs, keys, lanes, targets, thresholds
-from dysonjax.native import large
 
-pytestmark = pytest.mark.skipif(native.compiler_path() is None, reason="needs a C compiler")
+pytestmark = pytest.mark.skipif(compiler.compiler_path() is None, reason="needs a C compiler")
 
 DATA = 0.6 * np.random.default_rng(0).standard_normal((300, 3))
 RATES = [0.01, 0.1, 4.0]
@@ -150,12 +150,12 @@ def test_a_mistake_of_the_compiler_is_told_and_the_next_target_takes_over(monkey
     def mistaken(*args, **kwargs):
         raise KeyError("dimension_numbers")
 
-    monkeypatch.setattr(native, "write_step", mistaken)
+    monkeypatch.setattr(lanes, "write_step", mistaken)
     monkeypatch.setitem(thresholds.VALUES, "whole_least_bytes", 0)
     told = "could not be written in C .KeyError: 'dimension_numbers'.; please report this; going on with "
     with pytest.warns(UserWarning, match=f"{told}whole"):
         assert dj.train(dj.models.linear(), grid(), 5, 2).summary["target"] == "whole"
-    monkeypatch.setattr(large, "write_step", mistaken)
+    monkeypatch.setattr(whole, "write_step", mistaken)
     with pytest.warns(UserWarning, match=f"{told}xla"):
         assert dj.train(dj.models.linear(), grid(), 5, 2).summary["backend"] == "xla"
     with pytest.raises(KeyError):

@@ -9,11 +9,11 @@ import xarray as xr
 from tiny import tiny
 
 import dysonjax as dj
-from dysonjax import native
+from dysonjax import compile as compiler
 from dysonjax.ensemble import jobs, targets, thresholds, xla
 from dysonjax.ensemble.contract import Refused
 
-needs_c = pytest.mark.skipif(native.compiler_path() is None, reason="needs a C compiler")
+needs_c = pytest.mark.skipif(compiler.compiler_path() is None, reason="needs a C compiler")
 GRID = dj.Grid(lr=[0.1, 0.3], batch_size=[2, 4], seeds=3)
 
 
