@@ -25,7 +25,7 @@ LIBRARIES = frozenset(("jax", "jaxlib", "flax", "optax"))
 OURS = tuple(str(Path(__file__).parents[1] / name) for name in ("compile", "ensemble"))
 
 
-def build(jaxpr: jax.extend.core.ClosedJaxpr, inputs: Sequence[Node]) -> list[Node]:
+def lower(jaxpr: jax.extend.core.ClosedJaxpr, inputs: Sequence[Node]) -> list[Node]:
     """The nodes of the outputs. A random key among the inputs is given by its words, (..., 2) uint32."""
     return Builder().closed(jaxpr, inputs)
 

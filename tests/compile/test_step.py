@@ -189,7 +189,7 @@ def test_a_number_moves_to_the_smaller_factor_of_a_product():
     shapes = [(8, 6), (4, 8), (4, 6), ()]
     inputs = [graph.source(shape, np.float32, graph.NETWORK, True) for shape in shapes]
     jaxpr = jax.make_jaxpr(update)(*(jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes))
-    outputs = lower.build(jaxpr, inputs)
+    outputs = lower.lower(jaxpr, inputs)
 
     def sizes(nodes):
         return [node.size for node in graph.topological(nodes) if node.op == "mul"]

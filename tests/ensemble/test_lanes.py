@@ -8,8 +8,7 @@ from thin import loss_only
 
 import dysonjax as dj
 from dysonjax import compile as compiler
-from dysonjax.compile import whole
-from dysonjax.ensemble import c_step, jobs, keys, lanes, targets, thresholds
+from dysonjax.ensemble import c_step, jobs, keys, lanes, targets, thresholds, whole
 
 pytestmark = pytest.mark.skipif(compiler.compiler_path() is None, reason="needs a C compiler")
 
