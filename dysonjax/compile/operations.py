@@ -71,11 +71,6 @@ REDUCTIONS = {
 JOINS = {"concatenate": ("dimension",), "pad": ("padding_config",), "dynamic_update_slice": ()}
 # Elements at positions that are computed in the step.
 LOOKUPS = {"gather": ("dimension_numbers", "slice_sizes")}
-# Calls of a jaxpr, which is written out; other operations that hold one (`reduce`, `custom_root`) are none.
-CALLS = frozenset(
-    "jit pjit closed_call core_call remat remat2 checkpoint custom_jvp_call custom_vjp_call "
-    "custom_vjp_call_jaxpr custom_vmap_call custom_lin".split()
-)
 OTHERS = {"dot_general": ("dimension_numbers",), "add_rows": ()}
 OPERATIONS = {**VIEWS, **ELEMENTWISE, **REDUCTIONS, **JOINS, **LOOKUPS, **OTHERS}
 
