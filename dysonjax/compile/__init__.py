@@ -11,12 +11,13 @@ A network's numbers do not depend on its lane, its neighbours or the number of c
 
 from dysonjax.compile.graph import NETWORK, WORLD, Unsupported
 from dysonjax.compile.kernel import Input, Kernel, write_step
-from dysonjax.compile.memory import LANES, aligned, empty_aligned, in_memory
+from dysonjax.compile.memory import LANES, WARP, aligned, empty_aligned, in_memory
 from dysonjax.compile.toolchain import CompilerError, compiler_path, compiler_version
 
 __all__ = [
     "LANES",
     "NETWORK",
+    "WARP",
     "WORLD",
     "CompilerError",
     "Input",

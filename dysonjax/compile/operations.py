@@ -53,12 +53,15 @@ VIEWS = {
     "dynamic_slice": (),
     "take": ("places",),  # elements at known positions
 }
+# What the threads of a network hold together, see `partition`; no step of a model has it.
+THREADS = "sum_over_threads max_over_threads min_over_threads or_over_threads and_over_threads".split()
 ELEMENTWISE = {
     **dict.fromkeys(
         "add sub mul div rem max min pow neg abs sign floor ceil exp log log1p expm1 tanh logistic sqrt "
         "rsqrt erf erf_inv sin cos square and or xor not shift_left shift_right_logical "
         "shift_right_arithmetic eq ne lt le gt ge is_finite select_n clamp convert_element_type "
-        "bitcast_convert_type add_any one_minus_square".split(),
+        "bitcast_convert_type add_any one_minus_square".split()
+        + THREADS,
         (),
     ),
     "integer_pow": ("y",),
@@ -69,8 +72,8 @@ REDUCTIONS = {
     name: ("axes",) for name in ("reduce_sum", "reduce_max", "reduce_min", "reduce_and", "reduce_or")
 }
 JOINS = {"concatenate": ("dimension",), "pad": ("padding_config",), "dynamic_update_slice": ()}
-# Elements at positions that are computed in the step.
-LOOKUPS = {"gather": ("dimension_numbers", "slice_sizes")}
+# Elements at positions that are computed in the step, or held by other threads of a network.
+LOOKUPS = {"gather": ("dimension_numbers", "slice_sizes"), "gather_parts": ("axis", "extent", "threads")}
 # Calls of a jaxpr, which is written out; other operations that hold one (`reduce`, `custom_root`) are none.
 CALLS = frozenset(
     "jit pjit closed_call core_call remat remat2 checkpoint custom_jvp_call custom_vjp_call "

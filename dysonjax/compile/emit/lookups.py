@@ -41,15 +41,15 @@ def looked_up(writer: "Writer", node: Node, starts, part: Sequence[int], inside:
         return writer.value(operand, tuple(map(add, inside, firsts)))
     name, lane = writer.name(), writer.name("l")
     writer.line(f"{c_type(node)} {name};")
-    writer.line(f"for (int {lane} = 0; {lane} < LANES; {lane}++) {{")
+    writer.line(f"EACH_LANE({lane}) {{")
     outside, writer.known = writer.known, dict(writer.known)
-    place = (f"{f}[{lane}]" if differ else f for f, differ in zip(firsts, differs, strict=True))
+    place = (f"AT({f}, {lane})" if differ else f for f, differ in zip(firsts, differs, strict=True))
     value = writer.value(operand, tuple(map(add, inside, place)))
     if operand.varying:
-        value = f"{value}[{lane}]"
+        value = f"AT({value}, {lane})"
     elif operand.dtype == bool:
         value = f"-({value})"
-    writer.line(f"{name}[{lane}] = {value};")
+    writer.line(f"AT({name}, {lane}) = {value};")
     writer.line("}")
     writer.known = outside
     return name
@@ -65,7 +65,7 @@ def position(writer: "Writer", node: Node, index: tuple[Index, ...], last: int) 
         if node.varying:
             if node.dtype.itemsize == 1:  # whose largest number may be smaller than `last`
                 kind, value = "int32_v", f"CONVERT(int32_v, {value})"
-            inside = f"{kind}_min({kind}_max({value}, ({kind}){{0}}), ({kind}){{0}} + {last})"
+            inside = f"{kind}_min({kind}_max({value}, ZERO({kind})), ZERO({kind}) + {last})"
             writer.line(f"const {kind} {name} = {inside};")
         else:
             writer.line(f"const long {name} = {value} < 0 ? 0 : {value} > {last} ? {last} : {value};")
@@ -84,8 +84,8 @@ def with_rows(writer: "Writer", root: Node) -> None:
         place, outside = writer.value(places, index), writer.known
         if places.varying:
             lane = writer.name("l")
-            writer.line(f"for (int {lane} = 0; {lane} < LANES; {lane}++) {{")
-            place = f"{place}[{lane}]"
+            writer.line(f"EACH_LANE({lane}) {{")
+            place = f"AT({place}, {lane})"
         writer.line(f"if ({place} >= 0 && {place} < {count}) {{")
         writer.known = dict(outside)
         column = writer.name("i")
@@ -93,7 +93,7 @@ def with_rows(writer: "Writer", root: Node) -> None:
         target = f"{name}[(long){place} * {size} + {column}]"
         added = writer.in_kind(rows, (*index, column), root)
         if places.varying:
-            target, added = f"{target}[{lane}]", f"({added})[{lane}]"
+            target, added = f"AT({target}, {lane})", f"AT({added}, {lane})"
         writer.line(f"{target} = {combine(target, added)};")
         writer.line("}" * (3 if places.varying else 2))
         writer.known = outside

@@ -124,7 +124,7 @@ def _write_block(
     total, start = writer.plan.starts.get(node, (node, None))
     for index, name in sums.items():
         writer.here = index
-        first = f"({kind}){{0}}"
+        first = f"ZERO({kind})"
         if start is not None:
             first = writer.operand(start, index)
             first = in_lanes(first, start) if node.varying else first
