@@ -15,7 +15,7 @@ its lane, its neighbours or the number of cores, to the last bit.
 """
 
 from dysonjax.compile.graph import NETWORK, WORLD, Unsupported
-from dysonjax.compile.memory import LANES, aligned, empty_aligned, in_memory
+from dysonjax.compile.memory import LANES, WARP, aligned, empty_aligned, in_memory
 from dysonjax.compile.step import IN_LANES, WHOLE, Input, Kernel, Source, write_step
 from dysonjax.compile.toolchain import CompilerError, compiler_path, compiler_version
 
@@ -23,6 +23,7 @@ __all__ = [
     "IN_LANES",
     "LANES",
     "NETWORK",
+    "WARP",
     "WHOLE",
     "WORLD",
     "CompilerError",

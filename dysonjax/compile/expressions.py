@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from dysonjax.compile.graph import Node
-from dysonjax.compile.operations import TYPES
+from dysonjax.compile.operations import THREADS, TYPES
 
 INFIX = {
     "add": "+",
@@ -79,12 +79,14 @@ def operation(node: Node, values: Sequence[str]) -> str:
         return _truth(node, f"({full[0]} {COMPARISONS[op]} {full[1]})")
     if op == "pow" and _is_half(inputs[1]):
         # As in XLA; GCC makes it a plain root where it sees it in vectors.
-        infinity = f"(({kind}){{0}} + ({element_type(node.dtype)}_s)INFINITY)"
+        infinity = f"(ZERO({kind}) + ({element_type(node.dtype)}_s)INFINITY)"
         return f"{kind}_choose({first} == -{infinity}, {infinity}, {kind}_sqrt({first} + 0))"
     if op in FUNCTIONS:
         # A whole exponent comes as an integer.
         full = [_converted(node, n, v) for n, v in zip(inputs, full, strict=True)]
         return f"{kind}_{op}({', '.join(full)})"
+    if op in THREADS:
+        return f"{kind}_{op}({first})"
     match op:
         case "neg":
             return f"(-{first})"
@@ -103,7 +105,7 @@ def operation(node: Node, values: Sequence[str]) -> str:
         case "abs":
             return f"{kind}_abs({first})"
         case "sign":
-            zero, one = f"({kind}){{0}}", f"(({kind}){{0}} + 1)"
+            zero, one = f"ZERO({kind})", f"(ZERO({kind}) + 1)"
             if node.dtype.kind == "u":
                 return f"{kind}_choose({first} > {zero}, {one}, {zero})"
             below = f"{kind}_choose({first} < {zero}, -{one}, {first})"
@@ -111,7 +113,7 @@ def operation(node: Node, values: Sequence[str]) -> str:
         case "round":
             return f"{kind}_round_{'even' if node.params['rounding_method'] else 'away'}({first})"
         case "is_finite":
-            return _truth(node, f"(({first} - {first}) == ({c_type(inputs[0])}){{0}})")
+            return _truth(node, f"(({first} - {first}) == ZERO({c_type(inputs[0])}))")
         case "clamp":
             low, x, high = inputs
             raised = dataclasses.replace(node, op="max", inputs=(low, x))
@@ -188,7 +190,7 @@ def _power(node: Node, x: str) -> str:
     """A whole power by squaring, as in JAX, so that it overflows and rounds as there."""
     kind, exponent = c_type(node), abs(node.params["y"])
     if exponent == 0:
-        return f"(({kind}){{0}} + 1)"
+        return f"(ZERO({kind}) + 1)"
     if node.dtype.kind in "iu":
         unsigned = kind if node.dtype.kind == "u" else f"u{kind}"
         return f"(({kind}){unsigned}_power(({unsigned}){x}, {exponent}))"
@@ -230,7 +232,7 @@ def _never_zero(node: Node, negative: bool) -> bool:
 
 def _truth(node: Node, comparison: str) -> str:
     """A comparison of vectors has the width of what it compares; masks are kept as int32."""
-    return f"CONVERT(int32_v, {comparison})" if node.varying else comparison
+    return f"TRUTH({comparison})" if node.varying else comparison
 
 
 def _choice(node: Node, which: str, values: Sequence[str]) -> str:
@@ -248,7 +250,7 @@ def _converted(node: Node, old: Node, value: str) -> str:
     if old.dtype == node.dtype:
         return value
     if node.dtype == bool:
-        zero = f"({element_type(old.dtype)}{'_v' if node.varying else '_s'}){{0}}"
+        zero = f"ZERO({element_type(old.dtype)}{'_v' if node.varying else '_s'})"
         return _truth(node, f"({value} != {zero})")
     if old.dtype.kind == "f" and node.dtype.kind in "iu":
         return f"{kind}_of_{old.dtype.name.replace('float32', 'float').replace('float64', 'double')}({value})"

@@ -14,13 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from dysonjax.compile.graph import CONSTANT, Node, Unsupported, constant
-from dysonjax.compile.operations import KNOWN, OPERATIONS, refusal
+from dysonjax.compile.operations import OF_MODELS, OPERATIONS, refusal
 from dysonjax.compile.rules import ARRAYS, STRUCTURE
 from dysonjax.compile.rules.control import CALLS
 from dysonjax.compile.rules.indexing import keys_moved
 
 MOST_NODES = 20_000
-CLAIMED = frozenset((*OPERATIONS, *STRUCTURE, *ARRAYS)) - CALLS
+CLAIMED = frozenset((*OF_MODELS, *STRUCTURE, *ARRAYS)) - CALLS
 LIBRARIES = frozenset(("jax", "jaxlib", "flax", "optax"))
 OURS = tuple(str(Path(__file__).parents[1] / name) for name in ("compile", "ensemble"))
 
@@ -109,19 +109,18 @@ class Context:
             return self.traced(found, *inputs)
         if found is not None:
             return found
-        if name not in OPERATIONS:
+        if name not in OF_MODELS:
             raise Unsupported(f"the operation {name}")
-        return [
-            self.make(name, inputs, out.aval.shape, out.aval.dtype, {k: params[k] for k in OPERATIONS[name]})
-            for out in equation.outvars
-        ]
+        kept = {k: params[k] for k in OPERATIONS[name].params}
+        return [self.make(name, inputs, out.aval.shape, out.aval.dtype, kept) for out in equation.outvars]
 
     def _computed(self, equation, values: list[np.ndarray]) -> list[Node]:
         name, out = equation.primitive.name, equation.outvars[0].aval
-        if name in KNOWN:  # JAX would compile a program for each of them
-            params = {} if isinstance(KNOWN[name], np.ufunc) else equation.params
+        function = OPERATIONS[name].now if name in OPERATIONS else None
+        if function is not None:  # JAX would compile a program for each of them
+            params = {} if isinstance(function, np.ufunc) else equation.params
             with np.errstate(all="ignore"):
-                value = KNOWN[name](*values, **params)
+                value = function(*values, **params)
             return [self.literal(np.asarray(value, out.dtype).reshape(out.shape))]
         found = self.now(*values, **equation.params)
         return [self.literal(result) for result in (found if isinstance(found, list) else [found])]

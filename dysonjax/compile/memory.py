@@ -3,6 +3,7 @@
 import numpy as np
 
 LANES = 16  # networks of a vector
+WARP = 32  # threads that go step by step together on a GPU
 LINE = 128  # bytes to which arrays are aligned: a vector of sixteen doubles
 
 

@@ -9,7 +9,11 @@
 #include <xmmintrin.h>
 #endif
 
+#if defined(WARP) /* of a GPU, see threads.h */
+enum { LANES = WARP };
+#else
 enum { LANES = 16 };
+#endif
 #define VECTOR(type, name) typedef type name __attribute__((vector_size(LANES * sizeof(type))))
 VECTOR(float, float_v);
 VECTOR(double, double_v);
@@ -29,9 +33,13 @@ typedef uint64_t uint64_s;
 
 #define TO_LANES(type, x) ((type##_s)(x) - (type##_v){0})
 #define CONVERT(T, x) __builtin_convertvector(x, T)
+#define ZERO(T) ((T){0})
+#define TRUTH(comparison) CONVERT(int32_v, comparison) /* a comparison has the width of what it compares */
+#define EACH_LANE(l) for (int l = 0; l < LANES; l++)
+#define AT(x, l) (x)[l]
 
 /* The compiler is not to read a vector from memory again for each of its uses: there is one load a cycle. */
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && !defined(WARP)
 #define IN_REGISTER(x) __asm__("" : "+v"(x))
 #else
 #define IN_REGISTER(x)
@@ -39,9 +47,10 @@ typedef uint64_t uint64_s;
 
 static inline int all_lanes(int32_v mask) {
   const int8_v narrow = CONVERT(int8_v, mask);
-  uint64_t halves[2];
-  memcpy(halves, &narrow, sizeof halves);
-  return (halves[0] & halves[1]) == UINT64_MAX;
+  uint64_t parts[LANES / 8], all = UINT64_MAX;
+  memcpy(parts, &narrow, sizeof parts);
+  for (int part = 0; part < LANES / 8; part++) all &= parts[part];
+  return all == UINT64_MAX;
 }
 
 /* choose(where, yes, no): masks have the width of what they choose. */
@@ -181,7 +190,7 @@ static inline float_s float_s_within(float_s low, float_s high, float_s x) {
 }
 static inline float_v float_v_within(float_s low, float_s high, float_v x) {
   const float_v lowest = TO_LANES(float, low), highest = TO_LANES(float, high);
-#if defined(__AVX512F__) /* the second operand (AT&T: the first) is the result if one is a NaN */
+#if defined(__AVX512F__) && !defined(WARP) /* the second operand (AT&T: the first) is the result if one is a NaN */
   __asm__("vminps %0, %1, %0" : "+v"(x) : "v"(highest));
   __asm__("vmaxps %0, %1, %0" : "+v"(x) : "v"(lowest));
   return x;

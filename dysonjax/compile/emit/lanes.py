@@ -120,18 +120,20 @@ class LanesWriter(Writer):
         operand, firsts = node.inputs[0], self.firsts(node, starts, part)
         name, lane = self.name(), self.name("l")
         self.line(f"{c_type(node)} {name};")
-        self.line(f"for (int {lane} = 0; {lane} < LANES; {lane}++) {{")
+        self.line(f"EACH_LANE({lane}) {{")
         outside, self.known = self.known, dict(self.known)
         place = (
-            variable(f"{first}[{lane}]", extent - size) if differ and not isinstance(first, int) else first
+            variable(f"AT({first}, {lane})", extent - size)
+            if differ and not isinstance(first, int)
+            else first
             for first, differ, extent, size in zip(firsts, differs, operand.shape, part, strict=True)
         )
         value = self.value(operand, tuple(map(add, inside, place)))
         if operand.varying:
-            value = f"{value}[{lane}]"
+            value = f"AT({value}, {lane})"
         elif operand.dtype == bool:
             value = f"-({value})"
-        self.line(f"{name}[{lane}] = {value};")
+        self.line(f"AT({name}, {lane}) = {value};")
         self.line("}")
         self.known = outside
         return name
@@ -142,7 +144,7 @@ class LanesWriter(Writer):
         name, kind = self.name(), c_type(node)
         if node.dtype.itemsize == 1:  # whose largest number may be smaller than `last`
             kind, value = "int32_v", f"CONVERT(int32_v, {value})"
-        inside = f"{kind}_min({kind}_max({value}, ({kind}){{0}}), ({kind}){{0}} + {last})"
+        inside = f"{kind}_min({kind}_max({value}, ZERO({kind})), ZERO({kind}) + {last})"
         self.line(f"const {kind} {name} = {inside};")
         return name
 

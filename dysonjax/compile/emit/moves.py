@@ -62,15 +62,15 @@ def with_rows(writer: Writer, root: Node) -> None:
         place, outside = writer.value(places, index), writer.known
         if places.varying:
             lane = writer.name("l")
-            writer.line(f"for (int {lane} = 0; {lane} < LANES; {lane}++) {{")
-            place = f"{place}[{lane}]"
+            writer.line(f"EACH_LANE({lane}) {{")
+            place = f"AT({place}, {lane})"
         writer.line(f"if ({place} >= 0 && {place} < {count}) {{")
         writer.known = dict(outside)
         column = writer.loop_over(size)
         target = writer.read(root, writer.place(root, (unknown(f"(long){place}"), column)))
         added = writer.in_kind(rows, (*index, column), root)
         if places.varying:
-            target, added = f"{target}[{lane}]", f"({added})[{lane}]"
+            target, added = f"AT({target}, {lane})", f"AT({added}, {lane})"
         writer.line(f"{target} = {combine(target, added)};")
         writer.line("}" * (3 if places.varying else 2))
         writer.known = outside

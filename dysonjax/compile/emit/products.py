@@ -121,7 +121,7 @@ def _write_block(
     sums = {index: writer.name() for index in members}
     total, start = writer.plan.starts.get(node, (node, None))
     for index, name in sums.items():
-        first = f"({kind}){{0}}"
+        first = f"ZERO({kind})"
         if start is not None:
             first = writer.operand(start, index)
             first = in_lanes(first, start) if node.varying else first
