@@ -79,7 +79,7 @@ class FunctionWriter(Writer):
 
     def nest(self, shape: Sequence[int], body: Callable, vector: bool = True) -> None:
         def write():
-            axes = merged(shape, self.touched(shape, body))
+            axes = merged(shape, self.touched(shape, body), by=-1)  # which is written last
             index, loops = self.walk(shape, axes)
             lines, self.lines = self.lines, []
             body(index)

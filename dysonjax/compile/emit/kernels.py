@@ -59,7 +59,7 @@ def write_product(writer: FunctionWriter, root: Node) -> None:
         def pointer(buffer: Node, place: Index, side: int) -> str:
             start = 0 if isinstance(place, int) else place.number
             moved = dot([variable(f"i{n}", axis.extent - 1) for n, axis in enumerate(loops)], of(side))
-            return f"{writer.argument(buffer)} + {add(moved, start)}"
+            return " + ".join(str(part) for part in (writer.argument(buffer), add(moved, start)) if part != 0)
 
         def of(side: int) -> Sequence[int]:
             return [axis.strides[side] for axis in loops]

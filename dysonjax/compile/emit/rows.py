@@ -12,7 +12,7 @@ FEW = 8  # rows, or numbers in a row, up to which a sum is taken row by row
 
 
 def write_reduction(writer: FunctionWriter, root: Node) -> None:
-    """The loops of a reduction, the longest steps of its result outside."""
+    """The loops of a reduction, the longest steps outside."""
     (operand,), axes = root.inputs, root.params["axes"]
 
     def element(index) -> tuple[str, str]:
@@ -22,7 +22,7 @@ def write_reduction(writer: FunctionWriter, root: Node) -> None:
         return into, writer.value(operand, index)
 
     def write():
-        loops = merged(operand.shape, writer.touched(operand.shape, element), by=0)
+        loops = merged(operand.shape, writer.touched(operand.shape, element))
         index, names = writer.walk(operand.shape, loops)
         outside, writer.lines = writer.lines, []
         into, value = element(index)
