@@ -9,7 +9,6 @@ import pytest
 
 import dysonjax as dj
 from dysonjax.cli import environment, main
-from dysonjax.ensemble import run_folder, store
 
 RUN = "linear --lr 0.1 --batch-size 4 --seeds 4 --steps 3 --records 2 --quiet".split()
 DYSON = "dyson --levels 2 --members 8 --steps 4 --samples 8 --time 0.1 --quiet".split()
@@ -94,17 +93,3 @@ def test_a_setting_that_is_in_the_way_is_named(setting, value, name, tmp_path, c
         jax.config.update(setting, before)
     error = capsys.readouterr().err
     assert code == 2 and name in error and error.count("\n") == 1 and not (tmp_path / "run").exists()
-
-
-def test_going_on_with_other_software_is_said_and_recorded(tmp_path):
-    said = []
-    run = dj.train(dj.models.linear(), dj.Grid(0.1, 4), 3, 2, out=tmp_path / "run")
-    template = run.dataset.assign_attrs(versions='{"jax": "99", "numpy": "1"}')
-    opened = store.reopen(run.out, run.dataset)
-    run_folder._note_session(opened, template, said.append)
-    run_folder._note_session(opened, template, said.append)  # the same again is nothing new
-    (sentence,) = said
-    assert "goes on with another machine or software" in sentence and "its last digits may differ" in sentence
-    sessions = dj.read(run.out).attrs["sessions"]
-    assert len(sessions) == 2 and sessions[1]["versions"] == template.attrs["versions"]
-    assert "c_compiler" in sessions[0]["versions"]
