@@ -5,6 +5,7 @@ help texts), its docstring explains it, and `run(terminal)` does the work and re
 """
 
 import contextlib
+import errno
 import importlib
 import io
 import json
@@ -146,7 +147,8 @@ def _trouble(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno is not None:
         if error.filename is None:  # of a write; what opens a file names it
             return f"the output cannot be written: {os.strerror(error.errno)}"
-        return f"{error.filename} cannot be read or written: {os.strerror(error.errno)}"
+        remedy = "; make room and start again" if error.errno == errno.ENOSPC else ""
+        return f"{error.filename} cannot be read or written: {os.strerror(error.errno)}{remedy}"
     return None
 
 

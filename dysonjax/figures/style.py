@@ -7,6 +7,8 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from dysonjax import files
+
 # Okabe & Ito (2008): distinguishable with every common form of colour blindness.
 BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW, BLACK = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000",
@@ -56,11 +58,17 @@ def add_caption(figure: Figure, text: str, size: float = 6.5) -> None:
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=size, linespacing=1.2)
 
 
+def write(figure: Figure, path: Path, dpi: int) -> None:
+    """Write one file, of the kind that its name ends in."""
+    with files.aside(path) as partial:
+        figure.savefig(partial, format=path.suffix.removeprefix("."), dpi=dpi)
+
+
 def save(figure: Figure, folder: Path, name: str, dpi: int = 160) -> list[Path]:
     """Write `name.png` and `name.pdf` into the folder; return both paths."""
     paths = [folder / f"{name}.png", folder / f"{name}.pdf"]
     with style():
         for path in paths:
-            figure.savefig(path, dpi=dpi)
+            write(figure, path, dpi)
             figure.set_layout_engine("none")  # it has its layout now, which takes a third of the time
     return paths
