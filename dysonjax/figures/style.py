@@ -1,5 +1,6 @@
 """One look for every figure: sizes for half a page, the Okabe-Ito colours, labelled axes."""
 
+import io
 import textwrap
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,8 +61,9 @@ def add_caption(figure: Figure, text: str, size: float = 6.5) -> None:
 
 def write(figure: Figure, path: Path, dpi: int) -> None:
     """Write one file, of the kind that its name ends in."""
-    with files.aside(path) as partial:
-        figure.savefig(partial, format=path.suffix.removeprefix("."), dpi=dpi)
+    drawn = io.BytesIO()  # in memory: matplotlib's own errors on a full disk name neither disk nor file
+    figure.savefig(drawn, format=path.suffix.removeprefix("."), dpi=dpi)
+    files.put(path, drawn.getvalue())
 
 
 def save(figure: Figure, folder: Path, name: str, dpi: int = 160) -> list[Path]:
