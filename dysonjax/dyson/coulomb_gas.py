@@ -16,7 +16,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dysonjax.checks import InputError, finite_array, memory, one_of, positive, positive_int, random_key
+from dysonjax.checks import (
+    InputError,
+    finite_array,
+    memory,
+    not_forked,
+    one_of,
+    positive,
+    positive_int,
+    random_key,
+)
 from dysonjax.dyson import mcmc
 from dysonjax.dyson.chart import OrderedChart
 from dysonjax.dyson.exact_table import LARGEST_LEVELS, Table, build_table, sample_table
@@ -98,12 +107,14 @@ class CoulombGas:
     def log_prob(self, x) -> np.ndarray:
         """Log-density up to a constant, shape (...), for x of shape (..., levels); −inf where not ordered."""
         x = np.asarray(x, dtype=np.float64)
+        not_forked()
         with jax.enable_x64(True):
             return np.asarray(self._log_prob(jnp.asarray(x)))
 
     def grad_log_prob(self, x) -> np.ndarray:
         """Gradient of `log_prob`, shape of x."""
         x = np.asarray(x, dtype=np.float64)
+        not_forked()
         with jax.enable_x64(True):
             flat = jnp.asarray(x.reshape(-1, self.levels))
             return np.asarray(jax.vmap(jax.grad(self._log_prob))(flat)).reshape(x.shape)
@@ -168,6 +179,8 @@ class CoulombGas:
 
     @functools.cached_property
     def _landscape(self) -> Landscape:
+        not_forked()
+
         @jax.jit
         def expand(x):
             def force(y):
