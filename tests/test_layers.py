@@ -10,11 +10,12 @@ import pytest
 import dysonjax
 
 PACKAGE = Path(__file__).parents[1] / "dysonjax"
-OPEN = {"checks", "threefry"}  # to all packages
+OPEN = {"checks", "lazy", "threefry"}  # to all packages
 TOP = {"__init__", "cli", "bench"}  # may import everything
 # package or module: the siblings that it may import (besides `OPEN`).
 ALLOWED = {
     "checks": set(),
+    "lazy": set(),
     "threefry": set(),
     "weights": set(),
     "models": {"weights"},  # the layouts of flax
