@@ -244,12 +244,12 @@ class CoulombGas:
 
     def _force(self, x: np.ndarray) -> np.ndarray:
         """−U′ at x of shape (..., levels)."""
-        with jax.enable_x64(True), np.errstate(all="ignore"):
-            x = jnp.asarray(x)
-            if callable(self.g2):
-                value, change = jax.jvp(self.g2, (x,), (jnp.ones_like(x),))
-                return np.asarray((self.potential.drift(x) - change) / value)
-            return np.asarray(self.potential.drift(x) / self.g2)
+        if callable(self.g2):
+            force = functools.partial(_ito_force, self.potential, self.g2)
+        else:
+            force = functools.partial(_constant_force, self.potential, self.g2)
+        with np.errstate(all="ignore"):
+            return on_host(force, x, self.levels)
 
     def _check_confinement(self) -> None:
         """Raise InputError unless e^{−U}|x|^{β(N−1)} is integrable for every level, at both ends."""
@@ -314,6 +314,17 @@ class CoulombGas:
                 return None
             return lambda key, size: sample_table(table, self.log_prob, key, size)
         return None
+
+
+@jax.jit  # the numbers of a potential are arguments: potentials of one kind are compiled once
+def _constant_force(potential: Potential, g2, x):
+    return jnp.broadcast_to(potential.drift(x) / g2, x.shape)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _ito_force(potential: Potential, g2: Callable, x):
+    value, change = jax.jvp(g2, (x,), (jnp.ones_like(x),))
+    return jnp.broadcast_to((potential.drift(x) - change) / value, x.shape)
 
 
 def _ito_energy(potential: Potential, g2: Callable, line: Line, x):
