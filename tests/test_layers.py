@@ -10,12 +10,13 @@ import pytest
 import dysonjax
 
 PACKAGE = Path(__file__).parents[1] / "dysonjax"
-OPEN = {"checks", "files", "threefry"}  # to all packages
+OPEN = {"checks", "files", "lazy", "threefry"}  # to all packages
 TOP = {"__init__", "cli", "bench"}  # may import everything
 # package or module: the siblings that it may import (besides `OPEN`).
 ALLOWED = {
     "checks": set(),
     "files": set(),
+    "lazy": set(),
     "threefry": set(),
     "weights": set(),
     "models": {"weights"},  # the layouts of flax

@@ -6,6 +6,8 @@ one tile's data are alive at a time and the cost of a member does not depend on 
 for the loop itself, `session` for what is saved when.
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import json
@@ -13,10 +15,9 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
-import optax
 import xarray as xr
 
 from dysonjax import cache, checks, threefry
@@ -27,6 +28,9 @@ from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.jobs import Job
 from dysonjax.ensemble.session import Session
 from dysonjax.models.base import Model
+
+if TYPE_CHECKING:
+    import optax
 
 
 class Plan(NamedTuple):
