@@ -74,7 +74,7 @@ def train(
     that `out` holds, which must have the same configuration. progress: called with network-steps done and in
     all. announce: called with a `Plan` before training starts. say: called with a sentence about anything
     unusual (None: a warning). options: the other fields of `Config`: optimizer, randomness, seed, x64,
-    keep_weights, tile, devices, backend, save_every.
+    keep_weights, keep, tile, devices, backend, save_every.
 
     A member's trajectory depends on (seed, its seed index, its batch size; with independent randomness also
     its lr, sigma_w and scalars) and on nothing else: not on the grid, tiles, devices, record times or
