@@ -53,15 +53,12 @@ VIEWS = {
     "dynamic_slice": (),
     "take": ("places",),  # elements at known positions
 }
-# What the threads of a network hold together, see `partition`; no step of a model has it.
-THREADS = "sum_over_threads max_over_threads min_over_threads or_over_threads and_over_threads".split()
 ELEMENTWISE = {
     **dict.fromkeys(
         "add sub mul div rem max min pow neg abs sign floor ceil exp log log1p expm1 tanh logistic sqrt "
         "rsqrt erf erf_inv sin cos square and or xor not shift_left shift_right_logical "
         "shift_right_arithmetic eq ne lt le gt ge is_finite select_n clamp convert_element_type "
-        "bitcast_convert_type add_any one_minus_square".split()
-        + THREADS,
+        "bitcast_convert_type add_any one_minus_square".split(),
         (),
     ),
     "integer_pow": ("y",),
@@ -72,8 +69,8 @@ REDUCTIONS = {
     name: ("axes",) for name in ("reduce_sum", "reduce_max", "reduce_min", "reduce_and", "reduce_or")
 }
 JOINS = {"concatenate": ("dimension",), "pad": ("padding_config",), "dynamic_update_slice": ()}
-# Elements at positions that are computed in the step, or held by other threads of a network.
-LOOKUPS = {"gather": ("dimension_numbers", "slice_sizes"), "gather_parts": ("axis", "extent", "threads")}
+# Elements at positions that are computed in the step.
+LOOKUPS = {"gather": ("dimension_numbers", "slice_sizes")}
 # Calls of a jaxpr, which is written out; other operations that hold one (`reduce`, `custom_root`) are none.
 CALLS = frozenset(
     "jit pjit closed_call core_call remat remat2 checkpoint custom_jvp_call custom_vjp_call "
@@ -81,6 +78,12 @@ CALLS = frozenset(
 )
 OTHERS = {"dot_general": ("dimension_numbers",), "add_rows": ()}
 OPERATIONS = {**VIEWS, **ELEMENTWISE, **REDUCTIONS, **JOINS, **LOOKUPS, **OTHERS}
+
+
+# Between the threads of a network, see `partition`; no step of a model has them.
+OVER_THREADS = frozenset(
+    "sum_over_threads max_over_threads min_over_threads or_over_threads and_over_threads".split()
+)
 
 
 def refusal(op: str, inputs: Sequence[Node], dtype: np.dtype, params: dict) -> str | None:

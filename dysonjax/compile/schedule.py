@@ -95,7 +95,7 @@ def _adds(user: Node, place: int) -> bool:
 
 def _read_often(user: Node, place: int, node: Node) -> bool:
     """Whether this user reads an element of the node more than once, or needs it in memory."""
-    if user.op in ("dot_general", "eigh") or user.op in LOOKUPS:
+    if user.op in ("dot_general", "eigh", "gather_parts", "scatter_sum") or user.op in LOOKUPS:
         return True
     if user.op == "dynamic_slice" and any(start.varying for start in user.inputs[1:]):
         return True  # lane by lane
