@@ -151,9 +151,16 @@ class _Partition:
         """The part of an operation as the operation on parts, where that needs no exchange."""
         if node.op in ELEMENTWISE and node.inputs and node.op not in BETWEEN.values():
             return self.make(node, [self.operand(i, node, axis) for i in node.inputs], axis)
-        if self.axis[node] is not WHOLE or node.op not in ("broadcast_in_dim", "transpose", *SAME_NUMBERS):
+        if self.axis[node] is not WHOLE or any(self.axis[i] is not WHOLE for i in node.inputs):
+            return None
+        if node.op == "dot_general":
+            return self.product_of_part(node, axis)
+        if node.op not in ("broadcast_in_dim", "transpose", *BETWEEN, *SAME_NUMBERS):
             return None
         (inner,) = node.inputs
+        if node.op in BETWEEN:
+            left = [a for a in range(len(inner.shape)) if a not in node.params["axes"]]
+            return self.make(node, [self.part(inner, left[axis])], axis)
         if node.op == "broadcast_in_dim":
             places = list(node.params["broadcast_dimensions"])
             if axis not in places or inner.shape[places.index(axis)] == 1:
@@ -163,6 +170,21 @@ class _Partition:
             return self.make(node, [self.part(inner, node.params["permutation"][axis])], axis)
         same = _same_axis(node.shape, axis, inner.shape)
         return None if same is None else self.make(node, [self.part(inner, same)], axis)
+
+    def product_of_part(self, node: Node, axis: int) -> Node:
+        """This thread's part of a product whose factors are whole."""
+        summed, shared = node.params["dimension_numbers"]
+        if axis < len(shared[0]):
+            factors = [self.part(f, s[axis]) for f, s in zip(node.inputs, shared, strict=True)]
+            return self.make(node, factors, axis)
+        for side, factor in enumerate(node.inputs):
+            for own in range(len(factor.shape)):
+                if own not in (*summed[side], *shared[side]) and _free(node, side, own) == axis:
+                    factors = [
+                        self.part(f, own) if s == side else self.whole(f) for s, f in enumerate(node.inputs)
+                    ]
+                    return self.make(node, factors, axis)
+        raise AssertionError(axis)
 
     def times_thread(self, n: int) -> Node:
         if n == 1:

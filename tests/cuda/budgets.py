@@ -14,6 +14,7 @@ from typing import NamedTuple
 import kernels
 
 from dysonjax.compile import layouts, warps
+from dysonjax.ensemble import cuda
 
 FILE = Path(__file__).with_name("budgets.json")
 ALIVE = ("-DALL_ALIVE",)
@@ -36,7 +37,7 @@ def use(name: str, architecture: int) -> Use:
     one = kernels.case(name, (0.01, 0.02))
     step = one.ready.step
     worlds, points = SIZES.get(name, (10, 144))
-    for layout in layouts.ranked(step, worlds, points)[:4]:
+    for layout in layouts.ranked(step, worlds, points)[: cuda.TRIES]:
         source = warps.written(step, layout.how)
         real = warps.usage(warps.compiled(source, architecture, layout.block))
         if real.stack == 0:

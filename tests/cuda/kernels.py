@@ -12,7 +12,7 @@ from dysonjax import threefry
 from dysonjax.compile import layouts
 from dysonjax.compile.partition import Cut
 from dysonjax.ensemble import cuda, jobs, targets, xla
-from dysonjax.ensemble.contract import Task, Tile
+from dysonjax.ensemble.contract import Executable, Task, Tile
 from dysonjax.ensemble.jobs import per_device
 
 MODELS = {
@@ -78,15 +78,24 @@ def by_xla(one: Case, steps: int) -> list[np.ndarray]:
         return [leaf[0] for leaf in one.plain(found)]
 
 
-def by_threads(one: Case, layout: layouts.Layout, pieces: list[int], packed=None) -> list[np.ndarray]:
-    """The same by the kernel, in pieces. packed: the layout in which the state is handed over, if another."""
+def kernel(one: Case, found: list[layouts.Layout] | layouts.Layout, packed: Cut | None = None) -> Executable:
+    """The compiled step of the first layout that needs no stack.
+
+    packed: how the state is handed over, if not as it should be.
+    """
+    found = [found] if isinstance(found, layouts.Layout) else found
     with jax.enable_x64(_double(one)):
         ready = one.ready
-        machine = cuda.machine(one.task.devices, ready.step, [layout])
+        machine = cuda.machine(one.task.devices, ready.step, found)
         if packed is not None:
             machine = machine._replace(source=machine.source._replace(how=packed))
-        run = cuda.executable(one.tile, ready, machine, None, None)
-        plain = jax.tree.unflatten(ready.form.tree, one.plain(one.state))
+        return cuda.executable(one.tile, ready, machine, None, None)
+
+
+def by_threads(one: Case, run: Executable, pieces: list[int]) -> list[np.ndarray]:
+    """The same as `by_xla` by a kernel, in pieces."""
+    with jax.enable_x64(_double(one)):
+        plain = jax.tree.unflatten(jax.tree.structure(one.state), one.plain(one.state))
         state, now = run.pack(plain), 0
         for count in pieces:
             ends = per_device(now, 1), per_device(count, 1)
@@ -98,7 +107,7 @@ def by_threads(one: Case, layout: layouts.Layout, pieces: list[int], packed=None
 def layout(one: Case, threads: int, block: int = 1) -> layouts.Layout:
     """The best way to cut a network over some threads, whether it fits into registers or not."""
     _, worlds, points = one.tile.shape
-    with mock.patch.object(layouts, "MOST_REGISTERS", 10**6):
+    with mock.patch.object(layouts, "MOST_REGISTERS", 10**6), jax.enable_x64(_double(one)):
         found = layouts.ranked(one.ready.step, worlds, points)
     best = next(way for way in found if way.how.threads == threads)
     return best._replace(block=block)
