@@ -1,8 +1,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# --no-compile: half of pip's time goes into bytecode of modules that are never imported.
+# Where nothing may leave bytecode behind, as in most containers, every command would compile thousands of
+# modules again: the installation imports all that this program does, and leaves the bytecode of that.
+unexport PYTHONDONTWRITEBYTECODE
+# --no-compile: half of pip's time would go into bytecode of modules that are never imported.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+WARM := $(BIN)/python -m dysonjax.cli.bytecode
 
 .PHONY: demo test validate lint format bench bench-check device-prepare device-check docs clean
 
@@ -44,10 +48,12 @@ $(VENV)/.made:
 
 $(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
 	$(PIP) -e .
+	$(WARM)
 	touch $@
 
 $(VENV)/.tested: $(VENV)/.made pyproject.toml constraints.txt  # one call of pip, not two
 	$(PIP) -e '.[test,docs]'
+	$(WARM)
 	touch $(VENV)/.installed $@
 
 $(VENV)/.linted: $(VENV)/.installed

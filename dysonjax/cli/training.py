@@ -10,7 +10,7 @@ from dysonjax.cli import run_folder
 from dysonjax.cli.common import duration, output_folder, parse_integers, parse_records, parse_values
 from dysonjax.cli.compile_cache import compiling
 from dysonjax.cli.distributed import PROCESSES, Processes
-from dysonjax.cli.output import go_on_with
+from dysonjax.cli.output import computed, go_on_with
 from dysonjax.cli.terminal import Terminal
 
 
@@ -116,6 +116,7 @@ def train(command, model, terminal: Terminal, optimizer="sgd", scalars=None):
         )
     if not leader:
         raise SystemExit(0)  # figures and summary are process 0's
+    computed(folder)
     return run, folder
 
 

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from dysonjax.compile.emit.threads import read_by
+from dysonjax.compile.buffers import reads
 from dysonjax.compile.graph import NETWORK, STEP, Node, Unsupported, topological
 from dysonjax.compile.memory import WARP
 from dysonjax.compile.operations import ELEMENTWISE, REDUCTIONS, VIEWS
@@ -124,8 +124,9 @@ def _work(node: Node) -> float:
 
 def _registers(parts: Parts, plan: Plan, fixed: Sequence[Node]) -> int:
     """Words that are alive at once: states, what stays from step to step, the most of what comes and goes."""
+    known = frozenset(plan.roots)
     roots = [root for root in plan.roots if root.varying]
-    last = {node: place for place, root in enumerate(roots) for node in read_by(root, plan.roots)}
+    last = {node: place for place, root in enumerate(roots) for node in reads(root, known)}
     most = alive = 0
     always = sum(_words(node) for node in (*parts.states, *fixed) if node.varying)
     ends: dict[int, int] = {}

@@ -12,7 +12,7 @@ from dysonjax.compile import cubin, graph, lower, nvrtc, partition, toolchain
 from dysonjax.compile.emit import cuda, threads
 from dysonjax.compile.graph import Node
 from dysonjax.compile.partition import Cut
-from dysonjax.compile.schedule import Plan, plan, store
+from dysonjax.compile.schedule import Costs, Plan, plan, store
 from dysonjax.compile.simplify import with_small_factors
 
 HEADERS = tuple(Path(__file__).parent / "c" / name for name in ("threads.h", "warp.h", "lanes.h"))
@@ -50,7 +50,7 @@ def traced(step, fixed, carried, stopped: int | None = None) -> Step:
     index = graph.source((), np.int32, graph.STEP, False)
     shapes = [jax.ShapeDtypeStruct(i.shape, i.dtype) for i in fixed]
     jaxpr = jax.make_jaxpr(step)(shapes, list(carried), jax.ShapeDtypeStruct((), np.int32))
-    outputs = with_small_factors(lower.build(jaxpr, [*inputs, *states, index]))
+    outputs = with_small_factors(lower.lower(jaxpr, [*inputs, *states, index]))
     return Step(inputs, states, index, outputs, stopped)
 
 
@@ -61,7 +61,7 @@ def planned(step: Step, how: Cut) -> tuple[partition.Parts, Plan]:
     stores = [store(new, old) for new, old in zip(outputs, parts.states, strict=True) if new is not old]
     if not stores:
         raise graph.Unsupported("a step that changes nothing")
-    return parts, plan(stores)
+    return parts, plan(stores, Costs(inline=True))
 
 
 def written(step: Step, how: Cut) -> Source:

@@ -3,21 +3,25 @@
 A new option is a field here, with its check, and is read where it is used.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-import optax
 
 from dysonjax import checks
 from dysonjax.ensemble import devices, disk, optimizers, targets
 from dysonjax.ensemble.grid import Grid, record_steps
 from dysonjax.ensemble.optimizers import Optimizer
 from dysonjax.models.base import Model
+
+if TYPE_CHECKING:
+    import optax
 
 SAVE_EVERY_SECONDS = 300.0
 

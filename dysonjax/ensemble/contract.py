@@ -5,16 +5,20 @@ members, and then compiles. The executable keeps the state of a tile in whatever
 `unpack` translate from and to the plain form (see `layout`), which checkpoints hold.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import jax
-import optax
 
 from dysonjax.ensemble.keys import Identity
 from dysonjax.ensemble.layout import Points
 from dysonjax.models.base import Model
+
+if TYPE_CHECKING:
+    import optax
 
 
 class Refused(Exception):

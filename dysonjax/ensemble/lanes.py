@@ -74,7 +74,7 @@ def lower(task: Task, tile: Tile) -> Lowered:
             _inputs(fixed, lanes),
             form.of_one,
             len(form.leaves) - 1,
-            VALUES["lanes_most_scratch_bytes"],
+            most_scratch=VALUES["lanes_most_scratch_bytes"],
         )
     start = c_step.started_by_xla(task, tile, form)
     observed = jax.eval_shape(task.programs.observe, tile.identity, tile.world, tile.state)

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import jax
+import jaxlib
 import numpy as np
+import optax
 import xarray as xr
 
 import dysonjax
@@ -76,6 +78,8 @@ def versions() -> dict[str, str]:
     return {
         "dysonjax": dysonjax.__version__,
         "jax": jax.__version__,
+        "jaxlib": jaxlib.__version__,
+        "optax": optax.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
         "c_compiler": compiler_version() or "none",

@@ -6,6 +6,8 @@ one tile's data are alive at a time and the cost of a member does not depend on 
 for the loop itself, `session` for what is saved when.
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import json
@@ -13,13 +15,12 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
-import optax
 import xarray as xr
 
-from dysonjax import checks, threefry
+from dysonjax import cache, checks, threefry
 from dysonjax.ensemble import jobs, loop, processes, recording, results, run_folder, store, targets, tuning
 from dysonjax.ensemble.checkpoints import Progress
 from dysonjax.ensemble.config import Config, check, check_grid, restored, takes_options
@@ -27,6 +28,9 @@ from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.jobs import Job
 from dysonjax.ensemble.session import Session
 from dysonjax.models.base import Model
+
+if TYPE_CHECKING:
+    import optax
 
 
 class Plan(NamedTuple):
@@ -161,6 +165,8 @@ def run(
         work = [job.compiled() for job in work]
         chosen = _chosen(work, config, say)
         compile_seconds = time.perf_counter() - begin
+        if folder is not None and processes.index() == 0 and work:
+            run_folder.note_session(opened.results.store, _session(template, chosen), say)
         if announce is not None or config.tile == "tune":
             foreseen, tune = _plan(work, config, template.nbytes, compile_seconds)
             if announce is not None:
@@ -251,6 +257,12 @@ def _targets_of(work: list[Job], config: Config) -> dict[str, str | None]:
         "target": ", ".join(dict.fromkeys(job.target.name for job in work)) or None,
         "backend_reason": "; ".join(reasons) or None,
     }
+
+
+def _session(template: xr.Dataset, chosen: dict[str, str | None]) -> dict[str, str | None]:
+    """What the bits of the results may depend on beside the configuration."""
+    found = {name: template.attrs[name] for name in ("versions", "device")}
+    return found | {"processor": cache.processor(), "backend": chosen["backend"], "target": chosen["target"]}
 
 
 def _example(progress: Progress, shapes: Any) -> Any:

@@ -97,6 +97,83 @@ def bits(dtype: str) -> list[Case]:
     return [Case(lambda x, to=to: lax.bitcast_convert_type(x, to), (edges(dtype),)) for to in same]
 
 
+def accumulated(function, ulps: int = 0):
+    """Along both axes, in both directions; sums by halves round differently."""
+
+    def cases(dtype: str) -> list[Case]:
+        if dtype == "bool":
+            return []
+        table = ordinary(dtype, 4, 7)
+        ways = [(axis, reverse) for axis in (0, 1) for reverse in (False, True)]
+        made = [Case(lambda x, w=w: function(x, *w), (table,), ulps, of_largest=True) for w in ways]
+        at_edges = edges(dtype) if ulps == 0 or dtype in INTEGERS else ordinary(dtype, 19)
+        return [*made, Case(lambda x: function(x, 0, False), (at_edges,), ulps, of_largest=True)]
+
+    return cases
+
+
+def found(function):
+    """The first of several equal ones; a NaN where there is one."""
+
+    def cases(dtype: str) -> list[Case]:
+        if dtype == "bool":
+            return []
+        table = np.resize(edges(dtype), (3, len(edges(dtype))))
+        finite = np.nan_to_num(table)
+        return [
+            Case(lambda x, a=a: function(x, a, np.int32), (values,))
+            for values in (table, finite)
+            for a in (0, 1)
+        ]
+
+    return cases
+
+
+def ordered(dtype: str) -> list[Case]:
+    """With equal numbers, in both axes, by one key and by two, and what is carried along."""
+    values = np.resize(np.concatenate([edges(dtype), edges(dtype)[::-1]]), (3, 14))
+    number = np.arange(values.size, dtype=np.int32).reshape(values.shape)
+    low = np.resize(edges(dtype)[:2], values.shape).copy()
+    return [
+        Case(lambda x: lax.sort(x), (values,), zeros=False),
+        Case(lambda x: lax.sort(x, dimension=0), (values,), zeros=False),
+        Case(lambda x, n: lax.sort((x, n), num_keys=1), (values, number)),
+        Case(lambda x, y, n: lax.sort((x, y, n), num_keys=2), (low, values, number)),
+    ]
+
+
+def convolved(dtype: str) -> list[Case]:
+    """With steps, gaps, padding of both signs, and groups."""
+    if dtype not in FLOATS:
+        return []
+    images, kernels = ordinary(dtype, 2, 4, 6, 5), ordinary(dtype, 6, 4, 3, 2)
+    options = [
+        {"window_strides": (1, 1), "padding": "SAME"},
+        {"window_strides": (2, 1), "padding": ((1, 0), (2, -1)), "rhs_dilation": (1, 2)},
+        {"window_strides": (1, 2), "padding": "VALID", "lhs_dilation": (2, 1)},
+    ]
+    first = {"dimension_numbers": ("NCHW", "OIHW", "NCHW")}
+    cases = [
+        Case(
+            lambda x, w, o=o: lax.conv_general_dilated(x, w, **first, **o),
+            (images, kernels),
+            4,
+            of_largest=True,
+        )
+        for o in options
+    ]
+    last = {"window_strides": (1, 1), "padding": "SAME", "dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+    return [
+        *cases,
+        Case(
+            lambda x, w: lax.conv_general_dilated(x, w, feature_group_count=2, **last),
+            (ordinary(dtype, 2, 6, 5, 4), ordinary(dtype, 3, 2, 2, 6)),
+            4,
+            of_largest=True,
+        ),
+    ]
+
+
 def chosen(dtype: str) -> list[Case]:
     which = np.arange(len(edges(dtype))) % 2 == 0
     several = np.arange(len(edges(dtype)), dtype=np.int32) - 2  # some lie outside
@@ -452,6 +529,14 @@ ROWS: dict[str, Callable[[str], list[Case]]] = {
     "copy": views(lambda x: jnp.copy(x)[::-1]),
     "copy_p": views(lambda x: jnp.copy(x)[::-1]),
     "stop_gradient": views(lambda x: lax.stop_gradient(x)[::-1]),
+    "cumsum": accumulated(lax.cumsum, 4),
+    "cumprod": accumulated(lax.cumprod, 4),
+    "cummax": accumulated(lax.cummax),
+    "cummin": accumulated(lax.cummin),
+    "argmax": found(lax.argmax),
+    "argmin": found(lax.argmin),
+    "sort": ordered,
+    "conv_general_dilated": convolved,
 }
 
 

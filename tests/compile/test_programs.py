@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from programs import drawn, state
+from wholes import plain, write_whole
 
 from dysonjax import compile as compiler
-from dysonjax.compile import whole
 
 LANES, STEPS = compiler.LANES, 2
 KINDS = [("float32", "int32"), ("float64", "int64"), ("float32", "uint8"), ("float64", "uint32")]
@@ -46,12 +46,11 @@ def one_a_core(function, states, world) -> list[np.ndarray]:
 
     fixed = [jax.ShapeDtypeStruct(w.shape[1:], w.dtype) for w in world]
     shapes = [jax.ShapeDtypeStruct(s.shape[1:], s.dtype) for s in states]
-    written = whole.write_step(step, fixed, [*shapes, jax.ShapeDtypeStruct((), np.int32)], len(shapes))
-    kernel, found = whole.Kernel(written), []
-    space = compiler.empty_aligned((kernel.space,), np.uint8)
+    written = write_whole(step, fixed, [*shapes, jax.ShapeDtypeStruct((), np.int32)], len(shapes))
+    kernel, found = compiler.Kernel(written), []
     for lane in range(LANES):
-        memory = [compiler.aligned(s[lane]) for s in states] + [compiler.aligned(np.asarray(-1, np.int32))]
-        kernel([compiler.aligned(w[lane]) for w in world], memory, space, 0, STEPS)
+        memory = [plain(s[lane]) for s in states] + [plain(np.asarray(-1, np.int32))]
+        kernel([plain(w[lane]) for w in world], memory, 0, STEPS)
         found.append(memory[:-1])
     return [np.stack(leaves) for leaves in zip(*found, strict=True)]
 

@@ -189,7 +189,7 @@ def test_a_number_moves_to_the_smaller_factor_of_a_product():
     shapes = [(8, 6), (4, 8), (4, 6), ()]
     inputs = [graph.source(shape, np.float32, graph.NETWORK, True) for shape in shapes]
     jaxpr = jax.make_jaxpr(update)(*(jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes))
-    outputs = lower.build(jaxpr, inputs)
+    outputs = lower.lower(jaxpr, inputs)
 
     def sizes(nodes):
         return [node.size for node in graph.topological(nodes) if node.op == "mul"]
@@ -338,14 +338,14 @@ def test_a_value_that_is_read_after_its_place_was_written_is_the_old_one():
 @pytest.mark.parametrize(
     ("function", "what"),
     [
-        (lambda x, i: jnp.sort(x), "the operation sort"),
+        (lambda x, i: jax.lax.lgamma(x), "the operation lgamma"),
         (
             lambda x, i: jax.vmap(lambda k: jax.random.normal(jax.random.fold_in(k, i)))(
                 jax.random.wrap_key_data(jnp.ones((4, 2), jnp.uint32), impl="threefry2x32")
             ),
             "several random keys at once",
         ),
-        (lambda x, i: x[jnp.argmax(x)] + x, "the operation argmax"),
+        (lambda x, i: jax.lax.top_k(x, 1)[0] + x, "the operation top_k"),
         (
             lambda x, i: jax.lax.dynamic_update_slice(x, x[:1], (x[0].astype(jnp.int32),)),
             "a change at an index that differs",

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from test_step import ELEMENTWISE
+from wholes import plain, write_whole
 
 from dysonjax import compile as compiler
-from dysonjax.compile import whole
 
 pytestmark = pytest.mark.skipif(compiler.compiler_path() is None, reason="needs a C compiler")
 
@@ -24,15 +24,9 @@ def run(function, arrays, world=(), steps=1):
 
     shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (*arrays, np.int32(-1))]
     fixed = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in world]
-    kernel = whole.Kernel(whole.write_step(step, fixed, shapes, stopped=len(arrays)))
-    memory = [compiler.aligned(compiler.in_memory(a, False)) for a in (*arrays, np.asarray(-1, np.int32))]
-    kernel(
-        [compiler.aligned(compiler.in_memory(a, False)) for a in world],
-        memory,
-        compiler.empty_aligned((kernel.space,), np.uint8),
-        0,
-        steps,
-    )
+    kernel = compiler.Kernel(write_whole(step, fixed, shapes, stopped=len(arrays)))
+    memory = [plain(a) for a in (*arrays, np.asarray(-1, np.int32))]
+    kernel([plain(a) for a in world], memory, 0, steps)
     expected = [jnp.asarray(a) for a in arrays]
     for index in range(steps):
         expected = function([jnp.asarray(a) for a in world], expected, jnp.int32(index))
@@ -271,7 +265,7 @@ def test_a_step_that_has_stopped_changes_nothing():
         return [value + 1, jnp.where(index >= 3, index, stopped)]
 
     shapes = [jax.ShapeDtypeStruct((20,), np.float32), jax.ShapeDtypeStruct((), np.int32)]
-    kernel = whole.Kernel(whole.write_step(step, [], shapes, stopped=1))
-    memory = [compiler.aligned(np.zeros(20, np.float32)), compiler.aligned(np.asarray(-1, np.int32))]
-    kernel([], memory, compiler.empty_aligned((kernel.space,), np.uint8), 0, 10)
+    kernel = compiler.Kernel(write_whole(step, [], shapes, stopped=1))
+    memory = [plain(np.zeros(20, np.float32)), plain(np.asarray(-1, np.int32))]
+    kernel([], memory, 0, 10)
     assert (memory[0] == 4).all() and memory[1] == 3

@@ -77,7 +77,7 @@ def quadrature(name, nodes):
         ]
         x, w = (np.concatenate(part) for part in zip(*pieces, strict=True))
     with jax.enable_x64(True):
-        energy = np.asarray(potential(jnp.asarray(x))) / g2
+        energy = np.asarray(jax.jit(potential)(jnp.asarray(x))) / g2
     single = w * np.exp(-(energy - energy.min()))
     grid = np.meshgrid(*[x] * levels, indexing="ij", sparse=True)
     weight = np.ones([1] * levels)
@@ -112,7 +112,7 @@ def agrees(x, expected, name):
     n = len(x)
     found = np.bincount((x < middle(name)).sum(axis=1), minlength=len(shares)) / n
     with jax.enable_x64(True):
-        energy = np.asarray(potential(jnp.asarray(x))) / g2
+        energy = np.asarray(jax.jit(potential)(jnp.asarray(x))) / g2
     tests = [
         (found, shares, shares * (1 - shares) / n + 1 / n**2),
         (energy.mean(axis=0), heat, spread / n),

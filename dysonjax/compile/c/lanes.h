@@ -384,8 +384,6 @@ DOUBLE_LIBRARY(erf_inv, erf_inv_double)
 #define ALL_LANES(x) TO_LANES(float, x)
 #define TO_FLOAT_float_s(x) ((float)(x))
 #define TO_FLOAT_float_v(x) CONVERT(float_v, x)
-#define TO_INT_float_s(x) ((int32_t)(x))
-#define TO_INT_float_v(x) CONVERT(int32_v, x)
 SINGLE(float_s, int32_s, uint32_s, SAME)
 SINGLE(float_v, int32_v, uint32_v, ALL_LANES)
 

@@ -7,8 +7,8 @@ a chunk of steps ahead, in one half of a buffer while the other half is used.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dysonjax.compile.emit.expressions import c_type, literal
 from dysonjax.compile.emit.threads import ALIGNED, Shared, ThreadWriter
+from dysonjax.compile.expressions import c_type, literal
 from dysonjax.compile.graph import NETWORK, STEP, WORLD, Node, Unsupported
 from dysonjax.compile.schedule import Plan
 
@@ -41,9 +41,9 @@ def write(
     many warps a world has, the first step, and the number of steps. Arrays of a world are (worlds, ...),
     those of networks (warps, elements, 32).
     """
-    first = ThreadWriter(plan, fixed, carried, index, frozenset(), thread)
-    first.bodies()
-    writer = ThreadWriter(plan, fixed, carried, index, first.hazards(), thread)
+    names = {node: f"x{n}" for n, node in enumerate(fixed)} | {n: f"s{i}" for i, n in enumerate(carried)}
+    names |= {index: "index", thread: "thread"} | {node: f"t{n}" for n, node in enumerate(plan.roots)}
+    writer = ThreadWriter(plan, names, index)
     bodies = writer.bodies()
     if sum(node.size for node in writer.tables) > MOST_TABLES:
         raise Unsupported(f"constants of more than {MOST_TABLES} numbers in a kernel")

@@ -1,118 +1,77 @@
-"""The loops of the roots of a `plan`, over their elements, each one vector of networks."""
+"""Loops whose elements are vectors of sixteen networks."""
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from dysonjax.compile.emit.eigenvectors import write_eigh
-from dysonjax.compile.emit.expressions import c_type, in_lanes, literal, operation
-from dysonjax.compile.emit.joins import concatenated, padded, with_slice
-from dysonjax.compile.emit.lookups import gathered, looked_up, with_rows
+from dysonjax.compile.buffers import bytes_of, hazards
+from dysonjax.compile.emit.moves import MOVES
 from dysonjax.compile.emit.products import write_product
 from dysonjax.compile.emit.reductions import reduced
-from dysonjax.compile.emit.views import through
+from dysonjax.compile.emit.writer import Writer
+from dysonjax.compile.expressions import c_type, literal
 from dysonjax.compile.graph import NETWORK, STEP, WORLD, Node
-from dysonjax.compile.memory import LANES, LINE
+from dysonjax.compile.memory import LANES
 from dysonjax.compile.operations import REDUCTIONS, VIEWS
-from dysonjax.compile.shapes import Index, flat, through_reshape
+from dysonjax.compile.schedule import Plan, behind, frozen_by
+from dysonjax.compile.shapes import Index, add, variable
 
 UNROLLED = 16  # elements up to which a loop is written out,
 UNROLLED_WORK = 128  # if it holds no more operations than these
 ON_STACK = 2**15  # bytes of an intermediate array up to which it lies on the stack,
 STACK = 2**17  # and of all that do
+WRITTEN = 256  # numbers of a constant up to which they stand in the source; more come as an array
 
 
-class Writer:
-    """The text of one function, and where in it the next line goes."""
+class LanesWriter(Writer):
+    """Writes the roots of a plan one after the other, by the scope at which they stand."""
 
-    def __init__(self, plan, fixed, carried, index, buffered):
-        self.plan, self.fixed, self.carried, self.index = plan, fixed, carried, index
-        self.buffered = buffered  # stores that go to a buffer first
+    def __init__(self, plan: Plan, names, index: Node):
+        super().__init__(plan, names, hazards(plan.roots))
+        self.index = index
         self.stack, self.scratch = 0, 0  # bytes of intermediate arrays on the stack, and of the others
-        self.names = {node: f"x{i}" for i, node in enumerate(fixed)}
-        self.names |= {node: f"s{i}" for i, node in enumerate(carried)}
-        self.names[index] = "index"
-        self.names |= {node: f"t{i}" for i, node in enumerate(plan.roots)}
         self.tables: dict[Node, str] = {}
-        self.tables_of: dict[Node, Node] = {}
-        self.reads: dict[Node, list[tuple[Node, tuple[Index, ...], tuple[Index, ...]]]] = {}
-        self.counter = itertools.count()
-        self.lines: list[str] = []
-        self.known: dict[tuple, str] = {}
-        self.certain: Node | None = None  # a mask that is true in all lanes in the loop that is being written
-        self.root: Node | None = None
-        self.here: tuple[Index, ...] = ()
-
-    # -- roots -------------------------------------------------------------------------------------------
+        self._certain: Node | None = None  # a mask that is true in all lanes of this loop
 
     def bodies(self) -> dict[int, list[str]]:
-        """The loops of all roots, by the level at which they stand."""
-        bodies = {level: [] for level in (WORLD, STEP, NETWORK)}
-        late = []
+        """The loops of all roots, by the scope at which they stand."""
+        bodies: dict[int, list[str]] = {scope: [] for scope in (WORLD, STEP, NETWORK)}
         for root in self.plan.roots:
-            self.lines = bodies[max(root.scope, WORLD)]
-            self.root = root
-            if root.op != "store" or root in self.buffered:
+            self.lines, self.root = bodies[max(root.scope, WORLD)], root
+            if self.target(root) is root:
                 self.declare(root)
-            if root in self.buffered:
-                late.append(root)
             self.line("{")
             self.loops(root)
             self.line("}")
         self.lines = bodies[NETWORK]
-        for root in late:
-            target = self.names[root.params["to"]]
-            self.line(f"for (int i = 0; i < {root.size}; i++) {target}[i] = {self.names[root]}[i];")
+        for root in self.plan.roots:
+            if root in self.buffered:
+                target = self.names[root.params["to"]]
+                self.line(f"for (int i = 0; i < {root.size}; i++) {target}[i] = {self.names[root]}[i];")
         return bodies
 
     def declare(self, root: Node) -> None:
-        kind, name, size = c_type(root), self.names[root], max(root.size, 1)
-        # Truth values are kept as int32.
-        size_bytes = (
-            size * (4 if root.dtype == bool else root.dtype.itemsize) * (LANES if root.varying else 1)
-        )
-        if size_bytes <= ON_STACK and self.stack + size_bytes <= STACK:
-            self.stack += size_bytes
-            self.line(f"{kind} {name}[{size}];")
+        kind, name, size = c_type(root), self.names[root], bytes_of(root, LANES if root.varying else 1)
+        if size <= ON_STACK and self.stack + size <= STACK:
+            self.stack += size
+            self.line(f"{kind} {name}[{max(root.size, 1)}];")
         else:
             self.line(f"{kind} *restrict {name} = ({kind} *)(scratch + {self.scratch});")
-            self.scratch += -(-size_bytes // LINE) * LINE
+            self.scratch += size
 
-    def hazards(self) -> frozenset[Node]:
-        """The stores that would write over something that is still to be read."""
-        stores = [root for root in self.plan.roots if root.op == "store"]
-        found = set()
-        for number, root in enumerate(stores):
-            target = root.params["to"]
-            later = any(
-                read[0] is target for other in stores[number + 1 :] for read in self.reads.get(other, ())
-            )
-            moved = any(read[0] is target and read[1] != read[2] for read in self.reads.get(root, ()))
-            if later or moved:
-                found.add(root)
-        return frozenset(found)
-
-    # -- loops -------------------------------------------------------------------------------------------
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
-
-    def name(self, letter: str = "v") -> str:
-        """A name that nothing else has."""
-        return f"{letter}{next(self.counter)}"
+    # -- loops -----------------------------------------------------------------------------------------------
 
     def loops(self, root: Node) -> None:
         self.known = {}
-        mask = _frozen_by(root)
+        mask = frozen_by(root)
         if mask is not None and mask in self.names:
             # Mostly no network of a vector is frozen: a loop without the choice serves them.
             self.line(f"if (all_lanes({self.names[mask]}[0])) {{")
-            self.certain = mask
+            self._certain = mask
             self.loop(root)
             self.line("} else {")
-            self.certain, self.known = None, {}
+            self._certain, self.known = None, {}
             self.loop(root)
             self.line("}")
         else:
@@ -123,124 +82,133 @@ class Writer:
             write_product(self, self.plan.products[root])
         elif root.op in REDUCTIONS:
             self.nest(root.shape, lambda index: self.put(index, reduced(self, root, index)))
-        elif root.op == "concatenate":
-            concatenated(self, root)
-        elif root.op == "eigh":
-            write_eigh(self, root)
-        elif root.op == "pad":
-            padded(self, root)
-        elif root.op == "dynamic_update_slice":
-            with_slice(self, root)
-        elif root.op == "add_rows":
-            with_rows(self, root)
+        elif root.op in MOVES:
+            MOVES[root.op](self, root)
         else:
             self.nest(root.shape, self.element)
 
-    def element(self, index: tuple[Index, ...]) -> None:
-        """One element of the root, by its operation."""
-        self.here = index
-        operand = self.root.inputs[0] if self.root.op == "store" else None
-        self.put(index, self.value(operand, index) if operand else self.computed(self.root, index))
-
-    def put(self, index: tuple[Index, ...], value: str) -> None:
-        root = self.root
-        if root.op == "store":
-            value = in_lanes(value, root.inputs[0])
-        name = self.names[root.params["to"] if root.op == "store" and root not in self.buffered else root]
-        self.line(f"{name}[{flat(index, root.shape)}] = {value};")
-
-    def nest(self, shape: Sequence[int], body: Callable, unrolled: int = UNROLLED) -> None:
-        """`body` for every index of an array."""
+    def nest(
+        self, shape: Sequence[int], body: Callable, vector: bool = True, unrolled: int = UNROLLED
+    ) -> None:
         size = math.prod(shape)
         if size <= unrolled and (size == 1 or size * self.plan.work[self.root] <= UNROLLED_WORK):
             for index in np.ndindex(*shape):
                 body(tuple(map(int, index)))
             return
         outside, self.known = self.known, dict(self.known)
-        index = []
-        for extent in shape:
-            if extent == 1:
-                index.append(0)
-                continue
-            index.append(self.name("i"))
-            self.line(f"for (int {index[-1]} = 0; {index[-1]} < {extent}; {index[-1]}++) {{")
-        body(tuple(index))
+        body(tuple(0 if extent == 1 else self.loop_over(extent) for extent in shape))
         self.line("}" * sum(extent != 1 for extent in shape))
         self.known = outside
 
-    # -- values ------------------------------------------------------------------------------------------
+    # -- values ----------------------------------------------------------------------------------------------
 
-    def value(self, node: Node, index: tuple[Index, ...]) -> str:
-        """An expression for one element of a node, in the loop that is being written."""
-        if node.op == "constant":
-            return self.constant(node, index)
-        if node in self.names and node is not self.root:
-            return self.read(node, flat(index, node.shape), index)
-        if node.op == "reshape":
-            return self.reshaped(node, index)
-        if node.op in VIEWS and node.op != "dynamic_slice":
-            return self.value(node.inputs[0], through(self, node, index))
-        if (node, index) not in self.known:
-            self.known[node, index] = self.named(node, self.computed(node, index))
-        return self.known[node, index]
+    def read(self, node: Node, place: Index) -> str:
+        return "index" if node is self.index else f"{self.names[node]}[{place}]"
+
+    def table(self, node: Node, place: Index) -> str:
+        return f"{self.tables.setdefault(node, f'c{len(self.tables)}')}[{place}]"
 
     def computed(self, node: Node, index: tuple[Index, ...]) -> str:
-        """The expression of an elementwise operation at an index."""
-        if node.op == "select_n" and self.certain and _behind(node.inputs[0]) is self.certain:
+        if node.op == "select_n" and self._certain and behind(node.inputs[0], VIEWS) is self._certain:
             return self.value(node.inputs[2], index)
-        if node.op == "gather":
-            return gathered(self, node, index)
-        if node.op == "dynamic_slice":
-            starts = [(start, ()) for start in node.inputs[1:]]
-            return looked_up(self, node, starts, node.shape, index)
-        return operation(node, [self.operand(operand, index) for operand in node.inputs])
+        return super().computed(node, index)
 
-    def operand(self, node: Node, index: tuple[Index, ...]) -> str:
-        """An element of an operand, by the index of the result: an extent of 1 stands for all."""
-        place = (0 if n == 1 else i for i, n in zip(index, node.shape, strict=bool(node.shape)))
-        return self.value(node, tuple(place))
-
-    def named(self, node: Node, expression: str) -> str:
-        name = self.name()
-        self.line(f"{c_type(node)} {name} = {expression};")
+    def looked_up(self, node: Node, starts, part: Sequence[int], inside: Sequence[Index]) -> str:
+        differs = [start is not None and start[0].varying for start in starts]
+        if not any(differs):
+            return super().looked_up(node, starts, part, inside)
+        operand, firsts = node.inputs[0], self.firsts(node, starts, part)
+        name, lane = self.name(), self.name("l")
+        self.line(f"{c_type(node)} {name};")
+        self.line(f"EACH_LANE({lane}) {{")
+        outside, self.known = self.known, dict(self.known)
+        place = (
+            variable(f"AT({first}, {lane})", extent - size)
+            if differ and not isinstance(first, int)
+            else first
+            for first, differ, extent, size in zip(firsts, differs, operand.shape, part, strict=True)
+        )
+        value = self.value(operand, tuple(map(add, inside, place)))
+        if operand.varying:
+            value = f"AT({value}, {lane})"
+        elif operand.dtype == bool:
+            value = f"-({value})"
+        self.line(f"AT({name}, {lane}) = {value};")
+        self.line("}")
+        self.known = outside
         return name
 
-    def constant(self, node: Node, index: tuple[Index, ...]) -> str:
-        value = node.params["value"]
-        if all(isinstance(i, int) for i in index):
-            return literal(value[index])
-        if (value == value.ravel()[0]).all():
-            return literal(value.ravel()[0])
-        name = self.tables.setdefault(node, f"c{len(self.tables)}")
-        return f"{name}[{flat(index, node.shape)}]"
-
-    def read(self, node: Node, place: Index, index) -> str:
-        if node is self.index:
-            return "index"
-        if node in self.carried:
-            self.reads.setdefault(self.root, []).append((node, index, self.here))
-        return f"{self.names[node]}[{place}]"
-
-    def reshaped(self, node: Node, index: tuple[Index, ...]) -> str:
-        """An element of a reshaped array; what lies in memory is read by its position there."""
-        (inner,) = node.inputs
-        return self.value(inner, through_reshape(index, node.shape, inner.shape))
-
-    def in_kind(self, node: Node, index: tuple[Index, ...], like: Node) -> str:
-        """An element with the type of `like`: in lanes if that is in lanes."""
-        value = self.value(node, () if node.shape == () else index)
-        return in_lanes(value, node) if like.varying else value
+    def clamped(self, node: Node, value: str, last: int) -> str:
+        if not node.varying:
+            return super().clamped(node, value, last)
+        name, kind = self.name(), c_type(node)
+        if node.dtype.itemsize == 1:  # whose largest number may be smaller than `last`
+            kind, value = "int32_v", f"CONVERT(int32_v, {value})"
+        inside = f"{kind}_min({kind}_max({value}, ZERO({kind})), ZERO({kind}) + {last})"
+        self.line(f"const {kind} {name} = {inside};")
+        return name
 
 
-def _behind(node: Node) -> Node:
-    """What a view shows."""
-    return _behind(node.inputs[0]) if node.op in VIEWS else node
+def write(
+    plan: Plan, inputs: Sequence[Node], state: Sequence[Node], index: Node, stopped: Node | None
+) -> tuple[str, list[np.ndarray], int]:
+    """The function `advance` for a plan, and the long constants and bytes of scratch that it is called with.
+
+    inputs: what stays as it is; state: what the stores of the plan write over; index: the number of the step;
+    stopped: the one of `state` that is negative as long as steps change a network, or None if they always do.
+    """
+    names = {node: f"x{n}" for n, node in enumerate(inputs)} | {node: f"s{n}" for n, node in enumerate(state)}
+    names |= {index: "index"} | {node: f"t{n}" for n, node in enumerate(plan.roots)}
+    writer = LanesWriter(plan, names, index)
+    bodies = writer.bodies()
+    pointers = {scope: _pointers(inputs, "fixed", "x", scope) for scope in (WORLD, NETWORK)}
+    pointers[NETWORK] += _pointers(state, "carried", "s", NETWORK)
+    network = ["for (long network = 0; network < networks; network++) {", *pointers[NETWORK]]
+    step = [
+        "for (long step = first; step < first + count; step++) {",
+        f"const {c_type(index)} index = step;",
+    ]
+    over = f"if (all_lanes({names[stopped]}[0] >= (int32_v){{0}}))" if stopped else "if (0)"
+    # What the networks share in a step is computed once for all of them if it is more than a look-up; else
+    # the loop over steps is inside, so that weights stay in the cache.
+    if sum(root.size for root in plan.roots if root.scope == STEP) > 16:
+        loops = [*step, *bodies[STEP], *network, f"{over} continue;", *bodies[NETWORK], "}", "}"]
+    else:
+        loops = [*network, *step, f"{over} break;", *bodies[STEP], *bodies[NETWORK], "}", "}"]
+    long = [node for node in writer.tables if node.size > WRITTEN]
+    tables = [
+        f"const {c_type(n)} *restrict {writer.tables[n]} = (const {c_type(n)} *)tables[{number}];"
+        for number, n in enumerate(long)
+    ]
+    written = [
+        f"static const {c_type(n)} {name}[] = {{{', '.join(map(literal, n.params['value'].ravel()))}}};"
+        for n, name in writer.tables.items()
+        if n.size <= WRITTEN
+    ]
+    text = [
+        '#include "lanes.h"',
+        *(['#include "eigh.h"'] if any(root.op == "eigh" for root in plan.roots) else []),
+        *written,
+        "void advance(const void *const *tables, const void *const *fixed, void *const *carried,"
+        " char *scratch, long first, long count, long networks) {",
+        "const unsigned mode = flush_denormals();",
+        *tables,
+        *pointers[WORLD],
+        *bodies[WORLD],
+        *loops,
+        "restore_denormals(mode);",
+        "}",
+        "",
+    ]
+    return "\n".join(text), [node.params["value"] for node in long], writer.scratch
 
 
-def _frozen_by(root: Node) -> Node | None:
-    """The mask of the networks to which a store gives new values, if the others keep theirs."""
-    (new,) = root.inputs if root.op == "store" else (root,)
-    if new.op != "select_n" or root.op != "store" or new.inputs[1] is not root.params["to"]:
-        return None
-    mask = _behind(new.inputs[0])
-    return mask if mask.varying and mask.size == 1 and root.size > 1 else None
+def _pointers(nodes: Sequence[Node], where: str, letter: str, scope: int) -> list[str]:
+    """Where arrays begin, of each network or of all."""
+    qualifier = "const " if where == "fixed" else ""
+    return [
+        f"{qualifier}{c_type(n)} *restrict {letter}{i} = ({qualifier}{c_type(n)} *){where}[{i}]"
+        + (f" + network * {n.size};" if scope == NETWORK else ";")
+        for i, n in enumerate(nodes)
+        if (n.scope == NETWORK) == (scope == NETWORK)
+    ]

@@ -1,17 +1,15 @@
 """Matrix products in blocks whose sums stay in registers."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from dysonjax.compile.emit.expressions import c_type, in_lanes
+from dysonjax.compile.emit.writer import Writer
+from dysonjax.compile.expressions import c_type, in_lanes
 from dysonjax.compile.graph import Node
 from dysonjax.compile.schedule import length
-from dysonjax.compile.shapes import Index, add
-
-if TYPE_CHECKING:
-    from dysonjax.compile.emit.lanes import Writer
+from dysonjax.compile.shapes import Index, add, bounds, variable
 
 UNROLLED = 64  # multiplications up to which a product is written out
 ACCUMULATORS = 16  # sums of a block
@@ -37,7 +35,7 @@ class Blocking(NamedTuple):
     held: int | None = None  # the factor whose part stays in registers from block to block
 
 
-def write_product(writer: "Writer", node: Node) -> None:
+def write_product(writer: Writer, node: Node) -> None:
     """Write the loops of a product, with what the writer's root makes of each of its elements."""
     left, right = node.inputs
     axes, terms = _axes(node), length(node)
@@ -102,7 +100,7 @@ def write_product(writer: "Writer", node: Node) -> None:
 
 
 def _write_block(
-    writer: "Writer",
+    writer: Writer,
     node: Node,
     axes: Axes,
     members: list[tuple],
@@ -123,7 +121,6 @@ def _write_block(
     sums = {index: writer.name() for index in members}
     total, start = writer.plan.starts.get(node, (node, None))
     for index, name in sums.items():
-        writer.here = index
         first = f"ZERO({kind})"
         if start is not None:
             first = writer.operand(start, index)
@@ -133,9 +130,7 @@ def _write_block(
     if written_out:
         terms = [tuple(map(int, term)) for term in np.ndindex(*extents)]
     else:
-        terms = [tuple(writer.name("i") for _ in extents)]
-        for name, extent in zip(terms[0], extents, strict=True):
-            writer.line(f"for (int {name} = 0; {name} < {extent}; {name}++) {{")
+        terms = [tuple(writer.loop_over(extent) for extent in extents)]
     for term in terms:
         factors = dict(held)
         for index, name in sums.items():
@@ -159,7 +154,7 @@ def _write_block(
     writer.line("}")
 
 
-def _held(writer: "Writer", node: Node, axes: Axes, members: list[tuple], side: int) -> dict[tuple, str]:
+def _held(writer: Writer, node: Node, axes: Axes, members: list[tuple], side: int) -> dict[tuple, str]:
     """Every element of one factor that a block reads, in variables."""
     outside, writer.known = writer.known, dict(writer.known)
     held, factor = {}, node.inputs[side]
@@ -171,7 +166,7 @@ def _held(writer: "Writer", node: Node, axes: Axes, members: list[tuple], side: 
     return held
 
 
-def _read(writer: "Writer", factor: Node, place: tuple[Index, ...], often: bool) -> str:
+def _read(writer: Writer, factor: Node, place: tuple[Index, ...], often: bool) -> str:
     """The name of an element; often: it is multiplied several times."""
     name = writer.named(factor, writer.value(factor, place))
     if often and factor.varying and factor.dtype == np.float32:
@@ -184,16 +179,17 @@ def _extents(node: Node, axes: Axes) -> list[int]:
     return [node.inputs[0].shape[axis] for axis in axes.summed[0]]
 
 
-def _is_symmetric(writer: "Writer", node: Node, axes: Axes) -> bool:
+def _is_symmetric(writer: Writer, node: Node, axes: Axes) -> bool:
     """Whether a product is that of a matrix and its transpose, and may be written in any order."""
     if axes.shared[0] or len(axes.rows) != 1 or len(axes.columns) != 1 or node.shape[0] != node.shape[1]:
         return False
     # A store reads what it writes over, and sums that start with something else are not symmetric.
     if writer.root.op == "store" or node in writer.plan.starts:
         return False
-    term = tuple(f"k{number}" for number in range(len(axes.summed[0])))
-    left, _ = _operands(node, axes, ("a", "b"), term)
-    _, right = _operands(node, axes, ("b", "a"), term)
+    term = tuple(variable(f"k{number}", extent - 1) for number, extent in enumerate(_extents(node, axes)))
+    a, b = (variable(letter, node.shape[0] - 1) for letter in "ab")
+    left, _ = _operands(node, axes, (a, b), term)
+    _, right = _operands(node, axes, (b, a), term)
     lines, outside = len(writer.lines), writer.known
     writer.known = dict(outside)
     same = writer.value(node.inputs[0], left) == writer.value(node.inputs[1], right)
@@ -226,13 +222,11 @@ def _operands(
     return left, right
 
 
-def _starts(writer: "Writer", extent: int, size: int) -> Iterator[tuple[Index, int]]:
+def _starts(writer: Writer, extent: int, size: int) -> Iterator[tuple[Index, int]]:
     """Where the blocks of an axis start, and their size: a loop over whole ones, then what is left."""
     whole = extent // size * size
     if whole > size:
-        name = writer.name("i")
-        writer.line(f"for (int {name} = 0; {name} < {whole}; {name} += {size}) {{")
-        yield name, size
+        yield writer.loop_over(whole, step=size), size
         writer.line("}")
     elif whole:
         yield 0, size
@@ -240,14 +234,14 @@ def _starts(writer: "Writer", extent: int, size: int) -> Iterator[tuple[Index, i
         yield whole, extent - whole
 
 
-def _up_to(writer: "Writer", top: Index, rows: int, size: int) -> Iterator[tuple[Index, int]]:
+def _up_to(writer: Writer, top: Index, rows: int, size: int) -> Iterator[tuple[Index, int]]:
     """Where the blocks of a row of blocks start, up to the one on the diagonal, and their size."""
     if isinstance(top, int):
         yield from _starts(writer, top + rows, size)
         return
     name = writer.name("i")
     writer.line(f"for (int {name} = 0; {name} <= {top}; {name} += {size}) {{")
-    yield name, size
+    yield variable(name, bounds(top)[1]), size
     writer.line("}")
 
 

@@ -13,15 +13,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dysonjax.compile.buffers import reads
 from dysonjax.compile.emit import products
-from dysonjax.compile.emit.expressions import c_type
-from dysonjax.compile.emit.lanes import UNROLLED, Writer
-from dysonjax.compile.emit.lookups import position
-from dysonjax.compile.emit.views import through
+from dysonjax.compile.emit.lanes import UNROLLED, LanesWriter
+from dysonjax.compile.expressions import c_type
 from dysonjax.compile.graph import STEP, Node, Unsupported, topological
 from dysonjax.compile.operations import VIEWS
 from dysonjax.compile.partition import first_position, kept, place_of
-from dysonjax.compile.shapes import Index, add, flat, through_reshape, unflatten
+from dysonjax.compile.schedule import Plan
+from dysonjax.compile.shapes import Index, add, divided, through, times, unflatten, variable
 
 ALIGNED = 16  # bytes of the longest copy
 
@@ -60,16 +60,15 @@ def staged(outputs: Sequence[Node]) -> list[Node]:
     return [new[node] for node in outputs]
 
 
-class ThreadWriter(Writer):
+class ThreadWriter(LanesWriter):
     """Writes bodies of a thread; `shared` says afterwards what a block has in shared memory."""
 
-    def __init__(self, plan, fixed, carried, index, buffered, thread: Node):
-        super().__init__(plan, fixed, carried, index, buffered)
-        self.names[thread] = "thread"
+    def __init__(self, plan: Plan, names, index: Node):
+        super().__init__(plan, names, index)
         self.shared: list[Shared] = []
         self.together = False  # whether the threads of a block share the loop that is being written
-        read = [read_by(root, plan.roots) for root in plan.roots if root.varying]
-        self.of_networks = {node for nodes in read for node in nodes if not node.varying}
+        roots = frozenset(plan.roots)
+        self.of_networks = {node for root in roots if root.varying for node in reads(root, roots)}
         for root in plan.roots:
             if root.op == "eigh" or (root.op == "add_rows" and not root.varying):
                 raise Unsupported(f"the operation {root.op} between the threads of a network")
@@ -106,41 +105,43 @@ class ThreadWriter(Writer):
         else:
             super().loop(root)
 
-    def nest(self, shape: Sequence[int], body: Callable, unrolled: int = UNROLLED) -> None:
+    def nest(
+        self, shape: Sequence[int], body: Callable, vector: bool = True, unrolled: int = UNROLLED
+    ) -> None:
         if not self.together:
-            super().nest(shape, body, unrolled)
+            super().nest(shape, body, vector, unrolled)
             return
         size, outside = max(math.prod(shape), 1), self.known
-        element = self.name("e")
         self.known = {}
-        if self.root.scope == STEP:
-            place = self.name("i")
-            self.line(f"TOGETHER({element}, here * {size}) {{")
-            self.line(f"const int s = {element} / {size}, {place} = {element} % {size};")
-            self.line("const int32_s index = start + s;")
-        else:
-            place = element
-            self.line(f"TOGETHER({element}, {size}) {{")
-        body(tuple(unflatten(place, shape)))
+        body(unflatten(self.elements(size), shape))
         self.line("}")
         self.line("BARRIER;")
         self.known = outside
 
+    def elements(self, size: int) -> Index:
+        """Begin a loop of all threads over the elements of an array, for every step that is made ahead."""
+        element = self.name("e")
+        if self.root.scope != STEP:
+            self.line(f"TOGETHER({element}, {size}) {{")
+            return variable(element, size - 1)
+        place = self.name("i")
+        self.line(f"TOGETHER({element}, here * {size}) {{")
+        self.line(f"const int s = {element} / {size}, {place} = {element} % {size};")
+        self.line("const int32_s index = start + s;")
+        return variable(place, size - 1)
+
     def summed(self, product: Node, index: tuple[Index, ...]) -> None:
         """An element of a product of what all share."""
         axes = products._axes(product)
-        extents = products._extents(product, axes)
         total, start = self.plan.starts.get(product, (product, None))
-        name, self.here = self.name(), index
+        name = self.name()
         first = self.operand(start, index) if start is not None else "0"
         self.line(f"{c_type(product)} {name} = {first};")
-        term = tuple(self.name("i") for _ in extents)
         outside, self.known = self.known, dict(self.known)
-        for each, extent in zip(term, extents, strict=True):
-            self.line(f"for (int {each} = 0; {each} < {extent}; {each}++) {{")
+        term = tuple(map(self.loop_over, products._extents(product, axes)))
         places = products._operands(product, axes, index, term)
         left, right = (self.value(f, place) for f, place in zip(product.inputs, places, strict=True))
-        self.line(f"{name} {'-' if total.op == 'sub' else '+'}= {left} * {right};" + "}" * len(extents))
+        self.line(f"{name} {'-' if total.op == 'sub' else '+'}= {left} * {right};" + "}" * len(term))
         self.known = outside
         self.known[total, index] = name
         if self.root is total:
@@ -150,34 +151,23 @@ class ThreadWriter(Writer):
 
     def copy(self, root: Node) -> None:
         """An array that is looked up in the data of a world: copies arrive while the networks go on."""
-        source, size, element = _source(root), root.size, self.name("e")
-        width = root.dtype.itemsize
-        block = _contiguous(root)
-        many = 1
-        if block:
+        source, width, many = _source(root), root.dtype.itemsize, 1
+        if _contiguous(root):
             # A world's data and every block of it begin at a multiple of what is copied at once.
-            whole = math.gcd(size * width, source.size * width, ALIGNED)
-            many = max(n for n in (1, 2, 4) if n * width <= max(whole, width) and whole % (n * width) == 0)
+            whole = math.gcd(root.size * width, source.size * width, ALIGNED)
+            many = max(n for n in (1, 2, 4) if whole % (n * width) == 0 or n == 1)
         self.known = {}
-        self.line(f"TOGETHER({element}, here * {size // many}) {{")
-        place = self.name("i")
-        self.line(f"const int s = {element} / {size // many}, {place} = {element} % {size // many} * {many};")
-        self.line("const int32_s index = start + s;")
-        node, index = root.inputs[0], tuple(unflatten(place, root.shape))
+        place = times(self.elements(root.size // many), many)
+        node, index = root.inputs[0], unflatten(place, root.shape)
         while node is not source:
-            inner = node.inputs[0]
             if node.op == "dynamic_slice":
-                room = [n - m for n, m in zip(inner.shape, node.shape, strict=True)]
-                starts = zip(node.inputs[1:], room, strict=True)
-                firsts = [position(self, start, (), last) for start, last in starts]
+                firsts = self.firsts(node, [(start, ()) for start in node.inputs[1:]], node.shape)
                 index = tuple(map(add, index, firsts))
-            elif node.op == "reshape":
-                index = through_reshape(index, node.shape, inner.shape)
             else:
-                index = through(self, node, index)
-            node = inner
-        there = f"{self.names[source]}[{flat(index, source.shape)}]"
-        self.line(f"COPY(&{self.names[root]}[{place}], &{there}, {many * width});")
+                index = through(node, index)
+            node = node.inputs[0]
+        there = self.read(source, self.place(source, index))
+        self.line(f"COPY(&{self.read(root, place)}, &{there}, {many * width});")
         self.line("}")
 
     def scattered(self, root: Node) -> None:
@@ -216,7 +206,7 @@ class ThreadWriter(Writer):
 
     def computed(self, node: Node, index: tuple[Index, ...]) -> str:
         if node.op == "gather_parts":
-            return self.gathered(node, index)
+            return self.from_parts(node, index)
         if node.op == "part_of":
             return self.part(node, index)
         return super().computed(node, index)
@@ -239,31 +229,19 @@ class ThreadWriter(Writer):
             found = self.named(node, f"{kind}_choose({truth}, {values[t]}, {found})")
         return found
 
-    def gathered(self, node: Node, index: tuple[Index, ...]) -> str:
+    def from_parts(self, node: Node, index: tuple[Index, ...]) -> str:
         """An element of an array that is cut, from the thread that has it."""
         params, (part,) = node.params, node.inputs
         axis, extent, threads = (params[name] for name in ("axis", "extent", "threads"))
-        position = index[axis]
+        position, n = index[axis], part.shape[axis]
         if isinstance(position, int):
             owner, inner = place_of(extent, threads, position)
         else:
-            n = part.shape[axis]
-            owner = f"({position} / {n})" if n > 1 else position
-            inner = f"({position} - MIN({owner} * {n}, {extent - n}))" if n > 1 else 0
+            owner, inner = divided(position, n)
+            if extent % threads:
+                inner = variable(f"({position} - MIN(({owner}) * {n}, {extent - n}))", n - 1)
         value = self.value(part, (*index[:axis], inner, *index[axis + 1 :]))
         return f"{c_type(node)}_from_thread({value}, {owner})"
-
-
-def read_by(root: Node, others: Sequence[Node]) -> set[Node]:
-    """The nodes that the loop of a root reads or computes: down to other roots, inputs and constants."""
-    roots, found, left = set(others), set(), list(root.inputs)
-    while left:
-        node = left.pop()
-        if node not in found:
-            found.add(node)
-            if node not in roots:
-                left.extend(node.inputs)
-    return found
 
 
 def _source(root: Node) -> Node | None:

@@ -1,7 +1,6 @@
 """Elements at positions: known ones become a table, computed ones a look-up in the compiled step."""
 
 import math
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -9,44 +8,34 @@ import numpy as np
 
 from dysonjax.compile.graph import Node, Unsupported
 
-if TYPE_CHECKING:
-    from dysonjax.compile.lower import Builder
 
-
-def moved(builder: "Builder", equation, inputs) -> list[Node]:
+def moved(context, operand: Node, indices: Node, *updates: Node, **params) -> list[Node]:
     """A gather or scatter to known places: the same operation on positions tells what is from where."""
-    operand, indices, *updates = inputs
-    if equation.params["mode"] not in (
+    if params["mode"] not in (
         jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS,
         jax.lax.GatherScatterMode.CLIP,
         jax.lax.GatherScatterMode.FILL_OR_DROP,
     ):
-        raise Unsupported(f"{equation.primitive.name} in this mode")
-    with jax.ensure_compile_time_eval():
-        arrays = [
-            jnp.arange(operand.size, dtype=jnp.int32).reshape(operand.shape),
-            indices.params["value"],
-        ]
-        for update in updates:
-            arrays.append(operand.size + jnp.arange(update.size, dtype=jnp.int32).reshape(update.shape))
-        params = dict(equation.params)
-        if "fill_value" in params:
-            params["fill_value"] = -1
-        places = np.asarray(equation.primitive.bind(*map(jnp.asarray, arrays), **params))
+        raise Unsupported(f"{context.equation.primitive.name} in this mode")
+    arrays = [np.arange(operand.size, dtype=np.int32).reshape(operand.shape), indices.params["value"]]
+    for update in updates:
+        arrays.append(operand.size + np.arange(update.size, dtype=np.int32).reshape(update.shape))
+    places = context.now(*arrays, **(params | ({"fill_value": -1} if "fill_value" in params else {})))
     if (places < 0).any():
         raise Unsupported("an index outside of its array")
     whole = operand
     if updates:
-        (whole,) = builder.traced(lambda a, b: jnp.concatenate([a.ravel(), b.ravel()]), operand, *updates)
-    return [builder.make("take", [whole], places.shape, whole.dtype, {"places": places})]
+        (whole,) = context.traced(lambda a, b: jnp.concatenate([a.ravel(), b.ravel()]), operand, *updates)
+    return [context.make("take", [whole], places.shape, whole.dtype, {"places": places})]
 
 
-def gather(builder: "Builder", params, inputs) -> list[Node]:
+def gather(context, operand: Node, indices: Node, **params):
     """Elements at positions that the step computes; outside of the array the nearest, or a filling."""
+    if indices.op == "constant":
+        return moved(context, operand, indices, **params)
     numbers, sizes = params["dimension_numbers"], params["slice_sizes"]
-    operand, indices = inputs
     if numbers.operand_batching_dims:
-        return builder.traced(lambda a, i: _gather_without_shared_axes(a, i, params), operand, indices)
+        return lambda a, i: _gather_without_shared_axes(a, i, params)
     fits = params["mode"] in (
         jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS,
         jax.lax.GatherScatterMode.CLIP,
@@ -57,7 +46,7 @@ def gather(builder: "Builder", params, inputs) -> list[Node]:
         rank = len(indices.shape) - 1 + len(numbers.offset_dims)
         shape = [next(part if axis in numbers.offset_dims else batch) for axis in range(rank)]
         known = {"dimension_numbers": numbers, "slice_sizes": sizes}
-        return [builder.make("gather", inputs, shape, operand.dtype, known)]
+        return [context.make("gather", [operand, indices], shape, operand.dtype, known)]
     if params["mode"] != jax.lax.GatherScatterMode.FILL_OR_DROP:
         raise Unsupported("gather in this mode")
     last = np.array([operand.shape[axis] - sizes[axis] for axis in numbers.start_index_map])
@@ -69,16 +58,20 @@ def gather(builder: "Builder", params, inputs) -> list[Node]:
         inside = jnp.expand_dims(inside, numbers.offset_dims)
         return jnp.where(inside, found, jnp.asarray(params["fill_value"], operand.dtype))
 
-    return builder.traced(filled, operand, indices)
+    return filled
 
 
-def scatter_add(builder: "Builder", params, inputs) -> list[Node]:
+def scatter(context, operand: Node, indices: Node, update: Node, **params):
+    return moved(context, operand, indices, update, **params) if indices.op == "constant" else None
+
+
+def scatter_add(context, operand: Node, indices: Node, updates: Node, *, dimension_numbers, mode, **_):
     """Numbers, or windows of them, added at computed positions along one axis, the others shared."""
-    numbers = params["dimension_numbers"]
-    if len(numbers.inserted_window_dims) != 1 or params["mode"] == jax.lax.GatherScatterMode.CLIP:
+    numbers = dimension_numbers
+    if len(numbers.inserted_window_dims) != 1 or mode == jax.lax.GatherScatterMode.CLIP:
         raise Unsupported("a scatter-add of this kind")
     if numbers.update_window_dims:
-        return _windows_added(builder, numbers, *inputs)
+        return _windows_added(context, numbers, operand, indices, updates)
     (axis,), shared = numbers.inserted_window_dims, numbers.scatter_indices_batching_dims
 
     def added(operand, indices, updates):
@@ -95,14 +88,13 @@ def scatter_add(builder: "Builder", params, inputs) -> list[Node]:
         # Zero added to -0 would be 0.
         return jnp.where(met.any(axis=-2).transpose(turn), operand + total.transpose(turn), operand)
 
-    operand = inputs[0]
     plain = operand.dtype.kind != "f" or (
         operand.op == "constant" and not np.signbit(operand.params["value"]).any()
     )
-    return builder.traced(added, *inputs)
+    return added
 
 
-def _windows_added(builder: "Builder", numbers, operand: Node, indices: Node, updates: Node) -> list[Node]:
+def _windows_added(context, numbers, operand: Node, indices: Node, updates: Node) -> list[Node]:
     """Whole windows, such as the gradients of an embedding's rows, one after the other as in XLA."""
     (axis,) = numbers.inserted_window_dims
     window = tuple(updates.shape[dim] for dim in numbers.update_window_dims)
@@ -114,25 +106,21 @@ def _windows_added(builder: "Builder", numbers, operand: Node, indices: Node, up
         last = range(updates.ndim - len(window), updates.ndim)
         return jnp.moveaxis(updates, numbers.update_window_dims, last).reshape(-1, size)
 
-    (rows,) = builder.traced(lambda a: jnp.moveaxis(a, axis, 0).reshape(count, size), operand)
-    (windows,) = builder.traced(flat, updates)
-    (places,) = builder.traced(lambda a: a.reshape(-1), indices)
-    total = builder.make("add_rows", [rows, windows, places], rows.shape, rows.dtype, {})
-    return builder.traced(lambda a: jnp.moveaxis(a.reshape(count, *window), 0, axis), total)
+    (rows,) = context.traced(lambda a: jnp.moveaxis(a, axis, 0).reshape(count, size), operand)
+    (windows,) = context.traced(flat, updates)
+    (places,) = context.traced(lambda a: a.reshape(-1), indices)
+    total = context.make("add_rows", [rows, windows, places], rows.shape, rows.dtype, {})
+    return context.traced(lambda a: jnp.moveaxis(a.reshape(count, *window), 0, axis), total)
 
 
-def keys_moved(builder: "Builder", equation, inputs) -> list[Node]:
+def keys_moved(context, keys: Node, *rest: Node, **params) -> list[Node]:
     """Random keys taken from an array of them: the same operation on positions tells which."""
-    keys, *rest = inputs
-    if any(node.op != "constant" for node in rest) or len(equation.outvars) != 1:
-        raise Unsupported(f"the operation {equation.primitive.name} on random keys")
-    count = keys.size // 2
-    with jax.ensure_compile_time_eval():
-        positions = jnp.arange(count, dtype=jnp.int32).reshape(keys.shape[:-1])
-        arrays = [positions, *(jnp.asarray(node.params["value"]) for node in rest)]
-        found = np.asarray(equation.primitive.bind(*arrays, **equation.params))
+    if any(node.op != "constant" for node in rest) or len(context.equation.outvars) != 1:
+        raise Unsupported(f"the operation {context.equation.primitive.name} on random keys")
+    positions = np.arange(keys.size // 2, dtype=np.int32).reshape(keys.shape[:-1])
+    found = context.now(positions, *(node.params["value"] for node in rest), **params)
     places = 2 * found[..., None] + np.arange(2)
-    return [builder.make("take", [keys], places.shape, keys.dtype, {"places": places})]
+    return [context.make("take", [keys], places.shape, keys.dtype, {"places": places})]
 
 
 def _gather_without_shared_axes(operand: jax.Array, indices: jax.Array, params: dict) -> jax.Array:
@@ -156,3 +144,6 @@ def _gather_without_shared_axes(operand: jax.Array, indices: jax.Array, params: 
         mode=params["mode"],
         fill_value=params["fill_value"],
     )
+
+
+RULES = {"gather": gather, "scatter": scatter, "scatter-add": scatter_add}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from dysonjax.compile.graph import Node
-from dysonjax.compile.operations import OVER_THREADS, TYPES
+from dysonjax.compile.operations import THREADS, TYPES
 
 INFIX = {
     "add": "+",
@@ -85,7 +85,7 @@ def operation(node: Node, values: Sequence[str]) -> str:
         # A whole exponent comes as an integer.
         full = [_converted(node, n, v) for n, v in zip(inputs, full, strict=True)]
         return f"{kind}_{op}({', '.join(full)})"
-    if op in OVER_THREADS:
+    if op in THREADS:
         return f"{kind}_{op}({first})"
     match op:
         case "neg":
