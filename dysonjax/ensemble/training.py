@@ -188,7 +188,8 @@ def run(
             opened.folder,
             progress,
         )
-        loop.train_all(work, config, session, say)
+        trained = loop.train_all(work, config, session, say)
+        chosen |= _targets_of(trained or work, config)
         session.finish()
         seconds = session.seconds()
         if folder is not None:
@@ -245,6 +246,11 @@ def _chosen(work: list[Job], config: Config, say: Callable[[str], None]) -> dict
         if slower or any(targets.REPORT in reason for reason in job.reasons.values()):
             say(f"{targets.sentence(job.reasons)}; going on with {job.target.name}, which may be slower")
             break
+    return _targets_of(work, config)
+
+
+def _targets_of(work: list[Job], config: Config) -> dict[str, str | None]:
+    """What compiled the steps of jobs, and why nothing before it in the list did."""
     reasons = dict.fromkeys(targets.sentence(job.reasons) for job in work if job.reasons)
     return {
         "backend": ", ".join(dict.fromkeys(job.target.backend for job in work)) or config.backend,
