@@ -8,6 +8,7 @@ import functools
 import math
 import operator
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -74,8 +75,30 @@ def path(name: str, value: Any) -> Path:
     return found
 
 
+def _after_fork() -> None:
+    """In a child of a fork: note whether JAX was in use."""
+    global _threads_are_gone
+    bridge = sys.modules.get("jax._src.xla_bridge")
+    _threads_are_gone |= getattr(bridge, "backends_are_initialized", bool)()
+
+
+_threads_are_gone = False
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def not_forked() -> None:
+    """Raise RunError in a child of a process that had used JAX: it would wait for ever for JAX's threads."""
+    if _threads_are_gone:
+        raise RunError(
+            "this process was forked from one that had used JAX, whose threads a fork leaves behind; start "
+            'it anew, for example with multiprocessing.get_context("spawn"), or fork before JAX is used'
+        )
+
+
 def random_key(name: str, value: Any) -> Any:
     """`value` if it looks like a key of JAX: typed, or of unsigned integers."""
+    not_forked()
     kind = str(getattr(value, "dtype", ""))
     if not (kind.startswith("key<") or kind == "uint32"):
         raise InputError(f"{name} must be a jax random key, e.g. {name}=jax.random.key(0), got {value!r}")

@@ -113,7 +113,7 @@ def tails(point: xr.Dataset, kind: str = "key", record: int = -1) -> list[spectr
     result = []
     for layer in range(1, size(point)[0] + 1):
         x = levels(point, layer, record, kind)
-        x = x.reshape(len(x), -1)
+        x = x.reshape(len(x), x.shape[1] * x.shape[2])
         if len(x) < MIN_MEMBERS or np.count_nonzero(x) < MIN_TAIL_LEVELS:
             result.append(None)
             continue

@@ -5,6 +5,7 @@ help texts), its docstring explains it, and `run(terminal)` does the work and re
 """
 
 import contextlib
+import errno
 import importlib
 import io
 import json
@@ -26,6 +27,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "spectrum": ("dysonjax.cli.spectrum:Spectrum", "analyse the weight matrices of a checkpoint"),
     "rbm": ("dysonjax.cli.rbm:Rbm", "train Gaussian RBMs and compare their levels with theory"),
     "linear": ("dysonjax.cli.linear:Linear", "train linear networks and compare their levels with theory"),
+    "spikes": (
+        "dysonjax.cli.spikes:Spikes",
+        "follow spikes that leave the bulk of noise as a network learns",
+    ),
     "nanogpt": (
         "dysonjax.cli.nanogpt:NanoGpt",
         "train small transformers and watch the spectra of their attention",
@@ -90,10 +95,14 @@ def _main(argv: list[str] | None) -> int:
         print(report())
         return 0
     from dysonjax.checks import InputError, RunError, seed
-    from dysonjax.cli import compile_cache
+    from dysonjax.cli import compile_cache, environment
 
+    if "matplotlib" not in sys.modules:
+        os.environ["MPLBACKEND"] = "agg"  # figures are files: no window system is asked for
     compile_cache.activate()
     try:
+        if not {"-h", "--help"} & set(args):
+            environment.check()
         command = _parse(args[0], args[1:])
         if command is None:
             return 0
@@ -105,7 +114,7 @@ def _main(argv: list[str] | None) -> int:
             seed("seed", execution.seed)
         rank = _join(command)
         terminal = Terminal(quiet=execution.quiet or rank > 0, json=execution.json)
-        with watching(command):
+        with watching(command), environment.named():
             summary = command.run(terminal)
     except InputError as error:
         streams.say(str(error))
@@ -121,10 +130,6 @@ def _main(argv: list[str] | None) -> int:
     except Exception as error:
         if os.environ.get("DYSONJAX_DEBUG"):
             raise
-        sentence = _no_backend()
-        if sentence is not None:
-            streams.say(sentence)
-            return 2
         sentence = _trouble(error)
         if sentence is None:
             what = " ".join(f"{type(error).__name__}: {error}".split())
@@ -139,18 +144,6 @@ def _main(argv: list[str] | None) -> int:
     return command.exit_code(summary) if hasattr(command, "exit_code") else 0
 
 
-def _no_backend() -> str | None:
-    """What the environment asks of JAX and JAX cannot start, for commands that do not train."""
-    wanted, jax = os.environ.get("JAX_PLATFORMS"), sys.modules.get("jax")
-    if not wanted or jax is None:
-        return None
-    try:
-        jax.devices()
-    except Exception:
-        return f"JAX_PLATFORMS={wanted}, but JAX cannot use it here; unset it, or set it to cpu"
-    return None
-
-
 def _trouble(error: Exception) -> str | None:
     """What the machine lacks, in words; None for an error of another kind."""
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):  # the latter is JAX's word
@@ -158,7 +151,8 @@ def _trouble(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno is not None:
         if error.filename is None:  # of a write; what opens a file names it
             return f"the output cannot be written: {os.strerror(error.errno)}"
-        return f"{error.filename} cannot be read or written: {os.strerror(error.errno)}"
+        remedy = "; make room and start again" if error.errno == errno.ENOSPC else ""
+        return f"{error.filename} cannot be read or written: {os.strerror(error.errno)}{remedy}"
     return None
 
 

@@ -7,8 +7,9 @@ import tyro
 
 from dysonjax import __version__, checks
 from dysonjax.cli import run_folder
-from dysonjax.cli.common import EXECUTION, Execution, output_folder, parse_integers, write_summary
+from dysonjax.cli.common import EXECUTION, Execution, draw, output_folder, parse_integers, write_summary
 from dysonjax.cli.compile_cache import compiling
+from dysonjax.cli.output import computed
 from dysonjax.cli.terminal import Terminal
 
 # Region of interest and length by model: the published setting of each. The RBM's noise leaves a floor of
@@ -83,10 +84,12 @@ class Advise:
         terminal.print(compiling(f"{self.points**2 * self.seeds} pilot networks"))
         with terminal.progress("pilot runs", "network-steps") as progress:
             found = advice.advise(model, **chosen, **options, progress=progress)
+        computed(folder)
         summary = {"command": "advise", "out": str(folder), "model": self.model, **chosen, **_summary(found)}
         summary["version"] = __version__
-        _draw(found, chosen["batch_size"], f"{self.model}, {chosen['steps']} steps", folder)
         write_summary(folder, summary)
+        caption = f"{self.model}, {chosen['steps']} steps"
+        draw(terminal, folder, "advice", lambda: _figure(found, chosen["batch_size"], caption))
         _tables(found, chosen["batch_size"], terminal)
         terminal.print(summary["verdict"])
         terminal.print(f"wrote {folder}/advice.png, advice.pdf, summary.json")
@@ -145,9 +148,8 @@ def _verdict(found) -> str:
     )
 
 
-def _draw(found, batch_size: int, caption: str, folder) -> None:
+def _figure(found, batch_size: int, caption: str):
     from dysonjax.figures.advice import converged_window
-    from dysonjax.figures.style import save
 
     pilot = found.pilot
     rates = np.geomspace(*pilot["lr"].values[[0, -1]], MAP_POINTS)
@@ -155,7 +157,7 @@ def _draw(found, batch_size: int, caption: str, folder) -> None:
     lr, sigma_w = (a.ravel() for a in np.meshgrid(rates, widths, indexing="ij"))
     shape = (MAP_POINTS, MAP_POINTS)
     loss = found.loss(lr, sigma_w)
-    figure = converged_window(
+    return converged_window(
         rates,
         widths,
         (loss < found.threshold).mean(axis=-1).reshape(shape),
@@ -167,7 +169,6 @@ def _draw(found, batch_size: int, caption: str, folder) -> None:
         f"{caption}, |B| = {batch_size}; {pilot.sizes['seed']} seeds, "
         f"pilots of {int(pilot['record'][-1])} steps",
     )
-    save(figure, folder, "advice")
 
 
 def _tables(found, batch_size: int, terminal: Terminal) -> None:

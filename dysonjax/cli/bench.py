@@ -79,6 +79,7 @@ class Bench:
 
     def _rates(self, options: dict, terminal: Terminal) -> dict:
         from dysonjax.bench import sweep, table
+        from dysonjax.figures.style import write
         from dysonjax.figures.throughput import throughput
 
         only = tuple(self.only.split(",")) if self.only else ()
@@ -100,7 +101,7 @@ class Bench:
             points = sweep.rates(self.name, self.repetitions, terminal.print, **options)
             flat = {name: rate for name, rate in result["baselines"].items() if name != "plain_vmap"}
             title = f"{self.name}, {result['cores']} cores, {result['processor']}"
-            throughput(title, points, flat).savefig(self.figure, dpi=160)
+            write(throughput(title, points, flat), self.figure, dpi=160)
             result |= {"sweep": points, "figure": str(self.figure)}
         return result
 

@@ -4,14 +4,20 @@ import dataclasses
 import functools
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import tyro
 
+from dysonjax import files
 from dysonjax.checks import InputError, positive
 from dysonjax.cli.output import output_folder as output_folder
+from dysonjax.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # takes half a second to load
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +134,19 @@ def write_summary(folder: Path, summary: dict) -> None:
 
 def write_json(path: Path, values: dict) -> None:
     """A JSON file, replaced as a whole so that a reader never sees half of it."""
-    partial = path.with_name(f"{path.name}.part")
-    partial.write_text(json.dumps(values, indent=2) + "\n")
-    partial.replace(path)
+    files.put(path, json.dumps(values, indent=2) + "\n")
+
+
+def draw(terminal: Terminal, folder: Path, name: str, make: Callable[[], "Figure"]) -> None:
+    """Write the figure that `make` draws; where there is too little to draw, say so and go on.
+
+    What was trained is there, whatever can be drawn of it.
+    """
+    from dysonjax.figures.style import save
+
+    try:
+        figure = make()
+    except InputError as error:
+        terminal.warn(f"{name} was not drawn: {error}")
+        return
+    save(figure, folder, name)

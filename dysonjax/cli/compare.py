@@ -1,21 +1,24 @@
 """`dysonjax compare`: one system from SGD to closed forms, and what each approximation costs."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import tyro
 
-from dysonjax import __version__
+from dysonjax import __version__, files
 from dysonjax.cli import run_folder
 from dysonjax.cli.arrays import read_array
 from dysonjax.cli.common import (
     EXECUTION,
     Execution,
+    draw,
     output_folder,
     parse_integers,
     parse_values,
     write_summary,
 )
+from dysonjax.cli.output import computed
 from dysonjax.cli.terminal import Terminal
 
 QUICK = {"members": 100, "steps": {"rbm": 4000, "linear": 1000}}
@@ -125,8 +128,9 @@ class Compare:
             summary |= points[0]
         else:
             summary |= {"system": self.system, "points": points, "verdict": compare.overview(ladders)}
-        self._write(folder, ladders)
+        computed(folder)
         write_summary(folder, summary)
+        self._write(folder, ladders, terminal)
         for ladder in ladders:
             if count > 1:
                 terminal.print(f"\nalpha = {ladder.lr:g}, |B| = {ladder.batch_size}")
@@ -136,19 +140,23 @@ class Compare:
         terminal.print(f"wrote {folder}/compare.png, compare.pdf, levels.npz, summary.json")
         return summary
 
-    def _write(self, folder: Path, ladders) -> None:
-        """Figures and levels.npz; with a grid, names carry the number of the point, and one figure more."""
+    def _write(self, folder: Path, ladders, terminal: Terminal) -> None:
+        """levels.npz and figures; with a grid, names carry the number of the point, and one figure more."""
         import numpy as np
 
         from dysonjax.compare import mean_and_sem
         from dysonjax.figures.compare import grid_figure, ladder_figure
-        from dysonjax.figures.style import save
 
         levels = {}
         for number, ladder in enumerate(ladders):
             suffix = f"_{number}" if len(ladders) > 1 else ""
             levels |= {name.replace(" ", "_") + suffix: x for name, x in ladder.levels.items()}
-            figure = ladder_figure(
+        with files.aside(folder / "levels.npz") as partial, partial.open("wb") as file:
+            np.savez_compressed(file, **levels)
+        for number, ladder in enumerate(ladders):
+            suffix = f"_{number}" if len(ladders) > 1 else ""
+            figure = functools.partial(
+                ladder_figure,
                 {name: mean_and_sem(x) for name, x in ladder.levels.items()},
                 ladder.targets,
                 ladder.sigma,
@@ -158,15 +166,15 @@ class Compare:
                 f"{len(ladder.levels['SGD'])} members, {ladder.training_steps} steps, "
                 f"noise from {self.noise}, order {self.order}",
             )
-            save(figure, folder, f"compare{suffix}")
+            draw(terminal, folder, f"compare{suffix}", figure)
         if len(ladders) > 1:
             costs = {}
             for ladder in ladders:
                 for s in ladder.steps:
                     point = ladder.lr / ladder.batch_size, s.wasserstein, s.chance
                     costs.setdefault(f"{s.first} → {s.second}", []).append(point)
-            save(grid_figure(costs, f"{self.system}: {len(ladders)} grid points"), folder, "compare")
-        np.savez_compressed(folder / "levels.npz", **levels)
+            title = f"{self.system}: {len(ladders)} grid points"
+            draw(terminal, folder, "compare", lambda: grid_figure(costs, title))
 
     def _model_options(self) -> dict:
         """The options of the model that were given, as values."""

@@ -5,10 +5,11 @@ import math
 import warnings
 from typing import Literal
 
-from dysonjax import __version__
+from dysonjax import __version__, files
 from dysonjax.checks import InputError, finite, memory, positive, positive_int, seed
 from dysonjax.cli import run_folder
-from dysonjax.cli.common import EXECUTION, Execution, output_folder, write_summary
+from dysonjax.cli.common import EXECUTION, Execution, draw, output_folder, write_summary
+from dysonjax.cli.output import computed
 from dysonjax.cli.terminal import Terminal
 
 
@@ -76,7 +77,6 @@ class Dyson:
         from dysonjax.dyson.integrate import check
         from dysonjax.ensemble import one_device_per_core
         from dysonjax.figures.dyson import dyson_figure
-        from dysonjax.figures.style import save
 
         one_device_per_core()
         n, members = positive_int("levels", self.levels), positive_int("members", self.members, 2)
@@ -99,6 +99,7 @@ class Dyson:
             path = dyson.integrate(
                 potential, g2, x0, self.time, steps, self.beta, keys[1], progress=update, **arguments
             )
+        computed(folder)
         end = path.levels[:, -1]
         spacings = np.diff(end, axis=1)
         device = jax.devices()[0]
@@ -122,10 +123,11 @@ class Dyson:
             "version": __version__,
         }
         law = {} if stationary is None else {"stationary": stationary}
-        np.savez_compressed(folder / "levels.npz", levels=path.levels, times=path.times, **law)
+        with files.aside(folder / "levels.npz") as partial, partial.open("wb") as file:
+            np.savez_compressed(file, levels=path.levels, times=path.times, **law)
         title = f"{self.potential}, N = {n}, β = {self.beta:g}, {members} members"
-        save(dyson_figure(path.times, path.levels, stationary, title), folder, "dyson")
         write_summary(folder, summary)
+        draw(terminal, folder, "dyson", lambda: dyson_figure(path.times, path.levels, stationary, title))
         self._report(terminal, end, stationary, summary)
         return summary
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from dysonjax import __version__
+from dysonjax import __version__, files
 from dysonjax.checks import InputError, positive_int
 from dysonjax.cli.common import duration, write_json
 from dysonjax.cli.terminal import Terminal
@@ -105,8 +105,9 @@ class Figure:
             add_caption(made.figure, caption)
         save(made.figure, self.out, recipe.name, self.dpi)
         data = made.data.assign_attrs(caption=caption, source=recipe.source)
-        data.to_netcdf(self.out / f"{recipe.name}.nc", engine="scipy")
-        (self.out / f"{recipe.name}.txt").write_text("\n".join(textwrap.wrap(caption, 100)) + "\n")
+        with files.aside(self.out / f"{recipe.name}.nc") as partial:
+            data.to_netcdf(partial, engine="scipy")
+        files.put(self.out / f"{recipe.name}.txt", "\n".join(textwrap.wrap(caption, 100)) + "\n")
         summary = {
             "command": "figure",
             "name": recipe.name,

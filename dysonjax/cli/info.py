@@ -25,7 +25,7 @@ class Info:
     """Print nothing but warnings and errors."""
 
     def run(self, terminal: Terminal) -> dict:
-        from dysonjax.ensemble import configuration, read, status
+        from dysonjax.ensemble import configuration, read, schema, status
         from dysonjax.ensemble.store import present
 
         if not present(self.folder / "run.zarr") and present(self.folder / "run.json"):
@@ -37,6 +37,7 @@ class Info:
         recorded = np.isfinite(dataset["train_loss"]) | (dataset["diverged_at"] >= 0)
         progress = float(recorded.mean())
         summary = json_.loads(dataset.attrs.get("summary", "{}"))
+        sessions = schema.sessions(dataset.attrs, self.folder / "run.zarr")
         members = dataset["diverged_at"].size
         terminal.print(f"{config['model']['name']}: {members} networks x {config['steps']} steps")
         terminal.table(
@@ -55,6 +56,8 @@ class Info:
                 for name, v in dataset.data_vars.items()
             ],
         )
+        if len(backends := dict.fromkeys(str(s.get("backend")) for s in sessions)) > 1:
+            terminal.print(f"computed by {', then '.join(backends)}, in {len(sessions)} sessions")
         found = status(self.folder)
         alive = dataset["diverged_at"].size - diverged
         terminal.print(f"{100 * progress:.0f} % of the records; {alive} networks alive, {diverged} diverged")
@@ -75,6 +78,7 @@ class Info:
             "recorded": progress,
             "alive": alive,
             "diverged": diverged,
+            "sessions": sessions,
             **({"summary": summary} if summary else found),
         }
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from dysonjax.cli.common import write_summary
+from dysonjax.cli.common import draw, write_summary
 from dysonjax.cli.terminal import Terminal
 
 
@@ -18,7 +18,6 @@ def report(command: str, run, folder: Path, terminal: Terminal, predict, singula
     """
     from dysonjax.analysis import pairs
     from dysonjax.figures.levels import ensemble_levels
-    from dysonjax.figures.style import save
 
     dataset = run.dataset
     levels, points = pairs.final_levels(dataset, singular_values)
@@ -30,28 +29,32 @@ def report(command: str, run, folder: Path, terminal: Terminal, predict, singula
     shown = shown == shown[-1]
     theory = np.full((len(points), len(targets) - 1), np.nan)
     middle = 0.5 * (targets[found] + targets[found + 1])
-    theory[:, found] = predict(middle, point)
+    with np.errstate(invalid="ignore"):  # beyond the largest stable learning rate theory has no number
+        theory[:, found] = predict(middle, point)
     summary = {"command": command, "out": str(folder), **run.summary, **(extra or {})}
     summary |= pairs.summarise(levels, points, targets, theory)
     averages = pairs.means(levels)
-    figure = ensemble_levels(
-        dataset["record"].values,
-        _evolution(dataset, singular_values),
-        levels[-1],
-        targets,
-        pairs.normalised_spacings(levels[shown], found),
-        {
-            "temperature": (point["lr"] / point["batch_size"])[shown, 0],
-            "mean": averages.spacings[shown][:, found],
-            "error": averages.spacings_sem[shown][:, found],
-            "theory": theory[shown][:, found],
-            "names": [f"pair at {x:.3g}" for x in middle],
-        },
-        r"singular value $\xi_i$ of $W$" if singular_values else r"eigenvalue $x_i$ of $X$",
-        _caption(command, points, dataset),
-    )
-    save(figure, folder, command)
     write_summary(folder, summary)
+
+    def figure():
+        return ensemble_levels(
+            dataset["record"].values,
+            _evolution(dataset, singular_values),
+            levels[-1],
+            targets,
+            pairs.normalised_spacings(levels[shown], found),
+            {
+                "temperature": (point["lr"] / point["batch_size"])[shown, 0],
+                "mean": averages.spacings[shown][:, found],
+                "error": averages.spacings_sem[shown][:, found],
+                "theory": theory[shown][:, found],
+                "names": [f"pair at {x:.3g}" for x in middle],
+            },
+            r"singular value $\xi_i$ of $W$" if singular_values else r"eigenvalue $x_i$ of $X$",
+            _caption(command, points, dataset),
+        )
+
+    draw(terminal, folder, command, figure)
     _tables(terminal, averages, targets, theory, points)
     if np.isfinite(summary["scaling_exponent"] or np.nan):
         value, error = summary["scaling_exponent"], summary["scaling_exponent_error"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dysonjax.cli.common import EXECUTION, Execution, write_summary
+from dysonjax.cli.common import EXECUTION, Execution, draw, write_summary
 from dysonjax.cli.terminal import Terminal
 from dysonjax.cli.training import Training, TrainingOptions, train
 
@@ -82,27 +82,26 @@ class NanoGpt:
             **attention.summarise(result.dataset, self.kind),
         }
         summary["sample"] = self._sample(model, result.example, folder)
-        self._draw(result.dataset, folder)
         write_summary(folder, summary)
+        draw(terminal, folder, "nanogpt", lambda: self._figure(result.dataset))
         _report(summary, terminal)
         return summary
 
     def _sample(self, model, params, folder: Path) -> str | None:
         """Text written by the first network that is alive, also as a file; None if all diverged."""
-        from dysonjax import threefry
+        from dysonjax import files, threefry
         from dysonjax.models.nanogpt import write
 
         if params is None or self.sample == 0:
             return None
         text = write(model.config, params, self.sample, threefry.root(self.execution.seed))
-        (folder / "sample.txt").write_text(text, encoding="utf-8")
+        files.put(folder / "sample.txt", text)
         return text
 
-    def _draw(self, dataset, folder: Path) -> None:
+    def _figure(self, dataset):
         """The figure shows the last grid point."""
         from dysonjax.analysis import attention
         from dysonjax.figures.attention import Course, Spectrum, run_figure
-        from dysonjax.figures.style import save
 
         *_, (_, point) = attention.points(dataset)
         fits = attention.marchenko_pastur(point, self.kind)
@@ -114,7 +113,7 @@ class NanoGpt:
                 int(point["record"][-1]), levels.reshape(len(levels), -1), *numbers, 1 / self.heads
             )
         alive = point.where(point["alive"]).mean("seed")
-        figure = run_figure(
+        return run_figure(
             fits["record"].values,
             alive["train_loss"].values,
             alive["val_loss"].values,
@@ -123,7 +122,6 @@ class NanoGpt:
             Course(fits["sigma2"].values, fits["sigma2_err"].values),
             SYMBOLS[self.kind],
         )
-        save(figure, folder, "nanogpt")
 
 
 def _is_file(command: NanoGpt) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dysonjax.checks import InputError
+from dysonjax.checks import InputError, RunError
 from dysonjax.cli import run_folder
 
 LOCK = ".command.lock"  # held from the moment that a command claims a folder until it ends
@@ -23,13 +23,13 @@ STORE = rf"(.+/)?zarr\.json|.+/c(/\d+)*|(.+/)?[^/]*\.{HEX}\.partial"
 STRUCTURE = re.compile(
     r"(run|summary)\.json(\.part)?|report\.html(\.part)?|\.command\.lock"
     rf"|{RUN_LOCK}|\.(lock|stale|clock)-{HEX}|\.writable"
-    rf"|checkpoints/(\d+-\d+\.npz|process-\d+\.json|\.{HEX}\.part|\.process-\d+\.part)"
+    rf"|checkpoints/(\d+-\d+\.npz|process-\d+\.json(\.part)?|\.{HEX}\.part|\.process-\d+\.part)"
     rf"|checksums/([\w-]+\.json|\.{HEX}\.part)"
     rf"|(run\.zarr|\.store-{HEX})/({STORE})"
     rf"|(checkpoints|checksums|(run\.zarr|\.store-{HEX})(/.*)?)/"  # empty folders
 )
 # What else commands write; counts only where a run was killed before it could list its files.
-RESULTS = re.compile(r"[^/]+\.(png|pdf)|levels\.npz|sample\.txt|spectrum\.csv")
+RESULTS = re.compile(r"([^/]+\.(png|pdf)|levels\.npz|sample\.txt|spectrum\.csv)(\.part)?")
 
 
 class Claim:
@@ -39,6 +39,7 @@ class Claim:
         self.folder, self.lock = folder, lock
         self.made = made  # folders that were not there before, the innermost first
         self.fresh = fresh  # what is in it is of this command alone
+        self.computed = False  # its results are there: nothing can be wrong with the input any more
 
 
 _current: list[tuple[Any, list[Claim]]] = []  # the command under way and its claims; commands may nest
@@ -51,7 +52,11 @@ def watching(command) -> Iterator[None]:
     _current.append((command, claims))
     try:
         yield
-    except InputError:
+    except InputError as error:
+        if done := [claim.folder for claim in claims if claim.computed]:
+            raise RunError(
+                f"{done[0]} holds the results, but not all can be made of them: {error}"
+            ) from error
         for claim in claims:
             if claim.fresh:
                 _take_back(claim)
@@ -111,6 +116,12 @@ def go_on_with(folder: Path) -> None:
     """The command under way adds to a run folder that is there already."""
     if _current:
         _current[-1][1].append(Claim(folder, None, made=[], fresh=False))
+
+
+def computed(folder: Path) -> None:
+    """The results of the command under way are in a folder; what is left is to describe them."""
+    for claim in _current[-1][1] if _current else ():
+        claim.computed |= claim.folder == folder
 
 
 def replaceable(folder: Path, overwrite: bool) -> None:

@@ -1,13 +1,14 @@
 """`dysonjax phase-diagram`: the teacher-student grid, its phases, boundaries and pictures."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 from dysonjax import checks
-from dysonjax.cli.common import EXECUTION, Execution, parse_integers, write_summary
+from dysonjax.cli.common import EXECUTION, Execution, draw, parse_integers, write_summary
 from dysonjax.cli.terminal import Terminal
 from dysonjax.cli.training import Training, TrainingOptions, train
 
@@ -105,7 +106,6 @@ def analyse(dataset: xr.Dataset, thresholds, folder: Path, terminal: Terminal) -
     """Classify, draw, and return the part of the summary that is about phases."""
     from dysonjax.analysis import phase
     from dysonjax.figures import phase_diagram
-    from dysonjax.figures.style import save
 
     averages = phase.observables(dataset)
     phases = phase.classify(dataset, thresholds)
@@ -114,15 +114,16 @@ def analyse(dataset: xr.Dataset, thresholds, folder: Path, terminal: Terminal) -
     for index, batch_size in enumerate(dataset["batch_size"].values):
         caption = f"|B| = {batch_size}, {seeds} seeds, {steps} steps"
         of_size = dataset.isel(batch_size=[index])
-        figure = phase_diagram.phase_diagram(
+        figure = functools.partial(
+            phase_diagram.phase_diagram,
             averages.isel(batch_size=index), phases.isel(batch_size=index), jamming,
             phase.noise_line(of_size), seeds, caption, phase.noise_line(of_size, criterion="variance"),
         )  # fmt: skip
         suffix = "" if dataset.sizes["batch_size"] == 1 else f"_{batch_size}"
-        save(figure, folder, f"phase_diagram{suffix}")
+        draw(terminal, folder, f"phase_diagram{suffix}", figure)
     typical = phase.typical_members(dataset, phases)
     if typical:
-        save(phase_diagram.spectra_of_phases(typical), folder, "spectra")
+        draw(terminal, folder, "spectra", functools.partial(phase_diagram.spectra_of_phases, typical))
     counts = phase.count(phases)
     converged = phase.convergence_line(phases)
     noise = {name: phase.noise_line(dataset, criterion=name) for name in phase.CRITERIA}

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from dysonjax import files
 from dysonjax.checks import InputError
 from dysonjax.cli import run_folder
 from dysonjax.cli.output import new_file
@@ -47,10 +48,10 @@ class Report:
                 f"{self.folder}/summary.json is damaged: it holds what no command writes"
             ) from None
         try:
-            partial = out.with_name(out.name + ".part")
-            partial.write_text(page, encoding="utf-8")
-            partial.replace(out)
+            files.put(out, page)
         except OSError as error:
+            if error.errno in files.FULL:
+                raise
             raise InputError(f"{out} cannot be written: {error.strerror}") from None
         for sentence in report.warnings:
             terminal.warn(sentence)

@@ -7,7 +7,7 @@ import types
 import typing
 from pathlib import Path
 
-from dysonjax import __version__
+from dysonjax import __version__, files
 from dysonjax.checks import InputError
 
 FORMAT = 1  # of run.json; raised when an older file could not be read any more
@@ -36,9 +36,7 @@ def write(folder: Path, command) -> None:
 
 
 def _write(folder: Path, content: dict) -> None:
-    partial = folder / "run.json.part"
-    partial.write_text(json.dumps(content, indent=2) + "\n")
-    partial.replace(folder / "run.json")
+    files.put(folder / "run.json", json.dumps(content, indent=2) + "\n")
 
 
 def list_files(folder: Path, files: list[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from dysonjax import __version__
+from dysonjax import __version__, files
 from dysonjax.checks import InputError, positive_int
 from dysonjax.cli import run_folder
 from dysonjax.cli.common import output_folder, write_summary
@@ -117,7 +117,7 @@ class Spectrum:
         write_summary(folder, summary)
         if self.csv:
             write_csv(folder / "spectrum.csv", summary["matrices"])
-        (folder / "report.html").write_text(page(summary, plots, found), encoding="utf-8")
+        files.put(folder / "report.html", page(summary, plots, found))
         print_table(terminal, summary)
         return summary
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dysonjax import files
 from dysonjax.checks import InputError
 from dysonjax.cli.terminal import Terminal
 from dysonjax.layers.units import Units
@@ -112,7 +113,7 @@ def draw(spectrum: MatrixSpectrum, folder: Path, number: int) -> None:
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:
-    with path.open("w", newline="") as file:
+    with files.aside(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

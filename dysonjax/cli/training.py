@@ -10,7 +10,7 @@ from dysonjax.cli import run_folder
 from dysonjax.cli.common import duration, output_folder, parse_integers, parse_records, parse_values
 from dysonjax.cli.compile_cache import compiling
 from dysonjax.cli.distributed import PROCESSES, Processes
-from dysonjax.cli.output import go_on_with
+from dysonjax.cli.output import computed, go_on_with
 from dysonjax.cli.terminal import Terminal
 
 
@@ -36,6 +36,9 @@ class TrainingOptions:
     its own."""
     keep_weights: str = "none"
     """Weights to store: none, last or all records."""
+    keep: str = "none"
+    """Overlaps of singular vectors to record with the levels: overlaps, or of overlaps-target,
+    overlaps-start and overlaps-previous a list."""
     tile: str | None = None
     """Largest number of networks trained at once on a device, or tune: measure which is the fastest and
     remember it; default: what is remembered for such networks, else chosen from a device's memory."""
@@ -56,7 +59,16 @@ class TrainingOptions:
     resume: Annotated[bool, tyro.conf.Suppress] = False
 
 
-AS_THEY_ARE = ("randomness", "keep_weights", "tile", "devices", "backend", "x64", "save_every")  # of `Config`
+AS_THEY_ARE = (
+    "randomness",
+    "keep_weights",
+    "keep",
+    "tile",
+    "devices",
+    "backend",
+    "x64",
+    "save_every",
+)  # of `Config`
 Training = Annotated[TrainingOptions, tyro.conf.arg(name="")]  # its options carry no prefix
 
 
@@ -115,6 +127,7 @@ def train(command, model, terminal: Terminal, optimizer="sgd", scalars=None):
         )
     if not leader:
         raise SystemExit(0)  # figures and summary are process 0's
+    computed(folder)
     return run, folder
 
 

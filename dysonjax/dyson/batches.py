@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dysonjax.checks import not_forked
+
 SIZES = (8, 64, 512, 4096)  # rows of a call; more of them take several calls
 
 
@@ -15,6 +17,7 @@ def on_host(function: Callable, x, columns: int):
     function: compiled, from (rows, columns) to an array or a list of arrays with an axis of rows in front.
     What it finds at a row does not depend on the others.
     """
+    not_forked()
     x = np.asarray(x, np.float64)
     flat = x.reshape(-1, columns)
     parts = []

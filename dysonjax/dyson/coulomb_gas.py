@@ -16,7 +16,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dysonjax.checks import InputError, finite_array, memory, one_of, positive, positive_int, random_key
+from dysonjax.checks import (
+    InputError,
+    finite_array,
+    memory,
+    one_of,
+    positive,
+    positive_int,
+    random_key,
+)
 from dysonjax.dyson import mcmc
 from dysonjax.dyson.batches import on_host
 from dysonjax.dyson.chart import OrderedChart

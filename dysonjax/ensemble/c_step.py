@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dysonjax import native, threefry
+from dysonjax import threefry
+from dysonjax.compile import CompilerError, Unsupported, compiler_path
 from dysonjax.ensemble import step
 from dysonjax.ensemble.contract import Later, Refused, Task, Tile
 from dysonjax.ensemble.keys import Identity
@@ -24,7 +25,7 @@ def refuses(task: Task) -> str | None:
     """Why no C can be compiled here, if so."""
     if task.devices[0].platform != "cpu":
         return "it needs a CPU"
-    if native.compiler_path() is None:
+    if compiler_path() is None:
         return "there is no C compiler (install one, or set CC to its path)"
     return None
 
@@ -39,7 +40,7 @@ def refusing() -> Iterator[None]:
     """The compiler's reasons are those of a target."""
     try:
         yield
-    except (native.Unsupported, native.CompilerError) as reason:
+    except (Unsupported, CompilerError) as reason:
         raise Refused(str(reason)) from None
 
 

@@ -35,7 +35,14 @@ def one_device_per_core() -> None:
 def check_settings() -> None:
     """Raise InputError for a global setting of JAX under which networks cannot be trained."""
     strict = jax.config.jax_numpy_dtype_promotion != "standard"
+    equal = jax.config.jax_numpy_rank_promotion == "raise"
+    guarded = "disallow" in str(jax.config.jax_transfer_guard)
     settings = {
+        "JAX_NUMPY_RANK_PROMOTION=raise": (
+            equal,
+            "arrays with different numbers of axes are combined on purpose",
+        ),
+        "JAX_TRANSFER_GUARD=disallow": (guarded, "records and checkpoints are brought to the host"),
         "JAX_NUMPY_DTYPE_PROMOTION=strict": (strict, "types are mixed on purpose"),
         "JAX_DISABLE_JIT": (jax.config.jax_disable_jit, "every step would be run operation by operation"),
         "JAX_DEBUG_NANS": (jax.config.jax_debug_nans, "a network that diverges would stop all others"),

@@ -24,11 +24,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dysonjax import native
+from dysonjax.compile import LANES, aligned, in_memory
 from dysonjax.models.base import Model
 
 FEWEST_LANES = 16  # points in a tile from which on they go to the last axis, for models that ask for it
-LANES = native.LANES
 VECTOR = 64  # bytes of the longest vector that a processor has
 
 
@@ -103,7 +102,7 @@ class Lanes(NamedTuple):
 
     def pack(self, leaf: np.ndarray) -> list[np.ndarray]:
         """A plain leaf of one device, (worlds, points, ...), call by call."""
-        leaf = native.in_memory(leaf, lanes=True).reshape(*leaf.shape[:2], -1)
+        leaf = in_memory(leaf, varying=True).reshape(*leaf.shape[:2], -1)
         axis = 0 if self.over_worlds else 1
         missing = -leaf.shape[axis] % LANES
         if missing:
@@ -136,13 +135,13 @@ class Lanes(NamedTuple):
         ]
 
     def _world(self, leaf: np.ndarray, place) -> np.ndarray:
-        leaf = native.in_memory(leaf[place], self.over_worlds)
+        leaf = in_memory(leaf[place], self.over_worlds)
         return aligned(np.moveaxis(leaf, 0, -1)) if self.over_worlds else resting(leaf)
 
 
 def apart(leaf: np.ndarray) -> list[np.ndarray]:
     """A plain leaf of one device, (worlds, points, ...), network by network, each an array of its own."""
-    return [aligned(native.in_memory(leaf[place], lanes=False)) for place in np.ndindex(*leaf.shape[:2])]
+    return [aligned(in_memory(leaf[place], varying=False)) for place in np.ndindex(*leaf.shape[:2])]
 
 
 def together(networks: list[np.ndarray], shape: tuple[int, ...], dtype) -> np.ndarray:
@@ -154,13 +153,6 @@ def by_device(leaf: jax.Array) -> list[np.ndarray]:
     """The parts of an array (devices, ...), one a device, in their order."""
     shards = sorted(leaf.addressable_shards, key=lambda shard: shard.index[0].start or 0)
     return [np.asarray(shard.data)[0] for shard in shards]
-
-
-def aligned(values: np.ndarray) -> np.ndarray:
-    """A copy at an address that a vector register can be loaded from."""
-    copy = native.aligned(values.shape, values.dtype)
-    copy[...] = values
-    return copy
 
 
 def resting(values: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dysonjax.ensemble import checkpoints, recording, tiles
+from dysonjax.ensemble import checkpoints, overlaps, recording, tiles
 from dysonjax.ensemble.config import Config
 from dysonjax.ensemble.jobs import Job, Pace, per_device, where_filled
 from dysonjax.ensemble.session import Session
@@ -65,22 +65,28 @@ def train_wave(
         return
     count, run = len(config.devices), job.executable
     world, state = run.start(wave.identity)
+    compared = overlaps.Overlaps(job.model, config.compared, wave.index)
+    if "start" in config.compared:
+        compared.begin(run.unpack(state).params)
     now, first = 0, 0
     if fragment is not None:
         now, first = fragment.step, fragment.records
-        state = run.pack(checkpoints.place(fragment, wave.index, job.state))
+        state = run.pack(checkpoints.place(compared.restored(fragment, job.state), wave.index, job.state))
     waiting = None
 
     def under_way(number):
-        return lambda: checkpoints.Fragment(
-            job.batch_index, number, now, *checkpoints.take(run.unpack(state), wave.index)
-        )
+        def save():
+            members, leaves = checkpoints.take(run.unpack(state), wave.index)
+            return checkpoints.Fragment(job.batch_index, number, now, members, leaves + compared.leaves())
+
+        return save
 
     def write_record():
         nonlocal waiting
         if waiting is not None:
             number, observed = waiting
-            recording.record(session.results, config, job.batch_index, wave, number, observed.result())
+            found = observed.result()
+            recording.record(session.results, config, job.batch_index, wave, number, found, compared)
             waiting, session.recorded = None, True
 
     for number in range(first, len(config.records)):

@@ -87,7 +87,9 @@ def _template(parts: list[_Part], config: dict) -> xr.Dataset:
         )
         for name, variable in first.data_vars.items()
     }
-    attributes = {"config": json.dumps(config)} | {key: first.attrs[key] for key in ("versions", "device")}
+    attributes = {key: first.attrs[key] for key in ("versions", "device") if key in first.attrs}
+    sessions = [session for part in parts for session in part.dataset.attrs.get("sessions", [])]
+    attributes |= {"config": json.dumps(config), "sessions": sessions}
     names = {name: first[name].attrs["long_name"] for name in grid.scalars}
     return results.template(grid, tuple(config["records"]), variables, attributes, names)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jax
 
+from dysonjax import files
 from dysonjax.checks import InputError, RunError
 from dysonjax.ensemble.interrupts import resume_command
 from dysonjax.ensemble.lock import silence
@@ -72,9 +73,7 @@ class Peers:
 def write_status(folder: Path, status: dict) -> None:
     """How far this process is, for `dysonjax info` and for the process that ends the run."""
     folder.mkdir(exist_ok=True)
-    partial = folder / f".process-{index():03d}.part"
-    partial.write_text(json.dumps(status))
-    partial.replace(folder / f"process-{index():03d}.json")
+    files.put(folder / f"process-{index():03d}.json", json.dumps(status))
 
 
 def clear_status(folder: Path) -> None:

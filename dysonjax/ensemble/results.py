@@ -11,12 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import jax
+import jaxlib
 import numpy as np
+import optax
 import xarray as xr
 
 import dysonjax
-from dysonjax import checks, native
+from dysonjax import checks
 from dysonjax.checks import InputError
+from dysonjax.compile import compiler_version
 from dysonjax.ensemble import schema
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.interrupts import resume_command
@@ -75,9 +78,11 @@ def versions() -> dict[str, str]:
     return {
         "dysonjax": dysonjax.__version__,
         "jax": jax.__version__,
+        "jaxlib": jaxlib.__version__,
+        "optax": optax.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
-        "c_compiler": native.compiler_version() or "none",
+        "c_compiler": compiler_version() or "none",
     }
 
 

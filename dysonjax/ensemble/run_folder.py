@@ -4,7 +4,7 @@ import contextlib
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -127,7 +127,6 @@ def _stored(
                     checkpoints.replace_all(folder.checkpoints, folder.config, before)
                 if not before.done.all():
                     opened.remove_summary()
-                    _note_session(opened, template, say)
             processes.clear_status(folder.checkpoints)
         processes.barrier("store")
         if not leader:
@@ -144,21 +143,21 @@ def _stored(
     return found, before
 
 
-def _note_session(opened: store.Store, template: xr.Dataset, say: Callable[[str], None]) -> None:
-    """Record with what a run goes on, where that is not what it was started with: its bits may differ."""
+def note_session(opened: store.Store, now: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    """Record with what a run begins or goes on; say so where that is another thing: its bits may differ.
+
+    now: versions (JSON), device, processor, backend and target of this session.
+    """
     attributes = store.read_attributes(opened.path) or {}
-    now = {"versions": template.attrs["versions"], "device": template.attrs["device"]}
-    sessions = attributes.get("sessions") or [{key: attributes.get(key) for key in now}]
-    if sessions[-1] == now:
-        return
-    changes = schema.difference(_flat(sessions[-1]), _flat(now)).removesuffix("; these cannot change")
-    say(f"the run goes on with another machine or software ({changes}): its last digits may differ")
-    opened.set_attributes({"sessions": [*sessions, now]})
-
-
-def _flat(session: dict) -> str:
-    versions = json.loads(session["versions"] or "{}")
-    return json.dumps({"device": session["device"], **versions})
+    changes = ""
+    if before := schema.sessions(attributes, opened.path):
+        (last,) = schema.sessions({"sessions": [now]}, opened.path)
+        old, new = (session | session["versions"] for session in (before[-1], last))
+        differ = [k for k in new if k in old and k != "versions" and old[k] != new[k]]
+        changes = ", ".join(f"{k} = {new[k]}, not {old[k]}" for k in differ)
+    if changes:
+        say(f"the run goes on with another machine or software ({changes}): its last digits may differ")
+    opened.set_attributes({"sessions": [*attributes.get("sessions", []), dict(now)]})
 
 
 def _sweep(path: Path) -> None:

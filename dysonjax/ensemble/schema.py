@@ -30,6 +30,7 @@ CONFIG = {
     "seed": int,
     "dtype": str,
     "keep_weights": str,
+    "keep?": list,
 }
 SUMMARY = {
     "members": int,
@@ -61,9 +62,20 @@ def attributes(found: Any, path: str | Path) -> Attributes:
     config = _inner(found, "config", CONFIG, path)
     summary = _inner(found, "summary", SUMMARY, path) if "summary" in found else None
     versions = _inner(found, "versions", {}, path) if "versions" in found else {}
+    sessions(found, path)
     if not 1 <= found["seeds_per_block"]:
         raise InputError(f"{path} is damaged: seeds_per_block must be positive")
     return Attributes(config, found["config"], found["format"], found["seeds_per_block"], summary, versions)
+
+
+def sessions(found: Mapping[str, Any], path: str | Path) -> list[dict[str, Any]]:
+    """With what the sessions of a run were computed, versions unpacked; early runs recorded none."""
+    check(found, {"sessions?": list}, path)
+    unpacked = []
+    for session in found.get("sessions", []):
+        check(session, {"versions": str}, f"{path} (sessions)")
+        unpacked.append({**session, "versions": _inner(session, "versions", {}, path)})
+    return unpacked
 
 
 def read_object(path: Path, what: dict | None = None) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import xarray as xr
 
-from dysonjax import checks, threefry
+from dysonjax import cache, checks, threefry
 from dysonjax.ensemble import jobs, loop, processes, recording, results, run_folder, store, targets, tuning
 from dysonjax.ensemble.checkpoints import Progress
 from dysonjax.ensemble.config import Config, check, check_grid, restored, takes_options
@@ -74,7 +74,7 @@ def train(
     that `out` holds, which must have the same configuration. progress: called with network-steps done and in
     all. announce: called with a `Plan` before training starts. say: called with a sentence about anything
     unusual (None: a warning). options: the other fields of `Config`: optimizer, randomness, seed, x64,
-    keep_weights, tile, devices, backend, save_every.
+    keep_weights, keep, tile, devices, backend, save_every.
 
     A member's trajectory depends on (seed, its seed index, its batch size; with independent randomness also
     its lr, sigma_w and scalars) and on nothing else: not on the grid, tiles, devices, record times or
@@ -165,6 +165,8 @@ def run(
         work = [job.compiled() for job in work]
         chosen = _chosen(work, config, say)
         compile_seconds = time.perf_counter() - begin
+        if folder is not None and processes.index() == 0 and work:
+            run_folder.note_session(opened.results.store, _session(template, chosen), say)
         if announce is not None or config.tile == "tune":
             foreseen, tune = _plan(work, config, template.nbytes, compile_seconds)
             if announce is not None:
@@ -249,6 +251,12 @@ def _chosen(work: list[Job], config: Config, say: Callable[[str], None]) -> dict
         "target": ", ".join(dict.fromkeys(job.target.name for job in work)) or None,
         "backend_reason": "; ".join(reasons) or None,
     }
+
+
+def _session(template: xr.Dataset, chosen: dict[str, str | None]) -> dict[str, str | None]:
+    """What the bits of the results may depend on beside the configuration."""
+    found = {name: template.attrs[name] for name in ("versions", "device")}
+    return found | {"processor": cache.processor(), "backend": chosen["backend"], "target": chosen["target"]}
 
 
 def _example(progress: Progress, shapes: Any) -> Any:

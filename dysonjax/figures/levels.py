@@ -29,7 +29,7 @@ def ensemble_levels(
         figure, axes = new_figure(2, 2, width=PAGE, height=5.4)
         _evolution(axes[0, 0], steps, evolution, targets, level_name)
         _density(axes[0, 1], levels, targets, level_name)
-        _spacings(axes[1, 0], spacings)
+        _spacings(axes[1, 0], spacings, few=bool(scaling["names"]))
         _scaling(axes[1, 1], **scaling)
         if caption:
             figure.suptitle(caption, fontsize=8)
@@ -51,17 +51,21 @@ def _density(axis, levels, targets, level_name):
     axis.set(xlabel=level_name, ylabel=r"density $\rho$", title="end of training")
     for x in np.unique(np.round(targets, 6)):
         axis.axvline(x, color=RED, lw=0.8, ls="--")
-    if len(levels):
+    if levels.size < 2:
+        what = "one level" if levels.size else "no network came to its end"
+        axis.text(0.5, 0.5, f"{what}: no density", ha="center", transform=axis.transAxes)
+    else:
         # Fine enough for the narrowest peak, coarse enough for some twenty levels a bin.
         bins = int(np.clip(levels.size / 20, 10, 150))
-        margin = 0.02 * np.ptp(levels)
+        margin = 0.02 * (np.ptp(levels) or 1.0)
         panels.density(axis, levels, bins, (levels.min() - margin, levels.max() + margin))
 
 
-def _spacings(axis, spacings):
+def _spacings(axis, spacings, few):
     axis.set(xlabel=r"normalised spacing $s=S/\langle S\rangle$", ylabel="$P(s)$", title="degenerate pairs")
-    if not spacings.size:
-        axis.text(0.5, 0.5, "no isolated pair in the target", ha="center", transform=axis.transAxes)
+    if spacings.size < 2:
+        what = "too few networks" if few else "no isolated pair in the target"
+        axis.text(0.5, 0.5, what, ha="center", transform=axis.transAxes)
         return
     bins = int(np.clip(spacings.size / 40, 8, 40))
     top = max(3.0, float(np.quantile(spacings, 0.999)))

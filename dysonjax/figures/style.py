@@ -1,11 +1,14 @@
 """One look for every figure: sizes for half a page, the Okabe-Ito colours, labelled axes."""
 
+import io
 import textwrap
 from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+
+from dysonjax import files
 
 # Okabe & Ito (2008): distinguishable with every common form of colour blindness.
 BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW, BLACK = (
@@ -55,6 +58,13 @@ def add_caption(figure: Figure, text: str, size: float = 6.5) -> None:
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=size, linespacing=1.2)
 
 
+def write(figure: Figure, path: Path, dpi: int) -> None:
+    """Write one file, of the kind that its name ends in."""
+    drawn = io.BytesIO()  # in memory: matplotlib's own errors on a full disk name neither disk nor file
+    figure.savefig(drawn, format=path.suffix.removeprefix("."), dpi=dpi)
+    files.put(path, drawn.getvalue())
+
+
 def save(figure: Figure, folder: Path, name: str, dpi: int = 160) -> list[Path]:
     """Write `name.png` and `name.pdf` into the folder; return both paths.
 
@@ -69,5 +79,5 @@ def save(figure: Figure, folder: Path, name: str, dpi: int = 160) -> list[Path]:
             with mpl.rc_context({"figure.constrained_layout.use": False}):
                 figure.set_layout_engine(None)
         for path in paths:
-            figure.savefig(path, dpi=dpi)
+            write(figure, path, dpi)
     return paths

@@ -17,6 +17,7 @@ from dysonjax.published import (
     rbm_pairs,
     rbm_spacings,
     released,
+    spikes,
 )
 from dysonjax.published.recipe import SCALES, Check, Recipe, Reproduction
 
@@ -46,6 +47,8 @@ RECIPES: tuple[Recipe, ...] = (
     nanogpt.SPACINGS,
     nanogpt.DENSITY,
     nanogpt.FITS,
+    spikes.SPIKES,
+    spikes.SPIKES_LAW,
 )
 
 

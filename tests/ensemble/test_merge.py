@@ -19,6 +19,7 @@ def test_runs_of_neighbouring_seeds_become_one(tmp_path):
     whole = dj.train(MODEL, grid(0, 7), **RUN).dataset
     assert merged.drop_attrs().identical(whole.drop_attrs())
     assert merged.attrs["config"] == whole.attrs["config"]
+    assert len(merged.attrs["sessions"]) == 2
     assert dj.resume(tmp_path / "all", MODEL).example is not None
 
 

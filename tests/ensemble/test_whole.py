@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import dysonjax as dj
-from dysonjax import native
+from dysonjax import compile as compiler
 from dysonjax.ensemble import jobs, tiles
 from dysonjax.models.corpus import Corpus
 
-pytestmark = pytest.mark.skipif(native.compiler_path() is None, reason="needs a C compiler")
+pytestmark = pytest.mark.skipif(compiler.compiler_path() is None, reason="needs a C compiler")
 
 
 def transformer(**options):
