@@ -4,16 +4,20 @@ A wave goes through all its records before the next one starts. Long segments ar
 second, between which the session saves, reports and listens to signals.
 """
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from dysonjax import checks
 from dysonjax.ensemble import checkpoints, recording, tiles
 from dysonjax.ensemble.config import Config
+from dysonjax.ensemble.interrupts import resume_command
 from dysonjax.ensemble.jobs import Job, Pace, per_device, where_filled
 from dysonjax.ensemble.session import Session
 
@@ -25,14 +29,34 @@ def train_all(work: list[Job], config: Config, session: Session, say: Callable[[
         job = work.pop(0)
         try:
             train_job(job, config, session)
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error) or job.tile_members == 1:
+        except (jax.errors.JaxRuntimeError, MemoryError) as error:
+            if not _out_of_memory(error) or job.tile_members == 1:
                 raise
             half = job.tile_members // 2
-            say(f"out of device memory; going on with {half} members a tile")
+            whose = "memory" if isinstance(error, MemoryError) else "device memory"
+            say(f"out of {whose}; going on with {half} members a tile")
             config = dataclasses.replace(config, tile=half)
             session.rewind()
             work = [left.again(config).compiled() for left in (job, *work)]
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+@contextlib.contextmanager
+def out_of_memory_in_words(folder: Path | None) -> Iterator[None]:
+    """A RunError with the remedy for want of memory that smaller tiles did not help."""
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        if not _out_of_memory(error):
+            raise
+        saved = f"; what was saved is intact: {resume_command(folder)} --tile N" if folder else ""
+        raise checks.RunError(
+            "there is not enough memory, even for small tiles; take a smaller tile, batch or model, fewer "
+            f"records or devices{saved}"
+        ) from error
 
 
 def train_job(job: Job, config: Config, session: Session) -> None:
