@@ -5,12 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from dysonjax.figures.style import BLACK, BLUE, CYCLE, RED, new_figure, style
 from dysonjax.spectra import LevelDensity, MarchenkoPastur, WignerSurmise, level_density
 
 _BARS = {"color": BLUE, "alpha": 0.45, "edgecolor": "white", "linewidth": 0.3}
 MARKERS = "osD^vP"
+REACH = 8.0  # edges of the bulk, up to which a linear axis shows both bulk and tail
 SHOWN = 0.99  # of the levels, in the panel of a run; outliers would squeeze all others into one bar
 
 
@@ -43,6 +45,10 @@ def density_figure(spectra: Sequence[Spectrum], matrix: str) -> Figure:
             _draw_logarithmic(below, spectrum)
             axes.set_title(f"iteration {spectrum.step}")
             below.set_xlabel(f"eigenvalue $x$ of {matrix}")
+        ends = [axes.get_xlim() for axes in panels[1]]
+        for axes in panels[1]:
+            axes.set_xlim(min(low for low, _ in ends), max(high for _, high in ends))
+            axes.xaxis.set_minor_formatter(NullFormatter())
         for axes in panels[:, 0]:
             axes.set_ylabel(r"density $\rho(x)$")
     return figure
@@ -64,10 +70,15 @@ def _draw_logarithmic(axes, spectrum: Spectrum) -> None:
 
 
 def draw_density(axes, spectrum: Spectrum, whole: bool = False) -> None:
-    """Histogram and fit; the horizontal axis ends where 99 % of the levels lie below, or at the largest."""
+    """Histogram and fit; the horizontal axis ends where 99 % of the levels lie below.
+
+    whole: at the largest level instead, but not beyond eight times the edge of the bulk.
+    """
     x = spectrum.levels
     law = MarchenkoPastur(spectrum.ratio, spectrum.sigma2)
-    stop = max(1.15 * law.upper, 1.01 * x.max() if whole else float(np.quantile(x, SHOWN)))
+    stop = max(
+        1.15 * law.upper, min(1.01 * x.max(), REACH * law.upper) if whole else float(np.quantile(x, SHOWN))
+    )
     bins = int(np.clip(2 * x.size ** (1 / 3) * stop / law.upper, 12, 400 if whole else 80))
     density = level_density(x, bins, (0.0, stop))
     _histogram(axes, density)

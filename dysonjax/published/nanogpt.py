@@ -94,7 +94,8 @@ def draw_density(dataset: xr.Dataset) -> Reproduction:
     caption = (
         f"Density of the eigenvalues of X = KᵀK, first layer, all heads, {_setting(dataset, point)} Lines: "
         f"Marchenko-Pastur, r = {ratio:g}, fitted area A and σ², errors by bootstrap over members; {found}. "
-        f"Axes end at the largest level; below, both are logarithmic and bins have equal ratios."
+        f"Linear axes end at the largest level or at eight edges of the bulk; below, all levels on "
+        f"logarithmic axes with bins of equal ratios."
     )
     members = min(len(panel.levels) for panel in panels)
     data = first.assign(

@@ -119,6 +119,7 @@ def draw(dataset: xr.Dataset) -> Reproduction:
         left.axhline(0, color=BLACK, lw=0.6)
         left.set(xlabel="layer", ylabel="fraction of the levels", title="key matrices at the end")
         left.set_xticks(place)
+        left.set_ylim(None, 1.4 * left.get_ylim()[1])
         left.legend(fontsize=6)
         rank = np.arange(1, len(stable) + 1)
         middle.plot(rank, stable[::-1], "o-", label="with the record before")

@@ -13,7 +13,7 @@ from dysonjax.cli import main
     [
         (
             ["something"],
-            "name must be one of teacher-student, rbm, linear, nanogpt, dyson, samplers, statistics",
+            "name must be one of teacher-student, rbm, linear, spikes, nanogpt, dyson, samplers, statistics",
         ),
         (["rbm", "--sampler", "exact"], "sampler must be one of gibbs, collapsed"),
         (["linear", "--train", "all"], "the benchmark linear has no option train"),
