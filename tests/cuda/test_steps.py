@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import dysonjax as dj
-from dysonjax.compile import partition, warps
+from dysonjax.compile import warps
+from dysonjax.compile.cuts import Cut
 from dysonjax.models import Model, Start, Update
 
 pytestmark = pytest.mark.usefixtures("stand_in")
@@ -154,7 +155,7 @@ def test_a_network_of_ones_own_may_be_cut_along_any_axis(threads, axes, scatter)
 
 def test_a_wrong_layout_is_found():
     one = kernels.of_model(dj.models.teacher_student(widths=[3, 16, 16, 1], batches=7), 4, STUDENT)
-    right, wrong = kernels.cut(16, (1, None)), partition.Cut(16, (0, None))
+    right, wrong = kernels.cut(16, (1, None)), Cut(16, (0, None))
     expected = kernels.by_xla(one, 12)
     close(kernels.by_threads(one, kernels.kernel(one, right), [12]), expected)
     assert (
