@@ -16,8 +16,8 @@ demo: $(VENV)/.installed  ## draw the quick phase diagram into runs/demo
 test: $(VENV)/.tested  ## run the test suite
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
-validate: $(VENV)/.tested  ## statistical validations that need minutes
-	$(BIN)/python -m pytest -n 2 -m slow $(ARGS)
+validate: $(VENV)/.tested  ## statistical validations that need minutes, and how long each took
+	$(BIN)/python -m pytest -n 2 -m slow --durations=0 --durations-min=1 $(ARGS)
 
 lint: $(VENV)/.linted
 	$(BIN)/ruff check .

@@ -36,6 +36,9 @@ class TrainingOptions:
     its own."""
     keep_weights: str = "none"
     """Weights to store: none, last or all records."""
+    keep: str = "none"
+    """Overlaps of singular vectors to record with the levels: overlaps, or of overlaps-target,
+    overlaps-start and overlaps-previous a list."""
     tile: str | None = None
     """Largest number of networks trained at once on a device, or tune: measure which is the fastest and
     remember it; default: what is remembered for such networks, else chosen from a device's memory."""
@@ -57,7 +60,16 @@ class TrainingOptions:
     resume: Annotated[bool, tyro.conf.Suppress] = False
 
 
-AS_THEY_ARE = ("randomness", "keep_weights", "tile", "devices", "backend", "x64", "save_every")  # of `Config`
+AS_THEY_ARE = (
+    "randomness",
+    "keep_weights",
+    "keep",
+    "tile",
+    "devices",
+    "backend",
+    "x64",
+    "save_every",
+)  # of `Config`
 Training = Annotated[TrainingOptions, tyro.conf.arg(name="")]  # its options carry no prefix
 
 

@@ -3,16 +3,13 @@
 import functools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from dysonjax.compile.cuts import WHOLE
 from dysonjax.compile.graph import Node
 from dysonjax.compile.operations import ELEMENTWISE, THREADS
-
-if TYPE_CHECKING:
-    from dysonjax.compile.partition import Partition
 
 # Reductions, what they are between threads, and the number that changes nothing.
 BETWEEN = {
@@ -26,7 +23,27 @@ SAME_NUMBERS = ("reshape", "squeeze", "expand_dims")
 EXCHANGE = 4  # what sending a number to another thread takes, in additions
 
 
-def pushed(work: "Partition", node: Node, axis: int) -> Node | None:
+class Holder(Protocol):
+    """Who holds what, see `partition.Partition`."""
+
+    threads: int
+    scatter: bool
+    levels: int  # of exchanges for a sum over threads
+    new: dict[Node, Node]  # of a thread
+    axis: dict[Node, int | None]  # along which it is cut
+
+    def whole(self, node: Node) -> Node: ...
+    def part(self, node: Node, axis: int) -> Node: ...
+    def operand(self, operand: Node, node: Node, axis: int) -> Node: ...
+    def make(self, node: Node, inputs: Sequence[Node], axis: int | None) -> Node: ...
+    def masked(self, part: Node, axis: int, extent: int, neutral) -> Node: ...
+    def summed(self, local: Node) -> tuple[Node, int | None]: ...
+    def over_threads(self, local: Node, op: str) -> Node: ...
+    def price_of_whole(self, node: Node) -> int: ...
+    def price_of_part(self, node: Node, axis: int) -> int: ...
+
+
+def pushed(work: Holder, node: Node, axis: int) -> Node | None:
     """The part of an operation as the operation on parts, where that needs no exchange."""
     if node.op in ELEMENTWISE and node.inputs and node.op not in THREADS:
         return work.make(node, [work.operand(i, node, axis) for i in node.inputs], axis)
@@ -51,7 +68,7 @@ def pushed(work: "Partition", node: Node, axis: int) -> Node | None:
     return None if same is None else work.make(node, [work.part(inner, same)], axis)
 
 
-def _product_of_part(work: "Partition", node: Node, axis: int) -> Node:
+def _product_of_part(work: Holder, node: Node, axis: int) -> Node:
     """This thread's part of a product whose factors are whole."""
     summed, shared = node.params["dimension_numbers"]
     if axis < len(shared[0]):
@@ -67,7 +84,7 @@ def _product_of_part(work: "Partition", node: Node, axis: int) -> Node:
     raise AssertionError(axis)
 
 
-def rule(work: "Partition", node: Node) -> tuple[Node, int | None]:
+def rule(work: Holder, node: Node) -> tuple[Node, int | None]:
     op, inputs = node.op, node.inputs
     axes = [work.axis[i] for i in inputs]
     if all(axis is WHOLE for axis in axes):
@@ -86,7 +103,7 @@ def rule(work: "Partition", node: Node) -> tuple[Node, int | None]:
     return found or (work.make(node, [work.whole(i) for i in inputs], WHOLE), WHOLE)
 
 
-def _elementwise(work: "Partition", node: Node):
+def _elementwise(work: Holder, node: Node):
     cuts = [
         work.axis[i]
         for i in node.inputs
@@ -100,7 +117,7 @@ def _elementwise(work: "Partition", node: Node):
     return work.make(node, [work.operand(i, node, axis) for i in node.inputs], axis), axis
 
 
-def _reduction(work: "Partition", node: Node):
+def _reduction(work: Holder, node: Node):
     (inner,), over = node.inputs, node.params["axes"]
     cut_axis = work.axis[inner]
     if cut_axis not in over:
@@ -114,7 +131,7 @@ def _reduction(work: "Partition", node: Node):
     return work.over_threads(local, BETWEEN[node.op]), WHOLE
 
 
-def _joined(work: "Partition", node: Node):
+def _joined(work: Holder, node: Node):
     """Parts of arrays that are joined along another axis."""
     axes = {work.axis[i] for i in node.inputs if work.axis[i] is not WHOLE}
     axis = min(axes)
@@ -123,7 +140,7 @@ def _joined(work: "Partition", node: Node):
     return work.make(node, [work.part(i, axis) for i in node.inputs], axis), axis
 
 
-def _moved(work: "Partition", node: Node):
+def _moved(work: Holder, node: Node):
     """Operations on one array that keep an axis as it is."""
     inner, *rest = node.inputs
     old, axis = work.axis[inner], None
@@ -147,7 +164,7 @@ def _moved(work: "Partition", node: Node):
     return work.make(node, [work.new[inner], *map(work.whole, rest)], axis), axis
 
 
-def _product(work: "Partition", node: Node):
+def _product(work: Holder, node: Node):
     """The way to multiply that takes the fewest additions and exchanges of numbers."""
     summed, shared = node.params["dimension_numbers"]
     terms = math.prod(node.inputs[0].shape[a] for a in summed[0])

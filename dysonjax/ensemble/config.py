@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from dysonjax import checks
-from dysonjax.ensemble import devices, disk, optimizers, targets
+from dysonjax.ensemble import devices, disk, optimizers, overlaps, targets
 from dysonjax.ensemble.grid import Grid, record_steps
 from dysonjax.ensemble.optimizers import Optimizer
 from dysonjax.models.base import Model
@@ -36,7 +36,10 @@ class Config:
     themselves. optimizer: "sgd", "momentum", "adamw", an `Optimizer`, or an optax transform WITHOUT learning
     rate. randomness: "common" gives all grid points of a seed the same teacher, data and noise,
     "independent" gives each its own. seed: root of all randomness. x64: train in double precision.
-    keep_weights: "none", "last" or "all" records. identity_bits: of the names of grid points from which
+    keep_weights: "none", "last" or "all" records. keep: "overlaps" of the singular vectors of every weight
+    matrix with those of its target, of the start and of the record before, without its weights; or some of
+    "overlaps-target", "overlaps-start", "overlaps-previous", with commas between (see `ensemble.overlaps` for
+    signs and degenerate levels). identity_bits: of the names of grid points from which
     independent randomness is drawn; 32 for runs that were started before 64 were used.
 
     How it is computed:
@@ -59,6 +62,7 @@ class Config:
     seed: int = 0
     x64: bool = False
     keep_weights: str = "none"
+    keep: str | Sequence[str] = "none"
     identity_bits: int = 64
     tile: int | str | None = None
     devices: int | str | Sequence[jax.Device] | None = None
@@ -76,6 +80,7 @@ class Config:
             "seed": checks.seed("seed", self.seed),
             "x64": checks.flag("x64", self.x64),
             "keep_weights": checks.one_of("keep_weights", self.keep_weights, ["none", "last", "all"]),
+            "keep": overlaps.parse(self.keep),
             "tile": _tile(self.tile),
             "devices": devices.resolve(self.devices),
             "backend": checks.one_of("backend", self.backend, targets.BACKENDS),
@@ -90,6 +95,11 @@ class Config:
     def common(self) -> bool:
         """Whether the points of a seed share its randomness."""
         return self.randomness == "common"
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """What singular vectors are compared with at every record."""
+        return tuple(word.removeprefix("overlaps-") for word in self.keep)
 
     @property
     def dtype(self) -> np.dtype:
@@ -112,6 +122,8 @@ class Config:
             "dtype": self.dtype.name,
             "keep_weights": self.keep_weights,
         }
+        if self.keep:
+            found["keep"] = list(self.keep)
         if not self.common and self.identity_bits > 32:
             found["identity_bits"] = self.identity_bits
         return found
@@ -146,6 +158,7 @@ def check(model: Model, config: Config) -> None:
     """Raise InputError if a model cannot be trained on the grid of a configuration, or needs more memory than
     there is."""
     check_grid(model, config.grid)
+    overlaps.check(model, config.compared)
     disk.check_memory(model, config.grid, config.x64)
 
 

@@ -4,17 +4,21 @@ A wave goes through all its records before the next one starts. Long segments ar
 second, between which the session saves, reports and listens to signals.
 """
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from dysonjax.ensemble import checkpoints, recording, targets, tiles
+from dysonjax import checks
+from dysonjax.ensemble import checkpoints, overlaps, recording, targets, tiles
 from dysonjax.ensemble.config import Config
 from dysonjax.ensemble.contract import Failed, Target
+from dysonjax.ensemble.interrupts import resume_command
 from dysonjax.ensemble.jobs import Job, Pace, per_device, where_filled
 from dysonjax.ensemble.session import Session
 
@@ -32,7 +36,7 @@ def train_all(work: list[Job], config: Config, session: Session, say: Callable[[
         try:
             train_job(job, config, session)
             trained.append(job)
-        except (jax.errors.JaxRuntimeError, Failed) as error:
+        except (jax.errors.JaxRuntimeError, MemoryError, Failed) as error:
             config = _after(error, job, config, say)
             session.rewind()
             left = (job, *work)
@@ -45,15 +49,13 @@ def train_all(work: list[Job], config: Config, session: Session, say: Callable[[
 
 def _after(error: Exception, job: Job, config: Config, say: Callable[[str], None]) -> Config:
     """How to go on after a failure; raises it if nothing helps."""
-    if isinstance(error, Failed):
-        out_of_memory = error.memory
-    else:
-        out_of_memory = "RESOURCE_EXHAUSTED" in str(error)
-        if not out_of_memory:
-            raise error
+    out_of_memory = error.memory if isinstance(error, Failed) else _out_of_memory(error)
+    if not out_of_memory and not isinstance(error, Failed):
+        raise error
     if out_of_memory and job.tile_members > 1:
         half = job.tile_members // 2
-        say(f"out of device memory; going on with {half} members a tile")
+        whose = "memory" if isinstance(error, MemoryError) else "device memory"
+        say(f"out of {whose}; going on with {half} members a tile")
         return dataclasses.replace(config, tile=half)
     if not isinstance(error, Failed) or job.target is targets.TARGETS[-1]:
         raise error
@@ -64,6 +66,25 @@ def _after(error: Exception, job: Job, config: Config, say: Callable[[str], None
 
 def _without(target: Target, error: Failed, job: Job) -> dict[str, str]:
     return job.reasons | {target.name: str(error)}
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+@contextlib.contextmanager
+def out_of_memory_in_words(folder: Path | None) -> Iterator[None]:
+    """A RunError with the remedy for want of memory that smaller tiles did not help."""
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        if not _out_of_memory(error):
+            raise
+        saved = f"; what was saved is intact: {resume_command(folder)} --tile N" if folder else ""
+        raise checks.RunError(
+            "there is not enough memory, even for small tiles; take a smaller tile, batch or model, fewer "
+            f"records or devices{saved}"
+        ) from error
 
 
 def train_job(job: Job, config: Config, session: Session) -> None:
@@ -96,22 +117,28 @@ def train_wave(
         return
     count, run = len(config.devices), job.executable
     world, state = run.start(wave.identity)
+    compared = overlaps.Overlaps(job.model, config.compared, wave.index)
+    if "start" in config.compared:
+        compared.begin(run.unpack(state).params)
     now, first = 0, 0
     if fragment is not None:
         now, first = fragment.step, fragment.records
-        state = run.pack(checkpoints.place(fragment, wave.index, job.state))
+        state = run.pack(checkpoints.place(compared.restored(fragment, job.state), wave.index, job.state))
     waiting = None
 
     def under_way(number):
-        return lambda: checkpoints.Fragment(
-            job.batch_index, number, now, *checkpoints.take(run.unpack(state), wave.index)
-        )
+        def save():
+            members, leaves = checkpoints.take(run.unpack(state), wave.index)
+            return checkpoints.Fragment(job.batch_index, number, now, members, leaves + compared.leaves())
+
+        return save
 
     def write_record():
         nonlocal waiting
         if waiting is not None:
             number, observed = waiting
-            recording.record(session.results, config, job.batch_index, wave, number, observed.result())
+            found = observed.result()
+            recording.record(session.results, config, job.batch_index, wave, number, found, compared)
             waiting, session.recorded = None, True
 
     for number in range(first, len(config.records)):

@@ -74,7 +74,7 @@ def train(
     that `out` holds, which must have the same configuration. progress: called with network-steps done and in
     all. announce: called with a `Plan` before training starts. say: called with a sentence about anything
     unusual (None: a warning). options: the other fields of `Config`: optimizer, randomness, seed, x64,
-    keep_weights, tile, devices, backend, save_every.
+    keep_weights, keep, tile, devices, backend, save_every.
 
     A member's trajectory depends on (seed, its seed index, its batch size; with independent randomness also
     its lr, sigma_w and scalars) and on nothing else: not on the grid, tiles, devices, record times or
@@ -152,6 +152,7 @@ def run(
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.enable_x64(config.x64))
         stack.enter_context(threefry.settled())
+        stack.enter_context(loop.out_of_memory_in_words(folder))
         # The shapes of what a run records are known before anything is compiled or written.
         work = jobs.all_batch_sizes(model, config, range(config.grid.seeds))
         template, shapes = _template(model, config, work[0]), work[0].state.params
@@ -195,6 +196,7 @@ def run(
         if folder is not None:
             processes.wait_for_all(folder)
         dataset = opened.results.dataset()
+        _say_lost_at_once(dataset, say)
         summary = {
             "members": config.grid.members,
             "steps": config.steps,
@@ -257,6 +259,17 @@ def _targets_of(work: list[Job], config: Config) -> dict[str, str | None]:
         "target": ", ".join(dict.fromkeys(job.target.name for job in work)) or None,
         "backend_reason": "; ".join(reasons) or None,
     }
+
+
+def _say_lost_at_once(dataset: xr.Dataset, say: Callable[[str], None]) -> None:
+    """Networks that diverge in their first step have learned nothing: most often their data are wrong."""
+    lost, members = int((dataset["diverged_at"] == 0).sum()), dataset["diverged_at"].size
+    if lost:
+        say(
+            f"{lost} of {members} networks count as diverged from their first step on: with the weights that "
+            "they started from, before any learning, their loss was no number or beyond the model's limit; "
+            "check data, labels and sigma_w"
+        )
 
 
 def _session(template: xr.Dataset, chosen: dict[str, str | None]) -> dict[str, str | None]:

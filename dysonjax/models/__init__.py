@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dysonjax.models.linear import linear
     from dysonjax.models.nanogpt import nanogpt
     from dysonjax.models.rbm import rbm
+    from dysonjax.models.spiked_teacher import spiked_teacher
     from dysonjax.models.teacher_student import teacher_student
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "predictions",
     "rbm",
     "rbm_fluctuations",
+    "spiked_teacher",
     "teacher_student",
     "wrap_flax",
 ]

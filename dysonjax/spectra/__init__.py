@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dysonjax.spectra.fit_two_level import TwoModeFit, TwoSpeciesFit, fit_two_mode, fit_two_species
     from dysonjax.spectra.long_range import number_variance, rigidity
     from dysonjax.spectra.marchenko_pastur import MarchenkoPastur
+    from dysonjax.spectra.outliers import Outliers, SpikeEstimate, count_outliers, estimate_spikes
     from dysonjax.spectra.power_law import PowerLawFit, fit_power_law
     from dysonjax.spectra.repulsion import SpacingTest, spacing_test
     from dysonjax.spectra.resampling import Estimate, PermutationTest, bootstrap, jackknife, permutation_test
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
         sample_wishart,
     )
     from dysonjax.spectra.semicircle import GOEDensity, Semicircle
+    from dysonjax.spectra.shrinkage import Denoised, denoise, shrink
     from dysonjax.spectra.spacings import MeanRatio, mean_spacing_ratio, spacing_ratio, spacings, unfold
+    from dysonjax.spectra.spiked import Spiked, spiked
     from dysonjax.spectra.surmise import PairSpacing, WignerSurmise
     from dysonjax.spectra.tracy_widom import TracyWidom
     from dysonjax.spectra.two_level import TwoMode, TwoSpecies
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BrodyFit",
+    "Denoised",
     "Estimate",
     "GOEDensity",
     "LevelDensity",
@@ -39,11 +43,14 @@ __all__ = [
     "MarchenkoPasturFit",
     "MatrixSpectrum",
     "MeanRatio",
+    "Outliers",
     "PairSpacing",
     "PermutationTest",
     "PowerLawFit",
     "Semicircle",
     "SpacingTest",
+    "SpikeEstimate",
+    "Spiked",
     "SurmiseFit",
     "TracyWidom",
     "TwoMode",
@@ -56,7 +63,10 @@ __all__ = [
     "as_matrix",
     "binder_cumulant",
     "bootstrap",
+    "count_outliers",
+    "denoise",
     "energy_distance",
+    "estimate_spikes",
     "fit_brody",
     "fit_marchenko_pastur",
     "fit_power_law",
@@ -74,9 +84,11 @@ __all__ = [
     "sample_beta_laguerre",
     "sample_goe",
     "sample_wishart",
+    "shrink",
     "spacing_ratio",
     "spacing_test",
     "spacings",
+    "spiked",
     "unfold",
     "wasserstein",
 ]
