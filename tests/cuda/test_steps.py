@@ -36,6 +36,25 @@ def test_a_network_in_threads_trains_as_by_xla(name, threads):
     close(found, kernels.by_xla(one, sum(PIECES)))
 
 
+def test_the_collapsed_sampler_trains_as_by_xla():
+    one = kernels.case("collapsed", CALM["collapsed"])
+    found = kernels.by_threads(one, kernels.kernel(one, kernels.layout(one, 16)), PIECES)
+    close(found, kernels.by_xla(one, sum(PIECES)), 2e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "rates", "threads"), [("linear", (0.05, 6.0), 1), ("all", (0.05, 60.0), 16)]
+)
+def test_networks_that_diverge_are_frozen_where_xla_freezes_them(name, rates, threads):
+    one = kernels.case(name, tuple(np.geomspace(*rates, 7)))
+    found = kernels.by_threads(one, kernels.kernel(one, kernels.layout(one, threads)), [30, 30])
+    expected = kernels.by_xla(one, 60)
+    stopped = expected[-1] >= 0
+    assert stopped.any() and not stopped.all()
+    assert (found[-1] == expected[-1]).all()
+    assert all(np.isfinite(leaf).all() for leaf in found)
+
+
 @pytest.mark.parametrize(("threads", "block", "points", "seeds"), [(16, 1, 5, 3), (8, 2, 3, 2), (4, 4, 9, 1)])
 def test_places_without_a_network_change_nothing(threads, block, points, seeds):
     one = kernels.case("student", tuple(np.geomspace(0.05, 0.2, points)), seeds)
