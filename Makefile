@@ -1,10 +1,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# --no-compile: half of pip's time goes into bytecode of modules that are never imported.
+# Where nothing may leave bytecode behind, as in most containers, every command would compile thousands of
+# modules again: the installation imports all that this program does, and leaves the bytecode of that.
+unexport PYTHONDONTWRITEBYTECODE
+# --no-compile: half of pip's time would go into bytecode of modules that are never imported.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+WARM := $(BIN)/python -m dysonjax.cli.bytecode
 
-.PHONY: demo test test-matrix validate lint format bench bench-check docs clean
+.PHONY: demo test test-matrix validate lint format bench bench-check device-prepare device-check docs clean
 
 demo: $(VENV)/.installed  ## draw the quick phase diagram into runs/demo
 	$(BIN)/dysonjax phase-diagram --preset quick --out runs/demo --overwrite
@@ -25,8 +29,8 @@ test-matrix: $(VENV)/.tested  ## the portable part of the suite on other Pythons
 	@if ! command -v clang > /dev/null; then echo "test-matrix: there is no clang here, left out"; else \
 	  CC=clang $(BIN)/python -m pytest -n 2 --dist worksteal $(MATRIX_TESTS) $(ARGS); fi
 
-validate: $(VENV)/.tested  ## statistical validations that need minutes
-	$(BIN)/python -m pytest -n 2 -m slow $(ARGS)
+validate: $(VENV)/.tested  ## statistical validations that need minutes, and how long each took
+	$(BIN)/python -m pytest -n 2 -m slow --durations=0 --durations-min=1 $(ARGS)
 
 lint: $(VENV)/.linted
 	$(BIN)/ruff check .
@@ -42,6 +46,12 @@ bench: $(VENV)/.installed  ## throughput of this machine beside the baselines
 bench-check: $(VENV)/.installed  ## has a speed ratio fallen by over 20 % against the committed ones?
 	$(BIN)/python benchmarks/check.py
 
+device-prepare: $(VENV)/.tested  ## what `device-check` needs, into one folder to carry to the machine with the GPU
+	$(BIN)/python benchmarks/device/prepare.py $(ARGS)
+
+device-check:  ## on the machine with the GPU: numbers and rates; STAND_IN=1: the same calls on a CPU
+	sh benchmarks/device/check.sh $(STAND_IN) -- $(ARGS)
+
 docs: $(VENV)/.documented  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
@@ -51,10 +61,12 @@ $(VENV)/.made:
 
 $(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
 	$(PIP) -e .
+	$(WARM)
 	touch $@
 
 $(VENV)/.tested: $(VENV)/.made pyproject.toml constraints.txt  # one call of pip, not two
 	$(PIP) -e '.[test,docs]'
+	$(WARM)
 	touch $(VENV)/.installed $@
 
 $(VENV)/.linted: $(VENV)/.installed

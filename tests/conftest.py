@@ -1,20 +1,27 @@
-"""Shared set-up: a persistent compilation cache, one single-threaded host device per core."""
+"""Shared set-up: caches of compiled programs, quick compilations, one single-threaded device per core."""
 
 import gc
 import os
+import shutil
 from pathlib import Path
 
 # Warnings about machine features of cached programs, half a page each.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or every child process compiles all that it imports
+
 import jax
 import pytest
 
-MOST_RESIDENT_BYTES = 1.2e9
+CACHE = Path(__file__).parents[1] / ".jax_cache"
+os.environ.setdefault("DYSONJAX_CACHE", str(CACHE / "dysonjax"))  # not the user's: see `_quickly_compiled`
+# Long computations, and what is about the C compiler; also everything that `make validate` runs.
+FULLY_COMPILED = ("dyson", "calibration", "native", "compile", "bench")
+MOST_RESIDENT_BYTES = 1.0e9
 
 jax.config.update("jax_num_cpu_devices", 2)
-jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".jax_cache"))
+jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
@@ -23,6 +30,47 @@ def pytest_collection_finish():
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quickly_compiled(request):
+    """Else half of the time would go into optimising programs that then run for milliseconds."""
+    place = request.path.relative_to(Path(__file__).parent).parts[0]
+    if place in FULLY_COMPILED or "not slow" not in (request.config.option.markexpr or ""):
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        if "CC" not in os.environ and shutil.which("cc"):
+            patch.setenv("CC", str(_quick_compiler()))
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # to child processes
+        jax.config.update("jax_disable_most_optimizations", True)
+        yield
+        jax.config.update("jax_disable_most_optimizations", False)
+
+
+def _quick_compiler() -> Path:
+    """The system's C compiler without what takes it the longest."""
+    path = CACHE / "quick-cc"
+    if not path.exists():
+        CACHE.mkdir(exist_ok=True)
+        partial = CACHE / f"quick-cc.{os.getpid()}"
+        partial.write_text(QUICK_CC)
+        partial.chmod(0o755)
+        partial.replace(path)
+    return path
+
+
+QUICK_CC = """#!/bin/sh
+for word do
+  shift
+  case "$word" in
+    -O2|-O3) word=-O1 ;;
+    -funroll-loops) continue ;;
+  esac
+  set -- "$@" "$word"
+done
+exec cc "$@"
+"""
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from dysonjax.bench import frame, limits
-from dysonjax.native import compiler
+from dysonjax.compile import empty_aligned
 
 LEVELS, ROWS = 16, 64
 TAIL = 500  # points of the power-law sample
@@ -151,8 +151,8 @@ def limit(setting: dict) -> frame.Prepared:
 def permutation_limit(x: np.ndarray, y: np.ndarray, n: int) -> np.ndarray:
     """Wasserstein distances of relabellings of whole members, n rounded up to sixteens, units of x."""
     levels = np.concatenate([x, y])
-    labels = compiler.aligned((len(levels), limits.LANES), np.int8)
-    found = compiler.aligned((-(-n // limits.LANES), limits.LANES), np.float64)
+    labels = empty_aligned((len(levels), limits.LANES), np.int8)
+    found = empty_aligned((-(-n // limits.LANES), limits.LANES), np.float64)
     state, pool = np.zeros(1, np.uint64), _pool(x, y)
     limits.call(
         limits.load("statistics").permute,
@@ -163,9 +163,9 @@ def permutation_limit(x: np.ndarray, y: np.ndarray, n: int) -> np.ndarray:
 
 def labelled_limit(x: np.ndarray, y: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """As `permutation_limit` for sixteen given labellings, (16, members), True in the first ensemble."""
-    kept = compiler.aligned(labels.T.shape, np.int8)
+    kept = empty_aligned(labels.T.shape, np.int8)
     kept[...] = labels.T
-    found = compiler.aligned(limits.LANES, np.float64)
+    found = empty_aligned(limits.LANES, np.float64)
     limits.call(limits.load("statistics").distances, x.size + y.size, *_pool(x, y), kept, found)
     return found
 

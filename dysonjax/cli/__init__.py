@@ -27,6 +27,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "spectrum": ("dysonjax.cli.spectrum:Spectrum", "analyse the weight matrices of a checkpoint"),
     "rbm": ("dysonjax.cli.rbm:Rbm", "train Gaussian RBMs and compare their levels with theory"),
     "linear": ("dysonjax.cli.linear:Linear", "train linear networks and compare their levels with theory"),
+    "spikes": (
+        "dysonjax.cli.spikes:Spikes",
+        "follow spikes that leave the bulk of noise as a network learns",
+    ),
     "nanogpt": (
         "dysonjax.cli.nanogpt:NanoGpt",
         "train small transformers and watch the spectra of their attention",

@@ -73,10 +73,10 @@ def clear() -> list[Path]:
 
 
 def _made_here(kind: str, path: Path) -> bool:
-    from dysonjax.native import compiler
+    from dysonjax.compile import toolchain
 
     if kind == "native":
-        return compiler.made_here(path)
+        return toolchain.made_here(path)
     pattern = {"compiled": r".+-(cache|atime)", "tiles": r"[0-9a-f]{20}\.json|\.[0-9a-f]{32}\.part"}[kind]
     return bool(re.fullmatch(pattern, path.name)) and path.is_file() and not path.is_symlink()
 

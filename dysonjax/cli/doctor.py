@@ -110,7 +110,8 @@ def _machine() -> dict:
     """Devices, memory and instruction set."""
     import jax
 
-    from dysonjax import ensemble, native
+    from dysonjax import ensemble
+    from dysonjax.compile import compiler_path
 
     ensemble.one_device_per_core()
     devices = jax.devices()
@@ -128,7 +129,7 @@ def _machine() -> dict:
         "memory_free_gb": round(int(memory[1]) / 1e6, 1) if memory else None,
         "backend": jax.default_backend(),
         "devices": f"{len(devices)} x {devices[0].device_kind}",
-        "c_compiler": native.compiler_path() or "none",
+        "c_compiler": compiler_path() or "none",
         "training_precision": "float32, products in full float32",
         "x64_by_default": bool(jax.config.jax_enable_x64),
         "disk_free_gb": round(shutil.disk_usage(Path.cwd()).free / 1e9, 1),

@@ -36,13 +36,17 @@ class TrainingOptions:
     its own."""
     keep_weights: str = "none"
     """Weights to store: none, last or all records."""
+    keep: str = "none"
+    """Overlaps of singular vectors to record with the levels: overlaps, or of overlaps-target,
+    overlaps-start and overlaps-previous a list."""
     tile: str | None = None
     """Largest number of networks trained at once on a device, or tune: measure which is the fastest and
     remember it; default: what is remembered for such networks, else chosen from a device's memory."""
     devices: str | None = None
     """Number of devices, or cpu, gpu, tpu; default: all that JAX finds."""
     backend: str = "auto"
-    """What compiles a training step: native (C, small networks on a CPU), xla, or auto."""
+    """What compiles a training step: cuda (small networks on an NVIDIA GPU, with their weights on the chip),
+    native (C, on a CPU), xla (everything, everywhere), or auto: the first of these that takes it."""
     x64: bool = False
     """Train in double precision."""
     save_every: float = 300.0
@@ -56,7 +60,16 @@ class TrainingOptions:
     resume: Annotated[bool, tyro.conf.Suppress] = False
 
 
-AS_THEY_ARE = ("randomness", "keep_weights", "tile", "devices", "backend", "x64", "save_every")  # of `Config`
+AS_THEY_ARE = (
+    "randomness",
+    "keep_weights",
+    "keep",
+    "tile",
+    "devices",
+    "backend",
+    "x64",
+    "save_every",
+)  # of `Config`
 Training = Annotated[TrainingOptions, tyro.conf.arg(name="")]  # its options carry no prefix
 
 

@@ -13,23 +13,28 @@ Levels are eigenvalues of X = σ_h² WᵀW for the RBM and singular values of W 
 ensembles are drawn independently, with common laws for the start, so that differences have honest errors.
 """
 
-from dysonjax.compare.ladder import Ladder, check, ladder, ladders, overview, summarise
-from dysonjax.compare.rungs import (
-    CLOSED,
-    DYSON,
-    GAS,
-    LANGEVIN,
-    RUNGS,
-    SGD,
-    closed_forms,
-    dyson_levels,
-    gas_levels,
-    start_levels,
-    trained,
-)
-from dysonjax.compare.steps import Step, compare, verdict
-from dysonjax.compare.systems import OPTIONS, STEPS, System, linear_system, rbm_system
-from dysonjax.spectra.averages import mean_and_sem
+from typing import TYPE_CHECKING
+
+from dysonjax import lazy
+
+if TYPE_CHECKING:
+    from dysonjax.compare.ladder import Ladder, check, ladder, ladders, overview, summarise
+    from dysonjax.compare.rungs import (
+        CLOSED,
+        DYSON,
+        GAS,
+        LANGEVIN,
+        RUNGS,
+        SGD,
+        closed_forms,
+        dyson_levels,
+        gas_levels,
+        start_levels,
+        trained,
+    )
+    from dysonjax.compare.steps import Step, compare, verdict
+    from dysonjax.compare.systems import OPTIONS, STEPS, System, linear_system, rbm_system
+    from dysonjax.spectra.averages import mean_and_sem
 
 __all__ = [
     "CLOSED",
@@ -59,3 +64,5 @@ __all__ = [
     "trained",
     "verdict",
 ]
+
+lazy.attach(__name__)

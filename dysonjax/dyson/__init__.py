@@ -1,27 +1,32 @@
 """Eigenvalue dynamics without a network: potentials, integrators, Coulomb gas, measured drift and noise."""
 
-from dysonjax.dyson.coulomb_gas import CoulombGas
-from dysonjax.dyson.equilibrium import Density, equilibrium_density, level_density, pair_density
-from dysonjax.dyson.integrate import Path, integrate
-from dysonjax.dyson.learning_map import MapPath, learning_map
-from dysonjax.dyson.mcmc import Chains
-from dysonjax.dyson.measure import Measured, measure
-from dysonjax.dyson.mixing import Mixing, mixing
-from dysonjax.dyson.noise import SquareRoot
-from dysonjax.dyson.pairwise import Pairwise, mixing_share
-from dysonjax.dyson.potentials import (
-    Potential,
-    custom,
-    free,
-    laguerre,
-    linear_network,
-    piecewise_linear,
-    quadratic,
-    quartic,
-    rbm,
-    wishart,
-)
-from dysonjax.dyson.second_order import SecondOrder, linear_second_order, rbm_second_order
+from typing import TYPE_CHECKING
+
+from dysonjax import lazy
+
+if TYPE_CHECKING:
+    from dysonjax.dyson.coulomb_gas import CoulombGas
+    from dysonjax.dyson.equilibrium import Density, equilibrium_density, level_density, pair_density
+    from dysonjax.dyson.integrate import Path, integrate
+    from dysonjax.dyson.learning_map import MapPath, learning_map
+    from dysonjax.dyson.mcmc import Chains
+    from dysonjax.dyson.measure import Measured, measure
+    from dysonjax.dyson.mixing import Mixing, mixing
+    from dysonjax.dyson.noise import SquareRoot
+    from dysonjax.dyson.pairwise import Pairwise, mixing_share
+    from dysonjax.dyson.potentials import (
+        Potential,
+        custom,
+        free,
+        laguerre,
+        linear_network,
+        piecewise_linear,
+        quadratic,
+        quartic,
+        rbm,
+        wishart,
+    )
+    from dysonjax.dyson.second_order import SecondOrder, linear_second_order, rbm_second_order
 
 __all__ = [
     "Chains",
@@ -55,3 +60,5 @@ __all__ = [
     "rbm_second_order",
     "wishart",
 ]
+
+lazy.attach(__name__)

@@ -20,13 +20,13 @@ from dysonjax.checks import (
     InputError,
     finite_array,
     memory,
-    not_forked,
     one_of,
     positive,
     positive_int,
     random_key,
 )
 from dysonjax.dyson import mcmc
+from dysonjax.dyson.batches import on_host
 from dysonjax.dyson.chart import OrderedChart
 from dysonjax.dyson.exact_table import LARGEST_LEVELS, Table, build_table, sample_table
 from dysonjax.dyson.landscape import Landscape, Maxima, find_maxima, one_maximum, scan
@@ -97,27 +97,40 @@ class CoulombGas:
 
     def energy(self, x):
         """U_i(x_i) with P ∝ Π|Δ|^β e^{−ΣU}: V/g², or for g(x) (Itô) U′ = ((g²)′ − K)/g²; shape of x."""
-        if isinstance(self.g2, SquareRoot) and self.potential.name == "wishart":
-            omega, shape = self.potential.params
-            return omega / self.g2.c * x - (shape / self.g2.c - 1) * jnp.log(x)
-        if callable(self.g2):
-            return _ito_energy(self.potential, self.g2, self.line, x)
-        return self.potential.potential(x) / self.g2
+        potential, g2 = self.potential, self.g2
+        if isinstance(x, jax.Array):  # in its precision, also where JAX knows no float64
+            params = tuple(jnp.asarray(p, x.dtype) for p in potential.params)
+            potential = dataclasses.replace(potential, params=params)
+            g2 = g2 if callable(g2) else jnp.asarray(g2, x.dtype)
+        if isinstance(g2, SquareRoot) and potential.name == "wishart":
+            omega, shape = potential.params
+            return omega / g2.c * x - (shape / g2.c - 1) * jnp.log(x)
+        if callable(g2):
+            return _ito_energy(potential, g2, self.line, x)
+        return potential.potential(x) / g2
 
-    def log_prob(self, x) -> np.ndarray:
-        """Log-density up to a constant, shape (...), for x of shape (..., levels); −inf where not ordered."""
-        x = np.asarray(x, dtype=np.float64)
-        not_forked()
-        with jax.enable_x64(True):
-            return np.asarray(self._log_prob(jnp.asarray(x)))
+    def log_prob(self, x):
+        """Log-density up to a constant, shape (...), for x of shape (..., levels); −inf where not ordered.
+
+        Of numbers a float64 NumPy array; under `jax.jit`, `grad` and `vmap` it is traced, in the precision of
+        its argument.
+
+        >>> gas = CoulombGas(quadratic(), g2=0.5, levels=2)
+        >>> jax.grad(gas.log_prob)(jnp.array([-1.0, 1.0])).tolist()
+        [1.5, -1.5]
+        """
+        if isinstance(x, jax.core.Tracer):
+            return self._compiled[0](x)
+        return on_host(self._compiled[0], x, self.levels)
 
     def grad_log_prob(self, x) -> np.ndarray:
         """Gradient of `log_prob`, shape of x."""
-        x = np.asarray(x, dtype=np.float64)
-        not_forked()
-        with jax.enable_x64(True):
-            flat = jnp.asarray(x.reshape(-1, self.levels))
-            return np.asarray(jax.vmap(jax.grad(self._log_prob))(flat)).reshape(x.shape)
+        return on_host(self._compiled[1], x, self.levels)
+
+    @functools.cached_property
+    def _compiled(self) -> tuple[Callable, Callable]:
+        """`log_prob` and its gradient at many places, x of shape (rows, levels)."""
+        return jax.jit(self._log_prob), jax.jit(jax.vmap(jax.grad(self._log_prob)))
 
     def sample(self, key, n: int, method: str = "auto", **options) -> np.ndarray:
         """n independent draws, float64, shape (n, levels), ascending.
@@ -179,9 +192,6 @@ class CoulombGas:
 
     @functools.cached_property
     def _landscape(self) -> Landscape:
-        not_forked()
-
-        @jax.jit
         def expand(x):
             def force(y):
                 return -jax.jvp(self.energy, (y,), (jnp.ones_like(y),))[1]
@@ -189,14 +199,12 @@ class CoulombGas:
             slope, bend = jax.jvp(force, (x,), (jnp.ones_like(x),))
             return self.energy(x), slope, -bend
 
+        @jax.jit
+        def everywhere(x):
+            return [jnp.broadcast_to(v, x.shape) for v in expand(x)]
+
         def local(x):
-            rows, size = len(x), 8
-            while size < rows:
-                size *= 8  # few shapes, few compilations
-            padded = np.concatenate([x, np.repeat(x[-1:], size - rows, axis=0)])
-            with jax.enable_x64(True):
-                found = [np.asarray(v) for v in expand(jnp.asarray(padded))]
-            return tuple(np.broadcast_to(v, padded.shape)[:rows] for v in found)
+            return on_host(everywhere, x, self.levels)
 
         return Landscape(local, self.beta, self.levels, self.line)
 
@@ -238,18 +246,18 @@ class CoulombGas:
         lower, upper = self.line.lower, self.line.upper
         inside = jnp.all(gaps > 0, axis=-1) & (x[..., 0] > lower) & (x[..., -1] < upper)
         distance = jnp.where(inside[..., None], distance, 1.0)
-        safe = jnp.where(inside[..., None], x, self._origin)
+        safe = jnp.where(inside[..., None], x, self._origin.astype(x.dtype))
         value = self.beta * jnp.sum(jnp.log(distance), axis=-1) - jnp.sum(self.energy(safe), axis=-1)
         return jnp.where(inside, value, -jnp.inf)
 
     def _force(self, x: np.ndarray) -> np.ndarray:
         """−U′ at x of shape (..., levels)."""
-        with jax.enable_x64(True), np.errstate(all="ignore"):
-            x = jnp.asarray(x)
-            if callable(self.g2):
-                value, change = jax.jvp(self.g2, (x,), (jnp.ones_like(x),))
-                return np.asarray((self.potential.drift(x) - change) / value)
-            return np.asarray(self.potential.drift(x) / self.g2)
+        if callable(self.g2):
+            force = functools.partial(_ito_force, self.potential, self.g2)
+        else:
+            force = functools.partial(_constant_force, self.potential, self.g2)
+        with np.errstate(all="ignore"):
+            return on_host(force, x, self.levels)
 
     def _check_confinement(self) -> None:
         """Raise InputError unless e^{−U}|x|^{β(N−1)} is integrable for every level, at both ends."""
@@ -314,6 +322,17 @@ class CoulombGas:
                 return None
             return lambda key, size: sample_table(table, self.log_prob, key, size)
         return None
+
+
+@jax.jit  # the numbers of a potential are arguments: potentials of one kind are compiled once
+def _constant_force(potential: Potential, g2, x):
+    return jnp.broadcast_to(potential.drift(x) / g2, x.shape)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _ito_force(potential: Potential, g2: Callable, x):
+    value, change = jax.jvp(g2, (x,), (jnp.ones_like(x),))
+    return jnp.broadcast_to((potential.drift(x) - change) / value, x.shape)
 
 
 def _ito_energy(potential: Potential, g2: Callable, line: Line, x):

@@ -322,7 +322,7 @@ def _run(chart, beta, time, steps, key, method, fixed, records, progress):
     ids = np.concatenate([ids, np.repeat(ids[-1:], tiles * tile - total)]).reshape(tiles, tile)
     mesh = Mesh(np.array(devices), ("tiles",))
     spread = NamedSharding(mesh, PartitionSpec("tiles"))
-    state = jax.vmap(steppers.start)(jnp.asarray(into_lanes(chart.x0)))
+    state = steppers.start(into_lanes(chart.x0))
     state, own, ids = jax.device_put((state, own, ids), spread)
     words = jax.device_put(key_words(key), NamedSharding(mesh, PartitionSpec()))
     advance = functools.partial(_segment, problem, mesh)

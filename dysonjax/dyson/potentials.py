@@ -190,19 +190,18 @@ def custom(
         wells = _between_zeros(line, drift, params)
         grid = np.concatenate([near, wells])
         points = _as_points(grid, params)
-        force = np.asarray(drift(points, *params))
-        slope = np.asarray(_slope(drift, jnp.broadcast_to(points, force.shape), *params))
+        force = np.asarray(jax.jit(drift)(points, *params))
+        points = jnp.broadcast_to(points, force.shape)
+        slope = np.asarray(_compiled_slope(drift, points, *params))
         if potential is None:
             start = wells[len(wells) // 2] if wells.size else near[len(near) // 2]
             potential = _Integral(drift, float(start if reference is None else reference), line)
         else:
-            derived = np.asarray(
-                -_slope(potential, jnp.broadcast_to(points, force.shape), *params), dtype=np.float64
-            )
+            derived = -np.asarray(_compiled_slope(potential, points, *params), dtype=np.float64)
             both = np.isfinite(derived) & np.isfinite(force)
             gap = np.abs(derived[both] - force[both])
             if np.any(gap > 1e-6 * (1 + np.abs(force[both]))):
-                worst = float(np.broadcast_to(points, force.shape)[both][np.argmax(gap)])
+                worst = float(np.asarray(points)[both][np.argmax(gap)])
                 raise InputError(
                     f"drift and potential disagree at x = {worst:g}: K must equal -V'; leave one of them out"
                 )
@@ -251,6 +250,7 @@ def _parameter(name: str, value, positive: bool = False) -> np.ndarray:
 
 def _diverges(drift, params, wall: float, inwards: float) -> bool:
     """Whether the drift pushes away from a wall without limit, as 1/x does but not log x."""
+    drift = jax.jit(drift)
     with jax.enable_x64(True):
         far, near = (
             np.min(inwards * np.asarray(drift(jnp.asarray(wall + inwards * step * (1 + abs(wall))), *params)))
@@ -282,7 +282,7 @@ def _between_zeros(line: Line, drift, params) -> np.ndarray:
     far = min(line.reach, 20.0)
     x = np.unique(line.x(np.linspace(-far, far, 4001)))
     x = x[(x > line.lower) & (x < line.upper)]
-    force = np.asarray(drift(_as_points(x, params), *params)).reshape(len(x), -1)
+    force = np.asarray(jax.jit(drift)(_as_points(x, params), *params)).reshape(len(x), -1)
     turns = np.flatnonzero(np.any((force[:-1] > 0) != (force[1:] > 0), axis=1))
     if not turns.size:
         return np.empty(0)
@@ -291,6 +291,9 @@ def _between_zeros(line: Line, drift, params) -> np.ndarray:
 
 def _slope(function, x, *params):
     return jax.jvp(lambda y: function(y, *params), (x,), (jnp.ones_like(x),))[1]
+
+
+_compiled_slope = jax.jit(_slope, static_argnums=0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from dysonjax.dyson import implicit
@@ -38,8 +39,16 @@ class State(NamedTuple):
     failed: jax.Array  # shape (): steps that did not converge
 
 
-def start(x: jax.Array) -> State:
-    return State(x, jnp.zeros_like(x), jnp.zeros((), bool), jnp.zeros_like(x[0]), jnp.zeros((), jnp.int32))
+def start(x: np.ndarray) -> State:
+    """Of many tiles, from x of shape (tiles, levels, members)."""
+    tiles, _, members = x.shape
+    return State(
+        x,
+        np.zeros_like(x),
+        np.zeros(tiles, bool),
+        np.zeros((tiles, members), x.dtype),
+        np.zeros(tiles, np.int32),
+    )
 
 
 def implicit_step(system: System, state: State, index, dt) -> State:

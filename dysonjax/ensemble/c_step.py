@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dysonjax import native, threefry
+from dysonjax import threefry
+from dysonjax.compile import CompilerError, Unsupported, compiler_path
 from dysonjax.ensemble import step
 from dysonjax.ensemble.contract import Later, Refused, Task, Tile
 from dysonjax.ensemble.keys import Identity
@@ -24,7 +25,7 @@ def refuses(task: Task) -> str | None:
     """Why no C can be compiled here, if so."""
     if task.devices[0].platform != "cpu":
         return "it needs a CPU"
-    if native.compiler_path() is None:
+    if compiler_path() is None:
         return "there is no C compiler (install one, or set CC to its path)"
     return None
 
@@ -39,7 +40,7 @@ def refusing() -> Iterator[None]:
     """The compiler's reasons are those of a target."""
     try:
         yield
-    except (native.Unsupported, native.CompilerError) as reason:
+    except (Unsupported, CompilerError) as reason:
         raise Refused(str(reason)) from None
 
 
@@ -69,7 +70,7 @@ class Fixed(NamedTuple):
     def arrays(self, identity: Identity, world: Any) -> list[tuple[list, list]]:
         """On each device the arrays (worlds, ...) of worlds and (worlds, points) of points."""
         of_world = [identity.key_words(self.common, stream) for stream in self.streams]
-        of_world += [by_device(_key_data(leaf)) for leaf in jax.tree.leaves(world)]
+        of_world += [by_device(key_data(leaf)) for leaf in jax.tree.leaves(world)]
         of_point = [identity.point[name] for name in self.names]
         return [
             ([leaf[device] for leaf in of_world], [leaf[device] for leaf in of_point])
@@ -199,7 +200,7 @@ def _words(shape: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((*shape.shape, 2), np.uint32) if _is_key(shape) else shape
 
 
-def _key_data(leaf: jax.Array) -> jax.Array:
+def key_data(leaf: jax.Array) -> jax.Array:
     return jax.random.key_data(leaf) if _is_key(leaf) else leaf
 
 

@@ -3,21 +3,25 @@
 A new option is a field here, with its check, and is read where it is used.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-import optax
 
 from dysonjax import checks
-from dysonjax.ensemble import devices, disk, optimizers, targets
+from dysonjax.ensemble import devices, disk, optimizers, overlaps, targets
 from dysonjax.ensemble.grid import Grid, record_steps
 from dysonjax.ensemble.optimizers import Optimizer
 from dysonjax.models.base import Model
+
+if TYPE_CHECKING:
+    import optax
 
 SAVE_EVERY_SECONDS = 300.0
 
@@ -32,7 +36,10 @@ class Config:
     themselves. optimizer: "sgd", "momentum", "adamw", an `Optimizer`, or an optax transform WITHOUT learning
     rate. randomness: "common" gives all grid points of a seed the same teacher, data and noise,
     "independent" gives each its own. seed: root of all randomness. x64: train in double precision.
-    keep_weights: "none", "last" or "all" records. identity_bits: of the names of grid points from which
+    keep_weights: "none", "last" or "all" records. keep: "overlaps" of the singular vectors of every weight
+    matrix with those of its target, of the start and of the record before, without its weights; or some of
+    "overlaps-target", "overlaps-start", "overlaps-previous", with commas between (see `ensemble.overlaps` for
+    signs and degenerate levels). identity_bits: of the names of grid points from which
     independent randomness is drawn; 32 for runs that were started before 64 were used.
 
     How it is computed:
@@ -40,9 +47,10 @@ class Config:
     tile: the largest number of members trained at once on a device; "tune" measures which is the fastest and
     remembers it; None takes what is remembered, else a rule from the memory of a device, and tunes before a
     run that is announced to be long. devices: a number, or a kind ("cpu", "gpu", "tpu"); None: all. backend:
-    what compiles a training step: "native" is C for a CPU, with sixteen small networks in the lanes of a
-    vector or one large network a core; "xla" does everything, everywhere; "auto" takes native where it can,
-    and says why where it cannot. save_every: the longest time between two checkpoints, seconds; there is
+    what compiles a training step: "cuda" is a kernel for an NVIDIA GPU that keeps the weights of small
+    networks on the chip; "native" is C for a CPU, with sixteen small networks in the lanes of a vector or one
+    large network a core; "xla" does everything, everywhere; "auto" takes the first of these that can, and
+    says why where one cannot. save_every: the longest time between two checkpoints, seconds; there is
     also one at a record now and then.
     """
 
@@ -54,6 +62,7 @@ class Config:
     seed: int = 0
     x64: bool = False
     keep_weights: str = "none"
+    keep: str | Sequence[str] = "none"
     identity_bits: int = 64
     tile: int | str | None = None
     devices: int | str | Sequence[jax.Device] | None = None
@@ -71,6 +80,7 @@ class Config:
             "seed": checks.seed("seed", self.seed),
             "x64": checks.flag("x64", self.x64),
             "keep_weights": checks.one_of("keep_weights", self.keep_weights, ["none", "last", "all"]),
+            "keep": overlaps.parse(self.keep),
             "tile": _tile(self.tile),
             "devices": devices.resolve(self.devices),
             "backend": checks.one_of("backend", self.backend, targets.BACKENDS),
@@ -85,6 +95,11 @@ class Config:
     def common(self) -> bool:
         """Whether the points of a seed share its randomness."""
         return self.randomness == "common"
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """What singular vectors are compared with at every record."""
+        return tuple(word.removeprefix("overlaps-") for word in self.keep)
 
     @property
     def dtype(self) -> np.dtype:
@@ -107,6 +122,8 @@ class Config:
             "dtype": self.dtype.name,
             "keep_weights": self.keep_weights,
         }
+        if self.keep:
+            found["keep"] = list(self.keep)
         if not self.common and self.identity_bits > 32:
             found["identity_bits"] = self.identity_bits
         return found
@@ -141,6 +158,7 @@ def check(model: Model, config: Config) -> None:
     """Raise InputError if a model cannot be trained on the grid of a configuration, or needs more memory than
     there is."""
     check_grid(model, config.grid)
+    overlaps.check(model, config.compared)
     disk.check_memory(model, config.grid, config.x64)
 
 

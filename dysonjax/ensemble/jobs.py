@@ -26,6 +26,7 @@ PIECE_SECONDS = 1.0  # a signal waits for the end of a piece
 class Job(NamedTuple):
     """All tiles of one batch size."""
 
+    model: Model
     batch_index: int
     target: Target
     reasons: dict[str, str]  # of the targets that refused before, by name
@@ -104,7 +105,7 @@ def job(
     def again(config=config, refused=reasons):
         return job(model, config, batch_index, seeds, refused)
 
-    return Job(batch_index, target, reasons, *rest, again)
+    return Job(model, batch_index, target, reasons, *rest, again)
 
 
 def _tile(model: Model, programs: Programs, mesh: jax.sharding.Mesh, identity: Identity, points: int) -> Tile:

@@ -1,4 +1,4 @@
-"""Target: C with sixteen networks in the lanes of a vector register, see `dysonjax.native`."""
+"""Target: C with sixteen networks in the lanes of a vector register, see `dysonjax.compile`."""
 
 import functools
 import math
@@ -9,12 +9,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dysonjax import native
+from dysonjax.compile import (
+    LANES,
+    NETWORK,
+    WORLD,
+    Input,
+    Kernel,
+    Unsupported,
+    aligned,
+    empty_aligned,
+    write_step,
+)
 from dysonjax.ensemble import c_step, step
 from dysonjax.ensemble.c_step import Fixed, Form
 from dysonjax.ensemble.contract import Executable, Lowered, Target, Task, Tile, at_once
 from dysonjax.ensemble.keys import BATCH, INIT, OBSERVE, Identity
-from dysonjax.ensemble.layout import LANES, Lanes, aligned
+from dysonjax.ensemble.layout import Lanes
 from dysonjax.ensemble.step import Observed
 from dysonjax.ensemble.thresholds import VALUES
 from dysonjax.models.base import Model
@@ -59,19 +69,19 @@ def lower(task: Task, tile: Tile) -> Lowered:
     fixed = c_step.fixed(task, tile, BATCH)
     with c_step.refusing():
         step_of_one = c_step.on_arrays(task, fixed, form)
-        source = native.write_step(
+        source = write_step(
             step_of_one,
             _inputs(fixed, lanes),
             form.of_one,
             len(form.leaves) - 1,
-            VALUES["lanes_most_scratch_bytes"],
+            most_scratch=VALUES["lanes_most_scratch_bytes"],
         )
     start = c_step.started_by_xla(task, tile, form)
     observed = jax.eval_shape(task.programs.observe, tile.identity, tile.world, tile.state)
     observe = _observation(task, tile, lanes, form, observed)
 
     def compile_step():
-        kernel, threads = native.Kernel(source), c_step.on_threads(devices)
+        kernel, threads = Kernel(source), c_step.on_threads(devices)
         inputs = c_step.remembered(functools.partial(_arrays, fixed, lanes, kernel.used))
 
         def train(inputs, calls, first, count):
@@ -108,17 +118,17 @@ def _observation(task: Task, tile: Tile, lanes: Lanes, form: Form, observed: Obs
         found = jax.tree.leaves(step.observe(task.model, key, world, point, params, initial))
         return [jnp.asarray(value, kind.dtype) for value, kind in zip(found, of_one, strict=True)]
 
-    states = (native.Input(s.shape, s.dtype, native.NETWORK, True) for s in form.of_one)
+    states = (Input(s.shape, s.dtype, NETWORK, True) for s in form.of_one)
     try:
-        source = native.write_step(
+        source = write_step(
             step_of_one, [*_inputs(fixed, lanes), *states], of_one, most_scratch=OBSERVED_BYTES
         )
-    except native.Unsupported:
+    except Unsupported:
         return c_step.observed_by_xla(task, tile, form)
     targets = task.programs.targets.lower(tile.identity, tile.world)
 
     def compile():
-        kernel, threads = native.Kernel(source, seldom=True), c_step.on_threads(tile.shape[0])
+        kernel, threads = Kernel(source, seldom=True), c_step.on_threads(tile.shape[0])
         inputs = c_step.remembered(functools.partial(_arrays, fixed, lanes, kernel.used))
         targets_of = c_step.remembered(targets.compile())
         kinds = [np.int32 if one.dtype == bool else one.dtype for one in of_one]
@@ -129,7 +139,7 @@ def _observation(task: Task, tile: Tile, lanes: Lanes, form: Form, observed: Obs
             found = []
             for read, leaves in zip(inputs, calls, strict=True):
                 new = [
-                    native.aligned((len(leaves[0]), math.prod(one.shape), LANES), kind)
+                    empty_aligned((len(leaves[0]), math.prod(one.shape), LANES), kind)
                     for one, kind in zip(of_one, kinds, strict=True)
                 ]
                 kernel([*read, *leaves], new, 0, 1)
@@ -151,10 +161,10 @@ def _observation(task: Task, tile: Tile, lanes: Lanes, form: Form, observed: Obs
     return compile
 
 
-def _inputs(fixed: Fixed, lanes: Lanes) -> list[native.Input]:
+def _inputs(fixed: Fixed, lanes: Lanes) -> list[Input]:
     return [
-        *(native.Input(s.shape, s.dtype, native.WORLD, lanes.over_worlds) for s in fixed.of_world),
-        *(native.Input(s.shape, s.dtype, native.NETWORK, True) for s in fixed.points),
+        *(Input(s.shape, s.dtype, WORLD, lanes.over_worlds) for s in fixed.of_world),
+        *(Input(s.shape, s.dtype, NETWORK, True) for s in fixed.points),
     ]
 
 

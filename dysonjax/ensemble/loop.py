@@ -15,29 +15,57 @@ import jax
 import numpy as np
 
 from dysonjax import checks
-from dysonjax.ensemble import checkpoints, recording, tiles
+from dysonjax.ensemble import checkpoints, overlaps, recording, targets, tiles
 from dysonjax.ensemble.config import Config
+from dysonjax.ensemble.contract import Failed, Target
 from dysonjax.ensemble.interrupts import resume_command
 from dysonjax.ensemble.jobs import Job, Pace, per_device, where_filled
 from dysonjax.ensemble.session import Session
 
 
-def train_all(work: list[Job], config: Config, session: Session, say: Callable[[str], None]) -> None:
-    """Train all jobs; running out of device memory halves the tile and goes on with what is not done."""
+def train_all(work: list[Job], config: Config, session: Session, say: Callable[[str], None]) -> list[Job]:
+    """Train all jobs, and return them as they were trained.
+
+    Running out of device memory halves the tile, and a target that fails leaves the rest to the next one:
+    both go on with what is not done.
+    """
     session.save_or_stop(lambda: None)
+    trained = []
     while work:
         job = work.pop(0)
         try:
             train_job(job, config, session)
-        except (jax.errors.JaxRuntimeError, MemoryError) as error:
-            if not _out_of_memory(error) or job.tile_members == 1:
-                raise
-            half = job.tile_members // 2
-            whose = "memory" if isinstance(error, MemoryError) else "device memory"
-            say(f"out of {whose}; going on with {half} members a tile")
-            config = dataclasses.replace(config, tile=half)
+            trained.append(job)
+        except (jax.errors.JaxRuntimeError, MemoryError, Failed) as error:
+            config = _after(error, job, config, say)
             session.rewind()
-            work = [left.again(config).compiled() for left in (job, *work)]
+            left = (job, *work)
+            if isinstance(error, Failed) and not error.memory:
+                work = [other.again(config, _without(job.target, error, other)).compiled() for other in left]
+            else:
+                work = [other.again(config).compiled() for other in left]
+    return trained
+
+
+def _after(error: Exception, job: Job, config: Config, say: Callable[[str], None]) -> Config:
+    """How to go on after a failure; raises it if nothing helps."""
+    out_of_memory = error.memory if isinstance(error, Failed) else _out_of_memory(error)
+    if not out_of_memory and not isinstance(error, Failed):
+        raise error
+    if out_of_memory and job.tile_members > 1:
+        half = job.tile_members // 2
+        whose = "memory" if isinstance(error, MemoryError) else "device memory"
+        say(f"out of {whose}; going on with {half} members a tile")
+        return dataclasses.replace(config, tile=half)
+    if not isinstance(error, Failed) or job.target is targets.TARGETS[-1]:
+        raise error
+    error.memory = False
+    say(f"{error}; going on without the {job.target.name} target")
+    return dataclasses.replace(config, backend="auto")
+
+
+def _without(target: Target, error: Failed, job: Job) -> dict[str, str]:
+    return job.reasons | {target.name: str(error)}
 
 
 def _out_of_memory(error: Exception) -> bool:
@@ -89,22 +117,28 @@ def train_wave(
         return
     count, run = len(config.devices), job.executable
     world, state = run.start(wave.identity)
+    compared = overlaps.Overlaps(job.model, config.compared, wave.index)
+    if "start" in config.compared:
+        compared.begin(run.unpack(state).params)
     now, first = 0, 0
     if fragment is not None:
         now, first = fragment.step, fragment.records
-        state = run.pack(checkpoints.place(fragment, wave.index, job.state))
+        state = run.pack(checkpoints.place(compared.restored(fragment, job.state), wave.index, job.state))
     waiting = None
 
     def under_way(number):
-        return lambda: checkpoints.Fragment(
-            job.batch_index, number, now, *checkpoints.take(run.unpack(state), wave.index)
-        )
+        def save():
+            members, leaves = checkpoints.take(run.unpack(state), wave.index)
+            return checkpoints.Fragment(job.batch_index, number, now, members, leaves + compared.leaves())
+
+        return save
 
     def write_record():
         nonlocal waiting
         if waiting is not None:
             number, observed = waiting
-            recording.record(session.results, config, job.batch_index, wave, number, observed.result())
+            found = observed.result()
+            recording.record(session.results, config, job.batch_index, wave, number, found, compared)
             waiting, session.recorded = None, True
 
     for number in range(first, len(config.records)):

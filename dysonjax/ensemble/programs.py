@@ -5,8 +5,11 @@ seed, with independent randomness one seed at one grid point); its members diffe
 `layout` for where the points stand.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import jax
-import optax
 
 from dysonjax import threefry
 from dysonjax.ensemble import layout, step
@@ -14,6 +17,9 @@ from dysonjax.ensemble.contract import Programs
 from dysonjax.ensemble.keys import BATCH, INIT, OBSERVE, WORLD, Identity, stream_key
 from dysonjax.ensemble.step import Observed
 from dysonjax.models.base import Model
+
+if TYPE_CHECKING:
+    import optax
 
 
 def build(

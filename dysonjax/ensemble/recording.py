@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from dysonjax.checks import InputError
-from dysonjax.ensemble import tiles
+from dysonjax.ensemble import overlaps, tiles
 from dysonjax.ensemble.config import Config
 from dysonjax.ensemble.results import Results
 from dysonjax.ensemble.spectrum import squared_singular_values
@@ -38,6 +38,13 @@ def variables(model: Model, config: Config, observed: Observed) -> dict[str, tup
         if name in observed.targets:
             aim = f"eigenvalues that {name} is to learn, ascending"
             spectra[f"target_eigenvalues{suffix}"] = (base | {mode: modes[name]}, np.float64, np.nan, aim)
+        for reference in config.compared:
+            if reference != "target" or name in observed.targets:
+                for part in overlaps.parts(model, reference):
+                    about = f"{overlaps.MEANING[part]} of {name}'s modes with {overlaps.LONG[reference]}"
+                    spectra[f"overlap_{reference}_{part}{suffix}"] = (
+                        each | {mode: modes[name]}, np.float64, np.nan, about,
+                    )  # fmt: skip
         if config.keep_weights != "none":
             dims = each if config.keep_weights == "all" else base
             dims = dims | {f"row{suffix}": leaf.shape[-2], f"column{suffix}": leaf.shape[-1]}
@@ -62,9 +69,15 @@ def _check_names(model: str, numbers: set[str], others: dict[str, tuple]) -> Non
 
 
 def record(
-    results: Results, config: Config, batch_index: int, wave: tiles.Wave, number: int, observed: Observed
+    results: Results,
+    config: Config,
+    batch_index: int,
+    wave: tiles.Wave,
+    number: int,
+    observed: Observed,
+    compared: overlaps.Overlaps,
 ) -> None:
-    """Enter record `number` of a wave into the results."""
+    """Enter record `number` of a wave into the results. compared: the wave's overlaps."""
     numbers, matrices, targets, diverged_at = jax.device_get(observed)
     kept = wave.index >= 0
     members = wave.index[kept]
@@ -81,8 +94,15 @@ def record(
         weights = values[kept]
         if name in targets and number == 0:
             levels = squared_singular_values(targets[name].reshape(-1, *targets[name].shape[2:]))
-            put(f"target_eigenvalues{suffix}", np.repeat(levels, wave.index.shape[-1], axis=0)[kept.ravel()])
+            levels = np.repeat(levels, wave.index.shape[-1], axis=0)[kept.ravel()]
+            scale, point = compared.model.target_scale, wave.identity.point
+            if scale in point:
+                factor = np.asarray(point[scale], np.float64)[kept] / compared.model.scalars[scale].default
+                levels = levels * factor[:, None] ** 2
+            put(f"target_eigenvalues{suffix}", levels)
         put(f"eigenvalues{suffix}", squared_singular_values(weights), number)
+        for variable, values in compared.of(name, weights, targets):
+            put(f"{variable}{suffix}", values, number)
         if config.keep_weights == "all":
             put(f"weights{suffix}", weights, number)
         elif config.keep_weights == "last" and number == len(config.records) - 1:

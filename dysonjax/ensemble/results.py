@@ -17,8 +17,9 @@ import optax
 import xarray as xr
 
 import dysonjax
-from dysonjax import checks, native
+from dysonjax import checks
 from dysonjax.checks import InputError
+from dysonjax.compile import compiler_version
 from dysonjax.ensemble import schema
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.interrupts import resume_command
@@ -81,7 +82,7 @@ def versions() -> dict[str, str]:
         "optax": optax.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
-        "c_compiler": native.compiler_version() or "none",
+        "c_compiler": compiler_version() or "none",
     }
 
 

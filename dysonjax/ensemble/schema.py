@@ -30,6 +30,7 @@ CONFIG = {
     "seed": int,
     "dtype": str,
     "keep_weights": str,
+    "keep?": list,
 }
 SUMMARY = {
     "members": int,

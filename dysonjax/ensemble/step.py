@@ -4,14 +4,18 @@ The functions below are those of one network. XLA's programs hand in a layout th
 functions over the points of a world; compiled C takes them as they are, and has networks in its lanes.
 """
 
-from typing import Any, NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from dysonjax.ensemble.layout import ONE, OneNetwork, Points
 from dysonjax.models.base import Model, Update
+
+if TYPE_CHECKING:
+    import optax
 
 
 class State(NamedTuple):

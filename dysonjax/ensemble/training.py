@@ -6,6 +6,8 @@ one tile's data are alive at a time and the cost of a member does not depend on 
 for the loop itself, `session` for what is saved when.
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import json
@@ -13,10 +15,9 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
-import optax
 import xarray as xr
 
 from dysonjax import cache, checks, threefry
@@ -27,6 +28,9 @@ from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.jobs import Job
 from dysonjax.ensemble.session import Session
 from dysonjax.models.base import Model
+
+if TYPE_CHECKING:
+    import optax
 
 
 class Plan(NamedTuple):
@@ -70,7 +74,7 @@ def train(
     that `out` holds, which must have the same configuration. progress: called with network-steps done and in
     all. announce: called with a `Plan` before training starts. say: called with a sentence about anything
     unusual (None: a warning). options: the other fields of `Config`: optimizer, randomness, seed, x64,
-    keep_weights, tile, devices, backend, save_every.
+    keep_weights, keep, tile, devices, backend, save_every.
 
     A member's trajectory depends on (seed, its seed index, its batch size; with independent randomness also
     its lr, sigma_w and scalars) and on nothing else: not on the grid, tiles, devices, record times or
@@ -185,7 +189,8 @@ def run(
             opened.folder,
             progress,
         )
-        loop.train_all(work, config, session, say)
+        trained = loop.train_all(work, config, session, say)
+        chosen |= _targets_of(trained or work, config)
         session.finish()
         seconds = session.seconds()
         if folder is not None:
@@ -243,6 +248,11 @@ def _chosen(work: list[Job], config: Config, say: Callable[[str], None]) -> dict
         if slower or any(targets.REPORT in reason for reason in job.reasons.values()):
             say(f"{targets.sentence(job.reasons)}; going on with {job.target.name}, which may be slower")
             break
+    return _targets_of(work, config)
+
+
+def _targets_of(work: list[Job], config: Config) -> dict[str, str | None]:
+    """What compiled the steps of jobs, and why nothing before it in the list did."""
     reasons = dict.fromkeys(targets.sentence(job.reasons) for job in work if job.reasons)
     return {
         "backend": ", ".join(dict.fromkeys(job.target.backend for job in work)) or config.backend,

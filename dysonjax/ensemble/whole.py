@@ -1,4 +1,4 @@
-"""Target: C for one network after the other on each core, see `dysonjax.native.large`.
+"""Target: C for one network after the other on each core, see `dysonjax.compile`.
 
 Each network draws its batches for itself. The arrays of a world are read where they are, or copied once a
 wave: they may be a data set that is larger than all networks together.
@@ -7,15 +7,14 @@ wave: they may be a data set that is larger than all networks together.
 from typing import Any
 
 import jax
-import numpy as np
 
-from dysonjax import native
+from dysonjax.compile import WHOLE, Input, Kernel, aligned, in_memory, write_step
+from dysonjax.compile import WORLD as OF_WORLD
 from dysonjax.ensemble import c_step, xla
 from dysonjax.ensemble.contract import Executable, Lowered, Refused, Target, Task, Tile, at_once
 from dysonjax.ensemble.keys import BATCH, Identity
-from dysonjax.ensemble.layout import aligned, apart, resting, together
+from dysonjax.ensemble.layout import apart, resting, together
 from dysonjax.ensemble.thresholds import VALUES
-from dysonjax.native import large
 
 
 def lower(task: Task, tile: Tile) -> Lowered:
@@ -25,9 +24,9 @@ def lower(task: Task, tile: Tile) -> Lowered:
     fixed = c_step.fixed(task, tile, BATCH)
     with c_step.refusing():
         step_of_one = c_step.on_arrays(task, fixed, form)
-        inputs = [*fixed.of_world, *fixed.points]
-        source = large.write_step(step_of_one, inputs, form.of_one, len(form.leaves) - 1)
-    least, found = VALUES["whole_least_bytes"], task.state_bytes + source.space
+        inputs = [Input(s.shape, s.dtype, OF_WORLD, False) for s in (*fixed.of_world, *fixed.points)]
+        source = write_step(step_of_one, inputs, form.of_one, len(form.leaves) - 1, WHOLE)
+    least, found = VALUES["whole_least_bytes"], task.state_bytes + source.scratch
     if task.xla_follows and found < least:
         raise Refused(f"{found} bytes of state and intermediate arrays, and XLA is faster below {least}")
     start = c_step.started_by_xla(task, tile, form)
@@ -35,8 +34,7 @@ def lower(task: Task, tile: Tile) -> Lowered:
     observed = jax.eval_shape(task.programs.observe, tile.identity, tile.world, tile.state)
 
     def compile_step():
-        kernel, threads = large.Kernel(source), c_step.on_threads(devices)
-        space = [native.aligned((kernel.space,), np.uint8) for _ in range(devices)]
+        kernel, threads = Kernel(source), c_step.on_threads(devices)
 
         @c_step.remembered
         def inputs(identity: Identity, world: Any) -> list:
@@ -44,7 +42,7 @@ def lower(task: Task, tile: Tile) -> Lowered:
             return [
                 (
                     [
-                        [resting(native.in_memory(leaf[w], lanes=False)) for leaf in worlds]
+                        [resting(in_memory(leaf[w], varying=False)) for leaf in worlds]
                         for w in range(len(worlds[0]))
                     ],
                     list(zip(*map(apart, points), strict=True)),
@@ -52,24 +50,24 @@ def lower(task: Task, tile: Tile) -> Lowered:
                 for worlds, points in fixed.arrays(identity, world)
             ]
 
-        def train(inputs, networks, space, first, count):
+        def train(inputs, networks, first, count):
             worlds, points = inputs
             new = [[aligned(leaf) for leaf in leaves] for leaves in networks]
             each = len(networks) // len(worlds)
             for number, carried in enumerate(new):
                 read = [*worlds[number // each], *points[number]]
-                kernel(read, carried, space, int(first), int(count))
+                kernel(read, carried, int(first), int(count))
             return new
 
         return lambda identity, world, state, first, count: threads(
-            train, inputs(identity, world), state, space, first, count
+            train, inputs(identity, world), state, first, count
         )
 
     def compile():
         with c_step.refusing():
             return Executable(*at_once(start, compile_step, observe), form.pack, form.unpack)
 
-    return Lowered(compile, observed, source.space)
+    return Lowered(compile, observed, source.scratch)
 
 
 TARGET = Target(

@@ -31,7 +31,6 @@ RC = {
     "legend.frameon": False,
     "lines.linewidth": 1.3,
     "lines.markersize": 4,
-    "savefig.bbox": "tight",
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
 }
@@ -67,10 +66,18 @@ def write(figure: Figure, path: Path, dpi: int) -> None:
 
 
 def save(figure: Figure, folder: Path, name: str, dpi: int = 160) -> list[Path]:
-    """Write `name.png` and `name.pdf` into the folder; return both paths."""
+    """Write `name.png` and `name.pdf` into the folder; return both paths.
+
+    The layout is found once, for both files, and each is drawn once. An engine of the layout that is still
+    there makes matplotlib draw every file twice, and so does cropping, for which the layout leaves nothing.
+    """
     paths = [folder / f"{name}.png", folder / f"{name}.pdf"]
     with style():
+        figure.dpi = dpi
+        if figure.get_layout_engine() is not None:
+            figure.get_layout_engine().execute(figure)
+            with mpl.rc_context({"figure.constrained_layout.use": False}):
+                figure.set_layout_engine(None)
         for path in paths:
             write(figure, path, dpi)
-            figure.set_layout_engine("none")  # it has its layout now, which takes a third of the time
     return paths

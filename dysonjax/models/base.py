@@ -64,6 +64,9 @@ class Model:
     observables: a long name, with unit, for each name that `observe` returns.
     targets(world): matrices that learning aims at, under the names of the learned ones, if they are known;
         their squared singular values are recorded once.
+    target_sides: of which singular vectors of the targets learning determines the direction.
+    target_scale: name of the scalar, if there is one, to which the targets are proportional; they are given
+        at its default.
     scalars: hyperparameters of the model that a grid can vary, by name. Its functions read them as
         `point.get(name, default)`, since a point holds only those that its grid names.
     draws: whether `batch` uses its key. If not, a batch is looked up in the world, not carried by the loop.
@@ -82,6 +85,8 @@ class Model:
     observe: Callable[[Tree, Tree, Tree, Key, Point], dict[str, Scalar]]
     observables: Mapping[str, str]
     targets: Callable[[Tree], dict[str, jax.Array]] = lambda world: {}
+    target_sides: tuple[str, ...] = ("right", "left")
+    target_scale: str | None = None
     scalars: Mapping[str, Hyperparameter] = dataclasses.field(default_factory=dict)
     draws: bool = True
     member_axis: str = "inner"

@@ -128,10 +128,12 @@ def rbm(
 
     def targets(world):
         # Only min(visible, hidden) levels can move; the softest directions of the target win them.
-        levels = np.sqrt(mu**2 - target.kappa)
-        return {"w": jnp.zeros((visible, hidden)).at[jnp.arange(rank), jnp.arange(rank)].set(levels[:rank])}
+        levels = np.sqrt(mu**2 - target.kappa)[:rank]
+        return {"w": jnp.zeros((visible, hidden)).at[:, :rank].set(softest * levels)}
 
     rank = min(visible, hidden)
+    # Of hidden components any rotation is as good; the directions of visible ones are those of the data.
+    softest = np.linalg.eigh(target.covariance)[1][:, ::-1][:, :rank]
     return Model(
         name="rbm",
         world=world,
@@ -142,6 +144,7 @@ def rbm(
         observe=observe,
         observables=OBSERVABLES,
         targets=targets,
+        target_sides=("left",),
         config={
             "visible": visible,
             "hidden": hidden,

@@ -17,6 +17,7 @@ from dysonjax.published import (
     rbm_pairs,
     rbm_spacings,
     released,
+    spikes,
 )
 from dysonjax.published.recipe import SCALES, Check, Recipe, Reproduction
 
@@ -24,6 +25,7 @@ __all__ = ["RECIPES", "SCALES", "Check", "Recipe", "Reproduction", "get", "relea
 
 RECIPES: tuple[Recipe, ...] = (
     rbm.REPULSION,
+    rbm.CENTRES,
     rbm.SPACING_SCALING,
     rbm.EVOLUTION,
     rbm_pairs.SEMICIRCLE,
@@ -46,6 +48,9 @@ RECIPES: tuple[Recipe, ...] = (
     nanogpt.SPACINGS,
     nanogpt.DENSITY,
     nanogpt.FITS,
+    nanogpt.FIRST_HEAD,
+    spikes.SPIKES,
+    spikes.SPIKES_LAW,
 )
 
 

@@ -28,6 +28,15 @@ class SpikeNull(NamedTuple):
     shift: float
     stretch: float
     members: int
+    sigma2_err: float
+    """relative standard error of the fitted σ²"""
+
+    def edge(self, false_positives: float) -> float:
+        """What z exceeds with this probability under noise."""
+        if false_positives >= 0.01:
+            return float(np.quantile(self.z, 1 - false_positives))
+        u = float(TracyWidom(1).ppf((1 - false_positives) ** (1 / self.members)))
+        return (u - self.shift) / self.stretch
 
     def p_value(self, z: float) -> float:
         """Probability of a largest level at z or beyond."""
@@ -71,4 +80,7 @@ def spike_null(members: int, modes: int, rows: int) -> SpikeNull:
     low, high = (float(law.ppf(p ** (1 / members))) for p in (0.5, 0.99))
     middle, end = np.quantile(z, [0.5, 0.99])
     stretch = (high - low) / (end - middle)
-    return SpikeNull(np.sort(z), float(end), float(low - stretch * middle), float(stretch), members)
+    sigma2_err = float(np.std(fitted) * size / modes)
+    return SpikeNull(
+        np.sort(z), float(end), float(low - stretch * middle), float(stretch), members, sigma2_err
+    )

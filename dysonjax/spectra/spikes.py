@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from dysonjax.spectra.spike_null import centre_and_scale, spike_null
+from dysonjax.spectra.spiked import overlaps_of, squared_strength
 from dysonjax.spectra.tracy_widom import TracyWidom
 
 LEAST_P = 1e-6  # below that the law of Tracy and Widom is not resolved
@@ -58,12 +59,9 @@ def strength_of(x, sigma2: float, ratio: float) -> tuple[np.ndarray, np.ndarray,
     Solves x = (σ² + θ²)(rσ² + θ²)/θ² for the larger θ²; |⟨v, v̂⟩|² = 1 − r(1 + t²)/(t²(t² + r)) and
     |⟨u, û⟩|² = 1 − (r + t²)/(t²(t² + 1)) with t = θ/σ. Inside the bulk all three are at the transition.
     """
-    x = np.asarray(x, np.float64) / sigma2
-    b = x - 1 - ratio
-    t2 = np.maximum((b + np.sqrt(np.maximum(b * b - 4 * ratio, 0))) / 2, np.sqrt(ratio))
-    right = 1 - ratio * (1 + t2) / (t2 * (t2 + ratio))
-    left = 1 - (ratio + t2) / (t2 * (t2 + 1))
-    return np.sqrt(t2) / ratio**0.25, np.maximum(right, 0), np.maximum(left, 0)
+    t2 = squared_strength(np.asarray(x, np.float64) / sigma2, ratio)
+    right, left = overlaps_of(t2, ratio)
+    return np.sqrt(t2) / ratio**0.25, right, left
 
 
 def noise_edge(sigma2: float, rows: int, modes: int, probability: float = 0.99) -> float:

@@ -4,9 +4,14 @@
 each of them is, by the conventions of its framework, and accounts for every tensor that is none.
 """
 
-from dysonjax.weights.open import FORMATS, open_checkpoint
-from dysonjax.weights.plan import Account, Matrix, Plan, as_matrix, plan
-from dysonjax.weights.tensor import Checkpoint, Tensor
+from typing import TYPE_CHECKING
+
+from dysonjax import lazy
+
+if TYPE_CHECKING:
+    from dysonjax.weights.open import FORMATS, open_checkpoint
+    from dysonjax.weights.plan import Account, Matrix, Plan, as_matrix, plan
+    from dysonjax.weights.tensor import Checkpoint, Tensor
 
 __all__ = [
     "FORMATS",
@@ -19,3 +24,5 @@ __all__ = [
     "open_checkpoint",
     "plan",
 ]
+
+lazy.attach(__name__)

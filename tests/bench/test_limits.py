@@ -6,14 +6,15 @@ import pytest
 from thin import loss_only
 
 import dysonjax as dj
-from dysonjax import native, spectra
+from dysonjax import spectra
 from dysonjax.bench import dyson, limits, statistics
+from dysonjax.compile import compiler_path
 from dysonjax.ensemble.grid import point_identity
 from dysonjax.ensemble.keys import BATCH, WORLD, stream_key
 from dysonjax.models.rbm_target import rbm_target
 from dysonjax.spectra.distances import PooledLevels
 
-pytestmark = pytest.mark.skipif(native.compiler_path() is None, reason="there is no C compiler")
+pytestmark = pytest.mark.skipif(compiler_path() is None, reason="there is no C compiler")
 STEPS, BATCHES = 60, 20
 FOUR = [0.25, 0.5, 1.0, 2.0]
 

@@ -1,4 +1,5 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ensemble_statistics import agree, distances
@@ -138,3 +139,25 @@ def test_poor_chains_are_announced():
 def test_bad_gases_are_refused(build, message):
     with pytest.raises(InputError, match=message):
         build()
+
+
+def test_the_density_is_traced_by_jit_grad_and_vmap_in_both_precisions():
+    gas = dyson.CoulombGas(dyson.rbm(9.0, [6.0, 5.0, 4.0]), lambda x: 0.1 * (1 + x), levels=3)
+    x = np.array([[1.0, 3.0, 5.2], [0.5, 2.0, 6.0], [2.0, 1.0, 3.0]])  # the last is not ordered
+    expected, slope = gas.log_prob(x), gas.grad_log_prob(x[:2])
+    assert expected.dtype == np.float64 and expected[2] == -np.inf
+    for x64, error in ((False, 1e-5), (True, 1e-13)):
+        with jax.enable_x64(x64):
+            y = jnp.asarray(x)
+            np.testing.assert_allclose(jax.jit(gas.log_prob)(y), expected, rtol=error)
+            np.testing.assert_allclose(jax.vmap(gas.log_prob)(y), expected, rtol=error)
+            np.testing.assert_allclose(jax.vmap(jax.grad(gas.log_prob))(y[:2]), slope, rtol=10 * error)
+
+
+def test_many_places_and_none_keep_their_shape():
+    gas = dyson.CoulombGas(dyson.quadratic(), 0.5, levels=2)
+    x = np.sort(np.random.default_rng(0).normal(size=(3, 1500, 2)))  # more rows than one call takes
+    found = gas.log_prob(x)
+    assert found.shape == (3, 1500) and gas.log_prob(x[0, 0]).shape == ()
+    assert gas.log_prob(x[0, :0]).shape == (0,) and gas.grad_log_prob(x).shape == x.shape
+    np.testing.assert_allclose(found, np.log(x[..., 1] - x[..., 0]) - (x**2).sum(-1), rtol=1e-12)

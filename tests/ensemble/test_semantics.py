@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import dysonjax as dj
-from dysonjax import native
+from dysonjax import compile as compiler
 from dysonjax.ensemble import lanes
 from dysonjax.ensemble.grid import identities, point_identity
 from dysonjax.models.base import Model, Start, Update
 
-needs_compiler = pytest.mark.skipif(native.compiler_path() is None, reason="needs a C compiler")
+needs_compiler = pytest.mark.skipif(compiler.compiler_path() is None, reason="needs a C compiler")
 
 
 def masked(size: int = 4) -> Model:
@@ -77,7 +77,7 @@ def test_they_mean_the_same_to_one_network_a_core(monkeypatch):
 
 @pytest.mark.parametrize("backend", ["native", "xla"])
 def test_random_numbers_do_not_depend_on_settings_of_jax(backend):
-    if backend == "native" and native.compiler_path() is None:
+    if backend == "native" and compiler.compiler_path() is None:
         pytest.skip("needs a C compiler")
     grid = dj.Grid(lr=[0.01, 0.5], batch_size=4, seeds=2)
     settled = dj.train(masked(), grid, 5, 2, backend=backend).dataset

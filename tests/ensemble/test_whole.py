@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import dysonjax as dj
-from dysonjax import native
+from dysonjax import compile as compiler
 from dysonjax.ensemble import jobs, tiles
 from dysonjax.models.corpus import Corpus
 
-pytestmark = pytest.mark.skipif(native.compiler_path() is None, reason="needs a C compiler")
+pytestmark = pytest.mark.skipif(compiler.compiler_path() is None, reason="needs a C compiler")
 
 
 def transformer(**options):
@@ -72,7 +72,8 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+# The transformer takes half a minute to compile; it runs by `make validate`.
+@pytest.mark.parametrize("name", [pytest.param("transformer", marks=pytest.mark.slow), "perceptron"])
 def test_large_networks_have_the_numbers_of_xla(name):
     model, optimizer, randomness = CASES[name]
     grid = dj.Grid(lr=[0.003, 1000.0], batch_size=3, sigma_w=[0.5, 1.0], seeds=2)

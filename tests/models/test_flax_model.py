@@ -43,8 +43,9 @@ def test_engine_and_hand_written_loop_agree(data):
     root = jax.random.fold_in(jax.random.key(0, impl="threefry2x32"), 0)
     x, y = (jnp.asarray(a, jnp.float32) for a in data)
     slope = jax.jit(jax.grad(lambda p, i: squared_error(module.apply({"params": p}, x[i]), (None, y[i]))))
+    start = jax.jit(module.init)
     for place, lr in enumerate((0.1, 0.3)):
-        params = module.init(jax.random.fold_in(root, 1), x[:1])["params"]
+        params = start(jax.random.fold_in(root, 1), x[:1])["params"]
         for step in range(3):
             key = jax.random.fold_in(jax.random.fold_in(root, 2), step)
             chosen = jax.random.randint(jax.random.split(key)[0], (8,), 0, 40)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dysonjax.native import LANES as LANES
-from dysonjax.native import compiler
+from dysonjax.compile import LANES as LANES
+from dysonjax.compile import empty_aligned, toolchain
 
 FLAGS = ("-ffast-math", "-fno-finite-math-only")
 FOLDER = Path(__file__).parent
@@ -25,13 +25,13 @@ def load(name: str, inputs: str = "float") -> ctypes.CDLL:
     Raises RuntimeError if there is no C compiler or if it fails.
     """
     source = (FOLDER / f"{name}.c").read_text()
-    return compiler.load(source, (FOLDER / "lanes.h",), (*FLAGS, f"-DINPUT={inputs}"))
+    return toolchain.load(source, (FOLDER / "lanes.h",), (*FLAGS, f"-DINPUT={inputs}"))
 
 
 def aligned(values) -> np.ndarray:
     """A float32 copy at an address that a vector register can be loaded from."""
     values = np.asarray(values, np.float32)
-    copy = compiler.aligned(values.shape, np.float32)
+    copy = empty_aligned(values.shape, np.float32)
     copy[...] = values
     return copy
 

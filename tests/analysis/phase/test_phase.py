@@ -4,8 +4,10 @@ import jax
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.optimize import isotonic_regression
 
 import dysonjax as dj
+from dysonjax.analysis.phase import noise
 
 MODEL = dj.models.teacher_student(batches=200)
 
@@ -243,6 +245,14 @@ def test_the_noise_line_is_where_the_fraction_falls_below_the_contour():
     assert np.isnan(line(temperature[:0], fraction[:0], 0.5))
     # Points that were not reached do not count.
     assert line(temperature, np.where(temperature == 8, np.nan, fraction), 0.8) == pytest.approx(4 * 2**0.5)
+
+
+def test_pooling_neighbours_that_rise_is_the_isotonic_regression_of_scipy():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        values = rng.integers(0, 8, rng.integers(1, 30)) / 7
+        expected = isotonic_regression(values, increasing=False).x
+        np.testing.assert_allclose(noise._made_to_fall(values), expected, rtol=1e-14)
 
 
 def test_fractions_count_members_and_the_line_passes_between_grid_points(trained):

@@ -1,0 +1,41 @@
+"""Names are there when they are asked for, and not before."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+PACKAGES = ["analysis", "analysis.phase", "compare", "dyson", "layers", "models", "spectra", "weights"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_public_name_is_there_and_is_completed(package):
+    module = importlib.import_module(f"dysonjax.{package}")
+    assert set(module.__all__) <= set(dir(module))
+    assert all(hasattr(module, name) for name in module.__all__)
+    assert not hasattr(module, "nothing")
+
+
+FUNCTIONS = [("dyson", "integrate"), ("dyson", "measure"), ("models", "rbm"), ("spectra", "spacings")]
+
+
+@pytest.mark.parametrize("module_first", [True, False])
+def test_a_function_hides_the_module_of_its_name_whichever_comes_first(module_first):
+    lines = ["import dysonjax as dj"]
+    for package, name in FUNCTIONS:
+        both = [f"import dysonjax.{package}.{name}", f"f = dj.{package}.{name}"]
+        lines += both if module_first else both[::-1]
+        lines += [f"from dysonjax.{package}.{name} import {name}"]
+        lines += [f"assert f is {name} and dj.{package}.{name} is {name} and callable(f)"]
+    assert subprocess.run([sys.executable, "-c", "; ".join(lines)]).returncode == 0
+
+
+def test_training_a_phase_diagram_waits_for_no_library_that_it_does_not_use():
+    code = (
+        "import sys, dysonjax.ensemble, dysonjax.figures.phase_diagram; from dysonjax.analysis import phase; "
+        "phase.classify; import dysonjax as dj; dj.models.teacher_student(); "
+        "found = {'scipy.optimize', 'scipy.stats', 'flax', 'optax'} & set(sys.modules); "
+        "assert not found, found"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
