@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+LARGEST_NUMBER = 1e18  # of a model
 LARGEST = 2**31 - 1  # of counts and sizes: steps and places are 32-bit integers on every device
 
 
@@ -143,6 +144,17 @@ def finite(name: str, value: Any) -> float:
     if not math.isfinite(number):
         raise InputError(f"{name} must be finite, got {value!r}")
     return number
+
+
+def in_range(name: str, value: Any) -> Any:
+    """`value` if its numbers have squares in single precision, in which networks are trained."""
+    largest = float(np.max(np.abs(value), initial=0))
+    if largest > LARGEST_NUMBER:
+        raise InputError(
+            f"{name} must hold numbers below {LARGEST_NUMBER:g}, whose squares single precision knows, got "
+            f"{largest:g}"
+        )
+    return value
 
 
 def one_of(name: str, value: str, allowed: Sequence[str]) -> str:
