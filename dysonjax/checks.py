@@ -98,11 +98,15 @@ def not_forked() -> None:
 
 
 def random_key(name: str, value: Any) -> Any:
-    """`value` if it looks like a key of JAX: typed, or of unsigned integers."""
+    """A key of JAX: `value` itself, typed or of unsigned integers, or the key of an integer from 0 on."""
     not_forked()
+    if isinstance(value, int | np.signedinteger) and not isinstance(value, bool):
+        from dysonjax import threefry  # which uses these checks
+
+        return threefry.root(seed(name, int(value)))
     kind = str(getattr(value, "dtype", ""))
     if not (kind.startswith("key<") or kind == "uint32"):
-        raise InputError(f"{name} must be a jax random key, e.g. {name}=jax.random.key(0), got {value!r}")
+        raise InputError(f"{name} must be a jax random key or an integer, e.g. {name}=0, got {value!r}")
     return value
 
 

@@ -122,6 +122,7 @@ def integrate(
         safeguard=safeguard,
     )  # fmt: skip
     x0, g2, time, steps, beta, records, fixed = problem
+    key = random_key("key", key)
     with jax.enable_x64(True):
         system = _lamperti(potential, g2, x0) if isinstance(g2, SquareRoot) and method == "implicit" else None
         chart = system or _Chart(potential, g2, x0, False, WALL, pairs)
