@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from dysonjax.compile.buffers import reads
+from dysonjax.compile.cuts import Cut
 from dysonjax.compile.graph import NETWORK, STEP, Node, Unsupported, topological
 from dysonjax.compile.memory import WARP
 from dysonjax.compile.operations import ELEMENTWISE, REDUCTIONS, VIEWS
-from dysonjax.compile.partition import Cut, Parts
+from dysonjax.compile.partition import Parts
 from dysonjax.compile.schedule import Plan, length
 from dysonjax.compile.warps import Step, planned
 

@@ -11,59 +11,21 @@ position that depends on the thread (the part of something whole).
 """
 
 import dataclasses
-import functools
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from dysonjax.compile import graph
-from dysonjax.compile.graph import NETWORK, Node, Unsupported, constant, topological
-from dysonjax.compile.operations import ELEMENTWISE
-
-# Reductions, what they are between threads, and the number that changes nothing.
-BETWEEN = {
-    "reduce_sum": "sum_over_threads",
-    "reduce_max": "max_over_threads",
-    "reduce_min": "min_over_threads",
-    "reduce_or": "or_over_threads",
-    "reduce_and": "and_over_threads",
-}
-SAME_NUMBERS = ("reshape", "squeeze", "expand_dims")
-WHOLE = None  # the axis of what is not cut
-EXCHANGE = 4  # what sending a number to another thread takes, in additions
-
-
-def part_extent(extent: int, threads: int) -> int:
-    """Positions of a cut axis that a thread holds."""
-    return -(-extent // threads)
-
-
-def first_position(extent: int, threads: int, thread: int) -> int:
-    """The first one of a thread."""
-    n = part_extent(extent, threads)
-    return min(n * thread, extent - n)
-
-
-def place_of(extent: int, threads: int, position: int) -> tuple[int, int]:
-    """The thread that a position is taken from, and the place there."""
-    thread = position // part_extent(extent, threads)
-    return thread, position - first_position(extent, threads, thread)
-
-
-class Cut(NamedTuple):
-    """How a network is cut."""
-
-    threads: int
-    axes: tuple[int | None, ...]  # along which each state is; None: it is whole in every thread
-    scatter: bool = False  # whether sums over threads are left in parts where they can be
+from dysonjax.compile.cut_rules import EXCHANGE, pushed, rule
+from dysonjax.compile.cuts import WHOLE, Cut, kept, part_extent
+from dysonjax.compile.graph import NETWORK, Node, constant, topological
 
 
 def cut(outputs: Sequence[Node], states: Sequence[Node], how: Cut) -> "Parts":
     """The graph of a thread. Raises Unsupported if a network cannot be cut like that."""
     axes = how.axes
-    work = _Partition(how, dict(zip(states, axes, strict=True)))
+    work = Partition(how, dict(zip(states, axes, strict=True)))
     for node in topological(outputs):
         work.visit(node)
     for state in states:
@@ -89,7 +51,9 @@ class Parts:
     exchanged: int  # shuffles of a step
 
 
-class _Partition:
+class Partition:
+    """Who holds what: of every node the one of a thread, and the axis along which that is cut."""
+
     def __init__(self, how: Cut, layouts: Mapping[Node, int | None]):
         threads = how.threads
         self.threads, self.scatter, self.layouts = threads, how.scatter, layouts
@@ -126,7 +90,7 @@ class _Partition:
             return self.new[node]
         key = node, axis
         if key not in self.parts:
-            self.parts[key] = self.pushed(node, axis) or self.sliced(node, axis)
+            self.parts[key] = pushed(self, node, axis) or self.sliced(node, axis)
         return self.parts[key]
 
     def operand(self, operand: Node, node: Node, axis: int) -> Node:
@@ -146,45 +110,6 @@ class _Partition:
         scope = graph.WORLD if whole.scope <= graph.WORLD else NETWORK
         found = Node("dynamic_slice", (whole, *starts), shape, node.dtype, scope, True)
         return kept(found) if scope == graph.WORLD else found
-
-    def pushed(self, node: Node, axis: int) -> Node | None:
-        """The part of an operation as the operation on parts, where that needs no exchange."""
-        if node.op in ELEMENTWISE and node.inputs and node.op not in BETWEEN.values():
-            return self.make(node, [self.operand(i, node, axis) for i in node.inputs], axis)
-        if self.axis[node] is not WHOLE or any(self.axis[i] is not WHOLE for i in node.inputs):
-            return None
-        if node.op == "dot_general":
-            return self.product_of_part(node, axis)
-        if node.op not in ("broadcast_in_dim", "transpose", *BETWEEN, *SAME_NUMBERS):
-            return None
-        (inner,) = node.inputs
-        if node.op in BETWEEN:
-            left = [a for a in range(len(inner.shape)) if a not in node.params["axes"]]
-            return self.make(node, [self.part(inner, left[axis])], axis)
-        if node.op == "broadcast_in_dim":
-            places = list(node.params["broadcast_dimensions"])
-            if axis not in places or inner.shape[places.index(axis)] == 1:
-                return self.make(node, [self.whole(inner)], axis)
-            return self.make(node, [self.part(inner, places.index(axis))], axis)
-        if node.op == "transpose":
-            return self.make(node, [self.part(inner, node.params["permutation"][axis])], axis)
-        same = _same_axis(node.shape, axis, inner.shape)
-        return None if same is None else self.make(node, [self.part(inner, same)], axis)
-
-    def product_of_part(self, node: Node, axis: int) -> Node:
-        """This thread's part of a product whose factors are whole."""
-        summed, shared = node.params["dimension_numbers"]
-        if axis < len(shared[0]):
-            factors = [self.part(f, s[axis]) for f, s in zip(node.inputs, shared, strict=True)]
-            return self.make(node, factors, axis)
-        for side, factor in enumerate(node.inputs):
-            for own in range(len(factor.shape)):
-                if own not in (*summed[side], *shared[side]) and _free(node, side, own) == axis:
-                    factors = [
-                        self.part(f, own) if s == side else self.whole(f) for s, f in enumerate(node.inputs)
-                    ]
-                    return self.make(node, factors, axis)
-        raise AssertionError(axis)
 
     def times_thread(self, n: int) -> Node:
         if n == 1:
@@ -252,126 +177,8 @@ class _Partition:
         elif not node.varying:
             new, axis = node, WHOLE
         else:
-            new, axis = self.rule(node)
+            new, axis = rule(self, node)
         self.new[node], self.axis[node] = new, axis
-
-    def rule(self, node: Node) -> tuple[Node, int | None]:
-        op, inputs = node.op, node.inputs
-        axes = [self.axis[i] for i in inputs]
-        if all(axis is WHOLE for axis in axes):
-            return self.make(node, [self.new[i] for i in inputs], WHOLE), WHOLE
-        found = None
-        if op in ELEMENTWISE:
-            found = self.elementwise(node)
-        elif op == "dot_general":
-            found = self.product(node)
-        elif op in BETWEEN:
-            found = self.reduction(node)
-        elif op == "concatenate":
-            found = self.joined(node)
-        elif axes[0] is not WHOLE and all(axis is WHOLE for axis in axes[1:]):
-            found = self.moved(node)
-        return found or (self.make(node, [self.whole(i) for i in inputs], WHOLE), WHOLE)
-
-    def elementwise(self, node: Node):
-        cuts = [
-            self.axis[i]
-            for i in node.inputs
-            if self.axis[i] is not WHOLE
-            and len(i.shape) == len(node.shape)
-            and i.shape[self.axis[i]] == node.shape[self.axis[i]]
-        ]
-        if not cuts:
-            return None
-        axis = max(dict.fromkeys(cuts), key=cuts.count)
-        return self.make(node, [self.operand(i, node, axis) for i in node.inputs], axis), axis
-
-    def reduction(self, node: Node):
-        (inner,), over = node.inputs, node.params["axes"]
-        cut_axis = self.axis[inner]
-        if cut_axis not in over:
-            axis = cut_axis - sum(a < cut_axis for a in over)
-            return self.make(node, [self.new[inner]], axis), axis
-        neutral = _neutral(node.op, inner.dtype)
-        part = self.masked(self.new[inner], cut_axis, inner.shape[cut_axis], neutral)
-        local = self.make(node, [part], WHOLE)
-        if node.op == "reduce_sum":
-            return self.summed(local)
-        return self.over_threads(local, BETWEEN[node.op]), WHOLE
-
-    def joined(self, node: Node):
-        """Parts of arrays that are joined along another axis."""
-        axes = {self.axis[i] for i in node.inputs if self.axis[i] is not WHOLE}
-        axis = min(axes)
-        if len(axes) > 1 or axis == node.params["dimension"]:
-            return None
-        return self.make(node, [self.part(i, axis) for i in node.inputs], axis), axis
-
-    def moved(self, node: Node):
-        """Operations on one array that keep an axis as it is."""
-        inner, *rest = node.inputs
-        old, axis = self.axis[inner], None
-        match node.op:
-            case "broadcast_in_dim":
-                axis = node.params["broadcast_dimensions"][old]
-            case "transpose":
-                axis = node.params["permutation"].index(old)
-            case "reshape" | "squeeze" | "expand_dims":
-                axis = _same_axis(inner.shape, old, node.shape)
-            case "slice":
-                strides = node.params["strides"] or (1,) * len(inner.shape)
-                if node.shape[old] == inner.shape[old] and strides[old] == 1:
-                    axis = old
-            case "rev":
-                axis = None if old in node.params["dimensions"] else old
-            case "pad":
-                axis = old if node.params["padding_config"][old] == (0, 0, 0) else None
-        if axis is None:
-            return None
-        return self.make(node, [self.new[inner], *map(self.whole, rest)], axis), axis
-
-    def product(self, node: Node):
-        """The way to multiply that takes the fewest additions and exchanges of numbers."""
-        summed, shared = node.params["dimension_numbers"]
-        terms = math.prod(node.inputs[0].shape[a] for a in summed[0])
-        share = node.size * terms / self.threads
-
-        def of_whole():
-            return self.make(node, [self.whole(f) for f in node.inputs], WHOLE), WHOLE
-
-        def over_cut(number):
-            factors = [
-                self.masked(self.part(f, s[number]), s[number], f.shape[s[number]], 0)
-                for f, s in zip(node.inputs, summed, strict=True)
-            ]
-            return self.summed(self.make(node, factors, WHOLE))
-
-        def of_parts(number):
-            factors = [self.part(f, s[number]) for f, s in zip(node.inputs, shared, strict=True)]
-            return self.make(node, factors, number), number
-
-        def free(side):
-            axis = _free(node, side, self.axis[node.inputs[side]])
-            factors = [self.new[f] if s == side else self.whole(f) for s, f in enumerate(node.inputs)]
-            return self.make(node, factors, axis), axis
-
-        exchange = self.levels if not self.scatter else 2
-        options = [(node.size * terms + sum(map(self.price_of_whole, node.inputs)), of_whole)]
-        for side, factor in enumerate(node.inputs):
-            cut_axis, other = self.axis[factor], node.inputs[1 - side]
-            if cut_axis is WHOLE:
-                continue
-            if cut_axis in summed[side]:
-                number = list(summed[side]).index(cut_axis)
-                price = self.price_of_part(other, summed[1 - side][number]) + EXCHANGE * exchange * node.size
-                options.append((share + price, functools.partial(over_cut, number)))
-            elif cut_axis in shared[side]:
-                number = list(shared[side]).index(cut_axis)
-                price = self.price_of_part(other, shared[1 - side][number])
-                options.append((share + price, functools.partial(of_parts, number)))
-            else:
-                options.append((share + self.price_of_whole(other), functools.partial(free, side)))
-        return min(options, key=lambda option: option[0])[1]()
 
     def price_of_whole(self, node: Node) -> int:
         return 0 if self.axis[node] is WHOLE or node in self.wholes else EXCHANGE * node.size
@@ -383,45 +190,6 @@ class _Partition:
         return 0 if free else self.price_of_whole(node) + 2 * node.size
 
 
-def kept(node: Node) -> Node:
-    """The same numbers as a node of their own, which is computed once: -0 is what changes no number."""
-    zero = constant(np.zeros((), bool)) if node.dtype == bool else constant(-np.zeros((), node.dtype))
-    op = "or" if node.dtype == bool else "add"
-    return Node(op, (node, zero), node.shape, node.dtype, node.scope, node.varying)
-
-
 def _spread(node: Node, shape: tuple[int, ...], places: tuple[int, ...]) -> Node:
     params = {"broadcast_dimensions": places}
     return Node("broadcast_in_dim", (node,), shape, node.dtype, node.scope, node.varying, params)
-
-
-def _same_axis(shape: Sequence[int], axis: int, other: Sequence[int]) -> int | None:
-    """The axis of another shape of the same numbers that has the positions of `axis`."""
-    before = math.prod(shape[:axis])
-    fits = (b for b, n in enumerate(other) if n == shape[axis] and math.prod(other[:b]) == before)
-    return next(fits, None)
-
-
-def _free(node: Node, side: int, axis: int) -> int:
-    """The axis of a product that a free axis of a factor becomes."""
-    (summed, shared), factors = node.params["dimension_numbers"], node.inputs
-    free = [
-        [a for a in range(len(f.shape)) if a not in (*summed[s], *shared[s])] for s, f in enumerate(factors)
-    ]
-    return len(shared[0]) + (len(free[0]) if side else 0) + free[side].index(axis)
-
-
-def _neutral(op: str, dtype: np.dtype):
-    if op in ("reduce_sum", "reduce_or"):
-        return 0
-    if op == "reduce_and":
-        return True if dtype.kind == "b" else -1
-    if dtype.kind == "b":
-        return op == "reduce_min"
-    if dtype.kind == "f":
-        return -np.inf if op == "reduce_max" else np.inf
-    limits = np.iinfo(dtype)
-    return limits.min if op == "reduce_max" else limits.max
-
-
-__all__ = ["Cut", "Parts", "Unsupported", "cut", "first_position", "kept", "part_extent", "place_of"]

@@ -9,9 +9,9 @@ import jax
 import numpy as np
 
 from dysonjax.compile import cubin, graph, lower, nvrtc, partition, toolchain
+from dysonjax.compile.cuts import Cut
 from dysonjax.compile.emit import cuda, threads
 from dysonjax.compile.graph import Node
-from dysonjax.compile.partition import Cut
 from dysonjax.compile.schedule import Costs, Plan, plan, store
 from dysonjax.compile.simplify import with_small_factors
 

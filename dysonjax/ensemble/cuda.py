@@ -42,6 +42,7 @@ from dysonjax.ensemble.keys import BATCH, Identity
 from dysonjax.ensemble.layout import Warps
 
 MOST_STATE = 16 * 1024  # bytes of a network: half of the registers of 32 threads
+OLDEST = 80  # compute capability 8.0
 TRIES = 4  # layouts that are compiled until one needs no stack
 
 
@@ -118,6 +119,12 @@ def machine(devices: list[jax.Device], step: warps.Step, found: list[Layout]) ->
     Raises Unsupported if all need one, NvrtcError, DriverError.
     """
     gpus = [driver.device(_ordinal(device)) for device in devices]
+    oldest = min(gpu.architecture for gpu in gpus)
+    if oldest < OLDEST:
+        needed = f"at least {OLDEST / 10} is needed"
+        raise Unsupported(
+            f"a GPU of compute capability {oldest / 10} copies nothing asynchronously, {needed}"
+        )
     for layout in found:
         source = warps.written(step, layout.how)
         if gpus[0].driver.stand_in:

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dysonjax.compile import LANES, WARP, aligned, in_memory
-from dysonjax.compile.partition import first_position, part_extent, place_of
+from dysonjax.compile.cuts import first_position, part_extent, place_of
 from dysonjax.models.base import Model
 
 FEWEST_LANES = 16  # points in a tile from which on they go to the last axis, for models that ask for it

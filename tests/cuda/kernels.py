@@ -10,7 +10,7 @@ import numpy as np
 import dysonjax as dj
 from dysonjax import threefry
 from dysonjax.compile import layouts
-from dysonjax.compile.partition import Cut
+from dysonjax.compile.cuts import Cut
 from dysonjax.ensemble import cuda, jobs, targets, xla
 from dysonjax.ensemble.contract import Executable, Task, Tile
 from dysonjax.ensemble.jobs import per_device

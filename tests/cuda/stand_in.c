@@ -3,7 +3,8 @@
    early reads old numbers.
 
    STAND_IN_LOG names a file to which every call is appended. STAND_IN_FAIL=NAME:N has the N-th call of a function
-   fail with "out of memory"; STAND_IN_VERSION and STAND_IN_DEVICES say what driver and machine it is. */
+   fail with "out of memory"; STAND_IN_VERSION, STAND_IN_DEVICES and
+   STAND_IN_MAJOR say what driver and machine it is. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdint.h>
@@ -69,7 +70,7 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
   switch (attribute) {
     case 13: *value = 1980000; return 0;
     case 16: *value = 132; return 0;
-    case 75: *value = 9; return 0;
+    case 75: *value = number("STAND_IN_MAJOR", 9); return 0;
     case 76: *value = 0; return 0;
     case 97: *value = 227 * 1024; return 0;
     default: return INVALID;

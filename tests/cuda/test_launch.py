@@ -126,6 +126,11 @@ def test_a_driver_that_is_too_old_says_so(stand_in, monkeypatch):
     assert "driver is too old: it is for CUDA 11.8, and 12.0 or newer is needed" in sentence
 
 
+def test_a_gpu_that_is_too_old_says_so(stand_in, monkeypatch):
+    monkeypatch.setenv("STAND_IN_MAJOR", "7")
+    assert "a GPU of compute capability 7.0" in refusal()
+
+
 def test_a_driver_that_finds_no_gpu_says_so(stand_in, monkeypatch):
     monkeypatch.setenv("STAND_IN_DEVICES", "0")
     assert "no CUDA-capable device is detected" in refusal()

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import dysonjax as dj
-from dysonjax.compile import partition, warps
+from dysonjax.compile import warps
+from dysonjax.compile.cuts import Cut
 from dysonjax.models import Model, Start, Update
 
 pytestmark = pytest.mark.usefixtures("stand_in")
@@ -33,6 +34,25 @@ def test_a_network_in_threads_trains_as_by_xla(name, threads):
     one = kernels.case(name, CALM.get(name, STUDENT))
     found = kernels.by_threads(one, kernels.kernel(one, kernels.layout(one, threads)), PIECES)
     close(found, kernels.by_xla(one, sum(PIECES)))
+
+
+def test_the_collapsed_sampler_trains_as_by_xla():
+    one = kernels.case("collapsed", CALM["collapsed"])
+    found = kernels.by_threads(one, kernels.kernel(one, kernels.layout(one, 16)), PIECES)
+    close(found, kernels.by_xla(one, sum(PIECES)), 2e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "rates", "threads"), [("linear", (0.05, 6.0), 1), ("all", (0.05, 60.0), 16)]
+)
+def test_networks_that_diverge_are_frozen_where_xla_freezes_them(name, rates, threads):
+    one = kernels.case(name, tuple(np.geomspace(*rates, 7)))
+    found = kernels.by_threads(one, kernels.kernel(one, kernels.layout(one, threads)), [30, 30])
+    expected = kernels.by_xla(one, 60)
+    stopped = expected[-1] >= 0
+    assert stopped.any() and not stopped.all()
+    assert (found[-1] == expected[-1]).all()
+    assert all(np.isfinite(leaf).all() for leaf in found)
 
 
 @pytest.mark.parametrize(("threads", "block", "points", "seeds"), [(16, 1, 5, 3), (8, 2, 3, 2), (4, 4, 9, 1)])
@@ -154,7 +174,7 @@ def test_a_network_of_ones_own_may_be_cut_along_any_axis(threads, axes, scatter)
 
 def test_a_wrong_layout_is_found():
     one = kernels.of_model(dj.models.teacher_student(widths=[3, 16, 16, 1], batches=7), 4, STUDENT)
-    right, wrong = kernels.cut(16, (1, None)), partition.Cut(16, (0, None))
+    right, wrong = kernels.cut(16, (1, None)), Cut(16, (0, None))
     expected = kernels.by_xla(one, 12)
     close(kernels.by_threads(one, kernels.kernel(one, right), [12]), expected)
     assert (

@@ -14,12 +14,12 @@ from typing import NamedTuple
 import numpy as np
 
 from dysonjax.compile.buffers import reads
+from dysonjax.compile.cuts import first_position, kept, place_of
 from dysonjax.compile.emit import products
 from dysonjax.compile.emit.lanes import UNROLLED, LanesWriter
 from dysonjax.compile.expressions import c_type
 from dysonjax.compile.graph import STEP, Node, Unsupported, topological
 from dysonjax.compile.operations import VIEWS
-from dysonjax.compile.partition import first_position, kept, place_of
 from dysonjax.compile.schedule import Plan
 from dysonjax.compile.shapes import Index, add, divided, through, times, unflatten, variable
 
