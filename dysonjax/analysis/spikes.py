@@ -7,6 +7,7 @@ from dysonjax.analysis import spikes_theory
 from dysonjax.checks import InputError
 from dysonjax.ensemble import configuration
 from dysonjax.spectra import count_outliers
+from dysonjax.spectra.fit_marchenko_pastur import MIN_LEVELS
 from dysonjax.spectra.spiked import squared_strength
 
 FALSE_POSITIVES = 0.01  # of the edge beyond which a level counts as an outlier, all seeds of a point together
@@ -46,7 +47,8 @@ def outliers(levels: xr.DataArray, ratio: float, spike: int = 0) -> xr.Dataset:
     """The fraction of seeds with more than `spike` levels beyond the edge of noise, the edge and σ².
 
     levels: with the dimensions seed and mode, without the zeros of a matrix with more columns than rows;
-    seeds with NaN are left out. ratio: r = N/M. Points where all seeds are lost have a fraction of 0.
+    seeds with NaN are left out. ratio: r = N/M. Points where all seeds are lost, or with too few
+    levels for a fit of the noise, have a fraction of 0.
     """
     mode = next(dim for dim in levels.dims if str(dim).startswith("mode"))
     ordered = levels.transpose(..., "seed", mode)
@@ -55,7 +57,7 @@ def outliers(levels: xr.DataArray, ratio: float, spike: int = 0) -> xr.Dataset:
     for place in np.ndindex(lead):
         x = ordered.values[place]
         x = x[np.isfinite(x).all(axis=-1)]
-        if len(x) and np.median(x) > 1e-12 * x.max():
+        if x.size >= MIN_LEVELS and np.median(x) > 1e-12 * x.max():
             # WᵀW and WWᵀ share their levels; of the turned matrix σ² counts per column.
             found = count_outliers(x, min(ratio, 1 / ratio), FALSE_POSITIVES)
             fraction[place] = (found.count > spike).sum() / ordered.shape[-2]

@@ -51,6 +51,14 @@ def test_networks_without_a_theory_are_drawn_too(tmp_path):
     assert summary["border"] is None and summary["points"][0]["position_theory"] is None
 
 
+@pytest.mark.parametrize("shape", [("12", "32"), ("3", "2")])
+def test_wide_and_tiny_matrices_without_overlaps_are_drawn(shape, tmp_path):
+    options = ["--rows", shape[0], "--columns", shape[1], "--keep", "none", "--seeds", "2"]
+    assert main([*SMALL, *options, "--out", str(tmp_path / "run")]) == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert "overlap_right" not in summary["points"][0] and summary["border"]["columns"] == 2
+
+
 def test_a_dry_run_says_what_it_would_take(tmp_path, capsys):
     assert main([*SMALL[:-1], "--dry-run", "--out", str(tmp_path / "run")]) == 0
     assert "24 networks x 20 steps" in capsys.readouterr().out
