@@ -18,7 +18,7 @@ test: $(VENV)/.tested  ## run the test suite
 
 # Each with the newest releases of everything, not those of constraints.txt; pythons that are not there are named.
 MATRIX_PYTHONS := python3.12 python3.13
-MATRIX_TESTS := tests/native tests/ensemble tests/cli
+MATRIX_TESTS := tests/compile tests/ensemble tests/cli
 test-matrix: $(VENV)/.tested  ## the portable part of the suite on other Pythons with the newest JAX, and with clang
 	@for python in $(MATRIX_PYTHONS); do \
 	  if ! command -v $$python > /dev/null; then echo "test-matrix: there is no $$python here, left out"; continue; fi; \

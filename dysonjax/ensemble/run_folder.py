@@ -157,7 +157,11 @@ def note_session(opened: store.Store, now: Mapping[str, Any], say: Callable[[str
         changes = ", ".join(f"{k} = {new[k]}, not {old[k]}" for k in differ)
     if changes:
         say(f"the run goes on with another machine or software ({changes}): its last digits may differ")
-    opened.set_attributes({"sessions": [*attributes.get("sessions", []), dict(now)]})
+    try:
+        opened.set_attributes({"sessions": [*attributes.get("sessions", []), dict(now)]})
+    except OSError as error:
+        place, why = opened.path.parent, error.strerror or error
+        raise checks.RunError(f"{place} cannot be written ({why}); what was saved before is intact") from None
 
 
 def _sweep(path: Path) -> None:
