@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 WARM := $(BIN)/python -m dysonjax.cli.bytecode
 
-.PHONY: demo test validate lint format bench bench-check docs clean
+.PHONY: demo test validate lint format bench bench-check device-prepare device-check docs clean
 
 demo: $(VENV)/.installed  ## draw the quick phase diagram into runs/demo
 	$(BIN)/dysonjax phase-diagram --preset quick --out runs/demo --overwrite
@@ -32,6 +32,12 @@ bench: $(VENV)/.installed  ## throughput of this machine beside the baselines
 
 bench-check: $(VENV)/.installed  ## has a speed ratio fallen by over 20 % against the committed ones?
 	$(BIN)/python benchmarks/check.py
+
+device-prepare: $(VENV)/.tested  ## what `device-check` needs, into one folder to carry to the machine with the GPU
+	$(BIN)/python benchmarks/device/prepare.py $(ARGS)
+
+device-check:  ## on the machine with the GPU: numbers and rates; STAND_IN=1: the same calls on a CPU
+	sh benchmarks/device/check.sh $(STAND_IN) -- $(ARGS)
 
 docs: $(VENV)/.documented  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

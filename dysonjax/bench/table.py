@@ -12,6 +12,7 @@ MODULES = {
     "teacher-student": "dysonjax.bench.teacher_student",
     "rbm": "dysonjax.bench.rbm",
     "linear": "dysonjax.bench.linear",
+    "spikes": "dysonjax.bench.spikes",
     "nanogpt": "dysonjax.bench.nanogpt",
     "dyson": "dysonjax.bench.dyson",
     "samplers": "dysonjax.bench.samplers",

@@ -20,17 +20,17 @@ DRAWN = ("teacher-student", "rbm", "linear")  # against the number of networks
 class Bench:
     """Measure rates on this machine: this package, what one would write instead, a limit.
 
-    teacher-student, rbm, linear and nanogpt count steps of one network. Their baselines are a plain vmap in
-    JAX and loops over networks in NumPy and (where installed) PyTorch, on the same cores; the limit is a
-    hand-written C kernel of the same arithmetic, where there is a C compiler, or the matrix products alone.
-    dyson counts trajectories to 1 % in the mean spacings, samplers exact draws, statistics repeats of a test
-    or fit. Repetitions of all variants are taken in turn; leave the machine alone while it measures.
+    teacher-student, rbm, linear, spikes and nanogpt count steps of one network. Their baselines are a plain
+    vmap in JAX and loops over networks in NumPy and (where installed) PyTorch, on the same cores; the limit
+    is a hand-written C kernel of the same arithmetic, where there is a C compiler, or the matrix products
+    alone. dyson counts trajectories to 1 % in the mean spacings, samplers exact draws, statistics repeats of
+    a test or fit. Repetitions of all variants are taken in turn; leave the machine alone while it measures.
     """
 
     name: Annotated[str, tyro.conf.Positional] = "teacher-student"
-    """What to measure: teacher-student, rbm, linear, nanogpt, dyson, samplers or statistics."""
+    """What to measure: teacher-student, rbm, linear, spikes, nanogpt, dyson, samplers or statistics."""
     seeds: int | None = None
-    """Seeds: members are 144 (teacher-student), 10 (rbm, linear) or 1 times this."""
+    """Seeds: members are 144 (teacher-student), 16 (spikes), 10 (rbm, linear) or 1 times this."""
     steps: int | None = None
     """Steps of each repetition; default: about a second on two cores."""
     repetitions: int = 5

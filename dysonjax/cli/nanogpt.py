@@ -37,6 +37,8 @@ class NanoGpt:
     """Characters that the network sees at once."""
     vocabulary: int | None = None
     """Largest number of different characters; rarer ones become one. Default: keep all."""
+    line_ends: str = "plain"
+    """plain: those of Windows are read as plain ones; kept: the carriage return is a character."""
     dropout: float = 0.0
     """Probability with which activations are dropped in training."""
     optimizer: Literal["adamw", "sgd", "momentum"] = "adamw"
@@ -63,7 +65,7 @@ class NanoGpt:
         checks.positive_int("sample", self.sample, 0)
         ensemble.one_device_per_core()
         optimizer = ensemble.Optimizer(self.optimizer, self.weight_decay, self.schedule, self.warmup)
-        sizes = ("width", "heads", "layers", "context", "vocabulary", "dropout", "matrices")
+        sizes = ("width", "heads", "layers", "context", "vocabulary", "dropout", "matrices", "line_ends")
         model = models.nanogpt(self.text, **{name: getattr(self, name) for name in sizes})
         # A run folder must find its text again, wherever the command is repeated.
         command = dataclasses.replace(self, text=str(Path(self.text).absolute())) if _is_file(self) else self

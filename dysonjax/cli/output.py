@@ -142,6 +142,11 @@ def replaceable(folder: Path, overwrite: bool) -> None:
     if not found:
         return
     listed = run_folder.listed_files(folder)
+    if listed is None and os.path.lexists(folder / "run.json"):
+        raise InputError(
+            f"{folder / 'run.json'} is damaged, or dysonjax did not write it, so that nobody can tell "
+            "which files in the folder are results; remove the folder yourself, or choose another --out"
+        )
     if listed is None:
         raise InputError(
             f"{folder} holds files that dysonjax did not write, or of an early version; choose another --out"

@@ -45,8 +45,9 @@ class TrainingOptions:
     remember it; default: what is remembered for such networks, else chosen from a device's memory."""
     devices: str | None = None
     """Number of devices, or cpu, gpu, tpu; default: all that JAX finds."""
-    backend: Literal["auto", "native", "xla"] = "auto"
-    """What compiles a training step: native (C, small networks on a CPU), xla, or auto."""
+    backend: Literal["auto", "cuda", "native", "xla"] = "auto"
+    """What compiles a training step: cuda (small networks on an NVIDIA GPU, with their weights on the chip),
+    native (C, on a CPU), xla (everything, everywhere), or auto: the first of these that takes it."""
     x64: bool = False
     """Train in double precision."""
     save_every: float = 300.0

@@ -29,7 +29,7 @@ def reads(root: Node, roots: frozenset[Node]) -> set[Node]:
     return {node for node in seen if node in roots or node.op == "input"}
 
 
-def moved(root: Node, buffer: Node, roots: frozenset[Node]) -> bool:
+def in_another_order(root: Node, buffer: Node, roots: frozenset[Node]) -> bool:
     """Whether the loops of a root read a buffer in another order than they write."""
     seen, left = set(), [(node, root.op not in ELEMENTWISE and root.op != "store") for node in root.inputs]
     while left:
@@ -48,7 +48,7 @@ def hazards(roots: Sequence[Node]) -> frozenset[Node]:
     return frozenset(
         root
         for number, root in enumerate(stores)
-        if moved(root, root.params["to"], known)
+        if in_another_order(root, root.params["to"], known)
         or any(root.params["to"] in reads(other, known) for other in stores[number + 1 :])
     )
 
@@ -106,7 +106,7 @@ def _can_take_over(root: Node, node: Node, known: frozenset[Node], turned: Conta
         and (root.size, root.dtype) == (node.size, node.dtype)
         and root not in turned
         and node not in turned
-        and not moved(root, node, known)
+        and not in_another_order(root, node, known)
     )
 
 

@@ -86,12 +86,14 @@ OPERATIONS = {
     "dot_general": Operation("other", ("dimension_numbers",)),
     "add_rows": Operation("other"),
     "eigh": Operation("other"),
-    # What the threads of a network hold together, see `partition`; no step of a model has it.
+    # What the threads of a network hold together, see `partition`; no step of a model has these.
     **dict.fromkeys(
         "sum_over_threads max_over_threads min_over_threads or_over_threads and_over_threads".split(),
         Operation("element"),
     ),
     "gather_parts": Operation("look-up", ("axis", "extent", "threads")),
+    "part_of": Operation("look-up", ("axis", "extent", "threads")),
+    "scatter_sum": Operation("other", ("axis", "extent", "threads")),
 }
 
 
@@ -103,7 +105,7 @@ VIEWS, ELEMENTWISE, REDUCTIONS, JOINS, LOOKUPS, OTHERS = map(
     _of, ("view", "element", "reduction", "join", "look-up", "other")
 )
 THREADS = frozenset(name for name in OPERATIONS if name.endswith("_over_threads"))
-OF_MODELS = frozenset(OPERATIONS) - THREADS - {"gather_parts"}
+OF_MODELS = frozenset(OPERATIONS) - THREADS - {"gather_parts", "part_of", "scatter_sum"}
 
 
 def refusal(op: str, inputs: Sequence[Node], dtype: np.dtype, params: dict) -> str | None:

@@ -126,7 +126,9 @@ def _adds(user: Node, place: int) -> bool:
 def _read_often(user: Node, place: int, node: Node, costs: Costs) -> bool:
     """Whether this user reads an element of the node more than once, or needs it in memory."""
     op = user.op
-    if op in ("dot_general", "gather") or (op == "broadcast_in_dim" and user.size > node.size):
+    if op in ("dot_general", "gather", "gather_parts", "scatter_sum") or (
+        op == "broadcast_in_dim" and user.size > node.size
+    ):
         return True
     if op in ("dynamic_slice", "dynamic_update_slice", "take", "add_rows") and not costs.inline:
         return True

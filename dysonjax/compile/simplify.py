@@ -18,6 +18,11 @@ ORDERS = (
 MANY = 8  # numbers that are divided by the same one
 
 
+def simplified(outputs: Sequence[Node]) -> list[Node]:
+    """The outputs by fewer multiplications and divisions."""
+    return with_reciprocals(with_small_factors(outputs))
+
+
 def with_small_factors(outputs: Sequence[Node]) -> list[Node]:
     """The outputs with numbers that multiply a product multiplying its smaller factor instead.
 

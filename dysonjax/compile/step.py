@@ -15,7 +15,7 @@ from dysonjax.compile.emit import lanes, whole
 from dysonjax.compile.emit.functions import Copied
 from dysonjax.compile.memory import aligned, empty_aligned, in_memory
 from dysonjax.compile.schedule import Costs, plan, store
-from dysonjax.compile.simplify import with_reciprocals, with_small_factors
+from dysonjax.compile.simplify import simplified
 
 
 class Input(NamedTuple):
@@ -32,7 +32,6 @@ class Way(NamedTuple):
 
     write: Callable  # plan, inputs, state, index, stopped -> text, long constants, bytes of scratch
     costs: Costs
-    simplify: Callable  # outputs -> outputs
     flags: tuple[str, ...] = ()
     varying: bool = True  # whether networks stand in the lanes of a vector
 
@@ -41,8 +40,8 @@ class Way(NamedTuple):
 # choose between two values without a branch, as vectors do.
 LARGE = ("-fopenmp-simd", "-fno-unroll-loops", "-fno-tree-sink", "-fno-thread-jumps")
 WIDE = ("-mprefer-vector-width=512",) if platform.machine() in ("x86_64", "AMD64") else ()
-IN_LANES = Way(lanes.write, Costs(inline=True), with_small_factors)
-WHOLE = Way(whole.write, Costs(inline=False), with_reciprocals, (*LARGE, *WIDE), varying=False)
+IN_LANES = Way(lanes.write, Costs(inline=True))
+WHOLE = Way(whole.write, Costs(inline=False), (*LARGE, *WIDE), varying=False)
 HEADERS = tuple(
     Path(__file__).parent / "c" / name for name in ("lanes.h", "eigh.h", "large.h", "products.h", "rows.h")
 )
@@ -112,7 +111,7 @@ def write_step(
     index = graph.source((), np.int32, graph.STEP, False)
     shapes = [jax.ShapeDtypeStruct(i.shape, i.dtype) for i in inputs]
     jaxpr = jax.make_jaxpr(function)(shapes, list(state), jax.ShapeDtypeStruct((), np.int32))
-    outputs = way.simplify(lower.lower(jaxpr, [*nodes, *states, index]))
+    outputs = simplified(lower.lower(jaxpr, [*nodes, *states, index]))
     stores = [store(new, old) for new, old in zip(outputs, states, strict=True) if new is not old]
     if not stores:
         raise graph.Unsupported("a step that changes nothing")

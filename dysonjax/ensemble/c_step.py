@@ -70,7 +70,7 @@ class Fixed(NamedTuple):
     def arrays(self, identity: Identity, world: Any) -> list[tuple[list, list]]:
         """On each device the arrays (worlds, ...) of worlds and (worlds, points) of points."""
         of_world = [identity.key_words(self.common, stream) for stream in self.streams]
-        of_world += [by_device(_key_data(leaf)) for leaf in jax.tree.leaves(world)]
+        of_world += [by_device(key_data(leaf)) for leaf in jax.tree.leaves(world)]
         of_point = [identity.point[name] for name in self.names]
         return [
             ([leaf[device] for leaf in of_world], [leaf[device] for leaf in of_point])
@@ -200,7 +200,7 @@ def _words(shape: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((*shape.shape, 2), np.uint32) if _is_key(shape) else shape
 
 
-def _key_data(leaf: jax.Array) -> jax.Array:
+def key_data(leaf: jax.Array) -> jax.Array:
     return jax.random.key_data(leaf) if _is_key(leaf) else leaf
 
 

@@ -47,9 +47,10 @@ class Config:
     tile: the largest number of members trained at once on a device; "tune" measures which is the fastest and
     remembers it; None takes what is remembered, else a rule from the memory of a device, and tunes before a
     run that is announced to be long. devices: a number, or a kind ("cpu", "gpu", "tpu"); None: all. backend:
-    what compiles a training step: "native" is C for a CPU, with sixteen small networks in the lanes of a
-    vector or one large network a core; "xla" does everything, everywhere; "auto" takes native where it can,
-    and says why where it cannot. save_every: the longest time between two checkpoints, seconds; there is
+    what compiles a training step: "cuda" is a kernel for an NVIDIA GPU that keeps the weights of small
+    networks on the chip; "native" is C for a CPU, with sixteen small networks in the lanes of a vector or one
+    large network a core; "xla" does everything, everywhere; "auto" takes the first of these that can, and
+    says why where one cannot. save_every: the longest time between two checkpoints, seconds; there is
     also one at a record now and then.
     """
 

@@ -25,6 +25,14 @@ class Refused(Exception):
     """A target does not take a step; the message says why, as the end of a sentence."""
 
 
+class Failed(Exception):
+    """An executable could not go on; the message says why. What it was given is as it was."""
+
+    def __init__(self, message: str, memory: bool = False):
+        super().__init__(message)
+        self.memory = memory  # whether a smaller tile may help
+
+
 class Pending(Protocol):
     """What is being computed."""
 
@@ -82,7 +90,8 @@ class Executable(NamedTuple):
     """A compiled task. A state is in the target's own form; nobody else looks into it."""
 
     start: Callable[[Identity], tuple[Any, Any]]  # -> worlds, state
-    advance: Callable[..., Pending]  # identity, worlds, state, first, count (devices,) -> state
+    # identity, worlds, state, first, count (devices,) -> state; it and its result may raise Failed
+    advance: Callable[..., Pending]
     observe: Callable[..., Pending]  # identity, worlds, state -> `Observed`
     pack: Callable[[Any], Any]  # a plain state -> state
     unpack: Callable[[Any], Any]  # and back, as NumPy arrays that nobody changes
@@ -105,6 +114,8 @@ class Target(NamedTuple):
     cost: Callable[[Model, int, int], float]  # of a step of a tile of worlds x points, in networks
     most_members: Callable[[Task], int]  # that a tile may have
     lower: Callable[[Task, Tile], Lowered]  # raises Refused
+    # Whether it could ever run on such devices; if not, "auto" passes it over without a word.
+    meant_for: Callable[[jax.Device], bool] = lambda device: True
 
 
 def at_once(*functions: Callable[[], Any]) -> list[Any]:

@@ -24,7 +24,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dysonjax.compile import LANES, aligned, in_memory
+from dysonjax.compile import LANES, WARP, aligned, in_memory
+from dysonjax.compile.partition import first_position, part_extent, place_of
 from dysonjax.models.base import Model
 
 FEWEST_LANES = 16  # points in a tile from which on they go to the last axis, for models that ask for it
@@ -137,6 +138,59 @@ class Lanes(NamedTuple):
     def _world(self, leaf: np.ndarray, place) -> np.ndarray:
         leaf = in_memory(leaf[place], self.over_worlds)
         return aligned(np.moveaxis(leaf, 0, -1)) if self.over_worlds else resting(leaf)
+
+
+class Warps(NamedTuple):
+    """Networks in the threads of warps, see `dysonjax.compile.warps`: (warps, elements of a thread, 32).
+
+    A network is `threads` of them, and its array is cut along `axis`, or whole in each (None). A block is
+    `block` warps of one world; places without a network repeat the last one.
+    """
+
+    threads: int
+    axis: int | None
+    block: int
+
+    def warps(self, points: int) -> int:
+        """Of a world."""
+        networks = WARP // self.threads * self.block
+        return -(-points // networks) * self.block
+
+    def pack(self, leaf: jax.Array) -> jax.Array:
+        """A leaf of one device, (worlds, points, ...)."""
+        _, points, *shape = leaf.shape
+        missing = self.warps(points) * WARP // self.threads - points
+        if leaf.dtype == bool:  # a mask
+            leaf = -leaf.astype(np.int32)
+        leaf = jnp.pad(leaf, [(0, 0), (0, missing), *[(0, 0)] * len(shape)], mode="edge")
+        leaf = leaf.reshape(-1, *shape)
+        if self.axis is None:
+            held = jnp.repeat(leaf.reshape(len(leaf), 1, -1), self.threads, axis=1)
+        else:
+            extent = shape[self.axis]
+            n = part_extent(extent, self.threads)
+            first = [first_position(extent, self.threads, thread) for thread in range(self.threads)]
+            held = jnp.take(leaf, np.add.outer(first, np.arange(n)), axis=1 + self.axis)
+            held = jnp.moveaxis(held, 1 + self.axis, 1).reshape(len(leaf), self.threads, -1)
+        return held.reshape(-1, WARP, held.shape[-1]).transpose(0, 2, 1)
+
+    def unpack(self, held: jax.Array, shape: tuple[int, ...], dtype) -> jax.Array:
+        """The inverse of `pack`; shape: (worlds, points, ...)."""
+        worlds, points, *rest = shape
+        networks = held.shape[0] * WARP // self.threads
+        held = held.transpose(0, 2, 1).reshape(networks, self.threads, held.shape[1])
+        if self.axis is None:
+            leaf = held[:, 0].reshape(worlds, -1, *rest)
+        else:
+            extent = rest[self.axis]
+            local = [part_extent(n, self.threads) if a == self.axis else n for a, n in enumerate(rest)]
+            held = jnp.moveaxis(held.reshape(networks, self.threads, *local), 1, 1 + self.axis)
+            held = held.reshape(networks, *(rest[: self.axis]), -1, *rest[self.axis + 1 :])
+            n = part_extent(extent, self.threads)
+            owners = [place_of(extent, self.threads, position) for position in range(extent)]
+            held = jnp.take(held, np.array([thread * n + place for thread, place in owners]), 1 + self.axis)
+            leaf = held.reshape(worlds, -1, *rest)
+        return leaf[:, :points].astype(dtype)
 
 
 def apart(leaf: np.ndarray) -> list[np.ndarray]:

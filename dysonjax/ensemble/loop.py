@@ -4,35 +4,87 @@ A wave goes through all its records before the next one starts. Long segments ar
 second, between which the session saves, reports and listens to signals.
 """
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from dysonjax.ensemble import checkpoints, overlaps, recording, tiles
+from dysonjax import checks
+from dysonjax.ensemble import checkpoints, overlaps, recording, targets, tiles
 from dysonjax.ensemble.config import Config
+from dysonjax.ensemble.contract import Failed, Target
+from dysonjax.ensemble.interrupts import resume_command
 from dysonjax.ensemble.jobs import Job, Pace, per_device, where_filled
 from dysonjax.ensemble.session import Session
 
 
-def train_all(work: list[Job], config: Config, session: Session, say: Callable[[str], None]) -> None:
-    """Train all jobs; running out of device memory halves the tile and goes on with what is not done."""
+def train_all(work: list[Job], config: Config, session: Session, say: Callable[[str], None]) -> list[Job]:
+    """Train all jobs, and return them as they were trained.
+
+    Running out of device memory halves the tile, and a target that fails leaves the rest to the next one:
+    both go on with what is not done.
+    """
     session.save_or_stop(lambda: None)
+    trained = []
     while work:
         job = work.pop(0)
         try:
             train_job(job, config, session)
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error) or job.tile_members == 1:
-                raise
-            half = job.tile_members // 2
-            say(f"out of device memory; going on with {half} members a tile")
-            config = dataclasses.replace(config, tile=half)
+            trained.append(job)
+        except (jax.errors.JaxRuntimeError, MemoryError, Failed) as error:
+            config = _after(error, job, config, say)
             session.rewind()
-            work = [left.again(config).compiled() for left in (job, *work)]
+            left = (job, *work)
+            if isinstance(error, Failed) and not error.memory:
+                work = [other.again(config, _without(job.target, error, other)).compiled() for other in left]
+            else:
+                work = [other.again(config).compiled() for other in left]
+    return trained
+
+
+def _after(error: Exception, job: Job, config: Config, say: Callable[[str], None]) -> Config:
+    """How to go on after a failure; raises it if nothing helps."""
+    out_of_memory = error.memory if isinstance(error, Failed) else _out_of_memory(error)
+    if not out_of_memory and not isinstance(error, Failed):
+        raise error
+    if out_of_memory and job.tile_members > 1:
+        half = job.tile_members // 2
+        whose = "memory" if isinstance(error, MemoryError) else "device memory"
+        say(f"out of {whose}; going on with {half} members a tile")
+        return dataclasses.replace(config, tile=half)
+    if not isinstance(error, Failed) or job.target is targets.TARGETS[-1]:
+        raise error
+    error.memory = False
+    say(f"{error}; going on without the {job.target.name} target")
+    return dataclasses.replace(config, backend="auto")
+
+
+def _without(target: Target, error: Failed, job: Job) -> dict[str, str]:
+    return job.reasons | {target.name: str(error)}
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+@contextlib.contextmanager
+def out_of_memory_in_words(folder: Path | None) -> Iterator[None]:
+    """A RunError with the remedy for want of memory that smaller tiles did not help."""
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        if not _out_of_memory(error):
+            raise
+        saved = f"; what was saved is intact: {resume_command(folder)} --tile N" if folder else ""
+        raise checks.RunError(
+            "there is not enough memory, even for small tiles; take a smaller tile, batch or model, fewer "
+            f"records or devices{saved}"
+        ) from error
 
 
 def train_job(job: Job, config: Config, session: Session) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from dysonjax.checks import InputError
-from dysonjax.ensemble import lanes, whole, xla
+from dysonjax.ensemble import cuda, lanes, whole, xla
 from dysonjax.ensemble.contract import Refused, Target, Task
 
-TARGETS = (lanes.TARGET, whole.TARGET, xla.TARGET)
+TARGETS = (cuda.TARGET, lanes.TARGET, whole.TARGET, xla.TARGET)
 BACKENDS = ("auto", *dict.fromkeys(target.backend for target in TARGETS))
 REPORT = "please report this"
 
@@ -26,6 +26,8 @@ def first(
     reasons, mistake = dict(refused), None
     for target in TARGETS:
         if backend not in ("auto", target.backend) or target.name in reasons:
+            continue
+        if backend == "auto" and not target.meant_for(task.devices[0]):
             continue
         reason = target.refuses(task)
         if reason is None:

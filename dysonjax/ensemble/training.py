@@ -152,6 +152,7 @@ def run(
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.enable_x64(config.x64))
         stack.enter_context(threefry.settled())
+        stack.enter_context(loop.out_of_memory_in_words(folder))
         # The shapes of what a run records are known before anything is compiled or written.
         work = jobs.all_batch_sizes(model, config, range(config.grid.seeds))
         template, shapes = _template(model, config, work[0]), work[0].state.params
@@ -188,12 +189,14 @@ def run(
             opened.folder,
             progress,
         )
-        loop.train_all(work, config, session, say)
+        trained = loop.train_all(work, config, session, say)
+        chosen |= _targets_of(trained or work, config)
         session.finish()
         seconds = session.seconds()
         if folder is not None:
             processes.wait_for_all(folder)
         dataset = opened.results.dataset()
+        _say_lost_at_once(dataset, say)
         summary = {
             "members": config.grid.members,
             "steps": config.steps,
@@ -245,12 +248,28 @@ def _chosen(work: list[Job], config: Config, say: Callable[[str], None]) -> dict
         if slower or any(targets.REPORT in reason for reason in job.reasons.values()):
             say(f"{targets.sentence(job.reasons)}; going on with {job.target.name}, which may be slower")
             break
+    return _targets_of(work, config)
+
+
+def _targets_of(work: list[Job], config: Config) -> dict[str, str | None]:
+    """What compiled the steps of jobs, and why nothing before it in the list did."""
     reasons = dict.fromkeys(targets.sentence(job.reasons) for job in work if job.reasons)
     return {
         "backend": ", ".join(dict.fromkeys(job.target.backend for job in work)) or config.backend,
         "target": ", ".join(dict.fromkeys(job.target.name for job in work)) or None,
         "backend_reason": "; ".join(reasons) or None,
     }
+
+
+def _say_lost_at_once(dataset: xr.Dataset, say: Callable[[str], None]) -> None:
+    """Networks that diverge in their first step have learned nothing: most often their data are wrong."""
+    lost, members = int((dataset["diverged_at"] == 0).sum()), dataset["diverged_at"].size
+    if lost:
+        say(
+            f"{lost} of {members} networks count as diverged from their first step on: with the weights that "
+            "they started from, before any learning, their loss was no number or beyond the model's limit; "
+            "check data, labels and sigma_w"
+        )
 
 
 def _session(template: xr.Dataset, chosen: dict[str, str | None]) -> dict[str, str | None]:

@@ -11,7 +11,7 @@ from dysonjax.spectra import LevelDensity, MarchenkoPastur, WignerSurmise, level
 
 _BARS = {"color": BLUE, "alpha": 0.45, "edgecolor": "white", "linewidth": 0.3}
 MARKERS = "osD^vP"
-SHOWN = 0.99  # of the levels; a handful of outliers would squeeze all others into one bar
+SHOWN = 0.99  # of the levels, in the panel of a run; outliers would squeeze all others into one bar
 
 
 class Spectrum(NamedTuple):
@@ -32,23 +32,43 @@ class Course(NamedTuple):
 
 
 def density_figure(spectra: Sequence[Spectrum], matrix: str) -> Figure:
-    """One panel a record: histogram of the levels and the fitted Marchenko-Pastur law, [A] Fig. 3 bottom."""
+    """One column a record: histogram of all levels and the fitted Marchenko-Pastur law, [A] Fig. 3 bottom.
+
+    Below, the same on logarithmic axes, where a tail of few large levels shows.
+    """
     with style():
-        figure, panels = new_figure(1, len(spectra), height=2.5, squeeze=False)
-        for axes, spectrum in zip(panels[0], spectra, strict=True):
-            draw_density(axes, spectrum)
+        figure, panels = new_figure(2, len(spectra), height=4.6, squeeze=False)
+        for (axes, below), spectrum in zip(panels.T, spectra, strict=True):
+            draw_density(axes, spectrum, whole=True)
+            _draw_logarithmic(below, spectrum)
             axes.set_title(f"iteration {spectrum.step}")
-            axes.set_xlabel(f"eigenvalue $x$ of {matrix}")
-        panels[0, 0].set_ylabel(r"density $\rho(x)$")
+            below.set_xlabel(f"eigenvalue $x$ of {matrix}")
+        for axes in panels[:, 0]:
+            axes.set_ylabel(r"density $\rho(x)$")
     return figure
 
 
-def draw_density(axes, spectrum: Spectrum) -> None:
-    """Histogram and fit; the horizontal axis ends where 99 % of the levels lie below."""
+def _draw_logarithmic(axes, spectrum: Spectrum) -> None:
+    """The same with bins of equal ratio, both axes logarithmic."""
+    x = spectrum.levels[spectrum.levels > 0]
+    low, high = max(np.quantile(x, 1e-4), 1e-6 * x.max()), 1.01 * x.max()
+    edges = np.geomspace(low, high, int(np.clip(x.size ** (1 / 3) * 2, 12, 60)))
+    count = np.histogram(x, edges)[0]
+    density = count / (spectrum.levels.size * np.diff(edges))
+    axes.stairs(density, edges, fill=True, color=BLUE, alpha=0.45)
+    law = MarchenkoPastur(spectrum.ratio, spectrum.sigma2)
+    grid = np.geomspace(max(law.lower, low) * 1.001, law.upper * 0.999, 400)
+    axes.plot(grid, spectrum.area * law.pdf(grid), color=RED)
+    floor = density[density > 0].min()
+    axes.set(xscale="log", yscale="log", ylim=(floor / 2, 4 * density.max()))
+
+
+def draw_density(axes, spectrum: Spectrum, whole: bool = False) -> None:
+    """Histogram and fit; the horizontal axis ends where 99 % of the levels lie below, or at the largest."""
     x = spectrum.levels
     law = MarchenkoPastur(spectrum.ratio, spectrum.sigma2)
-    stop = max(1.15 * law.upper, float(np.quantile(x, SHOWN)))
-    bins = int(np.clip(2 * x.size ** (1 / 3) * stop / law.upper, 12, 80))
+    stop = max(1.15 * law.upper, 1.01 * x.max() if whole else float(np.quantile(x, SHOWN)))
+    bins = int(np.clip(2 * x.size ** (1 / 3) * stop / law.upper, 12, 400 if whole else 80))
     density = level_density(x, bins, (0.0, stop))
     _histogram(axes, density)
     grid = law.lower + (law.upper - law.lower) * np.sin(np.linspace(0, np.pi / 2, 300)) ** 2

@@ -20,6 +20,7 @@ TINY_SHAKESPEARE_URL = (
     "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 )
 TINY_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+LINE_ENDS = ("plain", "kept")
 RARE = "\ufffd"  # stands for all characters that a limited vocabulary leaves out
 VALIDATION = 0.1  # the last tenth of the text, as in [A]'s reference implementation
 
@@ -52,14 +53,18 @@ PACKED = {
 
 
 def load(
-    text: str | Path = PYTHON_TOPICS, vocabulary: int | None = None, validation: float = VALIDATION
+    text: str | Path = PYTHON_TOPICS,
+    vocabulary: int | None = None,
+    validation: float = VALIDATION,
+    line_ends: str = "plain",
 ) -> Corpus:
     """A corpus by name (`python-topics`, `tinyshakespeare`) or from any UTF-8 file.
 
     vocabulary: the largest number of distinct characters; the rarest beyond it all become one replacement
-    character (None: keep every character). validation: fraction at the end of the text that is not trained
-    on. Raises InputError if the text is missing, empty, binary, not UTF-8 or of a single character, or if
-    it cannot be downloaded.
+    character (None: keep every character). line_ends: "plain" reads those of Windows as plain ones, with a
+    warning; "kept" makes the carriage return a character. validation: fraction at the end of the text that is
+    not trained on. Raises InputError if the text is missing, empty, binary, not UTF-8 or of a single
+    character, or if it cannot be downloaded.
     """
     raw = _read(text)
     name = str(text) if text in (PYTHON_TOPICS, TINY_SHAKESPEARE) else Path(text).name
@@ -76,8 +81,12 @@ def load(
         raise checks.InputError(
             f"the text {name} is not UTF-8 (byte {error.start} cannot be decoded); convert it to UTF-8"
         ) from None
-    if "\r\n" in characters:
-        warnings.warn(f"{name} has the line ends of Windows; they are read as plain ones", stacklevel=2)
+    checks.one_of("line_ends", line_ends, LINE_ENDS)
+    if line_ends == "plain" and "\r\n" in characters:
+        warnings.warn(
+            f"{name} has the line ends of Windows, which are read as plain ones (line_ends: kept keeps them)",
+            stacklevel=2,
+        )
         characters = characters.replace("\r\n", "\n")
     characters, kept = _limit(characters, vocabulary)
     if len(kept) < 2:

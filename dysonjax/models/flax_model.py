@@ -15,6 +15,7 @@ from dysonjax.weights.layouts import as_matrices, dimensions
 from dysonjax.weights.trees import flax_layouts
 
 EVALUATED = 1024  # samples on which the losses are recorded
+MOST_LABELS = 1024  # of which one sample each is tried
 
 
 def wrap_flax(
@@ -139,9 +140,10 @@ def wrap_flax(
 def _check_data(name: str, arrays: tuple, loss) -> None:
     """Raise InputError for NaN or infinity in the data, or a label for which the loss is no number.
 
-    Losses answer a label beyond the outputs with NaN: networks would all count as diverged at step 0. The
-    samples with the smallest and the largest label are tried.
+    Losses answer a label beyond the outputs with NaN: networks would all count as diverged at step 0. One
+    sample of every label is tried, of `MOST_LABELS` at most.
     """
+    loss = jax.jit(loss)
     for array in arrays:
         values = np.asarray(array)
         if values.dtype.kind == "f" and not np.isfinite(values).all():
@@ -149,13 +151,15 @@ def _check_data(name: str, arrays: tuple, loss) -> None:
             raise checks.InputError(f"{name} must be finite, but {bad} of its numbers are NaN or infinite")
     for array in arrays[1:]:
         labels = np.asarray(array)
-        if labels.dtype.kind not in "iu" or labels.ndim != 1:
+        if labels.dtype.kind not in "iu":
             continue
-        for place in (int(labels.argmin()), int(labels.argmax())):
+        known, places = np.unique(labels, return_index=True)
+        tried = np.unique(np.linspace(0, len(known) - 1, MOST_LABELS).round().astype(int))
+        for label, place in zip(known[tried], places[tried] // (labels.size // len(labels)), strict=True):
             found = float(loss(tuple(jnp.asarray(a[place : place + 1]) for a in arrays)))
             if not np.isfinite(found):
                 raise checks.InputError(
-                    f"the loss of sample {place} of {name}, with the label {labels[place]}, is {found} before"
+                    f"the loss of sample {place} of {name}, with the label {label}, is {found} before"
                     " the first step; labels must lie within the outputs of the module"
                 )
 

@@ -151,11 +151,13 @@ def nanogpt(
     vocabulary: int | None = None,
     dropout: float = 0.0,
     matrices: str = "attention",
+    line_ends: str = "plain",
 ) -> Model:
     """The model for the ensemble engine.
 
     text: `python-topics` (needs no network), `tinyshakespeare`, a UTF-8 file, or a loaded corpus.
-    vocabulary: at most this many different characters, see `corpus.load` (None: all of the text).
+    vocabulary: at most this many different characters, see `corpus.load` (None: all of the text); line_ends
+    likewise.
     dropout: probability, drawn anew in every step. matrices: which spectra are recorded; "attention": K, Q,
     V of every head (names such as `layer1_head1_key`), "all": also the projections, the MLPs and the output.
     sigma_w of the grid multiplies the initial weights of all linear layers; 1 is the stated initialisation.
@@ -172,7 +174,7 @@ def nanogpt(
     if not 0 <= checks.finite("dropout", dropout) < 1:
         raise checks.InputError(f"dropout must lie in 0 <= dropout < 1, got {dropout}")
     checks.one_of("matrices", matrices, ["attention", "all"])
-    corpus = text if isinstance(text, corpora.Corpus) else corpora.load(text, vocabulary)
+    corpus = text if isinstance(text, corpora.Corpus) else corpora.load(text, vocabulary, line_ends=line_ends)
     for part in ("train", "validation"):
         length = len(getattr(corpus, part))
         if length <= context:

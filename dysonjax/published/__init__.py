@@ -25,6 +25,7 @@ __all__ = ["RECIPES", "SCALES", "Check", "Recipe", "Reproduction", "get", "relea
 
 RECIPES: tuple[Recipe, ...] = (
     rbm.REPULSION,
+    rbm.CENTRES,
     rbm.SPACING_SCALING,
     rbm.EVOLUTION,
     rbm_pairs.SEMICIRCLE,
@@ -47,6 +48,7 @@ RECIPES: tuple[Recipe, ...] = (
     nanogpt.SPACINGS,
     nanogpt.DENSITY,
     nanogpt.FITS,
+    nanogpt.FIRST_HEAD,
     spikes.SPIKES,
     spikes.SPIKES_LAW,
 )

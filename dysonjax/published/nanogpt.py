@@ -94,13 +94,34 @@ def draw_density(dataset: xr.Dataset) -> Reproduction:
     caption = (
         f"Density of the eigenvalues of X = KᵀK, first layer, all heads, {_setting(dataset, point)} Lines: "
         f"Marchenko-Pastur, r = {ratio:g}, fitted area A and σ², errors by bootstrap over members; {found}. "
-        f"Axes end where 99 % of the levels lie below."
+        f"Axes end at the largest level; below, both are logarithmic and bins have equal ratios."
     )
     members = min(len(panel.levels) for panel in panels)
     data = first.assign(
         levels=(("record", "member", "level"), np.stack([panel.levels[:members] for panel in panels]))
     )
     return Reproduction(density_figure(panels, MATRIX), data, caption, _start_checks(first.isel(record=0)))
+
+
+def draw_first_head(dataset: xr.Dataset) -> Reproduction:
+    """A and σ² of the first head of every layer over training, as in [A] Fig. 4."""
+    point = _last_point(dataset)
+    fits = attention.marchenko_pastur(point, KIND, head=1)
+    figure = fit_figure(
+        fits["record"].values, *(Course(fits[n].values, fits[f"{n}_err"].values) for n in ("area", "sigma2"))
+    )
+    end = "; ".join(
+        f"layer {k + 1}: A = {_number(fits.isel(layer=k), 'area', -1)}, "
+        f"σ² = {_number(fits.isel(layer=k), 'sigma2', -1)}"
+        for k in range(fits.sizes["layer"])
+    )
+    caption = (
+        f"Area A and σ² of the Marchenko-Pastur part of X = KᵀK by layer, first head alone as published, "
+        f"{_setting(dataset, point)} Errors by bootstrap over members. Dotted: A = 1 and σ² = 1/3. At the "
+        f"end: {end}."
+    )
+    start = fits.mean("layer").isel(record=0)
+    return Reproduction(figure, fits, caption, _start_checks(start, fits.sizes["layer"]))
 
 
 def draw_fits(dataset: xr.Dataset) -> Reproduction:
@@ -220,6 +241,12 @@ DENSITY = _recipe(
     "[A] Fig. 3 bottom; [C] nano-GPT densities",
     "Spectral density of a transformer's key matrices",
     draw_density,
+)
+FIRST_HEAD = _recipe(
+    "gpt-mp-fit-head1",
+    "[A] Fig. 4, first head",
+    "Marchenko-Pastur part of the first head's key matrices",
+    draw_first_head,
 )
 FITS = _recipe(
     "gpt-mp-fit",

@@ -18,7 +18,7 @@ from dysonjax.published.recipe import Check, Progress, Recipe, Reproduction, tra
 from dysonjax.spectra import spiked
 
 # The diagram of `dysonjax spikes`; scale: seeds, number of learning rates and of widths
-DIAGRAM = {"test": (2, 3, 2), "quick": (4, 12, 4), "default": (8, 12, 8), "paper": (32, 12, 8)}
+DIAGRAM = {"test": (8, 3, 2), "quick": (4, 12, 4), "default": (8, 12, 8), "paper": (32, 12, 8)}
 STEPS, EPSILON = 200, 0.25
 # The law, at three sizes: strengths, widths and learning rates; scale: seeds
 LAW = {"s": (1.0, 2.0, 4.0), "sigma_w": (0.5, 1.0, 2.0), "lr": (0.05, 0.1, 0.2)}
@@ -62,7 +62,7 @@ def draw_diagram(dataset: xr.Dataset) -> Reproduction:
     last = found.isel(spike=0, record=-1)
     last = last.isel(dict.fromkeys((d for d in last["outside"].dims if d not in ("lr", "sigma_w")), -1))
     strength = last["strength_theory"].fillna(0).stack(point=("lr", "sigma_w"))
-    best = last.stack(point=("lr", "sigma_w")).isel(point=int(strength.argmax()))
+    best = last.stack(point=("lr", "sigma_w")).isel(point=int(np.argmax(strength.values)))
     return Reproduction(figure, found.drop_attrs(), " ".join(text), _checks(best))
 
 

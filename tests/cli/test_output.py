@@ -205,3 +205,12 @@ def test_info_knows_a_folder_without_networks(dyson, capsys):
     found = json.loads(captured.out.splitlines()[-1])
     assert found["of"] == "dyson" and found["finished"] and "levels.npz" in found["files"]
     assert "dysonjax dyson, finished" in captured.err
+
+
+def test_a_damaged_run_json_is_named_with_what_to_do(run, capsys):
+    (run / "run.json").write_text("{")
+    before = content(run)
+    refused(
+        [*DYSON, "--out", run, "--overwrite"], capsys, "run.json is damaged", "remove the folder yourself"
+    )
+    assert content(run) == before

@@ -226,6 +226,27 @@ def test_running_out_of_memory_halves_the_tile_and_changes_nothing(monkeypatch):
     np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize(
+    ("error", "whose"),
+    [
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: too much"), "device memory"),
+        (MemoryError(), "memory"),
+    ],
+)
+def test_memory_that_no_tile_fits_into_ends_with_the_remedy(error, whose, monkeypatch, tmp_path):
+    def scarce(job, config, recorder):
+        raise error
+
+    monkeypatch.setattr(loop, "train_job", scarce)
+    said = []
+    grid = dj.Grid(lr=0.5, batch_size=2, seeds=4)
+    with pytest.raises(
+        dj.RunError, match=r"not enough memory, even for small tiles; take .*resume .* --tile N"
+    ):
+        dj.train(tiny(), grid, 4, 1, tile=2, out=tmp_path, say=said.append)
+    assert said[-1] == f"out of {whose}; going on with 1 members a tile"
+
+
 IMPORT_ALL = """
 import importlib, pkgutil
 import jax

@@ -1,9 +1,12 @@
 import hashlib
+import json
 
 import numpy as np
 import pytest
 
+import dysonjax as dj
 from dysonjax.checks import InputError
+from dysonjax.ensemble import schema
 from dysonjax.models import corpus
 
 
@@ -106,3 +109,19 @@ def test_line_ends_of_windows_are_no_characters(tmp_path):
         windows = corpus.load(tmp_path / "windows")
     unix = corpus.load(tmp_path / "unix")
     assert windows.vocabulary == unix.vocabulary and (windows.train == unix.train).all()
+    kept = corpus.load(tmp_path / "windows", line_ends="kept")
+    assert "\r" in kept.vocabulary and len(kept.vocabulary) == len(unix.vocabulary) + 1
+    with pytest.raises(InputError, match="line_ends must be one of plain, kept"):
+        corpus.load(tmp_path / "unix", line_ends="crlf")
+
+
+def test_another_content_of_the_same_text_is_told_when_a_run_is_resumed(tmp_path):
+    stored = []
+    for content in (b"to be\nor not\n" * 20, b"to be\nor not?\n" * 20):
+        (tmp_path / "text").write_bytes(content)
+        model = dj.models.nanogpt(tmp_path / "text", width=4, heads=1, layers=1, context=4)
+        stored.append(json.dumps({"model": {"name": model.name, **model.config}}))
+    assert schema.difference(*stored) == (
+        "another content of the text text, which has changed since; restore it"
+    )
+    assert "changed" not in schema.difference(stored[0], stored[0].replace('"width": 4', '"width": 8'))

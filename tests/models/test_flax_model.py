@@ -183,3 +183,33 @@ def test_data_that_are_not_finite_are_refused(bad, where):
     arguments = {"data": good, "test": good} | {where: wrong}
     with pytest.raises(InputError, match=f"{where} must be finite, but 1 of its numbers"):
         dj.models.wrap_flax(Classifier(), cross_entropy, **arguments)
+
+
+def test_a_label_between_the_smallest_and_the_largest_is_tried_too():
+    """A loss may refuse any label."""
+
+    def no_two(outputs, batch):
+        return jnp.where(batch[1] == 2, jnp.nan, cross_entropy(outputs, batch)).mean()
+
+    x, labels = np.ones((10, 4), np.float32), np.array([0, 1] * 4 + [2, 2])
+    with pytest.raises(InputError, match="the loss of sample 8 of data, with the label 2, is nan"):
+        dj.models.wrap_flax(Classifier(), no_two, (x, labels))
+    labels[8:] = 1
+    dj.models.wrap_flax(Classifier(), no_two, (x, labels))
+
+
+@pytest.mark.parametrize("backend", ["native", "xla"])
+def test_a_loss_that_is_no_number_from_the_start_is_told(backend):
+    """What no check of the data can see, here fresh samples; other networks diverge later, silently."""
+
+    def fresh(key, size):
+        return jnp.full((size, 4), jnp.nan), jnp.zeros(size, jnp.int32)
+
+    model = dj.models.wrap_flax(Classifier(), cross_entropy, fresh)
+    said = []
+    dj.train(model, dj.Grid(0.1, 4, seeds=3), 2, 1, backend=backend, say=said.append)
+    assert [s for s in said if s.startswith("3 of 3 networks count as diverged from their first step on")]
+    assert "before any learning, their loss was no number" in said[-1]
+    said.clear()
+    late = dj.train(dj.models.linear(), dj.Grid(30.0, 4, seeds=3), 500, 1, backend=backend, say=said.append)
+    assert late.summary["diverged"] == 3 and not said

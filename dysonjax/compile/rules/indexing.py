@@ -9,7 +9,7 @@ import numpy as np
 from dysonjax.compile.graph import Node, Unsupported
 
 
-def moved(context, operand: Node, indices: Node, *updates: Node, **params) -> list[Node]:
+def at_known_places(context, operand: Node, indices: Node, *updates: Node, **params) -> list[Node]:
     """A gather or scatter to known places: the same operation on positions tells what is from where."""
     if params["mode"] not in (
         jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS,
@@ -32,7 +32,7 @@ def moved(context, operand: Node, indices: Node, *updates: Node, **params) -> li
 def gather(context, operand: Node, indices: Node, **params):
     """Elements at positions that the step computes; outside of the array the nearest, or a filling."""
     if indices.op == "constant":
-        return moved(context, operand, indices, **params)
+        return at_known_places(context, operand, indices, **params)
     numbers, sizes = params["dimension_numbers"], params["slice_sizes"]
     if numbers.operand_batching_dims:
         return lambda a, i: _gather_without_shared_axes(a, i, params)
@@ -62,7 +62,7 @@ def gather(context, operand: Node, indices: Node, **params):
 
 
 def scatter(context, operand: Node, indices: Node, update: Node, **params):
-    return moved(context, operand, indices, update, **params) if indices.op == "constant" else None
+    return at_known_places(context, operand, indices, update, **params) if indices.op == "constant" else None
 
 
 def scatter_add(context, operand: Node, indices: Node, updates: Node, *, dimension_numbers, mode, **_):
@@ -113,7 +113,7 @@ def _windows_added(context, numbers, operand: Node, indices: Node, updates: Node
     return context.traced(lambda a: jnp.moveaxis(a.reshape(count, *window), 0, axis), total)
 
 
-def keys_moved(context, keys: Node, *rest: Node, **params) -> list[Node]:
+def keys_at_known_places(context, keys: Node, *rest: Node, **params) -> list[Node]:
     """Random keys taken from an array of them: the same operation on positions tells which."""
     if any(node.op != "constant" for node in rest) or len(context.equation.outvars) != 1:
         raise Unsupported(f"the operation {context.equation.primitive.name} on random keys")

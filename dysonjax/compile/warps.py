@@ -1,0 +1,94 @@
+"""From the step of one network to a kernel in which a network is T threads of a warp."""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from dysonjax.compile import cubin, graph, lower, nvrtc, partition, toolchain
+from dysonjax.compile.emit import cuda, threads
+from dysonjax.compile.graph import Node
+from dysonjax.compile.partition import Cut
+from dysonjax.compile.schedule import Costs, Plan, plan, store
+from dysonjax.compile.simplify import with_small_factors
+
+HEADERS = tuple(Path(__file__).parent / "c" / name for name in ("threads.h", "warp.h", "lanes.h"))
+NAME = "advance"
+QUICK = ("-O0", "-fno-unroll-loops")  # the C text is for tests: a few steps, compiled thirty times as fast
+
+
+class Step(NamedTuple):
+    """The graph of a step of one network."""
+
+    inputs: list[Node]
+    states: list[Node]
+    index: Node
+    outputs: list[Node]
+    stopped: int | None  # which of the states
+
+
+class Source(NamedTuple):
+    """A kernel of T threads a network, for a warp or several as a block."""
+
+    text: str
+    how: Cut
+    chunk: int  # steps whose shared data are made together
+    shared_bytes: int  # of a block
+    used: tuple[bool, ...]  # which of the fixed inputs are read at all
+
+
+def traced(step, fixed, carried, stopped: int | None = None) -> Step:
+    """The graph of `step(fixed, carried, index) -> carried`, as in `kernel.write_step`.
+
+    Raises Unsupported if it holds something that cannot be written in C.
+    """
+    inputs = [graph.source(i.shape, i.dtype, i.scope, i.varying) for i in fixed]
+    states = [graph.source(s.shape, s.dtype, graph.NETWORK, True) for s in carried]
+    index = graph.source((), np.int32, graph.STEP, False)
+    shapes = [jax.ShapeDtypeStruct(i.shape, i.dtype) for i in fixed]
+    jaxpr = jax.make_jaxpr(step)(shapes, list(carried), jax.ShapeDtypeStruct((), np.int32))
+    outputs = with_small_factors(lower.lower(jaxpr, [*inputs, *states, index]))
+    return Step(inputs, states, index, outputs, stopped)
+
+
+def planned(step: Step, how: Cut) -> tuple[partition.Parts, Plan]:
+    """The graph of a thread and its loops. Raises Unsupported."""
+    parts = partition.cut(step.outputs, step.states, how)
+    outputs = threads.staged(parts.outputs)
+    stores = [store(new, old) for new, old in zip(outputs, parts.states, strict=True) if new is not old]
+    if not stores:
+        raise graph.Unsupported("a step that changes nothing")
+    return parts, plan(stores, Costs(inline=True))
+
+
+def written(step: Step, how: Cut) -> Source:
+    """The kernel for networks that are cut like that. Raises Unsupported."""
+    parts, found_plan = planned(step, how)
+    stopped = None if step.stopped is None else parts.states[step.stopped]
+    found = cuda.write(found_plan, step.inputs, parts.states, step.index, parts.thread, stopped, how.threads)
+    used = tuple(node in found_plan.read for node in step.inputs)
+    return Source(found.text, how, found.chunk, found.shared_bytes, used)
+
+
+def compiled(source: Source, architecture: int, warps: int = 1, options: Sequence[str] = ()) -> bytes:
+    """The cubin for blocks of so many warps; raises NvrtcError."""
+    defines = (f"-DWARPS={warps}", "-DBLOCKS=1", *options)
+    return nvrtc.compile(source.text, architecture, _headers(), defines)
+
+
+def usage(content: bytes) -> cubin.Usage:
+    """What the kernel of a cubin takes."""
+    return cubin.usage(content, NAME)
+
+
+def as_c(source: Source) -> str:
+    """The path of the library that the C compiler makes of the text. Raises CompilerError."""
+    return toolchain.load(source.text, (HEADERS[0], HEADERS[2]), QUICK)._name
+
+
+@functools.cache
+def _headers() -> dict[str, str]:
+    return {path.name: path.read_text() for path in HEADERS[:2]}
