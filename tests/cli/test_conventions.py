@@ -53,7 +53,7 @@ def test_a_positional_argument_without_default_is_required(capsys):
     ("words", "sentence"),
     [
         ("dyson --potential foo", "potential must be one of quadratic, laguerre, "),
-        ("phase-diagram --backend cuda", "backend must be one of auto, native, xla, got 'cuda'"),
+        ("phase-diagram --backend c", "backend must be one of auto, cuda, native, xla, got 'c'"),
         ("bench rbm --sampler exact", "sampler must be one of gibbs, collapsed, got 'exact'"),
         ("dyson --time soon", "--time must be a number, got 'soon'"),
         ("dyson --levels 1.5", "--levels must be an integer, got '1.5'"),
