@@ -15,7 +15,7 @@ import numpy as np
 
 from dysonjax.compile.graph import CONSTANT, Node, Unsupported, constant
 from dysonjax.compile.operations import OF_MODELS, OPERATIONS, refusal
-from dysonjax.compile.rules import ARRAYS, STRUCTURE
+from dysonjax.compile.rules import ARRAYS, KEYS, STRUCTURE
 from dysonjax.compile.rules.control import CALLS
 from dysonjax.compile.rules.indexing import keys_at_known_places
 
@@ -99,7 +99,7 @@ class Context:
         rule = STRUCTURE.get(name)
         if rule is None:
             if any(jax.dtypes.issubdtype(v.aval.dtype, jax.dtypes.prng_key) for v in equation.invars):
-                rule = keys_at_known_places
+                rule = KEYS.get(name, keys_at_known_places)
             elif all(node.op == "constant" for node in inputs):
                 return self._computed(equation, [node.params["value"] for node in inputs])
             else:

@@ -10,3 +10,5 @@ from dysonjax.compile.rules import algebra, arrays, control, indexing, randomnes
 STRUCTURE = control.RULES | randomness.RULES
 # and these unless all of their operands are known now: then the result is.
 ARRAYS = arrays.RULES | algebra.RULES | indexing.RULES
+# Of random keys these cut and join the words; what else there is tells which keys are taken.
+KEYS = {name: arrays.RULES[name] for name in ("stack", "unstack", "split")}
