@@ -15,7 +15,7 @@ import jax
 import pytest
 
 CACHE = Path(__file__).parents[1] / ".jax_cache"
-os.environ.setdefault("DYSONJAX_CACHE", str(CACHE / "dysonjax"))  # not the user's: see `_quickly_compiled`
+os.environ.setdefault("DYSONJAX_CACHE", str(CACHE / "dysonjax"))  # not the user's: see `_quick_compiler`
 # Long computations, and what is about the C compiler; also everything that `make validate` runs.
 FULLY_COMPILED = ("dyson", "calibration", "compile", "bench")
 MOST_RESIDENT_BYTES = 1.0e9
@@ -32,20 +32,26 @@ def pytest_collection_finish():
     gc.set_threshold(50_000, 20, 50)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _quickly_compiled(request):
-    """Else half of the time would go into optimising programs that then run for milliseconds."""
-    place = request.path.relative_to(Path(__file__).parent).parts[0]
-    if place in FULLY_COMPILED or "not slow" not in (request.config.option.markexpr or ""):
-        yield
-        return
-    with pytest.MonkeyPatch.context() as patch:
-        if "CC" not in os.environ and shutil.which("cc"):
-            patch.setenv("CC", str(_quick_compiler()))
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # to child processes
-        jax.config.update("jax_disable_most_optimizations", True)
-        yield
-        jax.config.update("jax_disable_most_optimizations", False)
+CHOSEN = {name: os.environ.get(name) for name in ("CC", "JAX_DISABLE_MOST_OPTIMIZATIONS")}  # by the user
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Else half of the time would go into optimising programs that then run for milliseconds.
+
+    Before any fixture is made: results of one session are compared with each other to the last bit.
+    """
+    place = item.path.relative_to(Path(__file__).parent).parts[0]
+    quick = place not in FULLY_COMPILED and "not slow" in (item.config.option.markexpr or "")
+    wanted = dict(CHOSEN)
+    if quick:
+        wanted["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # to child processes
+        wanted["CC"] = CHOSEN["CC"] or (str(_quick_compiler()) if shutil.which("cc") else None)
+    for name, value in wanted.items():
+        os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+    jax.config.update(
+        "jax_disable_most_optimizations", quick or CHOSEN["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1"
+    )
 
 
 def _quick_compiler() -> Path:
