@@ -8,13 +8,26 @@ unexport PYTHONDONTWRITEBYTECODE
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 WARM := $(BIN)/python -m dysonjax.cli.bytecode
 
-.PHONY: demo test validate lint format bench bench-check device-prepare device-check docs clean
+.PHONY: demo test test-matrix validate lint format bench bench-check device-prepare device-check docs clean
 
 demo: $(VENV)/.installed  ## draw the quick phase diagram into runs/demo
 	$(BIN)/dysonjax phase-diagram --preset quick --out runs/demo --overwrite
 
 test: $(VENV)/.tested  ## run the test suite
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+# Each with the newest releases of everything, not those of constraints.txt; pythons that are not there are named.
+MATRIX_PYTHONS := python3.12 python3.13
+MATRIX_TESTS := tests/native tests/ensemble tests/cli
+test-matrix: $(VENV)/.tested  ## the portable part of the suite on other Pythons with the newest JAX, and with clang
+	@for python in $(MATRIX_PYTHONS); do \
+	  if ! command -v $$python > /dev/null; then echo "test-matrix: there is no $$python here, left out"; continue; fi; \
+	  test -x .venv-$$python/bin/python || $$python -m venv .venv-$$python || exit 1; \
+	  .venv-$$python/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -e '.[test]' || exit 1; \
+	  .venv-$$python/bin/python -m pytest -n 2 --dist worksteal $(MATRIX_TESTS) $(ARGS) || exit 1; \
+	done
+	@if ! command -v clang > /dev/null; then echo "test-matrix: there is no clang here, left out"; else \
+	  CC=clang $(BIN)/python -m pytest -n 2 --dist worksteal $(MATRIX_TESTS) $(ARGS); fi
 
 validate: $(VENV)/.tested  ## statistical validations that need minutes, and how long each took
 	$(BIN)/python -m pytest -n 2 -m slow --durations=0 --durations-min=1 $(ARGS)
@@ -65,4 +78,4 @@ $(VENV)/.documented: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .jax_cache
+	rm -rf $(VENV) .venv-python* .pytest_cache .ruff_cache .jax_cache

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+LARGEST_NUMBER = 1e18  # of a model
 LARGEST = 2**31 - 1  # of counts and sizes: steps and places are 32-bit integers on every device
 
 
@@ -97,11 +98,15 @@ def not_forked() -> None:
 
 
 def random_key(name: str, value: Any) -> Any:
-    """`value` if it looks like a key of JAX: typed, or of unsigned integers."""
+    """A key of JAX: `value` itself, typed or of unsigned integers, or the key of an integer from 0 on."""
     not_forked()
+    if isinstance(value, int | np.signedinteger) and not isinstance(value, bool):
+        from dysonjax import threefry  # which uses these checks
+
+        return threefry.root(seed(name, int(value)))
     kind = str(getattr(value, "dtype", ""))
     if not (kind.startswith("key<") or kind == "uint32"):
-        raise InputError(f"{name} must be a jax random key, e.g. {name}=jax.random.key(0), got {value!r}")
+        raise InputError(f"{name} must be a jax random key or an integer, e.g. {name}=0, got {value!r}")
     return value
 
 
@@ -143,6 +148,17 @@ def finite(name: str, value: Any) -> float:
     if not math.isfinite(number):
         raise InputError(f"{name} must be finite, got {value!r}")
     return number
+
+
+def in_range(name: str, value: Any) -> Any:
+    """`value` if its numbers have squares in single precision, in which networks are trained."""
+    largest = float(np.max(np.abs(value), initial=0))
+    if largest > LARGEST_NUMBER:
+        raise InputError(
+            f"{name} must hold numbers below {LARGEST_NUMBER:g}, whose squares single precision knows, got "
+            f"{largest:g}"
+        )
+    return value
 
 
 def one_of(name: str, value: str, allowed: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ import pytest
 CACHE = Path(__file__).parents[1] / ".jax_cache"
 os.environ.setdefault("DYSONJAX_CACHE", str(CACHE / "dysonjax"))  # not the user's: see `_quickly_compiled`
 # Long computations, and what is about the C compiler; also everything that `make validate` runs.
-FULLY_COMPILED = ("dyson", "calibration", "native", "compile", "bench")
+FULLY_COMPILED = ("dyson", "calibration", "compile", "bench")
 MOST_RESIDENT_BYTES = 1.0e9
 
 jax.config.update("jax_num_cpu_devices", 2)

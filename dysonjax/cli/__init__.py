@@ -95,7 +95,7 @@ def _main(argv: list[str] | None) -> int:
         print(report())
         return 0
     from dysonjax.checks import InputError, RunError, seed
-    from dysonjax.cli import compile_cache, environment
+    from dysonjax.cli import compile_cache, environment, next_step
 
     if "matplotlib" not in sys.modules:
         os.environ["MPLBACKEND"] = "agg"  # figures are files: no window system is asked for
@@ -136,6 +136,9 @@ def _main(argv: list[str] | None) -> int:
             sentence = f"{what} (set DYSONJAX_DEBUG=1 for the traceback)"
         streams.say(sentence)
         return 1
+    line = next_step.sentence(args[0], summary)
+    if line is not None:
+        terminal.print(line)
     if execution.json:
         print(json.dumps(summary), flush=True)
     if terminal.reader_gone:
@@ -176,16 +179,30 @@ def _parse(name: str, args: list[str]):
         raise InputError(f"unknown command {name!r}; the commands are {', '.join(COMMANDS)}")
     module, _, cls = COMMANDS[name][0].partition(":")
     command = getattr(importlib.import_module(module), cls)
+    if {"-h", "--help"} & set(args):
+        from dysonjax.cli.help import page
+
+        print(page(command, name))
+        return None
+    from dysonjax.cli import config_file
+
+    args = [{"-q": "--quiet"}.get(word, word) for word in config_file.expanded(name, command, args)]
+    if {"-v", "--verbose"} & set(args):
+        os.environ["DYSONJAX_DEBUG"] = "1"
+    printed = "--print-config" in args
+    args = [word for word in args if word not in ("-v", "--verbose", "--print-config")]
     complaint = io.StringIO()
     wide = os.environ.get("COLUMNS")
     try:
-        # An error must not be broken into the lines of a narrow terminal.
-        if not {"-h", "--help"} & set(args):
-            os.environ["COLUMNS"] = "1000"
+        os.environ["COLUMNS"] = "1000"  # an error must not be broken into the lines of a narrow terminal
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(
+            filled = tyro.cli(
                 command, args=args, prog=f"dysonjax {name}", config=(tyro.conf.FlagCreatePairsOff,)
             )
+        if not printed:
+            return filled
+        print(config_file.text(name, filled))
+        return None
     except SystemExit as stop:
         if stop.code in (0, None):
             return None
@@ -203,6 +220,21 @@ def _first_sentence(box: str) -> str:
     optional = re.fullmatch(r"Error parsing (--\S+): no type matching \{None\}\|(\w+) .*", sentence)
     if optional:
         sentence = f"{optional[1]} must be of the form {optional[2]}"
+    closed = re.fullmatch(
+        r"(?:Error parsing --\S+: )?invalid choice '(.*)' for argument '(?:--)?(\S+)'\. "
+        r"Expected one of \((.*?),?\)\.?",
+        sentence,
+    )
+    if closed:
+        allowed = ", ".join(word for word in closed[3].replace("'", "").split(", ") if word != "None")
+        return f"{closed[2].replace('-', '_')} must be one of {allowed}, got {closed[1]!r}"
+    number = re.fullmatch(
+        r"(?:Error parsing )?--(\S+): (invalid literal for int\(\).*|could not convert .* to float): '(.*)'",
+        sentence,
+    )
+    if number:
+        kind = "an integer" if "int()" in number[2] else "a number"
+        return f"--{number[1]} must be {kind}, got {number[3]!r}"
     return sentence.removeprefix("Error parsing ")
 
 

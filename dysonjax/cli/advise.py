@@ -1,6 +1,7 @@
 """`dysonjax advise MODEL`: where training will converge, from short runs."""
 
 import dataclasses
+from typing import Annotated
 
 import numpy as np
 import tyro
@@ -33,7 +34,7 @@ class Advise:
     prediction of its own; edges are the median over seeds with the range of the middle 68 per cent.
     """
 
-    model: tyro.conf.Positional[str] = ""
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="{teacher-student,rbm,linear}")] = ""
     """teacher-student, rbm or linear, in the published setting."""
     lr: str | None = None
     """First and last learning rate alpha of interest, as in 0.125:256; default from the model."""

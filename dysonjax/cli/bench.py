@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -35,15 +35,15 @@ class Bench:
     """Steps of each repetition; default: about a second on two cores."""
     repetitions: int = 5
     """Repetitions; medians are reported."""
-    train: str | None = None
+    train: Literal["middle", "all"] | None = None
     """teacher-student: middle (the published setting) or all matrices."""
-    data: str | None = None
+    data: Literal["fixed", "online"] | None = None
     """teacher-student: fixed or online."""
-    randomness: str | None = None
+    randomness: Literal["common", "independent"] | None = None
     """teacher-student: common or independent between grid points."""
-    sampler: str | None = None
+    sampler: Literal["gibbs", "collapsed"] | None = None
     """rbm: gibbs or collapsed."""
-    beta: str | None = None
+    beta: Literal["1", "2", "4"] | None = None
     """samplers: 1, 2 or 4."""
     task: str | None = None
     """statistics: permutation, power-law, ratios or marchenko-pastur."""

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from pathlib import Path
+from typing import Annotated, Literal
 
 import tyro
 
@@ -35,7 +36,7 @@ class Compare:
     singular values of W (linear).
     """
 
-    system: tyro.conf.Positional[str] = ""
+    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="{rbm,linear}")] = ""
     """rbm: Gaussian RBM with persistent contrastive divergence; linear: linear network with a fixed Z."""
     members: int | None = None
     """Members of every rung; default 500."""
@@ -47,7 +48,7 @@ class Compare:
     """Mini-batch sizes |B|, samples (or Markov chains); likewise."""
     sigma_w: float | None = None
     """Initial weight width sigma_W: weights start from N(0, sigma_W^2/n); default 0.1 sqrt(n)."""
-    noise: str = "theory"
+    noise: Literal["theory", "measured"] = "theory"
     """Drift and noise of the Dyson motion: theory, or measured from the end of the SGD run."""
     order: int = 1
     """Order of the Dyson motion in sqrt(alpha/|B|): 1 as printed; 2 adds g_i g_j, Ito drift and the mixing of
@@ -68,7 +69,7 @@ class Compare:
     """rbm: file (.npy, .npz, .csv) with the target's covariance matrix, instead of a lattice field."""
     data: Path | None = None
     """rbm: file (.npy, .npz, .csv) with samples as rows; the data term is then drawn in mini-batches."""
-    sampler: str | None = None
+    sampler: Literal["gibbs", "collapsed"] | None = None
     """rbm: collapsed (default, k sweeps in one draw) or gibbs (sweep by sweep), one law."""
     values: str | None = None
     """linear: singular values of the teacher; default 2,2."""
@@ -76,7 +77,7 @@ class Compare:
     """linear: standard deviation of the noise of one sample; default 0.1."""
     z: str | None = None
     """linear: the fixed matrix Z: identity (default), equal, unequal, or a file (.npy, .npz, .csv)."""
-    noise_of: str | None = None
+    noise_of: Literal["gradient", "label"] | None = None
     """linear: gradient (default), a symmetric matrix added to it; or label, a vector added to the label."""
     permutations: int = 999
     """Relabellings for each p-value."""

@@ -27,7 +27,7 @@ class Completion:
     every script says where it belongs.
     """
 
-    shell: Annotated[str, tyro.conf.Positional]
+    shell: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="{bash,zsh,fish}")]
     """bash, zsh or fish."""
     json: bool = False
     """Print one JSON object with the script on the last line of standard output."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -31,16 +32,16 @@ class Linear:
     """File with the teacher's matrix; default: drawn for every seed from --values and --basis."""
     values: str = "2,2"
     """Singular values of the teacher; equal ones make degenerate levels."""
-    basis: str = "symmetric"
+    basis: Literal["symmetric", "rotation", "orthogonal"] = "symmetric"
     """How the teacher is drawn: symmetric, rotation or orthogonal; only the first has clean pair laws."""
     z_ratio: str | None = None
     """Smallest over largest singular value of Z, above 0 and at most 1: a number, a list or a range. The
     largest one and the directions are those of --z."""
     epsilon: str = "0.1"
     """Standard deviation of the noise of one sample: a number, a list or a range."""
-    noise: str = "gradient"
+    noise: Literal["gradient", "label"] = "gradient"
     """gradient: a symmetric matrix added to the gradient; label: a normal vector added to the label."""
-    dynamics: str = "sgd"
+    dynamics: Literal["sgd", "langevin"] = "sgd"
     """sgd: mini-batches; langevin: exact mean gradient and Gaussian noise of the same covariance."""
     execution: Execution = EXECUTION
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -40,17 +41,17 @@ class NanoGpt:
     """plain: those of Windows are read as plain ones; kept: the carriage return is a character."""
     dropout: float = 0.0
     """Probability with which activations are dropped in training."""
-    optimizer: str = "adamw"
+    optimizer: Literal["adamw", "sgd", "momentum"] = "adamw"
     """adamw, sgd or momentum (0.9)."""
     weight_decay: float | None = None
     """Decoupled weight decay, in units of the learning rate; default: 0.01 for adamw, else 0."""
-    schedule: str = "constant"
+    schedule: Literal["constant", "cosine"] = "constant"
     """Course of the learning rate: constant, or cosine (down to a tenth)."""
     warmup: int = 0
     """Steps over which the learning rate rises from zero."""
-    matrices: str = "attention"
+    matrices: Literal["attention", "all"] = "attention"
     """Whose spectra are recorded: attention, or all (also projections, MLPs and output)."""
-    kind: str = "key"
+    kind: Literal["key", "query", "value"] = "key"
     """Which matrices summary and figure speak of: key, query or value."""
     sample: int = 400
     """Characters of the text sample; 0 for none."""

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
 import xarray as xr
@@ -42,22 +43,24 @@ class PhaseDiagram:
     0.125:256:x2 doubles, 0.01:0.1:10 are ten linear steps.
     """
 
-    preset: str = "quick"
+    from_preset: ClassVar[tuple[str, ...]] = tuple(PRESETS["quick"])  # where they are not given
+
+    preset: Literal["quick", "paper"] = "quick"
     """quick: 12x12 points, 8 seeds, 20 000 steps, under a minute; paper: 100 seeds, 10^8 steps. |B| = 4."""
     training: Training = DEFAULTS
     widths: str = "3,32,16,1"
     """Neurons of each layer, input first."""
-    activation: str = "tanh"
+    activation: Literal["tanh", "relu", "identity"] = "tanh"
     """tanh, relu or identity, on the hidden layers."""
-    train: str = "middle"
+    train: Literal["middle", "all"] = "middle"
     """middle: first and last matrix are the teacher's (published setting); all: every matrix is learned."""
-    data: str = "fixed"
+    data: Literal["fixed", "online"] = "fixed"
     """fixed: the same batches in every epoch; online: fresh samples in every step."""
     batches: int = 1000
     """Number of batches in the fixed data set."""
     label_noise: float = 0.0
     """Standard deviation of Gaussian noise on the training targets."""
-    optimizer: str = "sgd"
+    optimizer: Literal["sgd", "momentum", "adamw"] = "sgd"
     """sgd, momentum or adamw."""
     threshold_loss: float = 0.03
     """Converged: test loss below this fraction of the targets' mean square."""

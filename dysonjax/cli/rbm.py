@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 from dysonjax.cli.arrays import read_array
 from dysonjax.cli.common import EXECUTION, Execution, parse_values
@@ -40,9 +41,9 @@ class Rbm:
     """File (.npy, .npz, .csv) with the target's covariance matrix, instead of a lattice field."""
     data: Path | None = None
     """File (.npy, .npz, .csv) with samples as rows; the data term is then drawn in mini-batches."""
-    sampler: str = "gibbs"
+    sampler: Literal["gibbs", "collapsed"] = "gibbs"
     """gibbs: sweep by sweep; collapsed: k sweeps in one draw of the same law, several times faster."""
-    dynamics: str = "pcd"
+    dynamics: Literal["pcd", "langevin", "langevin-chains"] = "pcd"
     """pcd: Markov chains; langevin: exact mean, Gaussian noise; langevin-chains: noise with their memory."""
     execution: Execution = EXECUTION
 

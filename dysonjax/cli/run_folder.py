@@ -109,8 +109,14 @@ def _typed(name: str, hint, value, path: Path):
         if not isinstance(value, dict):
             raise InputError(f"{path} is damaged: {name} must be an object, got {value!r}")
         return _build(hint, value, path)
-    choices = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    kinds = tuple(kind for kind in choices if isinstance(kind, type))
+    union = typing.get_origin(hint) in (types.UnionType, typing.Union)
+    choices = typing.get_args(hint) if union else (hint,)
+    closed = [
+        v for kind in choices if typing.get_origin(kind) is typing.Literal for v in typing.get_args(kind)
+    ]
+    if closed and value not in closed and not (value is None and type(None) in choices):
+        raise InputError(f"{path} is damaged: the option {name} cannot be {str(value)[:40]!r}")
+    kinds = () if closed else tuple(kind for kind in choices if isinstance(kind, type))
     if Path in kinds and isinstance(value, str):
         return Path(value)
     if float in kinds:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -37,9 +38,9 @@ class Spikes:
     """Singular values of the teacher in units of s, one a spike; equal ones make degenerate spikes."""
     epsilon: str = "0.25"
     """Standard deviation of the noise of one sample: a number, a list or a range; 0 for none."""
-    noise: str = "gradient"
+    noise: Literal["gradient", "label", "data"] = "gradient"
     """gradient: added to the exact mean gradient; label: fresh inputs, noisy labels; data: fresh inputs."""
-    activation: str = "identity"
+    activation: Literal["identity", "tanh", "relu"] = "identity"
     """identity, tanh or relu on the outputs; theory is that of the identity."""
     blocks: str | None = None
     """Variances of the inputs, one for each of as many equal blocks, as a list; default: all 1."""

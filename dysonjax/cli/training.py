@@ -1,7 +1,8 @@
 """What the commands that train an ensemble share: its options, the dry run, the run folder."""
 
 import dataclasses
-from typing import Annotated
+import os
+from typing import Annotated, Literal
 
 import tyro
 
@@ -31,10 +32,10 @@ class TrainingOptions:
     """Training steps."""
     records: str = "41"
     """Number of records in equal distances, log:N for logarithmic ones, or the steps as a list."""
-    randomness: str = "common"
+    randomness: Literal["common", "independent"] = "common"
     """common: the points of a seed share their randomness, which is then drawn once; independent: each has
     its own."""
-    keep_weights: str = "none"
+    keep_weights: Literal["none", "last", "all"] = "none"
     """Weights to store: none, last or all records."""
     keep: str = "none"
     """Overlaps of singular vectors to record with the levels: overlaps, or of overlaps-target,
@@ -44,7 +45,7 @@ class TrainingOptions:
     remember it; default: what is remembered for such networks, else chosen from a device's memory."""
     devices: str | None = None
     """Number of devices, or cpu, gpu, tpu; default: all that JAX finds."""
-    backend: str = "auto"
+    backend: Literal["auto", "cuda", "native", "xla"] = "auto"
     """What compiles a training step: cuda (small networks on an NVIDIA GPU, with their weights on the chip),
     native (C, on a CPU), xla (everything, everywhere), or auto: the first of these that takes it."""
     x64: bool = False
@@ -126,6 +127,9 @@ def train(command, model, terminal: Terminal, optimizer="sgd", scalars=None):
             announce=lambda plan: terminal.print(announcement(plan)),
             say=terminal.warn,
         )
+    if os.environ.get("DYSONJAX_DEBUG"):
+        reason = run.summary["backend_reason"] or "nothing refused"
+        terminal.print(f"compiled by {run.summary['target']}; {reason}")
     if not leader:
         raise SystemExit(0)  # figures and summary are process 0's
     computed(folder)

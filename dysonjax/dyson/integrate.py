@@ -19,7 +19,16 @@ import numpy as np
 import xarray as xr
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dysonjax.checks import InputError, finite_array, memory, one_of, positive, positive_int, random_key
+from dysonjax.checks import (
+    InputError,
+    finite_array,
+    in_range,
+    memory,
+    one_of,
+    positive,
+    positive_int,
+    random_key,
+)
 from dysonjax.dyson import steppers
 from dysonjax.dyson.implicit import WALL
 from dysonjax.dyson.noise import SquareRoot, Strength, check_strength, key_words
@@ -113,6 +122,7 @@ def integrate(
         safeguard=safeguard,
     )  # fmt: skip
     x0, g2, time, steps, beta, records, fixed = problem
+    key = random_key("key", key)
     with jax.enable_x64(True):
         system = _lamperti(potential, g2, x0) if isinstance(g2, SquareRoot) and method == "implicit" else None
         chart = system or _Chart(potential, g2, x0, False, WALL, pairs)
@@ -151,7 +161,7 @@ def check(
     x0 = finite_array("x0", x0, min_ndim=2)
     if x0.size == 0:
         raise InputError(f"x0 must hold at least one member with one level, got shape {x0.shape}")
-    time, steps = positive("time", time), positive_int("steps", steps)
+    time, steps = in_range("time", positive("time", time)), positive_int("steps", steps)
     records = positive_int("records", records, minimum=2)
     stored = min(records, steps + 1) * x0.size
     memory(f"{records} records of {x0.size} levels", 8 * stored, "take fewer records or members")

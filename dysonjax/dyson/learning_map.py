@@ -54,7 +54,7 @@ def learning_map(
     lr, batch_size = positive("lr", lr), positive_int("batch_size", batch_size)
     updates, records = positive_int("updates", updates), positive_int("records", records, 2)
     beta = positive("beta", beta)
-    random_key("key", key)
+    key = random_key("key", key)
     marks = np.unique(np.rint(np.linspace(0, updates, min(records, updates + 1))).astype(int))
     stored = np.empty((x0.shape[0], len(marks), x0.shape[1]))
     with jax.enable_x64(True):

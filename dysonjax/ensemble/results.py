@@ -5,6 +5,7 @@ go. A reader (`xarray.open_zarr`) finds a consistent store at any moment, with N
 computed yet.
 """
 
+import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping
@@ -13,7 +14,6 @@ from pathlib import Path
 import jax
 import jaxlib
 import numpy as np
-import optax
 import xarray as xr
 
 import dysonjax
@@ -79,7 +79,7 @@ def versions() -> dict[str, str]:
         "dysonjax": dysonjax.__version__,
         "jax": jax.__version__,
         "jaxlib": jaxlib.__version__,
-        "optax": optax.__version__,
+        "optax": importlib.metadata.version("optax"),
         "numpy": np.__version__,
         "python": platform.python_version(),
         "c_compiler": compiler_version() or "none",

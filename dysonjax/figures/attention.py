@@ -73,8 +73,10 @@ def draw_density(axes, spectrum: Spectrum, whole: bool = False) -> None:
     _histogram(axes, density)
     grid = law.lower + (law.upper - law.lower) * np.sin(np.linspace(0, np.pi / 2, 300)) ** 2
     label = rf"$A$ = {spectrum.area:.2f}, $\sigma^2$ = {spectrum.sigma2:.2f}"
-    axes.plot(grid, spectrum.area * law.pdf(grid), color=RED, label=label)
-    axes.set(xlim=(0, stop), ylim=(0, 1.35 * max(density.density.max(), spectrum.area * law.pdf(grid).max())))
+    curve = spectrum.area * law.pdf(grid)
+    axes.plot(grid, curve, color=RED, label=label)
+    top = curve.max() if law.lower > 0 else 0.0  # one head: it diverges at zero
+    axes.set(xlim=(0, stop), ylim=(0, 1.35 * max(density.density.max(), top)))
     axes.legend(loc="upper right", handlelength=1.2)
 
 

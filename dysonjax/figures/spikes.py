@@ -129,7 +129,7 @@ def _emergence(axis, found):
             label="a record",
         )  # fmt: skip
         axis.legend(loc="upper left")
-        axis.set(xscale="log", yscale="log")
+        axis.set(xscale="log", yscale="log", ylim=(ends[0] / 2, ends[-1]))
     axis.set(xlabel="time of emergence by theory, steps", ylabel="measured, steps", title="emergence")
 
 
@@ -162,9 +162,9 @@ def law(found: xr.Dataset, far: float) -> Figure:
             axes[3].plot(by_size["size"], by_size, color=colour, marker="o", label=title)
         axes[3].set(
             xscale="log",
-            yscale="log",
+            ylim=(0, None),
             xlabel="$N$ ($M=4N$)",
-            title=rf"mean |off|, %, $\theta\geq{far:g}\theta_c$",
+            title=rf"mean |off|, $\theta\geq{far:g}\,\theta_c$",
         )
         axes[3].set_xticks(found["size"].values, [str(n) for n in found["size"].values])
         axes[3].minorticks_off()

@@ -80,7 +80,7 @@ def linear(
     z = _matrix_z(z)
     size = z.shape[1]
     if teacher is None:
-        values = checks.finite_array("values", values)
+        values = checks.in_range("values", checks.finite_array("values", values))
         if values.ndim != 1 or len(values) != size or (values <= 0).any():
             raise checks.InputError(
                 f"values must hold {size} positive singular values, one for each column of Z, got "
@@ -88,7 +88,7 @@ def linear(
             )
         checks.one_of("basis", basis, ["rotation", "orthogonal", "symmetric"])
     else:
-        teacher = checks.finite_array("teacher", teacher)
+        teacher = checks.in_range("teacher", checks.finite_array("teacher", teacher))
         if teacher.shape != (size, size):
             raise checks.InputError(
                 f"teacher must have shape {(size, size)} to follow Z, got {teacher.shape}"
@@ -188,7 +188,7 @@ def linear(
 
 
 def _not_negative(name: str, value) -> float:
-    if checks.finite(name, value) < 0:
+    if checks.in_range(name, checks.finite(name, value)) < 0:
         raise checks.InputError(f"{name} must be zero or positive, got {value}")
     return float(value)
 
@@ -202,7 +202,7 @@ def _ratio(name: str, value) -> float:
 def _matrix_z(z) -> np.ndarray:
     if isinstance(z, str):
         return Z_PRESETS[checks.one_of("z", z, list(Z_PRESETS))]
-    z = checks.finite_array("z", z, min_ndim=2)
+    z = checks.in_range("z", checks.finite_array("z", z, min_ndim=2))
     if z.ndim != 2 or z.shape[0] < z.shape[1]:
         raise checks.InputError(
             f"z must be a matrix with at least as many rows as columns, got shape {z.shape}"

@@ -239,6 +239,22 @@ def nanogpt(
     )
 
 
+def validation_loss(config: Mapping, text: str | Path | corpora.Corpus = corpora.PYTHON_TOPICS):
+    """The function params -> `val_loss` of a model with this configuration, trained on this text."""
+    corpus = text if isinstance(text, corpora.Corpus) else corpora.load(text)
+    names = ("width", "heads", "layers", "context")
+    module = NanoGPT(len(config["vocabulary"]), **{name: config[name] for name in names})
+    windows = _windows(corpus.validation, config["context"])
+
+    def loss(params):
+        def of_part(part):
+            return cross_entropy(module.apply({"params": params}, part[:, :-1]), part[:, 1:])
+
+        return _mean(of_part, windows)
+
+    return loss
+
+
 OBSERVABLES = {
     "train_loss": f"cross-entropy on {WINDOWS} windows of the training text, nats a character",
     "grad_norm": "Euclidean norm of the gradient of train_loss",

@@ -41,13 +41,13 @@ def rbm_target(visible: int | None, mu: float, *, mass: float, kappa, covariance
         checks.memory(f"an RBM of {visible} visible units", 32 * visible**2, "take fewer")
     samples = None
     if kappa is not None:
-        values = checks.finite_array("kappa", kappa)
+        values = checks.in_range("kappa", checks.finite_array("kappa", kappa))
         _width("kappa", values.shape, values.ndim == 1, visible)
         if (values <= 0).any():
             raise checks.InputError(f"kappa must be positive, got {values.min():g}")
         matrix, description = np.diag(1 / values), {"target": "kappa"}
     elif covariance is not None:
-        matrix = checks.finite_array("covariance", covariance)
+        matrix = checks.in_range("covariance", checks.finite_array("covariance", covariance))
         _width("covariance", matrix.shape, matrix.ndim == 2 and len(set(matrix.shape)) == 1, visible)
         if np.abs(matrix - matrix.T).max() > SYMMETRY_TOLERANCE * np.abs(matrix).max():
             raise checks.InputError(
@@ -55,7 +55,7 @@ def rbm_target(visible: int | None, mu: float, *, mass: float, kappa, covariance
             )
         description = {"target": "covariance"}
     elif data is not None:
-        samples = checks.finite_array("data", data)
+        samples = checks.in_range("data", checks.finite_array("data", data))
         _width("data", samples.shape, samples.ndim == 2, visible)
         matrix = samples.T @ samples / len(samples)
         digest = hashlib.sha256(np.ascontiguousarray(samples)).hexdigest()
@@ -89,7 +89,8 @@ def _precision_eigenvalues(covariance: np.ndarray, name: str) -> np.ndarray:
             f"the covariance of the target must be positive definite, its smallest eigenvalue is "
             f"{values[0]:.3g}; {remedy}"
         )
-    return 1 / values[::-1]
+    with np.errstate(over="ignore"):
+        return checks.in_range("the target's precision", 1 / values[::-1])
 
 
 def _width(name: str, shape: tuple, right_form: bool, visible: int | None) -> None:

@@ -58,7 +58,7 @@ def teacher_student(
         )
     batches = checks.positive_int("batches", batches)
     test_samples = checks.positive_int("test_samples", test_samples)
-    if checks.finite("label_noise", label_noise) < 0:
+    if checks.in_range("label_noise", checks.finite("label_noise", label_noise)) < 0:
         raise checks.InputError(f"label_noise must be zero or positive, got {label_noise}")
 
     phi = ACTIVATIONS[activation]

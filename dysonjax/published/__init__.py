@@ -8,6 +8,7 @@ from dysonjax.published import (
     linear,
     linear_spacings,
     nanogpt,
+    nanogpt_spikes,
     phase,
     phase_cuts,
     phase_dynamics,
@@ -49,6 +50,7 @@ RECIPES: tuple[Recipe, ...] = (
     nanogpt.DENSITY,
     nanogpt.FITS,
     nanogpt.FIRST_HEAD,
+    nanogpt_spikes.GPT_SPIKES,
     spikes.SPIKES,
     spikes.SPIKES_LAW,
 )

@@ -6,11 +6,20 @@ from typing import Any
 import numpy as np
 
 from dysonjax import checks
-from dysonjax.spectra.law import RandomState, Size, invert, probability, real, scalar_or_array, uniform
+from dysonjax.spectra.law import (
+    Derived,
+    RandomState,
+    Size,
+    invert,
+    probability,
+    real,
+    scalar_or_array,
+    uniform,
+)
 
 
 @dataclass(frozen=True)
-class MarchenkoPastur:
+class MarchenkoPastur(Derived):
     """Limit density of the eigenvalues of X = WᵀW, W of shape (M, N) with entries of variance sigma2/M.
 
     ρ(x) = √((x₊−x)(x−x₋)) / (2π σ² r x) between x± = σ²(1±√r)². [A] Eq. 3.3 with A = 1.

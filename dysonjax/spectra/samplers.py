@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dysonjax.checks import InputError, finite, positive, positive_int
+from dysonjax.checks import InputError, finite, positive, positive_int, random_key
 from dysonjax.spectra.tridiagonal import tridiagonal_eigenvalues
 from dysonjax.spectra.variates import log_gammas, normals
 
@@ -46,7 +46,7 @@ def sample_beta_hermite(key: Any, n: int, beta: float, scale: float = 1.0, shape
         diagonal = unit * normals(key, identity, n)
         return tridiagonal_eigenvalues(diagonal, unit * np.exp(0.5 * log_gammas(key, identity, shapes)))
 
-    return _in_chunks(levels, key, shape, n)
+    return _in_chunks(levels, random_key("key", key), shape, n)
 
 
 def sample_beta_laguerre(
@@ -75,7 +75,7 @@ def sample_beta_laguerre(
         # The matrix is positive: what rounding leaves below zero is zero.
         return np.maximum(tridiagonal_eigenvalues(diagonal, np.sqrt(q[:, :-1] * e)), 0)
 
-    return _in_chunks(levels, key, shape, 2 * n)
+    return _in_chunks(levels, random_key("key", key), shape, 2 * n)
 
 
 def sample_goe(key: Any, n: int, scale: float = 1.0, shape: Shape = ()) -> np.ndarray:
@@ -90,7 +90,7 @@ def sample_goe(key: Any, n: int, scale: float = 1.0, shape: Shape = ()) -> np.nd
         return np.linalg.eigvalsh(scale * (a + a.swapaxes(1, 2)) / math.sqrt(2))
 
     # One thread: the dense solvers of NumPy use all cores themselves.
-    return _in_chunks(levels, key, shape, n * n, workers=1)
+    return _in_chunks(levels, random_key("key", key), shape, n * n, workers=1)
 
 
 def sample_wishart(key: Any, n: int, m: int, scale: float = 1.0, shape: Shape = ()) -> np.ndarray:
@@ -105,7 +105,7 @@ def sample_wishart(key: Any, n: int, m: int, scale: float = 1.0, shape: Shape = 
         singular = np.linalg.svd(w, compute_uv=False)[:, ::-1]
         return np.pad(singular**2, ((0, 0), (max(0, n - m), 0)))
 
-    return _in_chunks(levels, key, shape, m * n, workers=1)
+    return _in_chunks(levels, random_key("key", key), shape, m * n, workers=1)
 
 
 def _in_chunks(

@@ -11,6 +11,7 @@ from scipy.special import erf
 
 from dysonjax import checks
 from dysonjax.spectra.law import (
+    Derived,
     RandomState,
     ScipyLaw,
     Size,
@@ -41,7 +42,7 @@ class Semicircle(ScipyLaw):
 
 
 @dataclass(frozen=True)
-class GOEDensity:
+class GOEDensity(Derived):
     """Exact density of one eigenvalue of an n×n GOE matrix, normalised to one.
 
     In y = x/(√2 scale): n ρ = Σ_{j<n} φ_j² + √(n/2) φ_{n−1} ½∫sgn(y−t)φ_n(t)dt, and for odd n also

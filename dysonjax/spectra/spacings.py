@@ -1,5 +1,6 @@
 """Level spacings: bare, unfolded, and as ratios that need no unfolding."""
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,8 +88,14 @@ class MeanRatio(NamedTuple):
     value: float  # mean over all pairs and members
     error: float  # standard error over members; for a single member, from the null's scatter
     null: float  # the same mean in the null ensemble
-    null_error: float  # its standard error
+    null_err: float  # its standard error
     z: float  # (value − null) in combined standard errors
+
+    @property
+    def null_error(self) -> float:
+        """Old name of `null_err`."""
+        warnings.warn("null_error is now called null_err", DeprecationWarning, stacklevel=2)
+        return self.null_err
 
 
 @of_members(one_axis="modes")
@@ -127,9 +134,9 @@ def mean_spacing_ratio(
     value, error = mean_and_sem(own, axis=-1)
     if own.shape[-1] == 1:
         error = np.full_like(value, reference.std(ddof=1))
-    expected, null_error = mean_and_sem(reference)
-    z = (value - expected) / np.hypot(error, null_error)
-    numbers = np.broadcast_arrays(value, error, expected, null_error, z)
+    expected, null_err = mean_and_sem(reference)
+    z = (value - expected) / np.hypot(error, null_err)
+    numbers = np.broadcast_arrays(value, error, expected, null_err, z)
     return MeanRatio(*(float(v) if v.ndim == 0 else v.copy() for v in numbers))
 
 

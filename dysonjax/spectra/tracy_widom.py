@@ -10,6 +10,7 @@ from scipy.special import airy
 
 from dysonjax.checks import InputError
 from dysonjax.spectra.law import (
+    Derived,
     RandomState,
     Size,
     chebyshev,
@@ -25,7 +26,7 @@ _LOW, _HIGH = -11.0, 16.0
 
 
 @dataclass(frozen=True)
-class TracyWidom:
+class TracyWidom(Derived):
     """Limit law of the largest eigenvalue at a soft edge, β = 1, 2 or 4; pdf and cdf good to 1e-10.
 
     F₁ = det(1 − V), F₂ = det(1 − V) det(1 + V) with V(x, y) = ½Ai((x+y)/2) on (s, ∞), each determinant

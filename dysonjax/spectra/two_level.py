@@ -7,11 +7,20 @@ import numpy as np
 from scipy.special import erf, ndtr
 
 from dysonjax import checks
-from dysonjax.spectra.law import RandomState, Size, generator, invert, probability, real, scalar_or_array
+from dysonjax.spectra.law import (
+    Derived,
+    RandomState,
+    Size,
+    generator,
+    invert,
+    probability,
+    real,
+    scalar_or_array,
+)
 
 
 @dataclass(frozen=True)
-class TwoSpecies:
+class TwoSpecies(Derived):
     """Density of two levels with joint law ∝ |x₁−x₂| exp(−x₁²/2σ₁² − x₂²/2σ₂²) about `center`, β = 1.
 
     ρ is the mean of the two marginals; that of x₁ is
@@ -55,7 +64,7 @@ class TwoSpecies:
 
 
 @dataclass(frozen=True)
-class TwoMode:
+class TwoMode(Derived):
     """Density of a degenerate pair about its center, the two-level "semicircle", β = 1. [C].
 
     ρ(x) = e^{−x²/2σ²}/(4√π σ) [2e^{−x²/2σ²} + √(2π)(x/σ) erf(x/√2σ)]; Binder cumulant −4/27.

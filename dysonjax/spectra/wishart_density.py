@@ -10,7 +10,16 @@ from scipy.special import gammaln
 
 from dysonjax import checks
 from dysonjax.checks import InputError
-from dysonjax.spectra.law import RandomState, Size, invert, probability, real, scalar_or_array, uniform
+from dysonjax.spectra.law import (
+    Derived,
+    RandomState,
+    Size,
+    invert,
+    probability,
+    real,
+    scalar_or_array,
+    uniform,
+)
 from dysonjax.spectra.marchenko_pastur import MarchenkoPastur
 
 LARGEST = 256  # levels up to which the density is computed; beyond, its distance from the limit falls as 1/N
@@ -18,7 +27,7 @@ _POINTS = 16  # nodes of a panel
 
 
 @dataclass(frozen=True)
-class WishartDensity:
+class WishartDensity(Derived):
     """Law of one eigenvalue of X = WᵀW, W of shape (rows, modes) with Gaussian entries of variance σ²/rows.
 
     With w(x) = x^{(rows−modes−1)/2} e^{−x/2}, functions f_j = w × (a polynomial of degree j), (εf)(x) =

@@ -10,6 +10,8 @@ from dysonjax import InputError, RunError
 from dysonjax.analysis import attention
 from dysonjax.cli import common, main, output
 from dysonjax.cli.terminal import Terminal
+from dysonjax.figures.attention import Spectrum, draw_density
+from dysonjax.figures.style import new_figure
 
 ONE = "--lr 0.1 --batch-size 4 --sigma-w 1 --seeds 1 --steps 1 --records 1"
 FEW = [
@@ -41,6 +43,15 @@ def test_spectra_of_networks_that_all_diverged_are_none():
     ).isel(batch_size=0, lr=0, sigma_w=0)
     assert attention.tails(point) == [None]
     assert np.isnan(attention.marchenko_pastur(point)["area"]).all()
+
+
+def test_square_matrices_of_a_single_head_are_drawn():
+    """Their law has no largest value: it diverges at zero."""
+    levels = np.random.default_rng(0).standard_normal((50, 8, 8)) / 8**0.5
+    levels = np.linalg.svd(levels, compute_uv=False) ** 2
+    _, axes = new_figure()
+    draw_density(axes, Spectrum(0, levels, 1.0, 1.0, 1.0))
+    assert 0 < axes.get_ylim()[1] < 100
 
 
 def test_a_figure_that_cannot_be_drawn_is_told_and_stops_nothing(tmp_path, capsys):

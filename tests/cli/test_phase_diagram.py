@@ -72,7 +72,7 @@ def test_dry_run_estimates_and_writes_nothing(tmp_path, capsys):
         (["--widths", "3,16,1"], "train='middle' needs two hidden layers or more"),
         (["--optimizer", "adam"], "optimizer must be one of sgd, momentum, adamw"),
         (["--threshold-loss", "0"], "threshold_loss must be positive"),
-        (["--batches", "some"], "--batches: invalid literal for int() with base 10: 'some'"),
+        (["--batches", "some"], "--batches must be an integer, got 'some'"),
         (["--nonsense", "1"], "Unrecognized options"),
     ],
 )

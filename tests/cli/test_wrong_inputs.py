@@ -96,6 +96,32 @@ WRONG = [
     "figure rbm-spacings --dpi 1000000000",
     "figure nothing",
     "completion tcsh",
+    "linear --values 1e300,1e300",
+    "linear --epsilon 1e308",
+    "linear --z {folder}.npy",
+    "linear --records -1",
+    "linear --out {good}.npy",
+    "linear --out {good}.npy/run",
+    "rbm --kappa 1,-1",
+    "rbm --covariance {huge}.npy",
+    "rbm --covariance {tiny}.npy",
+    "nanogpt --line-ends mac",
+    "nanogpt --warmup 99999999999",
+    "phase-diagram --widths 3,0,4,1",
+    "phase-diagram --label-noise 1e300",
+    "compare rbm --values 2,2",
+    "compare linear --order 3",
+    "dyson --time 1e308",
+    "dyson --levels 0",
+    "advise linear --lr 1:0.1",
+    "advise linear --points 0",
+    "spectrum {good}.npy --jobs 0",
+    "spectrum {good}.npy --layout none",
+    "figure",
+    "figure rbm-spacings --dpi 0",
+    "bench linear --only nothing",
+    "bench linear --members 1,x",
+    "completion",
     # digits that are no digits
     "linear --tile ²",
     "linear --devices ²",
@@ -162,6 +188,8 @@ def files(tmp_path_factory):
     np.save(place / "nothing.npy", np.zeros((0, 10)))
     np.save(place / "complex.npy", np.eye(10) * (1 + 0.1j))
     np.save(place / "objects.npy", np.array([{}, []], object))
+    np.save(place / "huge.npy", np.eye(3) * 1e308)
+    np.save(place / "tiny.npy", np.eye(3) * 1e-320)
     (place / "half.csv").write_text("1.0,a\n2.0,3.0\n")
     header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (99999999, 9999999), }"
     header += b" " * (117 - len(header)) + b"\n"

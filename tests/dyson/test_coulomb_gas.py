@@ -161,3 +161,15 @@ def test_many_places_and_none_keep_their_shape():
     assert found.shape == (3, 1500) and gas.log_prob(x[0, 0]).shape == ()
     assert gas.log_prob(x[0, :0]).shape == (0,) and gas.grad_log_prob(x).shape == x.shape
     np.testing.assert_allclose(found, np.log(x[..., 1] - x[..., 0]) - (x**2).sum(-1), rtol=1e-12)
+
+
+def test_an_integer_is_the_key_that_jax_makes_of_it():
+    gas = dyson.CoulombGas(dyson.quadratic(), 0.5, levels=2)
+    np.testing.assert_array_equal(gas.sample(3, 20), gas.sample(jax.random.key(3), 20))
+    start = np.tile([0.0, 1.0], (4, 1))
+    ends = [dyson.integrate(dyson.quadratic(), 0.5, start, 0.1, 4, 1.0, key=k).levels for k in (3, KEY)]
+    other = dyson.integrate(dyson.quadratic(), 0.5, start, 0.1, 4, 1.0, key=jax.random.key(3)).levels
+    assert (ends[0] == other).all() and not (ends[0] == ends[1]).all()
+    for wrong in (-1, True, 2**32, 0.5):
+        with pytest.raises(InputError, match="key must be"):
+            gas.sample(wrong, 20)

@@ -124,3 +124,14 @@ def test_a_parameter_that_is_not_positive_is_refused(law, value):
     name = dataclasses.fields(law)[0].name
     with pytest.raises(InputError, match=name):
         dataclasses.replace(law, **{name: value})
+
+
+@pytest.mark.parametrize("law", LAWS, ids=str)
+def test_what_follows_from_density_and_distribution_follows_as_in_scipy(law):
+    low, high = law.support()
+    assert low == law.ppf(0.0) and high == law.ppf(1.0) and law.std() == pytest.approx(law.var() ** 0.5)
+    x = law.ppf(np.array([0.2, 0.5, 0.9]))
+    np.testing.assert_allclose(law.logpdf(x), np.log(law.pdf(x)), rtol=1e-12)
+    np.testing.assert_allclose(law.sf(x) + law.cdf(x), 1, rtol=1e-12)
+    np.testing.assert_allclose(law.isf(law.sf(x[1:])), x[1:], rtol=1e-6)
+    assert isinstance(law.sf(x[0]), float) and np.isnan(law.logpdf(np.nan)) and np.isnan(law.isf(1.5))

@@ -1,0 +1,108 @@
+"""The help of a command: its options in groups, the physics first."""
+
+import argparse
+import re
+import shutil
+import textwrap
+import warnings
+
+import tyro
+
+# Options of every command by what they are about; all others are the physics of the command.
+GROUPS = {
+    "run": "preset seeds steps records keep-weights keep save-every dry-run shard seed quick members "
+    "repetitions permutations samples resamples nulls",
+    "machine": "tile devices backend x64 jobs distributed coordinator num-processes process-id join-seconds",
+    "results": "out overwrite json quiet csv figures sort figure only",
+}
+FIRST = "physics"
+GRID = ("lr", "batch-size", "sigma-w")  # before the rest of the physics
+EVERYWHERE = [
+    ("--config FILE", "Read options from a TOML file; those on the command line come before them."),
+    ("--print-config", "Print all options as such a file and stop."),
+    ("-q", "As --quiet."),
+    ("-v, --verbose", "Say what compiled the steps and why nothing faster did; tracebacks of errors."),
+    ("-h, --help", "Show this text."),
+]
+WIDEST = 100
+
+
+def page(command, name: str, summary: str = "") -> str:
+    """The help text of a command (its dataclass), called `name`."""
+    arguments, options = _options(command)
+    width = min(shutil.get_terminal_size().columns, WIDEST)
+    usage = " ".join(["usage: dysonjax", name, *(word for word, _ in arguments), "[options]"])
+    text = [usage, *_paragraphs(command.__doc__ or summary, width)]
+    if arguments:
+        text += ["", "arguments:", *(line for entry in arguments for line in _entry(*entry, width))]
+    options.sort(key=lambda option: option[0] not in GRID)
+    for group in (FIRST, *GROUPS, "always"):
+        entries = [entry for key, *entry in options if _group(key) == group]
+        if group == "always":
+            entries = EVERYWHERE
+        if entries:
+            lines = [line for entry in entries for line in _entry(*entry, width)]
+            text += ["", f"{group}:", *lines]
+    return "\n".join(text)
+
+
+def _options(command) -> tuple[list, list]:
+    """Positional arguments as (word, text); options as (key, words, text)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        parser = tyro.extras.get_parser(command, config=(tyro.conf.FlagCreatePairsOff,))
+    arguments, options = [], []
+    for action in parser._actions:
+        if action.help == argparse.SUPPRESS:
+            continue
+        key = action.dest.rsplit(".", 1)[-1].replace("_", "-")
+        text = " ".join(str(action.help).split())
+        if not action.option_strings:
+            arguments.append(_argument(action, key, text))
+        elif not {"-h", "--help"} & set(action.option_strings):
+            options.append((key, *_option(command, action, key, text)))
+    return arguments, options
+
+
+def _argument(action, key: str, text: str) -> tuple[str, str]:
+    metavar = action.metavar if isinstance(action.metavar, str) else ""
+    word = metavar if metavar.startswith("{") else key.upper()
+    word += " ..." if action.nargs in ("*", "+") else ""
+    optional = key == "name" or re.search(r"\(default: (?!''\))", text)  # of bench and figure
+    text = re.sub(r" ?\((required|default: '')\)$", "", text)
+    return (f"[{word}]" if optional else word), text if optional else f"{text} (required)"
+
+
+def _option(command, action, key: str, text: str) -> tuple[str, str]:
+    """The words of an option and its text: without None, which nobody types, with where a default is from."""
+    name = action.option_strings[0]
+    if action.nargs == 0:
+        off = "(default: True)" in text
+        return (f"--no-{key}" if off else name), re.sub(r" ?\(default: (True|False)\)$", "", text)
+    metavar = action.metavar if isinstance(action.metavar, str) else " ".join(action.metavar or ())
+    metavar = metavar.removeprefix("{None}|").removeprefix("{None,")
+    metavar = "RANGE" if key in GRID and metavar == "STR" else metavar
+    metavar = "{" + metavar if metavar.endswith("}") and not metavar.startswith("{") else metavar
+    from_preset = key.replace("-", "_") in getattr(command, "from_preset", ())
+    default = " (default: from --preset)" if from_preset else ""
+    return f"{name} {metavar}", re.sub(r" ?\(default: (None)?\)$", default, text)
+
+
+def _group(key: str) -> str:
+    return next((group for group, keys in GROUPS.items() if key in keys.split()), FIRST)
+
+
+def _paragraphs(text: str, width: int) -> list[str]:
+    lines = []
+    for paragraph in re.split(r"\n\s*\n", text.strip()):
+        lines += ["", *textwrap.wrap(" ".join(paragraph.split()), width)]
+    return lines
+
+
+def _entry(words: str, text: str, width: int, column: int = 26) -> list[str]:
+    room = max(width - column, 24)
+    wrapped = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+    if len(words) + 4 > column:
+        return [f"  {words}", *(" " * column + line for line in wrapped)]
+    first, *rest = wrapped or [""]
+    return [f"  {words:<{column - 2}}{first}", *(" " * column + line for line in rest)]

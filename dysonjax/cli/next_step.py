@@ -1,0 +1,29 @@
+"""What to do after a command, in one line."""
+
+import shlex
+
+# Commands that leave a run folder.
+RUNS = ("phase-diagram", "rbm", "linear", "spikes", "nanogpt", "resume", "merge", "dyson", "compare")
+
+
+def sentence(name: str, summary: dict) -> str | None:
+    """The line, or None where there is nothing sensible to do."""
+    out = summary.get("out")
+    place = None if out is None else shlex.quote(str(out))
+    if name in (*RUNS, "spectrum"):
+        if place is None:  # a dry run
+            return "next: the same command without --dry-run" if name in RUNS else None
+        return f"next: dysonjax report {place}"
+    if name == "report" and place is not None:
+        return f"next: open {place} in a browser"
+    if name == "info" and place is not None:
+        return f"next: dysonjax {'report' if summary.get('finished') else 'resume'} {place}"
+    if name == "advise":
+        return "next: train with a learning rate and a width that are predicted to converge"
+    if name == "doctor":
+        return "next: dysonjax phase-diagram" if summary.get("healthy") else "next: mend what is named above"
+    if name == "bench":
+        return "next: dysonjax bench NAME --members 64,1000 measures how time and memory grow"
+    if name == "figure":
+        return "next: dysonjax figure --list names all figures"
+    return None

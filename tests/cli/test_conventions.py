@@ -1,0 +1,117 @@
+"""Help, configuration files and closing lines of every command, by the conventions of the command line."""
+
+import importlib
+import re
+import tomllib
+
+import pytest
+
+from dysonjax.cli import COMMANDS, config_file, main, next_step
+
+
+def command_of(name):
+    module, _, cls = COMMANDS[name][0].partition(":")
+    return getattr(importlib.import_module(module), cls)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_its_options_in_groups_and_nothing_that_nobody_types(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([name, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: dysonjax {name}") and "None" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    groups = re.findall(r"^(arguments|physics|run|machine|results|always):$", text, re.M)
+    order = ["arguments", "physics", "run", "machine", "results", "always"]
+    assert groups == [group for group in order if group in groups] and groups[-1] == "always"
+    listed = set(re.findall(r"^  --(?:no-)?([a-z0-9-]+)", text, re.M))
+    fields = config_file._fields(command_of(name))
+    positional = {key for key, field in fields.items() if "Positional" in str(field.type)}
+    missing = {key.replace("_", "-") for key in fields.keys() - positional} - listed
+    assert not missing
+
+
+def test_the_physics_of_the_grid_comes_first_and_a_preset_is_named_as_what_it_is(capsys):
+    main(["phase-diagram", "--help"])
+    text = capsys.readouterr().out
+    physics = text[text.index("physics:") :]
+    assert re.findall(r"^  --([a-z-]+)", physics, re.M)[:3] == ["lr", "batch-size", "sigma-w"]
+    assert (
+        " ".join(text.split()).count("(default: from --preset)") == 5
+        and "--activation {tanh,relu,identity}" in text
+    )
+
+
+def test_a_positional_argument_without_default_is_required(capsys):
+    main(["info", "--help"])
+    assert "usage: dysonjax info FOLDER [options]" in capsys.readouterr().out
+    main(["compare", "--help"])
+    assert "usage: dysonjax compare {rbm,linear} [options]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("dyson --potential foo", "potential must be one of quadratic, laguerre, "),
+        ("phase-diagram --backend cuda", "backend must be one of auto, native, xla, got 'cuda'"),
+        ("bench rbm --sampler exact", "sampler must be one of gibbs, collapsed, got 'exact'"),
+        ("dyson --time soon", "--time must be a number, got 'soon'"),
+        ("dyson --levels 1.5", "--levels must be an integer, got '1.5'"),
+    ],
+)
+def test_a_wrong_choice_or_number_is_told_in_one_sentence(words, sentence, capsys):
+    assert main(words.split()) == 2
+    assert sentence in capsys.readouterr().err
+
+
+CONFIGURABLE = [name for name in COMMANDS if name not in ("completion",)]
+WORDS = {"info": ["x"], "report": ["x"], "resume": ["x"], "merge": ["x", "y"], "spectrum": ["x.npy"],
+         "compare": ["rbm"], "advise": ["linear"], "figure": ["phase-diagram"], "bench": ["rbm"]}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONFIGURABLE)
+def test_a_printed_configuration_is_read_as_the_same_command(name, capsys, tmp_path):
+    assert main([name, *WORDS.get(name, []), "--print-config"]) == 0
+    text = capsys.readouterr().out
+    assert tomllib.loads(text)["command"] == name
+    file = tmp_path / "run.toml"
+    file.write_text(text)
+    assert main([name, "--config", str(file), "--print-config"]) == 0
+    assert capsys.readouterr().out == text
+
+
+def test_a_configuration_gives_way_to_what_is_typed_and_may_have_tables(capsys, tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text("[physics]\nlr = [0.1, 0.2]\nmu = -2\n[run]\nseeds = 3\nx64 = true\n")
+    assert main(["rbm", f"--config={file}", "--seeds", "5", "--print-config"]) == 0
+    found = tomllib.loads(capsys.readouterr().out)
+    assert (found["lr"], found["mu"], found["seeds"], found["x64"]) == ("0.1,0.2", -2.0, 5, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("learning_rate = 1", "rbm has no option learning_rate; it has "),
+        ("lr = ", "is no TOML file"),
+        ('command = "linear"', "is the configuration of dysonjax linear, not of rbm"),
+        ("lr = 1979-05-27", "lr must be a text, a number or a list of them"),
+        ('sampler = "exact"', "sampler must be one of gibbs, collapsed, got 'exact'"),
+    ],
+)
+def test_a_wrong_configuration_is_one_sentence(text, sentence, capsys, tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text(text)
+    assert main(["rbm", "--config", str(file)]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1
+    assert main(["rbm", "--config", str(tmp_path / "none.toml")]) == 2
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_every_command_ends_with_what_to_do_next():
+    summary = {"out": "runs/a b", "finished": False, "healthy": True}
+    lines = {name: next_step.sentence(name, summary) for name in COMMANDS}
+    assert lines.pop("completion") is None and all(line.startswith("next: ") for line in lines.values())
+    assert lines["rbm"] == "next: dysonjax report 'runs/a b'" == lines["merge"]
+    assert lines["info"] == "next: dysonjax resume 'runs/a b'"
+    assert next_step.sentence("rbm", {}) == "next: the same command without --dry-run"
