@@ -5,6 +5,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -55,6 +56,23 @@ def test_numbers_that_are_read_before_the_stream_is_waited_for_are_old(stand_in,
     run = dj.train(tiny(), GRID, **RUN, devices=1)
     with pytest.raises(AssertionError):
         same(run.dataset, by_xla)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_record_still_shows_the_state_of_before_and_states_come_back_plain(stand_in, devices):
+    config = dj.ensemble.Config(GRID, 10, 1, devices=devices, backend="cuda")
+    job = jobs.job(tiny(), config, 0, range(GRID.seeds)).compiled()
+    identity, run = job.waves[0].identity, job.executable
+    world, state = run.start(identity)
+    plain = jax.tree.map(np.array, run.unpack(state))
+    assert jax.tree.map(lambda leaf: leaf.shape, plain) == jax.tree.map(lambda leaf: leaf.shape, job.state)
+    jax.tree.map(np.testing.assert_array_equal, run.unpack(run.pack(plain)), plain)
+    observed = run.observe(identity, world, state)
+    ends = (jobs.per_device(n, devices) for n in (0, 3))
+    moved = run.unpack(run.advance(identity, world, state, *ends).result())
+    assert (moved.params["w"] != plain.params["w"]).all()
+    np.testing.assert_array_equal(np.asarray(observed.result().matrices["w"]), plain.params["w"])
+    jax.tree.map(np.testing.assert_array_equal, run.unpack(state), plain)
 
 
 @pytest.mark.usefixtures("short_pieces")

@@ -173,7 +173,10 @@ def test_keys_of_batches_are_those_of_the_engine(common):
         np.testing.assert_array_equal(found[place], jax.random.key_data(folded))
 
 
-@pytest.mark.parametrize("target", targets.TARGETS, ids=lambda target: target.name)
+ON_A_CPU = [target for target in targets.TARGETS if target.name != "cuda"]  # that one: tests/cuda
+
+
+@pytest.mark.parametrize("target", ON_A_CPU, ids=lambda target: target.name)
 def test_states_come_back_plain_from_every_target(target, monkeypatch):
     monkeypatch.setitem(thresholds.VALUES, "whole_least_bytes", 0)
     model, _ = MODELS["rbm"]
