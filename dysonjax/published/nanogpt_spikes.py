@@ -198,5 +198,5 @@ GPT_SPIKES = Recipe(
     "[A] Fig. 4; arXiv 2606.28486 for a transformer",
     "What the tail of a transformer's attention matrices is made of",
     lambda scale, progress: draw(run(scale, progress)),
-    {"quick": 90, "default": 700, "paper": 5_000},
+    {"quick": 30, "default": 700, "paper": 5_000},
 )

@@ -54,7 +54,7 @@ def test_a_positional_argument_without_default_is_required(capsys):
     [
         ("dyson --potential foo", "potential must be one of quadratic, laguerre, "),
         ("phase-diagram --backend c", "backend must be one of auto, cuda, native, xla, got 'c'"),
-        ("bench rbm --sampler exact", "sampler must be one of gibbs, collapsed, got 'exact'"),
+        ("bench rbm --train none", "train must be one of "),
         ("dyson --time soon", "--time must be a number, got 'soon'"),
         ("dyson --levels 1.5", "--levels must be an integer, got '1.5'"),
     ],
