@@ -18,12 +18,11 @@ SEEN = 0.5  # of the seeds: what counts as outside
 
 
 def observed(dataset: xr.Dataset, spike: int = 0, suffix: str = "") -> xr.Dataset:
-    """The same of a run, of any model: means and standard errors over the seeds alive, by point and record.
+    """A spike of a run of any model: means and standard errors over the seeds alive, by point and record.
 
     `position`: the level that is the (spike + 1)-th from above; `overlap_right`, `overlap_left` with the
-    target, if the run kept them; each with `_sem`. `outliers`: the fraction of seeds with more than `spike`
-    levels beyond the edge of noise, at 1 % of false positives a point and record; `strength`: θ/θ_c by the
-    position. suffix: of the variables' names, for a model of several matrices, as in "_w2".
+    target, if the run kept them; each with `_sem`. suffix: of the variables' names, for a model of several
+    matrices, as in "_w2".
     """
     alive = dataset["alive"]
     mode = f"mode{suffix}" if f"mode{suffix}" in dataset.dims else "mode"

@@ -206,13 +206,17 @@ def _parse(name: str, args: list[str]):
     except SystemExit as stop:
         if stop.code in (0, None):
             return None
-        raise InputError(f"{_first_sentence(complaint.getvalue())} (see dysonjax {name} --help)") from None
+        raise InputError(
+            f"{_first_sentence(complaint.getvalue(), command)} (see dysonjax {name} --help)"
+        ) from None
     finally:
         os.environ.pop("COLUMNS", None) if wide is None else os.environ.update(COLUMNS=wide)
 
 
-def _first_sentence(box: str) -> str:
+def _first_sentence(box: str, command: type) -> str:
     """The message out of the parser's framed error report."""
+    from dysonjax.cli import choices
+
     # Frames are drawn with ASCII where the terminal has no other characters.
     plain = re.sub("\x1b\\[[0-9;]*[A-Za-z]", "", box)  # colours, where standard error is a terminal
     lines = (line.strip("│╭╮╰╯─|+- \t") for line in plain.splitlines()[1:])
@@ -226,8 +230,9 @@ def _first_sentence(box: str) -> str:
         sentence,
     )
     if closed:
-        allowed = ", ".join(word for word in closed[3].replace("'", "").split(", ") if word != "None")
-        return f"{closed[2].replace('-', '_')} must be one of {allowed}, got {closed[1]!r}"
+        # The parser lists them in an order that changes from process to process.
+        allowed = choices.of_option(command, closed[2].rsplit(".", 1)[-1])
+        return f"{closed[2].replace('-', '_')} must be one of {', '.join(allowed)}, got {closed[1]!r}"
     number = re.fullmatch(
         r"(?:Error parsing )?--(\S+): (invalid literal for int\(\).*|could not convert .* to float): '(.*)'",
         sentence,

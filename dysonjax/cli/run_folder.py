@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dysonjax import __version__, files
 from dysonjax.checks import InputError
+from dysonjax.cli.choices import of_type
 
 FORMAT = 1  # of run.json; raised when an older file could not be read any more
 MARKER = {"format": int, "command": str, "options": dict, "version": str}
@@ -111,9 +112,7 @@ def _typed(name: str, hint, value, path: Path):
         return _build(hint, value, path)
     union = typing.get_origin(hint) in (types.UnionType, typing.Union)
     choices = typing.get_args(hint) if union else (hint,)
-    closed = [
-        v for kind in choices if typing.get_origin(kind) is typing.Literal for v in typing.get_args(kind)
-    ]
+    closed = of_type(hint)
     if closed and value not in closed and not (value is None and type(None) in choices):
         raise InputError(f"{path} is damaged: the option {name} cannot be {str(value)[:40]!r}")
     kinds = () if closed else tuple(kind for kind in choices if isinstance(kind, type))

@@ -19,7 +19,7 @@ rounding.
 
 from dysonjax.compile.graph import NETWORK, WORLD, Unsupported
 from dysonjax.compile.memory import LANES, WARP, aligned, empty_aligned, in_memory
-from dysonjax.compile.step import IN_LANES, WHOLE, Input, Kernel, Source, write_step
+from dysonjax.compile.step import IN_LANES, WHOLE, Input, Kernel, Source, Step, traced, write_step
 from dysonjax.compile.toolchain import CompilerError, compiler_path, compiler_version
 
 __all__ = [
@@ -33,11 +33,13 @@ __all__ = [
     "Input",
     "Kernel",
     "Source",
+    "Step",
     "Unsupported",
     "aligned",
     "compiler_path",
     "compiler_version",
     "empty_aligned",
     "in_memory",
+    "traced",
     "write_step",
 ]

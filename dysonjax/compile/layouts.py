@@ -16,7 +16,8 @@ from dysonjax.compile.memory import WARP
 from dysonjax.compile.operations import ELEMENTWISE, REDUCTIONS, VIEWS
 from dysonjax.compile.partition import Parts
 from dysonjax.compile.schedule import Plan, length
-from dysonjax.compile.warps import Step, planned
+from dysonjax.compile.step import Step
+from dysonjax.compile.warps import planned
 
 THREADS = (1, 2, 4, 8, 16, 32)
 REGISTERS = 200  # of a thread, beside those for addresses; more are doubtful,

@@ -51,6 +51,14 @@ def store(node: Node, like: Node) -> Node:
     return Node("store", (node,), like.shape, like.dtype, NETWORK, like.varying, {"to": like})
 
 
+def stores_of(outputs: Sequence[Node], states: Sequence[Node]) -> list[Node]:
+    """The roots that write the new state; raises Unsupported if there is nothing to write."""
+    stores = [store(new, old) for new, old in zip(outputs, states, strict=True) if new is not old]
+    if not stores:
+        raise Unsupported("a step that changes nothing")
+    return stores
+
+
 def plan(stores: Sequence[Node], costs: Costs, copied: frozenset[Node] = frozenset()) -> Plan:
     """copied: views that have to be materialised."""
     order = topological(stores)

@@ -14,7 +14,7 @@ from dysonjax.compile import graph, lower, toolchain
 from dysonjax.compile.emit import lanes, whole
 from dysonjax.compile.emit.functions import Copied
 from dysonjax.compile.memory import aligned, empty_aligned, in_memory
-from dysonjax.compile.schedule import Costs, plan, store
+from dysonjax.compile.schedule import Costs, plan, stores_of
 from dysonjax.compile.simplify import simplified
 
 
@@ -91,6 +91,36 @@ def _pointers(arrays: Sequence[np.ndarray | None]) -> ctypes.Array:
     return (ctypes.c_void_p * max(1, len(arrays)))(*addresses)
 
 
+class Step(NamedTuple):
+    """The graph of a step of one network."""
+
+    inputs: list[graph.Node]
+    states: list[graph.Node]
+    index: graph.Node
+    outputs: list[graph.Node]
+    stopped: int | None  # which of the states is an integer that is negative as long as steps change it
+
+
+def traced(
+    function: Callable,
+    inputs: Sequence[Input],
+    state: Sequence[jax.ShapeDtypeStruct],
+    stopped: int | None = None,
+    varying: bool = True,
+) -> Step:
+    """The graph of `function(inputs, state, index) -> state`, see `write_step`.
+
+    varying: whether networks stand side by side, so that their states differ. Raises Unsupported.
+    """
+    nodes = [graph.source(i.shape, i.dtype, i.scope, i.varying) for i in inputs]
+    states = [graph.source(s.shape, s.dtype, graph.NETWORK, varying) for s in state]
+    index = graph.source((), np.int32, graph.STEP, False)
+    shapes = [jax.ShapeDtypeStruct(i.shape, i.dtype) for i in inputs]
+    jaxpr = jax.make_jaxpr(function)(shapes, list(state), jax.ShapeDtypeStruct((), np.int32))
+    outputs = simplified(lower.lower(jaxpr, [*nodes, *states, index]))
+    return Step(nodes, states, index, outputs, stopped)
+
+
 def write_step(
     function: Callable,
     inputs: Sequence[Input],
@@ -106,24 +136,17 @@ def write_step(
     bytes that large intermediate arrays may take. Raises Unsupported if the step holds something that cannot
     be written in C, or if they take more.
     """
-    nodes = [graph.source(i.shape, i.dtype, i.scope, i.varying) for i in inputs]
-    states = [graph.source(s.shape, s.dtype, graph.NETWORK, way.varying) for s in state]
-    index = graph.source((), np.int32, graph.STEP, False)
-    shapes = [jax.ShapeDtypeStruct(i.shape, i.dtype) for i in inputs]
-    jaxpr = jax.make_jaxpr(function)(shapes, list(state), jax.ShapeDtypeStruct((), np.int32))
-    outputs = simplified(lower.lower(jaxpr, [*nodes, *states, index]))
-    stores = [store(new, old) for new, old in zip(outputs, states, strict=True) if new is not old]
-    if not stores:
-        raise graph.Unsupported("a step that changes nothing")
+    step = traced(function, inputs, state, stopped, way.varying)
+    stores = stores_of(step.outputs, step.states)
+    last = None if stopped is None else step.states[stopped]
     copied: frozenset[graph.Node] = frozenset()
     while True:
         try:
             planned = plan(stores, way.costs, copied)
-            last = None if stopped is None else states[stopped]
-            text, tables, scratch = way.write(planned, nodes, states, index, last)
+            text, tables, scratch = way.write(planned, step.inputs, step.states, step.index, last)
             break
         except Copied as view:
             copied |= {view.node}
     if most_scratch is not None and scratch > most_scratch:
         raise graph.Unsupported(f"{scratch} bytes of intermediate arrays")
-    return Source(text, tuple(node in planned.read for node in nodes), tables, scratch, way.flags)
+    return Source(text, tuple(node in planned.read for node in step.inputs), tables, scratch, way.flags)

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 from dysonjax import cache
+from dysonjax.compile import kept
 
 LIBRARY = re.compile(r"([0-9a-f]{20})-([0-9a-f]{64})\.so")
 PROBE = re.compile(r"([0-9a-f]{20})\.flags")
@@ -117,7 +118,7 @@ def _known(command: tuple[str, ...], flags: tuple[str, ...], folder: Path) -> tu
     except (OSError, ValueError):
         pass
     good = flags if _takes(command, flags) else tuple(f for f in flags if _takes(command, (f,)))
-    _write(path, "\n".join((_sum(digest, list(good)), *good)).encode())
+    kept.write(path, "\n".join((_sum(digest, list(good)), *good)).encode())
     return good
 
 
@@ -168,28 +169,14 @@ def _compile(command: list[str], source: str, folder: Path, key: str) -> Path:
             raise CompilerError(f"the C compiler {command[0]} failed: {words}")
         content = target.read_bytes()
         path = folder / f"{key}-{hashlib.sha256(content).hexdigest()}.so"
-        _write(path, content)  # not the compiler's own file: an odd umask, or another owner, ends here
+        kept.write(path, content)  # not the compiler's own file: an odd umask, or another owner, ends here
     return path
-
-
-def _write(path: Path, content: bytes) -> None:
-    """A file that is whole, on the disk and for us alone before it has its name."""
-    number, partial = tempfile.mkstemp(prefix="build-", dir=path.parent)
-    try:
-        with os.fdopen(number, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
 
 
 def _tidy(folder: Path, fresh: Path) -> None:
     """Remove what killed compilers and earlier versions left, and the oldest libraries beyond the limit."""
     now = time.time()
-    kept = []
+    libraries = []
     for path in folder.iterdir():
         try:
             old = now - path.lstat().st_mtime > ABANDONED_SECONDS
@@ -198,10 +185,10 @@ def _tidy(folder: Path, fresh: Path) -> None:
             elif EARLIER.fullmatch(path.name):
                 path.unlink(missing_ok=True)
             elif LIBRARY.fullmatch(path.name) and path != fresh:
-                kept.append(path)
+                libraries.append(path)
         except OSError:  # another process removed it
             continue
-    cache.prune(kept, cache.MOST_BYTES - fresh.stat().st_size)
+    cache.prune(libraries, cache.MOST_BYTES - fresh.stat().st_size)
 
 
 def _folder() -> Path:

@@ -5,29 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
-import numpy as np
-
-from dysonjax.compile import cubin, graph, lower, nvrtc, partition, toolchain
+from dysonjax.compile import cubin, nvrtc, partition, toolchain
 from dysonjax.compile.cuts import Cut
 from dysonjax.compile.emit import cuda, threads
-from dysonjax.compile.graph import Node
-from dysonjax.compile.schedule import Costs, Plan, plan, store
-from dysonjax.compile.simplify import with_small_factors
+from dysonjax.compile.schedule import Costs, Plan, plan, stores_of
+from dysonjax.compile.step import Step
 
 HEADERS = tuple(Path(__file__).parent / "c" / name for name in ("threads.h", "warp.h", "lanes.h"))
 NAME = "advance"
 QUICK = ("-O0", "-fno-unroll-loops")  # the C text is for tests: a few steps, compiled thirty times as fast
-
-
-class Step(NamedTuple):
-    """The graph of a step of one network."""
-
-    inputs: list[Node]
-    states: list[Node]
-    index: Node
-    outputs: list[Node]
-    stopped: int | None  # which of the states
 
 
 class Source(NamedTuple):
@@ -40,28 +26,10 @@ class Source(NamedTuple):
     used: tuple[bool, ...]  # which of the fixed inputs are read at all
 
 
-def traced(step, fixed, carried, stopped: int | None = None) -> Step:
-    """The graph of `step(fixed, carried, index) -> carried`, as in `kernel.write_step`.
-
-    Raises Unsupported if it holds something that cannot be written in C.
-    """
-    inputs = [graph.source(i.shape, i.dtype, i.scope, i.varying) for i in fixed]
-    states = [graph.source(s.shape, s.dtype, graph.NETWORK, True) for s in carried]
-    index = graph.source((), np.int32, graph.STEP, False)
-    shapes = [jax.ShapeDtypeStruct(i.shape, i.dtype) for i in fixed]
-    jaxpr = jax.make_jaxpr(step)(shapes, list(carried), jax.ShapeDtypeStruct((), np.int32))
-    outputs = with_small_factors(lower.lower(jaxpr, [*inputs, *states, index]))
-    return Step(inputs, states, index, outputs, stopped)
-
-
 def planned(step: Step, how: Cut) -> tuple[partition.Parts, Plan]:
     """The graph of a thread and its loops. Raises Unsupported."""
     parts = partition.cut(step.outputs, step.states, how)
-    outputs = threads.staged(parts.outputs)
-    stores = [store(new, old) for new, old in zip(outputs, parts.states, strict=True) if new is not old]
-    if not stores:
-        raise graph.Unsupported("a step that changes nothing")
-    return parts, plan(stores, Costs(inline=True))
+    return parts, plan(stores_of(threads.staged(parts.outputs), parts.states), Costs(inline=True))
 
 
 def written(step: Step, how: Cut) -> Source:

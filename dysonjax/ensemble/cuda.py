@@ -18,10 +18,12 @@ from dysonjax.compile import (
     WORLD,
     CompilerError,
     Input,
+    Step,
     Unsupported,
     driver,
     layouts,
     nvrtc,
+    traced,
     warps,
 )
 from dysonjax.compile.layouts import Layout
@@ -64,7 +66,7 @@ def refuses(task: Task) -> str | None:
 class Prepared(NamedTuple):
     """A step as a graph, and the arrays that it reads and changes."""
 
-    step: warps.Step
+    step: Step
     fixed: Fixed
     form: Form
 
@@ -87,7 +89,7 @@ def prepared(task: Task, tile: Tile) -> Prepared:
     ]
     function = c_step.on_arrays(task, fixed, form)
     try:
-        step = warps.traced(function, inputs, form.of_one, len(form.leaves) - 1)
+        step = traced(function, inputs, form.of_one, len(form.leaves) - 1)
     except Unsupported as reason:
         raise Refused(str(reason)) from None
     return Prepared(step, fixed, form)
@@ -113,7 +115,7 @@ def lower(task: Task, tile: Tile) -> Lowered:
     return Lowered(compile, observe.out_info)
 
 
-def machine(devices: list[jax.Device], step: warps.Step, found: list[Layout]) -> Machine:
+def machine(devices: list[jax.Device], step: Step, found: list[Layout]) -> Machine:
     """The kernel of the first layout that needs no stack, loaded on every device.
 
     Raises Unsupported if all need one, NvrtcError, DriverError.

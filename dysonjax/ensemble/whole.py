@@ -8,8 +8,7 @@ from typing import Any
 
 import jax
 
-from dysonjax.compile import WHOLE, Input, Kernel, aligned, in_memory, write_step
-from dysonjax.compile import WORLD as OF_WORLD
+from dysonjax.compile import WHOLE, WORLD, Input, Kernel, aligned, in_memory, write_step
 from dysonjax.ensemble import c_step, xla
 from dysonjax.ensemble.contract import Executable, Lowered, Refused, Target, Task, Tile, at_once
 from dysonjax.ensemble.keys import BATCH, Identity
@@ -24,7 +23,7 @@ def lower(task: Task, tile: Tile) -> Lowered:
     fixed = c_step.fixed(task, tile, BATCH)
     with c_step.refusing():
         step_of_one = c_step.on_arrays(task, fixed, form)
-        inputs = [Input(s.shape, s.dtype, OF_WORLD, False) for s in (*fixed.of_world, *fixed.points)]
+        inputs = [Input(s.shape, s.dtype, WORLD, False) for s in (*fixed.of_world, *fixed.points)]
         source = write_step(step_of_one, inputs, form.of_one, len(form.leaves) - 1, WHOLE)
     least, found = VALUES["whole_least_bytes"], task.state_bytes + source.scratch
     if task.xla_follows and found < least:

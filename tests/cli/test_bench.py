@@ -15,7 +15,7 @@ from dysonjax.cli import main
             ["something"],
             "name must be one of teacher-student, rbm, linear, spikes, nanogpt, dyson, samplers, statistics",
         ),
-        (["rbm", "--sampler", "exact"], "sampler must be one of "),
+        (["rbm", "--sampler", "exact"], "sampler must be one of gibbs, collapsed, got 'exact'"),
         (["linear", "--train", "all"], "the benchmark linear has no option train"),
         (["rbm", "--seeds", "0"], "seeds must be a positive integer"),
         (

@@ -54,7 +54,7 @@ def test_a_positional_argument_without_default_is_required(capsys):
     [
         ("dyson --potential foo", "potential must be one of quadratic, laguerre, "),
         ("phase-diagram --backend c", "backend must be one of auto, cuda, native, xla, got 'c'"),
-        ("bench rbm --train none", "train must be one of "),
+        ("bench rbm --sampler exact", "sampler must be one of gibbs, collapsed, got 'exact'"),
         ("dyson --time soon", "--time must be a number, got 'soon'"),
         ("dyson --levels 1.5", "--levels must be an integer, got '1.5'"),
     ],
@@ -115,3 +115,14 @@ def test_every_command_ends_with_what_to_do_next():
     assert lines["rbm"] == "next: dysonjax report 'runs/a b'" == lines["merge"]
     assert lines["info"] == "next: dysonjax resume 'runs/a b'"
     assert next_step.sentence("rbm", {}) == "next: the same command without --dry-run"
+
+
+def test_choices_are_told_in_the_order_of_their_type_in_groups_of_options_too():
+    from dysonjax.cli import choices
+    from dysonjax.cli.bench import Bench
+    from dysonjax.cli.rbm import Rbm
+
+    assert choices.of_option(Rbm, "keep-weights") == ["none", "last", "all"]
+    assert choices.of_option(Rbm, "dynamics") == ["pcd", "langevin", "langevin-chains"]
+    assert choices.of_option(Bench, "sampler") == ["gibbs", "collapsed"]
+    assert choices.of_option(Rbm, "mu") == choices.of_option(Rbm, "nothing") == []
