@@ -30,7 +30,7 @@ ALLOWED = {
     "analysis": {"models", "spectra", "dyson", "ensemble"},
     "advice": {"models", "ensemble"},
     "figures": {"spectra", "dyson"},
-    "report": {"spectra", "ensemble", "figures"},
+    "report": {"spectra", "ensemble", "analysis", "figures"},
     "published": {
         "models",
         "spectra",
