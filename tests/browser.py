@@ -29,7 +29,8 @@ class Browser:
         down, up = os.pipe(), os.pipe()  # to the browser, from the browser
         # The browser reads descriptor 3 and writes descriptor 4.
         command = [
-            "sh", "-c", f'exec "$@" 3</dev/fd/{down[0]} 4>/dev/fd/{up[1]}', "sh", find(), "--headless=new", "--no-sandbox",
+            "sh", "-c", f'exec "$@" 3</dev/fd/{down[0]} 4>/dev/fd/{up[1]}', "sh", find(), "--headless=new",
+            "--no-sandbox",
             "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-pipe",
             f"--user-data-dir={profile}", "--no-first-run", "about:blank",
         ]  # fmt: skip

@@ -125,7 +125,7 @@ def plan(model: Model, config: Config) -> Plan:
     with jax.enable_x64(config.x64), threefry.settled():
         begin = time.perf_counter()
         work = [job.compiled() for job in jobs.all_batch_sizes(model, config, range(config.grid.seeds))]
-        template = _template(model, config, work[0])
+        template = template_of(model, config, work[0])
         found, _ = _plan(work, config, template.nbytes, time.perf_counter() - begin)
         return found
 
@@ -155,7 +155,7 @@ def run(
         stack.enter_context(loop.out_of_memory_in_words(folder))
         # The shapes of what a run records are known before anything is compiled or written.
         work = jobs.all_batch_sizes(model, config, range(config.grid.seeds))
-        template, shapes = _template(model, config, work[0]), work[0].state.params
+        template, shapes = template_of(model, config, work[0]), work[0].state.params
         opened = run_folder.opened(stack, folder, config, template, work, resume, say)
         if len(opened.seeds) < config.grid.seeds:
             work = jobs.all_batch_sizes(model, config, opened.seeds)
@@ -229,7 +229,7 @@ def _plan(
     return Plan(config.grid.members, config.steps, sum(seconds), result_bytes, before_it), tune
 
 
-def _template(model: Model, config: Config, job: Job) -> xr.Dataset:
+def template_of(model: Model, config: Config, job: Job) -> xr.Dataset:
     """The dataset of the run, of fill values."""
     attributes = {
         "config": json.dumps(config.stored(model)),

@@ -1,15 +1,15 @@
 // The explorer: one state, drawn anew at every change.
 const host = document.getElementById("explore");
-const state = { quantity: null, spectrum: 0, record: null, place: [], cursor: null, seed: null, open: false };
+const state = { quantity: null, spectrum: 0, record: null, newest: null, place: [], cursor: null, seed: null, open: false };
 let data = null;
 
 function load(found) {
-  const before = data;
   data = found;
   state.place = data.axes.map((axis, i) => Math.min(state.place[i] || 0, axis.values.length - 1));
   const last = data.records.values.length - 1;
-  const atEnd = state.record === null || (before && state.record === before.records.values.length - 1);
-  state.record = atEnd ? reached(last) : Math.min(state.record, last);
+  const newest = reached(last), follows = state.record === null || state.record === state.newest;
+  state.record = follows ? newest : Math.min(state.record, last);
+  state.newest = newest;
   const names = quantities().map(({ name }) => name);
   if (!names.includes(state.quantity)) state.quantity = names[0] || null;
   state.spectrum = Math.min(state.spectrum, Math.max(data.spectra.length - 1, 0));
