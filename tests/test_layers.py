@@ -31,6 +31,7 @@ ALLOWED = {
     "advice": {"models", "ensemble"},
     "figures": {"spectra", "dyson"},
     "report": {"spectra", "ensemble", "analysis", "figures"},
+    "export": {"ensemble", "analysis", "report"},
     "published": {
         "models",
         "spectra",

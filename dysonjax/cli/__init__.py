@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "info": ("dysonjax.cli.info:Info", "say what a run folder holds"),
     "report": ("dysonjax.cli.report:Report", "one HTML file about a run, to look at and to explore"),
     "watch": ("dysonjax.cli.watch:Watch", "the report of a run while it trains, in the browser"),
+    "export": ("dysonjax.cli.export:Export", "a run as one publishes it: tables, metadata, citation"),
     "verify": ("dysonjax.cli.verify:Verify", "train some members of a run again and compare"),
     "bench": ("dysonjax.cli.bench:Bench", "throughput on this machine beside the baselines"),
     "doctor": ("dysonjax.cli.doctor:Doctor", "check this installation and machine against exact laws"),

@@ -14,7 +14,7 @@ GROUPS = {
     "repetitions permutations samples resamples nulls",
     "machine": "port every tile devices backend x64 jobs distributed coordinator num-processes process-id "
     "join-seconds",
-    "results": "out overwrite json quiet csv figures sort figure only",
+    "results": "out author title license overwrite json quiet csv figures sort figure only",
 }
 FIRST = "physics"
 GRID = ("lr", "batch-size", "sigma-w")  # before the rest of the physics

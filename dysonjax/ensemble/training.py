@@ -21,7 +21,18 @@ import jax
 import xarray as xr
 
 from dysonjax import cache, checks, threefry
-from dysonjax.ensemble import jobs, loop, processes, recording, results, run_folder, store, targets, tuning
+from dysonjax.ensemble import (
+    jobs,
+    loop,
+    machine,
+    processes,
+    recording,
+    results,
+    run_folder,
+    store,
+    targets,
+    tuning,
+)
 from dysonjax.ensemble.checkpoints import Progress
 from dysonjax.ensemble.config import Config, check, check_grid, restored, takes_options
 from dysonjax.ensemble.grid import Grid
@@ -205,6 +216,7 @@ def run(
             "net_steps_per_second": round(config.grid.members * config.steps / seconds, 1),
             "diverged": int((dataset["diverged_at"] >= 0).sum()),
             "device": _device_name(config),
+            "hardware": machine.hardware(),
             **chosen,
             "tile": tile,
             "version": results.versions()["dysonjax"],
@@ -275,7 +287,8 @@ def _say_lost_at_once(dataset: xr.Dataset, say: Callable[[str], None]) -> None:
 def _session(template: xr.Dataset, chosen: dict[str, str | None]) -> dict[str, str | None]:
     """What the bits of the results may depend on beside the configuration."""
     found = {name: template.attrs[name] for name in ("versions", "device")}
-    return found | {"processor": cache.processor(), "backend": chosen["backend"], "target": chosen["target"]}
+    found |= {"processor": cache.processor(), "code": machine.code_sha256()}
+    return found | {"backend": chosen["backend"], "target": chosen["target"]}
 
 
 def _example(progress: Progress, shapes: Any) -> Any:

@@ -18,7 +18,7 @@ import xarray as xr
 
 from dysonjax import cache, checks, threefry
 from dysonjax.checks import InputError
-from dysonjax.ensemble import devices, jobs, loop, results, training
+from dysonjax.ensemble import devices, jobs, loop, machine, results, training
 from dysonjax.ensemble.checkpoints import Progress
 from dysonjax.ensemble.config import Config, check, restored
 from dysonjax.ensemble.identity import configuration_with
@@ -29,7 +29,7 @@ from dysonjax.ensemble.session import Session
 from dysonjax.models.base import Model
 
 TOLERANCE = {"float32": 1e-3, "float64": 1e-9}  # of the largest level of a record
-COMPARED = ("processor", "device", "backend", "target")  # of a session, beside its versions
+COMPARED = ("processor", "device", "backend", "target", "code")  # of a session, beside its versions
 
 
 class MemberCheck(NamedTuple):
@@ -152,6 +152,7 @@ def _now(config: Config, trained: list[Job]) -> dict[str, Any]:
         "versions": json.dumps(results.versions()),
         "device": config.devices[0].device_kind,
         "processor": cache.processor(),
+        "code": machine.code_sha256(),
         "backend": ", ".join(dict.fromkeys(job.target.backend for job in trained)),
         "target": ", ".join(dict.fromkeys(job.target.name for job in trained)),
     }
@@ -170,6 +171,8 @@ def _differences(sessions: list[dict[str, Any]], now: dict[str, Any]) -> list[st
     for name in COMPARED:
         # How many devices there are decides nothing.
         before, after = (str(session.get(name)).rpartition(" x ")[-1] for session in (then, now))
+        if name == "code" and name not in then:
+            continue  # of a run before its hash was kept
         if not set(after.split(", ")) <= set(before.split(", ")):  # of some batch sizes of those then
             found.append(f"{name} {before} then, {after} now")
     return found
