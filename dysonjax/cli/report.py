@@ -80,13 +80,20 @@ def command_line(folder: Path) -> str | None:
 
 
 def point_command(folder: Path) -> list | None:
-    """The command line of one point of the grid: texts and {"axis": name}, where a value is to stand."""
+    """The command line of one point of the grid: texts and {"axis": name}, where a value is to stand.
+
+    None if no command trains that point alone as the run did: with independent randomness the names of all
+    axes count, and a command with a single value of a further axis has no such axis.
+    """
     words = _words(folder, without=AXES)
     if words is None:
         return None
     command = run_folder.read(folder)
     usual = type(command)()
     options, usual = ({**vars(c), **vars(getattr(c, "training", None) or c)} for c in (command, usual))
+    further = any(set(str(options.get(name))) & set(",:") for name in AXES[3:])
+    if further and options.get("randomness") == "independent":
+        return None
     parts = [shlex.join(words)]
     for name in AXES:
         value = options.get(name)

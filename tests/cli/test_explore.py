@@ -113,6 +113,24 @@ def test_the_command_of_a_point_gives_its_networks_again(folder, tmp_path):
     )
 
 
+def test_further_axes_are_in_the_command_unless_their_names_decide_the_randomness(tmp_path):
+    words = (
+        "linear --lr 0.1 --epsilon 0.05,0.2 --batch-size 4 --seeds 2 --steps 6 --records 2 --quiet".split()
+    )
+    found = {}
+    for randomness in ("common", "independent"):
+        out = tmp_path / randomness
+        assert main([*words, "--randomness", randomness, "--out", str(out)]) == 0
+        assert main(["report", str(out), "--quiet"]) == 0
+        data = embedded((out / "report.html").read_text())
+        parts = [part if isinstance(part, str) else f"<{part['axis']}>" for part in data["command"]]
+        found[randomness] = "".join(parts)
+    assert "--lr <lr> --batch-size <batch_size> --sigma-w <sigma_w> --epsilon <epsilon>" in found["common"]
+    assert (
+        found["independent"].startswith("run = dj.train(") and "'epsilon': <epsilon>" in found["independent"]
+    )
+
+
 def test_a_published_grid_with_100_seeds_stays_under_ten_megabytes():
     """The data alone, of numbers that no packing makes smaller; pictures and tables add a megabyte."""
     rng, points = np.random.default_rng(0), 144

@@ -6,7 +6,7 @@ function panel({ data, state, point, place, width, redraw }) {
   const ofSeed = (packed, ...rest) => records.values.map((_, r) => at(packed, point, seed, r, ...rest));
   const when = (r) => (records.names ? records.names[r] : `${records.label} ${text(records.values[r], 7)}`);
   const choose = (r) => redraw({ record: r });
-  const wide = Math.min(width, 1000), half = wide > 620 ? Math.floor((wide - 16) / 2) : wide;
+  const wide = Math.min(width, 1000), half = wide > 620 ? Math.floor((wide - 18) / 2) : wide;
   const plots = element("div", { class: "plots" });
   if (spectrum) {
     const lines = spectrum.modes.map((mode, m) => ({
