@@ -125,17 +125,17 @@ def everything(report: Report, options: argparse.Namespace, few: bool) -> None:
         together += entries("warm", [*precisions, *timed])
     with ThreadPoolExecutor(2 if few else TOGETHER) as pool:
         list(pool.map(lambda entry: asked(report, [entry], how), together))
-    alone = [*entries("rates", timed), *entries("runs", RUNS), *entries("nanogpt", precisions)]
-    asked(report, [*alone, *entries("records", ["published grid"])], how)
-    for name, value in COMMAND_BUFFERS.items():
-        flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_enable_command_buffer={value}"
-        asked(report, entries("loops", [name]), how, environment={"XLA_FLAGS": flags} if value else {})
+    alone = [*entries("runs", RUNS), *entries("records", ["published grid"]), *entries("rates", timed)]
+    asked(report, [*alone, *entries("nanogpt", precisions)], how)
     if not few:
-        profiled(report, entries("profile", PROFILED), how)
         if path := tool("compute-sanitizer"):
             for entry in entries("sanitizer", SANITIZED):
                 words = [path, "--tool", entry.split("/")[1], "--kernel-name", "kns=advance"]
                 asked(report, [entry], how, before=[*words, "--error-exitcode", "9"])
+        profiled(report, entries("profile", PROFILED), how)
+    for name, value in COMMAND_BUFFERS.items():
+        flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_enable_command_buffer={value}"
+        asked(report, entries("loops", [name]), how, environment={"XLA_FLAGS": flags} if value else {})
 
 
 def profiled(report: Report, entries: list[str], how: list[str]) -> None:

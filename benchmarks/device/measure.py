@@ -176,7 +176,7 @@ def _resumed(few: bool) -> dict:
     return {"largest difference of an eigenvalue": worst, "target": whole.summary["target"]}
 
 
-def nanogpt(name: str, options, steps: int = 300) -> dict:
+def nanogpt(name: str, options, steps: int = 1500) -> dict:
     """Members of a nano-GPT ensemble together, by XLA, with products in a precision."""
     members, steps = (2, 2) if options.few else (50, steps)
     grid = dj.Grid(lr=[1e-3], seeds=members, batch_size=16)

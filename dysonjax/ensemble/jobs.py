@@ -47,7 +47,7 @@ class Job(NamedTuple):
 
     @property
     def member_bytes(self) -> int:
-        """Of memory that a network takes on its device: its state, and its share of what a tile needs beside."""
+        """Of memory that a network takes: its state, and its share of what a tile needs beside."""
         leaves = jax.tree.leaves(self.state)
         devices = leaves[0].shape[0]
         state = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves) / devices
