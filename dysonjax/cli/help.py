@@ -12,8 +12,8 @@ import tyro
 GROUPS = {
     "run": "preset seeds steps records keep-weights keep save-every dry-run shard seed quick members "
     "repetitions permutations samples resamples nulls",
-    "machine": "port every tile devices backend x64 jobs distributed coordinator num-processes process-id "
-    "join-seconds",
+    "machine": "port every tile devices backend x64 precision jobs distributed coordinator num-processes "
+    "process-id join-seconds",
     "results": "out author title license overwrite json quiet csv figures sort figure only",
 }
 FIRST = "physics"

@@ -51,6 +51,8 @@ class TrainingOptions:
     native (C, on a CPU), xla (everything, everywhere), or auto: the first of these that takes it."""
     x64: bool = False
     """Train in double precision."""
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    """Lowest precision of products while training on a GPU or a TPU; a CPU computes them in full."""
     save_every: float = 300.0
     """Longest time between two checkpoints, seconds; there is also one at a record now and then."""
     dry_run: bool = False
@@ -70,6 +72,7 @@ AS_THEY_ARE = (
     "devices",
     "backend",
     "x64",
+    "precision",
     "save_every",
 )  # of `Config`
 Training = Annotated[TrainingOptions, tyro.conf.arg(name="")]  # its options carry no prefix
@@ -176,10 +179,14 @@ def shard_of(grid, index: int, count: int):
 
 def announcement(plan) -> str:
     """What a run will take, in one line."""
-    size = f"{plan.bytes / 1e6:.1f} MB"
+    from dysonjax.ensemble.disk import size
+
     text = (
-        f"{plan.members} networks x {plan.steps} steps: about {duration(plan.seconds)} and {size} of results"
+        f"{plan.members} networks x {plan.steps} steps: about {duration(plan.seconds)} and "
+        f"{size(plan.bytes)} of results"
     )
+    if plan.tile:
+        text += f"; {plan.tile} at a time on a device, {size(plan.member_bytes)} of memory each"
     if plan.tuning_seconds:
         text += f"; first, about {duration(plan.tuning_seconds)} to find the fastest tile"
     return text

@@ -52,6 +52,8 @@ class Plan(NamedTuple):
     seconds: float  # training and observation, compilation excluded
     bytes: int  # of the results, uncompressed
     tuning_seconds: float = 0.0  # spent before, to find the fastest size of a tile
+    tile: int = 0  # networks that are trained together on a device
+    member_bytes: int = 0  # of memory that each of them takes there
 
 
 @dataclasses.dataclass(frozen=True)
@@ -238,7 +240,9 @@ def _plan(
     seconds = [jobs.measure(job, config) for job in work]
     tune = [tuning.wanted(job, config, s, compile_seconds) for job, s in zip(work, seconds, strict=True)]
     before_it = sum(tune) * tuning.seconds(compile_seconds)
-    return Plan(config.grid.members, config.steps, sum(seconds), result_bytes, before_it), tune
+    most = max(work, key=lambda job: job.tile_members, default=None)
+    tile = (0, 0) if most is None else (most.tile_members, most.member_bytes)
+    return Plan(config.grid.members, config.steps, sum(seconds), result_bytes, before_it, *tile), tune
 
 
 def template_of(model: Model, config: Config, job: Job) -> xr.Dataset:

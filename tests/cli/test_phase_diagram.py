@@ -1,6 +1,7 @@
 """The command as a user meets it: files, JSON, bad input."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -46,7 +47,8 @@ def test_dry_run_estimates_and_writes_nothing(tmp_path, capsys):
     out = tmp_path / "run"
     assert main(["phase-diagram", *SMALL, "--out", str(out), "--dry-run"]) == 0
     text = capsys.readouterr().out
-    assert "8 networks x 100 steps: about" in text and "of results" in text
+    assert "8 networks x 100 steps: about" in text and "of results; " in text
+    assert re.search(r"\d+ at a time on a device, [\d.]+ (bytes|kB) of memory each", text)
     assert not out.exists()
 
 
