@@ -7,8 +7,12 @@ import platform
 import re
 from pathlib import Path
 
+import xarray as xr
+
 import dysonjax
 from dysonjax import cache
+from dysonjax.ensemble import processes
+from dysonjax.ensemble.config import Config
 
 CODE = (".py", ".c", ".h", ".json")  # what a result may depend on
 
@@ -38,3 +42,17 @@ def hardware() -> str:
     except (ValueError, OSError, AttributeError):  # not on Windows
         pass
     return ", ".join([*parts, f"{platform.system()} {platform.machine()}"])
+
+
+def device_name(config: Config) -> str:
+    """The kind of the devices, with their number if there are several."""
+    kind = config.devices[0].device_kind
+    total = len(config.devices) * processes.count()
+    return f"{total} x {kind}" if total > 1 else kind
+
+
+def session(template: xr.Dataset, chosen: dict[str, str | None]) -> dict[str, str | None]:
+    """What the bits of the results may depend on beside the configuration."""
+    found = {name: template.attrs[name] for name in ("versions", "device")}
+    found |= {"processor": cache.processor(), "code": code_sha256()}
+    return found | {"backend": chosen["backend"], "target": chosen["target"]}

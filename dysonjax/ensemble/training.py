@@ -2,8 +2,7 @@
 
 Python loops over tiles and, inside, over the segments between records; what lies between is one compiled
 program without host traffic. A tile goes through all its records before the next one starts, so that only
-one tile's data are alive at a time and the cost of a member does not depend on how many there are. See `loop`
-for the loop itself, `session` for what is saved when.
+one tile's data are alive at a time. See `loop` for the loop itself, `session` for what is saved when.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import xarray as xr
 
-from dysonjax import cache, checks, threefry
+from dysonjax import checks, threefry
 from dysonjax.ensemble import (
     jobs,
     loop,
@@ -180,7 +179,7 @@ def run(
         chosen = _chosen(work, config, say)
         compile_seconds = time.perf_counter() - begin
         if folder is not None and processes.index() == 0 and work:
-            run_folder.note_session(opened.results.store, _session(template, chosen), say)
+            run_folder.note_session(opened.results.store, machine.session(template, chosen), say)
         if announce is not None or config.tile == "tune":
             foreseen, tune = _plan(work, config, template.nbytes, compile_seconds)
             if announce is not None:
@@ -217,7 +216,7 @@ def run(
             "compile_seconds": round(compile_seconds, 3),
             "net_steps_per_second": round(config.grid.members * config.steps / seconds, 1),
             "diverged": int((dataset["diverged_at"] >= 0).sum()),
-            "device": _device_name(config),
+            "device": machine.device_name(config),
             "hardware": machine.hardware(),
             **chosen,
             "tile": tile,
@@ -250,7 +249,7 @@ def template_of(model: Model, config: Config, job: Job) -> xr.Dataset:
     attributes = {
         "config": json.dumps(config.stored(model)),
         "versions": json.dumps(results.versions()),
-        "device": _device_name(config),
+        "device": machine.device_name(config),
     }
     variables = recording.variables(model, config, job.lowered.observed)
     long_names = {name: model.scalars[name].long_name for name in config.grid.scalars}
@@ -288,13 +287,6 @@ def _say_lost_at_once(dataset: xr.Dataset, say: Callable[[str], None]) -> None:
         )
 
 
-def _session(template: xr.Dataset, chosen: dict[str, str | None]) -> dict[str, str | None]:
-    """What the bits of the results may depend on beside the configuration."""
-    found = {name: template.attrs[name] for name in ("versions", "device")}
-    found |= {"processor": cache.processor(), "code": machine.code_sha256()}
-    return found | {"backend": chosen["backend"], "target": chosen["target"]}
-
-
 def _example(progress: Progress, shapes: Any) -> Any:
     """The example that was kept, in the model's own structure."""
     if progress.example is None:
@@ -306,9 +298,3 @@ def _has_short_identities(folder: Path) -> bool:
     """Whether a run draws its independent random numbers by names of 32 bits, as runs once did."""
     text = store.configuration(folder)
     return text is not None and "identity_bits" not in json.loads(text)
-
-
-def _device_name(config: Config) -> str:
-    kind = config.devices[0].device_kind
-    total = len(config.devices) * processes.count()
-    return f"{total} x {kind}" if total > 1 else kind
