@@ -75,7 +75,8 @@ def content(out: Path) -> dict[str, str]:
         else:
             continue
         found[name] = hashlib.sha256(text).hexdigest()
-    left = [p for p in out.rglob("*") if p.name.endswith((".part", ".partial")) and "run.zarr" not in p.parts]
+    ends = (".part", ".partial", ".lock")
+    left = [p for p in out.rglob("*") if p.name.endswith(ends) and "run.zarr" not in p.parts]
     return found | {"left over": str(left)} if left else found
 
 
