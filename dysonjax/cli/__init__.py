@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     streams.prepare()
     try:
-        with streams.interruptible(), _environment_kept("DYSONJAX_DEBUG"):
+        with streams.interruptible(), streams.plain_warnings(), _environment_kept("DYSONJAX_DEBUG"):
             code = _main(argv)
     except SystemExit as done:  # of a process that is not the first
         code = done.code or 0
