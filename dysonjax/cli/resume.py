@@ -44,7 +44,7 @@ class Resume:
         if not hasattr(command, "training"):
             raise InputError(f"{name} keeps no checkpoints; start it again with --overwrite")
         summary = self.folder / "summary.json"
-        if summary.exists() and ensemble.intact(self.folder):
+        if summary.exists() and run_folder.ended(self.folder) and ensemble.intact(self.folder):
             terminal.print(f"{self.folder} is finished; there is nothing to go on with")
             return read_object(summary)
         changes = {n: getattr(self, n) for n in ("tile", "devices", "save_every", "processes")}

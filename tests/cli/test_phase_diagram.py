@@ -89,7 +89,7 @@ def test_bad_input_is_exit_code_two_and_one_sentence(options, sentence, tmp_path
 def test_an_output_folder_that_cannot_be_written_is_bad_input(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["phase-diagram", *SMALL, "--out", str(tmp_path / "file" / "run")]) == 2
-    assert "cannot be written" in capsys.readouterr().err
+    assert "cannot be followed" in capsys.readouterr().err
 
 
 def test_info_of_a_folder_without_a_run_is_bad_input(tmp_path, capsys):
