@@ -1,5 +1,6 @@
 """What the commands that train an ensemble share: its options, the dry run, the run folder."""
 
+import contextvars
 import dataclasses
 import os
 from typing import Annotated, Literal
@@ -77,6 +78,25 @@ AS_THEY_ARE = (
 Training = Annotated[TrainingOptions, tyro.conf.arg(name="")]  # its options carry no prefix
 
 
+_describing = contextvars.ContextVar("describing", default=False)
+
+
+class _Described(Exception):
+    """Ends a command once it is known what it would train."""
+
+
+def described(command):
+    """The model and the `Config` that a command would train; raises InputError if it trains no ensemble."""
+    token = _describing.set(True)
+    try:
+        command.run(Terminal(quiet=True))
+    except _Described as found:
+        return found.args
+    finally:
+        _describing.reset(token)
+    raise checks.InputError(f"dysonjax {run_folder.name_of(command)} trains no ensemble")
+
+
 def train(command, model, terminal: Terminal, optimizer="sgd", scalars=None):
     """Train as the `training` and `execution` options of a command say.
 
@@ -104,6 +124,8 @@ def train(command, model, terminal: Terminal, optimizer="sgd", scalars=None):
         **{name: getattr(options, name) for name in AS_THEY_ARE},
     )
     ensemble.check(model, config)
+    if _describing.get():
+        raise _Described(model, config)
     if options.dry_run:
         plan = ensemble.plan(model, config)
         terminal.print(announcement(plan))

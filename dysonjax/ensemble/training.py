@@ -21,7 +21,18 @@ import jax
 import xarray as xr
 
 from dysonjax import cache, checks, threefry
-from dysonjax.ensemble import jobs, loop, processes, recording, results, run_folder, store, targets, tuning
+from dysonjax.ensemble import (
+    jobs,
+    loop,
+    machine,
+    processes,
+    recording,
+    results,
+    run_folder,
+    store,
+    targets,
+    tuning,
+)
 from dysonjax.ensemble.checkpoints import Progress
 from dysonjax.ensemble.config import Config, check, check_grid, restored, takes_options
 from dysonjax.ensemble.grid import Grid
@@ -127,7 +138,7 @@ def plan(model: Model, config: Config) -> Plan:
     with jax.enable_x64(config.x64), threefry.settled():
         begin = time.perf_counter()
         work = [job.compiled() for job in jobs.all_batch_sizes(model, config, range(config.grid.seeds))]
-        template = _template(model, config, work[0])
+        template = template_of(model, config, work[0])
         found, _ = _plan(work, config, template.nbytes, time.perf_counter() - begin)
         return found
 
@@ -157,7 +168,7 @@ def run(
         stack.enter_context(loop.out_of_memory_in_words(folder))
         # The shapes of what a run records are known before anything is compiled or written.
         work = jobs.all_batch_sizes(model, config, range(config.grid.seeds))
-        template, shapes = _template(model, config, work[0]), work[0].state.params
+        template, shapes = template_of(model, config, work[0]), work[0].state.params
         opened = run_folder.opened(stack, folder, config, template, work, resume, say)
         if len(opened.seeds) < config.grid.seeds:
             work = jobs.all_batch_sizes(model, config, opened.seeds)
@@ -207,6 +218,7 @@ def run(
             "net_steps_per_second": round(config.grid.members * config.steps / seconds, 1),
             "diverged": int((dataset["diverged_at"] >= 0).sum()),
             "device": _device_name(config),
+            "hardware": machine.hardware(),
             **chosen,
             "tile": tile,
             "version": results.versions()["dysonjax"],
@@ -233,7 +245,7 @@ def _plan(
     return Plan(config.grid.members, config.steps, sum(seconds), result_bytes, before_it, *tile), tune
 
 
-def _template(model: Model, config: Config, job: Job) -> xr.Dataset:
+def template_of(model: Model, config: Config, job: Job) -> xr.Dataset:
     """The dataset of the run, of fill values."""
     attributes = {
         "config": json.dumps(config.stored(model)),
@@ -279,7 +291,8 @@ def _say_lost_at_once(dataset: xr.Dataset, say: Callable[[str], None]) -> None:
 def _session(template: xr.Dataset, chosen: dict[str, str | None]) -> dict[str, str | None]:
     """What the bits of the results may depend on beside the configuration."""
     found = {name: template.attrs[name] for name in ("versions", "device")}
-    return found | {"processor": cache.processor(), "backend": chosen["backend"], "target": chosen["target"]}
+    found |= {"processor": cache.processor(), "code": machine.code_sha256()}
+    return found | {"backend": chosen["backend"], "target": chosen["target"]}
 
 
 def _example(progress: Progress, shapes: Any) -> Any:
