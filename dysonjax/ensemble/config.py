@@ -33,9 +33,9 @@ class Config:
     What it computes is stored with the results, and stays as it is when the run is resumed:
 
     grid: the members. steps: of training. records: number of records in equal distances, or the steps
-    themselves. optimizer: "sgd", "momentum", "adamw", an `Optimizer`, or an optax transform WITHOUT learning
-    rate. randomness: "common" gives all grid points of a seed the same teacher, data and noise,
-    "independent" gives each its own. seed: root of all randomness. x64: train in double precision.
+    themselves. optimizer: "sgd", "momentum", "adam", "adamw", "muon", an `Optimizer`, or an optax transform
+    WITHOUT learning rate. randomness: "common" gives all grid points of a seed the same teacher, data and
+    noise, "independent" gives each its own. seed: root of all randomness. x64: train in double precision.
     keep_weights: "none", "last" or "all" records. keep: "overlaps" of the singular vectors of every weight
     matrix with those of its target, of the start and of the record before, without its weights; or some of
     "overlaps-target", "overlaps-start", "overlaps-previous", with commas between (see `ensemble.overlaps` for
