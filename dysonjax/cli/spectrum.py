@@ -51,6 +51,8 @@ class Spectrum:
     nulls: int | None = None
     """matrices with shuffled entries and with random signs behind each comparison (number, 0 for none);
     default 19 for small matrices, fewer for large ones"""
+    quick: bool = False
+    """leave out what no verdict needs: spacings, and shuffled and signed matrices"""
     start: Path | None = None
     """the same network before training: adds the change of entries, spectrum and singular vectors"""
     jobs: int = 1
@@ -72,7 +74,7 @@ class Spectrum:
 
     def run(self, terminal: Terminal) -> dict:
         nulls = self.nulls if self.nulls is None else positive_int("nulls", self.nulls, minimum=0)
-        options = Options(positive_int("resamples", self.resamples, minimum=20), self.seed, nulls)
+        options = Options(positive_int("resamples", self.resamples, minimum=20), self.seed, nulls, self.quick)
         key, descending = sort_key(self.sort)
         found = units_of(self.file, self.layout, self.split, self.start).only(self.only)
         started = time.monotonic()

@@ -19,6 +19,7 @@ class Options:
     n: int = 200
     seed: int = 0
     nulls: int | None = None
+    quick: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def walk(
 
 def _one(unit: Unit, options: Options, progress=None):
     try:
-        return *unit.analyse(options.n, options.seed, options.nulls, progress), ""
+        return *unit.analyse(options.n, options.seed, options.nulls, options.quick, progress), ""
     except InputError as error:
         return None, None, str(error)
 

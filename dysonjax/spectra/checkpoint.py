@@ -109,6 +109,7 @@ def analyse_matrix(
     seed: int = 0,
     nulls: int | None = 0,
     progress: Callable[[int, int], None] | None = None,
+    quick: bool = False,
 ) -> MatrixSpectrum:
     """Spectral statistics of a weight matrix.
 
@@ -116,7 +117,7 @@ def analyse_matrix(
     singular values, those of the smaller of WᵀW and WWᵀ, whichever side is the longer one. n: replicates,
     simulated spectra and synthetic samples behind each error and p-value. nulls: draws of the matrix with its
     entries shuffled and with random signs; None for as many as its size allows. progress: called as
-    progress(done, total). Errors and the p-value of the tail of an ensemble are over its members; the levels
+    progress(done, total). quick: leave out what no verdict needs, spacings and nulls. Errors and the p-value of the tail of an ensemble are over its members; the levels
     of a single matrix count as independent. A fit for which the matrix is
     too small or degenerate is left out with a note. Raises InputError for NaN, infinity or fewer than 2
     levels.
@@ -139,7 +140,7 @@ def analyse_matrix(
     with np.errstate(over="ignore", invalid="ignore"):
         levels = squared_singular_values(wide)
     draws = 0
-    if len(wide) == 1:
+    if len(wide) == 1 and not quick:
         draws = default_draws(rows, modes) if nulls is None else positive_int("nulls", nulls, minimum=0)
     make_nulls = None
     if draws:
@@ -147,7 +148,8 @@ def analyse_matrix(
         def make_nulls(top: float) -> MatrixNulls:
             return matrix_nulls(wide[0], top, draws, seed)
 
-    return analyse_levels(levels, rows, name, how, n, seed, make_nulls, (empty,) if empty else (), progress)
+    notes = (empty,) if empty else ()
+    return analyse_levels(levels, rows, name, how, n, seed, make_nulls, notes, progress, quick)
 
 
 def analyse_levels(
@@ -160,6 +162,7 @@ def analyse_levels(
     make_nulls: Callable[[float], MatrixNulls] | None = None,
     notes: tuple[str, ...] = (),
     progress: Callable[[int, int], None] | None = None,
+    quick: bool = False,
 ) -> MatrixSpectrum:
     """Spectral statistics of recorded levels of X = WᵀW, shape (members, modes), of matrices with `rows`
     rows.
@@ -188,7 +191,8 @@ def analyse_levels(
             spikes = find_spikes(levels, float(mp.sigma2), rows)
             if mp.note:
                 found.append(f"Marchenko-Pastur: {mp.note}")
-        spacings = _noted(found, lambda: spacing_test(levels, ratio, **test))
+        if not quick:
+            spacings = _noted(found, lambda: spacing_test(levels, ratio, **test))
         unfolded = unfolded_spacings(levels)[0] if spacings else None
         axis = -2 if members > 1 else None
         x = levels if members > 1 else levels.ravel()
