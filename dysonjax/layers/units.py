@@ -29,11 +29,6 @@ class Unit:
     analyse: Callable[..., tuple[MatrixSpectrum, Change | None]] = field(repr=False)
     """(n, seed, nulls, quick, progress) -> statistics and change since the start; raises InputError"""
 
-    @property
-    def cost(self) -> float:
-        """Multiplications, about: the Gram matrix and its eigenvalues."""
-        return self.members * (self.rows * self.modes**2 + 3 * self.modes**3) + 5e7
-
 
 @dataclass(frozen=True)
 class Units:

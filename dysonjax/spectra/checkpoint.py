@@ -117,9 +117,10 @@ def analyse_matrix(
     singular values, those of the smaller of WᵀW and WWᵀ, whichever side is the longer one. n: replicates,
     simulated spectra and synthetic samples behind each error and p-value. nulls: draws of the matrix with its
     entries shuffled and with random signs; None for as many as its size allows. progress: called as
-    progress(done, total). quick: leave out what no verdict needs, spacings and nulls. Errors and the p-value of the tail of an ensemble are over its members; the levels
-    of a single matrix count as independent. A fit for which the matrix is
-    too small or degenerate is left out with a note. Raises InputError for NaN, infinity or fewer than 2
+    progress(done, total). quick: leave out what no verdict needs, spacings and nulls. Errors and the p-value
+    of the tail of an ensemble are over its members; the levels of a single matrix count as independent. A fit
+    for which the matrix is too small or degenerate is left out with a note. Raises InputError for NaN,
+    infinity or fewer than 2
     levels.
     """
     w = np.asarray(weights)
