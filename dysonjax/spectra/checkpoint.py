@@ -11,7 +11,7 @@ from dysonjax.spectra.degenerate import ZERO, degeneracy, without_empty_sides
 from dysonjax.spectra.fit_marchenko_pastur import MarchenkoPasturFit, fit_marchenko_pastur
 from dysonjax.spectra.matrix_nulls import MatrixNulls, default_draws, matrix_nulls
 from dysonjax.spectra.power_law import PowerLawFit, fit_power_law
-from dysonjax.spectra.ranks import Ranks, ranks
+from dysonjax.spectra.ranks import Ranks, logdet_meaning, noise_logdet_levels, ranks
 from dysonjax.spectra.repulsion import SpacingTest, spacing_test, unfolded_spacings
 from dysonjax.spectra.singular_values import squared_singular_values
 from dysonjax.spectra.spikes import Spikes, find_spikes
@@ -19,7 +19,7 @@ from dysonjax.spectra.tail_exponential import exponential_p
 from dysonjax.spectra.verdict import verdict
 from dysonjax.weights.dtypes import kind_of
 
-FEWEST_NULL = 199  # simulated fits, or no p-value could fall below the level of the verdict
+FEWEST_NULL = 999  # simulated fits: with 199 the level of the verdict would be off by a half, either way
 MAX_CANDIDATES = 100  # values of xmin tried; keeps a layer of thousands of levels within seconds
 
 
@@ -95,6 +95,9 @@ class MatrixSpectrum:
         row |= {"tail_truncated_p": tail and tail.truncated_p, "tail_accepted": tail and tail.accepted()}
         row["tail_exponential_p"] = self.exponential_p
         row |= asdict(self.ranks)
+        start, xmin = self.ranks.logdet_start, float(tail.xmin) if tail and tail.accepted() else None
+        noise = None if start is None else self.members * noise_logdet_levels(self.modes, self.rows)
+        row |= {"logdet_noise_levels": noise, "logdet_meaning": logdet_meaning(start, xmin, noise)}
         for key in ("draws", "shuffled_outliers", "shuffled_p", "signed_outliers", "signed_p"):
             row[f"null_{key}" if key == "draws" else key] = nulls and getattr(nulls, key)
         row["notes"] = "; ".join(self.notes)

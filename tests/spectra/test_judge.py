@@ -158,6 +158,17 @@ def test_ranks_of_known_spectra():
     assert found.logdet_start == x[0, ::-1][found.logdet_levels - 1]
 
 
+def test_log_determinant_says_in_which_range_it_has_a_meaning():
+    rng = np.random.default_rng(8)
+    noise = analyse_matrix(rng.normal(size=(300, 150)), n=50).row()
+    assert noise["logdet_levels"] == pytest.approx(noise["logdet_noise_levels"], abs=8)
+    assert noise["logdet_meaning"].startswith("no accepted tail")
+    x = np.sort((1 - rng.random(256)) ** (-1 / 1.5))[None]
+    heavy = analyse_levels(x, 1024, n=50).row()
+    assert heavy["tail_accepted"] and "xmin of the accepted tail" in heavy["logdet_meaning"]
+    assert heavy["logdet_levels"] < 0.7 * heavy["logdet_noise_levels"]
+
+
 def test_outliers_by_single_entries_survive_shuffling_and_directions_do_not():
     rng = np.random.default_rng(9)
     trap = rng.normal(size=(256, 64))
@@ -224,6 +235,20 @@ def test_noise_is_called_noise_in_49_of_50(shape):
     levels = gaussian_spectra(np.random.default_rng(13), rows, modes, 300) / rows
     words = [analyse_levels(x[None], rows, n=20, seed=i).verdict for i, x in enumerate(levels)]
     assert words.count("noise") >= 300 * (0.98 - 3 * (0.02 * 0.98 / 300) ** 0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(12, 64, 16), (12, 64, 64), (1, 200, 200)])
+def test_ensembles_of_noise_are_called_something_else_in_2_of_100(shape):
+    """Twelve heads and single matrices; a level of 5 % instead of 2 would be seen at once."""
+    members, rows, modes = shape
+    levels = gaussian_spectra(np.random.default_rng(16), rows, modes, 600 * members) / rows
+    words = [
+        analyse_levels(x, rows, n=20, seed=i, quick=True).verdict
+        for i, x in enumerate(levels.reshape(600, members, modes))
+    ]
+    rate = 1 - words.count("noise") / 600
+    assert rate <= 0.02 + 3 * (0.02 * 0.98 / 600) ** 0.5 < 0.05
 
 
 @pytest.mark.slow
