@@ -95,7 +95,9 @@ def _file(path: Path) -> Checkpoint:
     if suffix == ".safetensors" or (suffix not in _BY_SUFFIX and safetensors.looks_like(start, size)):
         return safetensors.read(path)
     if start[:1] == b"\x80" and (start[1:2] in b"\x02\x03\x04\x05") and suffix not in (".msgpack", ".flax"):
-        raise _pickle(path, start)
+        if torch_files.LEGACY_NUMBER in start[:20]:
+            return torch_files.read_legacy(path)
+        raise _pickle(path)
     if suffix in _BY_SUFFIX:
         return _BY_SUFFIX[suffix](path)
     if suffix in (".index", ".meta") or ".data-0" in path.name:
@@ -152,9 +154,9 @@ _CONVERTED = {
 }
 
 
-def _pickle(path: Path, start: bytes) -> InputError:
-    if torch_files.LEGACY_NUMBER in start[:20] or path.suffix.lower() in (".pt", ".pth", ".bin", ".ckpt"):
-        return torch_files.legacy(path)
+def _pickle(path: Path) -> InputError:
+    if path.suffix.lower() in (".pt", ".pth", ".bin", ".ckpt"):
+        return torch_files.bare_pickle(path)
     return InputError(
         f"{path} is a pickle, which is never loaded (it could run any program); convert it where you trust "
         f"it: python -c \"import pickle, numpy as np; np.savez('{path.stem}.npz', "

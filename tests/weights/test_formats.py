@@ -26,6 +26,7 @@ WRITERS = {
     "npz compressed": ("f.npz", writers.npz_compressed),
     "safetensors": ("f.safetensors", writers.safetensors),
     "pt": ("f.pt", writers.torch_zip),
+    "pth of the old kind": ("old.pth", writers.torch_legacy),
     "bin in capitals": ("pytorch_model.BIN", writers.torch_zip),
     "ckpt compressed": ("f.ckpt", lambda path, tensors: writers.torch_zip(path, tensors, deflate=True)),
     "h5": ("f.h5", writers.hdf5),
@@ -240,3 +241,14 @@ def test_layers_come_in_their_order_and_not_in_that_of_letters(kind, tmp_path):
     if kind in ("npz", "pt"):
         write(tmp_path / name, {key: np.ones((2, 2)) for key in ("z", "a", "m")})
         assert [tensor.name for tensor in open_checkpoint(tmp_path / name).tensors] == ["z", "a", "m"]
+
+
+def test_ordered_dictionaries_of_python_2_hold_their_tensors(tmp_path):
+    """There an OrderedDict is made from a list of pairs instead of being filled."""
+    w = np.arange(12, dtype=np.float32).reshape(4, 3)
+    pair = b"](" + writers._text("w") + writers.torch_tensor("0", w) + b"e"
+    pickled = b"\x80\x02ccollections\nOrderedDict\n](" + pair + b"e\x85R."
+    writers.torch_container(tmp_path / "f.pt", pickled, {"0": w.tobytes()})
+    (tensor,) = open_checkpoint(tmp_path / "f.pt").tensors
+    assert tensor.name == "w"
+    np.testing.assert_array_equal(tensor.read(), w)
