@@ -35,15 +35,17 @@ def planted(path: Path, layers: int) -> dict[str, str]:
     for layer in range(layers):
         for kind, (m, n) in SHAPES.items():
             name = f"{layer}.{kind}"
-            u, v = (np.linalg.qr(rng.normal(size=(side, min(m, n))))[0] for side in (m, n))
-            if kind == "proj" and layer % 3 == 0:
+            heavy = kind == "proj" and layer % 3 == 0
+            directions = min(m, n) if heavy else len(SPIKES)
+            u, v = (np.linalg.qr(rng.normal(size=(side, directions)))[0] for side in (m, n))
+            if heavy:
                 tail = (1 - rng.random(min(m, n))) ** (-1 / (EXPONENT - 1))
                 w, truth[name] = (u * np.sqrt(tail)) @ v.T, f"tail of exponent {EXPONENT:g}"
             else:
                 w, truth[name] = rng.normal(size=(m, n)), "noise"
                 if layer % 2:
                     theta = (m * n) ** 0.25 * np.array(SPIKES)
-                    w += (u[:, : len(SPIKES)] * theta) @ v[:, : len(SPIKES)].T
+                    w += (u * theta) @ v.T
                     truth[name] = f"{len(SPIKES)} spikes"
             arrays[name] = w.astype(np.float32)
     np.savez(path, **{f"{name}.weight": w for name, w in arrays.items()})

@@ -10,6 +10,7 @@ from dysonjax.weights.bytes_of import zip_members
 from dysonjax.weights.formats import (
     flax_msgpack,
     folders,
+    gguf_file,
     hdf5,
     numpy_files,
     onnx_file,
@@ -21,8 +22,8 @@ from dysonjax.weights.formats import (
 from dysonjax.weights.tensor import Checkpoint, Tensor
 
 FORMATS = (
-    ".safetensors, .npz, .npy, .pt/.pth/.bin/.ckpt of PyTorch, .h5/.keras, .onnx, .msgpack of flax, a folder "
-    "of shards or of orbax, or a run folder"
+    ".safetensors, .npz, .npy, .pt/.pth/.bin/.ckpt of PyTorch, .h5/.keras, .onnx, .gguf, .msgpack of flax, a "
+    "folder of shards or of orbax, or a run folder"
 )
 _POINTER = b"version https://git-lfs"
 
@@ -84,14 +85,10 @@ def _file(path: Path) -> Checkpoint:
     for magic, read in (
         (numpy_files.MAGIC, numpy_files.read_npy),
         (hdf5.MAGIC, hdf5.read),
+        (gguf_file.MAGIC, gguf_file.read),
     ):
         if start.startswith(magic):
             return read(path)
-    if start.startswith(b"GGUF"):
-        raise InputError(
-            f"{path} is a GGUF file of quantised weights; give the original .safetensors, or dequantise it "
-            "first with the package gguf (gguf.quants.dequantize)"
-        )
     if suffix == ".safetensors" or (suffix not in _BY_SUFFIX and safetensors.looks_like(start, size)):
         return safetensors.read(path)
     if start[:1] == b"\x80" and (start[1:2] in b"\x02\x03\x04\x05") and suffix not in (".msgpack", ".flax"):

@@ -1,6 +1,7 @@
 """Every format gives back the tensors that were planted in it, and lists each of them."""
 
 import importlib.util
+import sys
 
 import ml_dtypes
 import numpy as np
@@ -252,3 +253,32 @@ def test_ordered_dictionaries_of_python_2_hold_their_tensors(tmp_path):
     (tensor,) = open_checkpoint(tmp_path / "f.pt").tensors
     assert tensor.name == "w"
     np.testing.assert_array_equal(tensor.read(), w)
+
+
+def test_gguf_is_read_and_dequantised_by_the_package_that_owns_it(tmp_path, monkeypatch):
+    gguf = pytest.importorskip("gguf")
+    w = np.random.default_rng(0).normal(size=(48, 64)).astype(np.float32)
+    packed = gguf.quants.quantize(w, gguf.GGMLQuantizationType.Q8_0)
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "llama")
+    writer.add_tensor("blk.0.ffn_up.weight", w)
+    writer.add_tensor("blk.1.ffn_up.weight", w.astype(np.float16))
+    writer.add_tensor("blk.2.ffn_up.weight", packed, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+    writer.add_tensor("output_norm.weight", np.ones(64, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    checkpoint = open_checkpoint(tmp_path / "m.gguf")
+    found = {tensor.name: tensor for tensor in checkpoint.tensors}
+    assert {tensor.shape for tensor in found.values()} == {(48, 64), (64,)}
+    np.testing.assert_array_equal(found["blk.0.ffn_up.weight"].read(), w)
+    np.testing.assert_array_equal(found["blk.1.ffn_up.weight"].read(), w.astype(np.float16))
+    rounded = found["blk.2.ffn_up.weight"].read()
+    # Q8_0 rounds to 1/127 of the largest of 32 entries; a wrong order of entries would be off by all of it.
+    assert 0 < np.abs(rounded - w).max() < 0.6 * np.abs(w).max() / 127
+    assert "dequantised from Q8_0" in found["blk.2.ffn_up.weight"].note
+    matrices = plan(checkpoint).matrices
+    assert [(m.inputs, m.outputs) for m in matrices] == [(64, 48)] * 3
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(InputError, match=r"dysonjax\[gguf\]"):
+        open_checkpoint(tmp_path / "m.gguf")
