@@ -1,7 +1,7 @@
 """XLA's own program of a step for an H100, compiled without one: how many kernels it launches a step.
 
     python tests/cuda/xla_kernels.py            # of the models, needs jax-cuda13-plugin and jax-cuda13-pjrt
-    python tests/cuda/xla_kernels.py --write    # ... into xla_kernels.json, which a test holds later ones against
+    python tests/cuda/xla_kernels.py --write    # ... into xla_kernels.json, which a test holds later ones to
 
 What XLA is told of the card are the numbers of its data sheet.
 """
@@ -15,14 +15,8 @@ import re
 from pathlib import Path
 
 FILE = Path(__file__).with_name("xla_kernels.json")
-SIZES = {
-    "student": (144, 10),
-    "online": (144, 10),
-    "all": (144, 10),
-    "gibbs": (10, 64),
-    "collapsed": (10, 64),
-}
-SIZES["linear"] = (32, 64)
+SIZES = dict.fromkeys(("student", "online", "all"), (144, 10))
+SIZES |= {"gibbs": (10, 64), "collapsed": (10, 64), "linear": (32, 64)}
 NAME = "NVIDIA H100 80GB HBM3"
 CARD = {
     "threads_per_block_limit": 1024,
