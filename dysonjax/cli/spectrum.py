@@ -79,7 +79,8 @@ class Spectrum:
         folder = None
         rows, plots = [], []
         skipped = [{"name": a.name, "reason": a.why} for a in found.accounts if a.done == "refused"]
-        for refused in skipped:
+        alone = len(found.units) + len(skipped) == 1  # then the error says why
+        for refused in skipped if not alone else ():
             terminal.warn(f"{refused['name']} skipped: {refused['reason']}")
         if len(found.units) > 1:
             terminal.print(estimate(found))
@@ -88,7 +89,8 @@ class Spectrum:
             for result in walk(found, options, update, positive_int("jobs", self.jobs), recipe):
                 if result.spectrum is None:
                     skipped.append({"name": result.unit.name, "reason": result.problem})
-                    terminal.warn(f"{result.unit.name} skipped: {result.problem}")
+                    if not alone:
+                        terminal.warn(f"{result.unit.name} skipped: {result.problem}")
                     continue
                 rows.append(row_of(result))
                 # Only now is there something to write: bad input leaves no folder behind.
