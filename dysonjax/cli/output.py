@@ -24,9 +24,10 @@ STRUCTURE = re.compile(
     r"(run|summary)\.json(\.part)?|report\.html(\.part)?|\.command\.lock"
     rf"|{RUN_LOCK}|\.(lock|stale|clock)-{HEX}|\.writable"
     rf"|checkpoints/(\d+-\d+\.npz|process-\d+\.json(\.part)?|\.{HEX}\.part|\.process-\d+\.part)"
+    rf"|layers/(\d{{6}}\.json(\.part)?)?"
     rf"|checksums/([\w-]+\.json|\.{HEX}\.part)"
     rf"|(run\.zarr|\.store-{HEX})/({STORE})"
-    rf"|(checkpoints|checksums|(run\.zarr|\.store-{HEX})(/.*)?)/"  # empty folders
+    rf"|(checkpoints|checksums|layers|(run\.zarr|\.store-{HEX})(/.*)?)/"  # empty folders
 )
 # What else commands write; counts only where a run was killed before it could list its files.
 RESULTS = re.compile(r"([^/]+\.(png|pdf)|levels\.npz|sample\.txt|spectrum\.csv)(\.part)?")
@@ -124,6 +125,12 @@ def go_on_with(folder: Path) -> None:
     with contextlib.suppress(OSError):  # read-only: the run itself says so
         lock = _lock(folder)
     _current[-1][1].append(Claim(folder, lock, made=[], fresh=False))
+
+
+def take_up(folder: Path) -> None:
+    """Like `go_on_with`, for a run that keeps no lock of its own. Raises InputError if it is under way."""
+    if _current:
+        _current[-1][1].append(Claim(folder, _lock(folder), made=[], fresh=False))
 
 
 def computed(folder: Path) -> None:

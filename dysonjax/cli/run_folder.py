@@ -111,6 +111,11 @@ def _plain(value):
 def _build(cls, options: dict, path: Path):
     """The inverse of `_plain`, by the types of the fields; raises InputError for a value of another type."""
     hints = typing.get_type_hints(cls)
+    for name in options.keys() - hints.keys():  # an option of an older version, which is one of a group now
+        groups = [group for group, hint in hints.items() if name in getattr(hint, "__dataclass_fields__", ())]
+        if groups and isinstance(options.get(groups[0], {}), dict):
+            options = {**options, groups[0]: {**options.get(groups[0], {}), name: options[name]}}
+            del options[name]
     return cls(**{name: _typed(name, hints.get(name), value, path) for name, value in options.items()})
 
 

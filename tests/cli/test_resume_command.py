@@ -1,6 +1,7 @@
 """Interrupting, looking at and resuming a run from the command line."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -11,7 +12,9 @@ import pytest
 from linear_run import RUN
 
 import dysonjax as dj
+from dysonjax.checks import InputError
 from dysonjax.cli import level_report, main, run_folder
+from dysonjax.cli.nanogpt import DEFAULTS, NanoGpt
 from dysonjax.cli.output import LOCK
 from dysonjax.cli.terminal import Terminal
 from dysonjax.ensemble.lock import Lock
@@ -160,3 +163,20 @@ def test_a_changed_run_json_is_refused(finished, tmp_path, capsys):
     assert main(["resume", str(out)]) == 2
     assert "was made with records = " in capsys.readouterr().err
     assert json.loads((out / "run.json").read_text()) == recorded
+
+
+def test_options_that_have_moved_into_a_group_since_are_still_read(tmp_path):
+    """The optimiser's were options of the nano-GPT alone."""
+    command = NanoGpt(training=dataclasses.replace(DEFAULTS, optimizer="sgd", warmup=3))
+    run_folder.write(tmp_path, command)
+    recorded = json.loads((tmp_path / "run.json").read_text())
+    options = recorded["options"]
+    for name in ("optimizer", "weight_decay", "schedule", "warmup"):
+        options[name] = options["training"].pop(name)
+    del options["training"]["momentum"]
+    (tmp_path / "run.json").write_text(json.dumps(recorded))
+    assert run_folder.read(tmp_path).training == command.training
+    options["optimiser"] = "sgd"
+    (tmp_path / "run.json").write_text(json.dumps(recorded))
+    with pytest.raises(InputError, match="whose options were others"):
+        run_folder.read(tmp_path)

@@ -216,10 +216,27 @@ WRONG = [
     "report missing",
     "merge {folder} {folder}",
     "merge missing",
+    "watch {folder}",
+    "watch {good}.npy",
+    "watch missing",
+    "watch missing --port 99999999",
+    "verify {folder}",
+    "verify {good}.npy",
+    "verify missing",
+    "verify {folder} --members 0",
+    "verify {folder} --members 99999999999999999999",
+    "verify {folder} --seed -1",
+    "export {folder}",
+    "export {good}.npy",
+    "export missing",
+    "spectrum {good}.npy --resume",
+    "spectrum {good}.npy --resume --out missing",
+    "spectrum {good}.npy --resume --out {folder}",
+    "spectrum {good}.npy --resume --out {loop}.npy",
     # paths
     *(
         f"{command} {path}"
-        for command in ("info", "resume", "report", "merge", "spectrum")
+        for command in ("info", "resume", "report", "merge", "spectrum", "watch", "verify", "export")
         for path in (
             "{loop}.npy",
             "{loop}.npy/x",
