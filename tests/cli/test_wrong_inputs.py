@@ -271,6 +271,10 @@ WRONG = [
     ),
     "dyson --out a\0b",
     "bench linear --out a\0b",
+    "bench linear --out {long}",
+    "bench linear --out {almost}",
+    "bench linear --out /proc/bench.json",
+    "bench linear --figure /proc/bench.png",
     "nanogpt --text a\0b",
     "nanogpt --text {pipe}.npy",
     "nanogpt --text {loop}.npy",
@@ -337,7 +341,7 @@ def files(tmp_path_factory):
     for name, text in CONFIGURATIONS.items():
         (place / f"{name}.toml").write_text(text)
     names = {p.stem for p in place.iterdir()}
-    return {name: str(place / name) for name in names} | {"long": 300 * "x"}
+    return {name: str(place / name) for name in names} | {"long": 300 * "x", "almost": 253 * "x"}
 
 
 def words(text: str, names: dict) -> list[str]:
