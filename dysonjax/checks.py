@@ -10,7 +10,6 @@ import math
 import operator
 import os
 import stat
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -99,33 +98,12 @@ def _words(error: OSError) -> str:
     return os.strerror(error.errno or 0).lower()
 
 
-def _after_fork() -> None:
-    """In a child of a fork: note whether JAX was in use."""
-    global _threads_are_gone
-    bridge = sys.modules.get("jax._src.xla_bridge")
-    _threads_are_gone |= getattr(bridge, "backends_are_initialized", bool)()
-
-
-_threads_are_gone = False
-if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-def not_forked() -> None:
-    """Raise RunError in a child of a process that had used JAX: it would wait for ever for JAX's threads."""
-    if _threads_are_gone:
-        raise RunError(
-            "this process was forked from one that had used JAX, whose threads a fork leaves behind; start "
-            'it anew, for example with multiprocessing.get_context("spawn"), or fork before JAX is used'
-        )
-
-
 def random_key(name: str, value: Any) -> Any:
     """A key of JAX: `value` itself, typed or of unsigned integers, or the key of an integer from 0 on."""
-    not_forked()
-    if isinstance(value, int | np.signedinteger) and not isinstance(value, bool):
-        from dysonjax import threefry  # which uses these checks
+    from dysonjax import forks, threefry  # which use these checks
 
+    forks.not_forked()
+    if isinstance(value, int | np.signedinteger) and not isinstance(value, bool):
         return threefry.root(seed(name, int(value)))
     kind = str(getattr(value, "dtype", ""))
     if not (kind.startswith("key<") or kind == "uint32"):

@@ -107,6 +107,7 @@ def _main(argv: list[str] | None) -> int:
 
         print(report())
         return 0
+    from dysonjax import xla_flags
     from dysonjax.checks import InputError, RunError, path, seed
     from dysonjax.cli import compile_cache, environment, next_step
 
@@ -115,7 +116,7 @@ def _main(argv: list[str] | None) -> int:
     compile_cache.activate()
     try:
         if not {"-h", "--help"} & set(args):
-            environment.check()
+            xla_flags.check()
         command = _parse(args[0], args[1:])
         if command is None:
             return 0

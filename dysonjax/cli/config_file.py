@@ -5,6 +5,7 @@ are for the reader alone: the options of a command have one name each.
 """
 
 import dataclasses
+import difflib
 import json
 import tomllib
 from pathlib import Path
@@ -39,7 +40,9 @@ def expanded(name: str, command, args: list[str]) -> list[str]:
     for key, value in options.items():
         field = fields.get(key)
         if field is None:
-            raise InputError(f"{file}: {name} has no option {key}; it has {', '.join(sorted(fields))}")
+            near = difflib.get_close_matches(key, fields, 1)
+            meant = f"did you mean {near[0]}?" if near else f"dysonjax {name} --help lists them"
+            raise InputError(f"{file}: {name} has no option {key[:100]}; {meant}")
         words += _words(file, field, value)
     return words + args
 

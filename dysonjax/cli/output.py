@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dysonjax import files
 from dysonjax.checks import InputError, RunError
 from dysonjax.cli import run_folder
 
@@ -113,8 +114,12 @@ def new_file(path: Path, overwrite: bool) -> None:
         raise InputError(f"the folder {path.parent} does not exist; create it first")
     if os.path.lexists(path) and not overwrite:
         raise InputError(f"{path} exists already; choose another --out or pass --overwrite to replace it")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path} cannot be written: the folder is read-only")
+    try:  # under the name at which it will be written first, which must not be too long either
+        probe = path.with_name(path.name + files.PART)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def go_on_with(folder: Path) -> None:
@@ -242,11 +247,11 @@ def _values(command) -> Iterator[tuple[str, Any]]:
 def _files(folder: Path) -> list[str]:
     """Everything in a folder, without following links; of folders only the empty ones, with a slash."""
     found = []
-    for place, folders, files in os.walk(folder, onerror=_raise):
+    for place, folders, names in os.walk(folder, onerror=_raise):
         base = Path(place)
         links = [name for name in folders if (base / name).is_symlink()]
-        found += [(base / name).relative_to(folder).as_posix() for name in (*files, *links)]
-        if not (folders or files) and base != folder:
+        found += [(base / name).relative_to(folder).as_posix() for name in (*names, *links)]
+        if not (folders or names) and base != folder:
             found.append(base.relative_to(folder).as_posix() + "/")
     return found
 

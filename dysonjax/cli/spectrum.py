@@ -96,7 +96,8 @@ class Spectrum:
         folder, known = self._begun(found, kept)
         rows, plots = [], []
         skipped = [{"name": a.name, "reason": a.why} for a in found.accounts if a.done == "refused"]
-        for refused in skipped:
+        alone = len(found.units) + len(skipped) == 1  # then the error says why
+        for refused in skipped if not alone else ():
             terminal.warn(f"{refused['name']} skipped: {refused['reason']}")
         if known:
             terminal.print(f"{len(known)} of {len(found.units)} layers are finished")
@@ -111,7 +112,8 @@ class Spectrum:
                     layer = known.get(index) or layer_of(result)
                     if layer.problem:
                         skipped.append({"name": unit.name, "reason": layer.problem})
-                        terminal.warn(f"{unit.name} skipped: {layer.problem}")
+                        if not alone:
+                            terminal.warn(f"{unit.name} skipped: {layer.problem}")
                     else:
                         rows.append(layer.row)
                         plots.append(Drawn(layer.row, layer.svg))

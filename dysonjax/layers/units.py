@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dysonjax import checks
 from dysonjax.checks import InputError
 from dysonjax.layers.change import Change, compare
 from dysonjax.spectra.checkpoint import MatrixSpectrum, analyse_levels, analyse_matrix
@@ -59,7 +60,7 @@ def units_of(source: Any, layout: Iterable[str] = (), split: Iterable[str] = (),
     name of `source`.
     """
     if isinstance(source, str | os.PathLike):
-        path = Path(source)
+        path = checks.path("file", source)
         if path.is_dir() and is_run(path):
             recorded = tuple(_records(path))
             if recorded:
