@@ -40,11 +40,20 @@ def _write(folder: Path, content: dict) -> None:
     files.put(folder / "run.json", json.dumps(content, indent=2) + "\n")
 
 
-def list_files(folder: Path, files: list[str]) -> None:
-    """Enter into `run.json` what its command has written besides what every run has."""
-    content = _marker(folder)
-    if content is not None and content.get("files") != files:
-        _write(folder, content | {"files": files})
+def list_files(folder: Path, files: list[str], ended: bool) -> None:
+    """Enter into `run.json` what its command has written besides what every run has.
+
+    ended: whether it came to its end.
+    """
+    content, found = _marker(folder), {"files": files, "ended": ended}
+    if content is not None and content | found != content:
+        _write(folder, content | found)
+
+
+def ended(folder: Path) -> bool:
+    """Whether the command came to its end; a run may be trained, and yet its figure never drawn."""
+    content = _marker(folder) or {}
+    return content.get("ended", "files" in content) is True  # earlier versions listed the files alone
 
 
 def listed_files(folder: Path) -> list[str] | str | None:

@@ -1,5 +1,6 @@
 """What the commands that train an ensemble share: its options, the dry run, the run folder."""
 
+import contextvars
 import dataclasses
 import os
 from typing import Annotated, Literal
@@ -60,6 +61,8 @@ class TrainingOptions:
     native (C, on a CPU), xla (everything, everywhere), or auto: the first of these that takes it."""
     x64: bool = False
     """Train in double precision."""
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    """Lowest precision of products while training on a GPU or a TPU; a CPU computes them in full."""
     save_every: float = 300.0
     """Longest time between two checkpoints, seconds; there is also one at a record now and then."""
     dry_run: bool = False
@@ -79,9 +82,29 @@ AS_THEY_ARE = (
     "devices",
     "backend",
     "x64",
+    "precision",
     "save_every",
 )  # of `Config`
 Training = Annotated[TrainingOptions, tyro.conf.arg(name="")]  # its options carry no prefix
+
+
+_describing = contextvars.ContextVar("describing", default=False)
+
+
+class _Described(Exception):
+    """Ends a command once it is known what it would train."""
+
+
+def described(command):
+    """The model and the `Config` that a command would train; raises InputError if it trains no ensemble."""
+    token = _describing.set(True)
+    try:
+        command.run(Terminal(quiet=True))
+    except _Described as found:
+        return found.args
+    finally:
+        _describing.reset(token)
+    raise checks.InputError(f"dysonjax {run_folder.name_of(command)} trains no ensemble")
 
 
 def train(command, model, terminal: Terminal, scalars=None):
@@ -112,6 +135,8 @@ def train(command, model, terminal: Terminal, scalars=None):
         **{name: getattr(options, name) for name in AS_THEY_ARE},
     )
     ensemble.check(model, config)
+    if _describing.get():
+        raise _Described(model, config)
     if options.dry_run:
         plan = ensemble.plan(model, config)
         terminal.print(announcement(plan))
@@ -165,10 +190,14 @@ def shard_of(grid, index: int, count: int):
 
 def announcement(plan) -> str:
     """What a run will take, in one line."""
-    size = f"{plan.bytes / 1e6:.1f} MB"
+    from dysonjax.ensemble.disk import size
+
     text = (
-        f"{plan.members} networks x {plan.steps} steps: about {duration(plan.seconds)} and {size} of results"
+        f"{plan.members} networks x {plan.steps} steps: about {duration(plan.seconds)} and "
+        f"{size(plan.bytes)} of results"
     )
+    if plan.tile:
+        text += f"; {plan.tile} at a time on a device, {size(plan.member_bytes)} of memory each"
     if plan.tuning_seconds:
         text += f"; first, about {duration(plan.tuning_seconds)} to find the fastest tile"
     return text

@@ -13,6 +13,7 @@ from dysonjax.ensemble.processes import index as process_index
 from dysonjax.ensemble.results import configuration, intact, read
 from dysonjax.ensemble.status import status
 from dysonjax.ensemble.training import Plan, Run, estimate, plan, resume, run, train
+from dysonjax.ensemble.verification import Verification, verify
 
 __all__ = [
     "Config",
@@ -22,6 +23,7 @@ __all__ = [
     "Optimizer",
     "Plan",
     "Run",
+    "Verification",
     "barrier",
     "check",
     "configuration",
@@ -40,5 +42,6 @@ __all__ = [
     "status",
     "train",
     "train_each",
+    "verify",
     "world_of",
 ]

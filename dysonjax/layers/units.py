@@ -27,12 +27,7 @@ class Unit:
     rows: int
     modes: int
     analyse: Callable[..., tuple[MatrixSpectrum, Change | None]] = field(repr=False)
-    """(n, seed, nulls, progress) -> the statistics, and the change since the start; raises InputError"""
-
-    @property
-    def cost(self) -> float:
-        """Multiplications, about: the Gram matrix and its eigenvalues."""
-        return self.members * (self.rows * self.modes**2 + 3 * self.modes**3) + 5e7
+    """(n, seed, nulls, quick, progress) -> statistics and change since the start; raises InputError"""
 
 
 @dataclass(frozen=True)
@@ -92,9 +87,11 @@ def _planned(source: Any, layout, split):
 
 
 def _unit(matrix: Matrix, before: Matrix | None) -> Unit:
-    def analyse(n: int, seed: int, nulls: int | None, progress=None) -> tuple[MatrixSpectrum, Change | None]:
+    def analyse(
+        n: int, seed: int, nulls: int | None, quick: bool, progress=None
+    ) -> tuple[MatrixSpectrum, Change | None]:
         weights = matrix.read()
-        found = analyse_matrix(weights, matrix.name, matrix.how, n, seed, nulls, progress)
+        found = analyse_matrix(weights, matrix.name, matrix.how, n, seed, nulls, progress, quick)
         change = None
         if before is not None:
             change = compare(weights, before.read(), max(1, min(found.outliers or 1, 20)))
@@ -122,13 +119,18 @@ def _records(path: Path) -> Iterator[Unit]:
 
 
 def _recorded(name: str, point, rows: int) -> Unit:
-    def analyse(n: int, seed: int, nulls: int | None, progress=None) -> tuple[MatrixSpectrum, None]:
+    def analyse(
+        n: int, seed: int, nulls: int | None, quick: bool, progress=None
+    ) -> tuple[MatrixSpectrum, None]:
         levels = np.asarray(point.values)
         # A diverged member is data about itself, not about the others.
         alive = np.isfinite(levels).all(axis=1)
         if not alive.any():
             raise InputError("no member is alive at this record")
-        return analyse_levels(levels[alive], rows, name, "as recorded", n, seed, progress=progress), None
+        found = analyse_levels(
+            levels[alive], rows, name, "as recorded", n, seed, progress=progress, quick=quick
+        )
+        return found, None
 
     members, modes = point.shape
     return Unit(name, "members", members, rows, modes, analyse)

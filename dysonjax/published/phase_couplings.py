@@ -77,7 +77,7 @@ def draw(runs: tuple[xr.Dataset, xr.Dataset]) -> Reproduction:
                     axis.set_title(name)
         axes[0, 0].set_ylabel(r"energy over $\langle y^2\rangle$, $W$ learned")
         axes[1, 0].set_ylabel("rms over that at the start, all learned")
-        axes[0, 1].legend(fontsize=7, loc=(0.55, 0.5))
+        axes[0, 1].legend(fontsize=7, loc=(0.05, 0.48))
         axes[1, 0].legend(fontsize=7)
     checks = _checks(middle)
     texts = []

@@ -67,11 +67,11 @@ def likelihood_ratios(y: np.ndarray, inflation: tuple[float, float] = (1.0, 1.0)
 def _best_gain(t_mean: float, t_nodes: np.ndarray, t_max: float) -> float:
     """Largest mean log-likelihood over θ and λ > 0, less that of the power law (which is −1 at ⟨u⟩ = 1)."""
     low, high = np.log(1e-8 / max(t_max, t_mean)), np.log(1e3 / max(t_mean, 1e-300))
-    for _ in range(4):
-        grid = np.linspace(low, high, 41)
+    for points in (41, 15, 15, 15, 15):
+        grid = np.linspace(low, high, points)
         value = _profile(np.exp(grid), t_mean, t_nodes)
         best = int(np.argmax(value))
-        low, high = grid[max(best - 1, 0)], grid[min(best + 1, 40)]
+        low, high = grid[max(best - 1, 0)], grid[min(best + 1, points - 1)]
     return float(value[best]) + 1.0
 
 
