@@ -31,6 +31,7 @@ _HOME = {  # public name: the module that defines it; a home that ends in the na
     "spectra": "spectra",
     "spectrum": "layers",
     "train": "ensemble",
+    "verify": "ensemble",
     "world_of": "ensemble",
 }
 __all__ = sorted(_HOME)

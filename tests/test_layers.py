@@ -30,7 +30,8 @@ ALLOWED = {
     "analysis": {"models", "spectra", "dyson", "ensemble"},
     "advice": {"models", "ensemble"},
     "figures": {"spectra", "dyson"},
-    "report": {"spectra", "ensemble", "figures"},
+    "report": {"spectra", "ensemble", "analysis", "figures"},
+    "export": {"ensemble", "analysis", "report"},
     "published": {
         "models",
         "spectra",

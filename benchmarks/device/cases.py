@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import dysonjax as dj
+from dysonjax.compile import layouts
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "tests" / "cuda"))
@@ -15,11 +16,26 @@ CARRY = Path(__file__).with_name("carry")
 RATES = {"linear": (0.01, 0.02, 0.05), "gibbs": (0.002, 0.005, 0.01), "collapsed": (0.002, 0.005, 0.01)}
 STUDENT = (0.05, 0.1, 0.2)
 PIECES = (37, 63)  # two, as a run has them
+MOST_TRIED = 8  # ways to cut a network that are timed
 
 
-def checked() -> dict[str, kernels.Case]:
+CHECKED = {name: {} for name in kernels.MODELS}
+CHECKED |= {"student, momentum": {"optimizer": "momentum"}, "student, float64": {"x64": True}}
+
+
+def checked(name: str) -> kernels.Case:
     """Networks whose numbers after some steps are known from a CPU."""
-    return {name: kernels.case(name, RATES.get(name, STUDENT)) for name in kernels.MODELS}
+    model = name.split(",")[0]
+    return kernels.case(model, RATES.get(model, STUDENT), **CHECKED[name])
+
+
+def tried(one: kernels.Case, worlds: int, points: int, most: int) -> list[layouts.Layout]:
+    """The cheapest ways by the model of costs, and blocks of several sizes for the first two of them."""
+    different = layouts.ranked(one.ready.step, worlds, points)[:most]
+    whole = layouts.warps_of(different[0].how.threads, points, 1)  # all networks of a world in one block
+    blocks = {*layouts.BLOCKS, *([whole] if whole <= layouts.MOST_WARPS else [])}
+    more = [way._replace(block=block) for way in different[:2] for block in sorted(blocks)]
+    return list(dict.fromkeys([*different, *more]))[: None if most > 2 else most]
 
 
 class Timed(NamedTuple):

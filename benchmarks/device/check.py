@@ -1,215 +1,189 @@
 """On the machine with the GPU, at most six minutes and no network: python benchmarks/device/check.py
 
-Are the numbers of every model those of a CPU, and how fast are they? Writes `result.json` and a table into
---out, section by section, so that what was measured before an end that comes too early is there. `--stand-in
-LIBRARY` goes through the same calls on a CPU, with a stand-in for the driver, and measures nothing.
+Are the numbers of every model those of a CPU, and how fast are they? Writes `result.json`, a log and a table
+into --out, entry by entry, so that what was measured before an end that comes too early is there. Correctness
+is checked and everything is compiled by several processes together; what is timed has the machine for itself.
+`--stand-in LIBRARY` goes through the same calls on a CPU, with a stand-in for the driver, measuring nothing.
 """
 
 import argparse
 import json
 import os
-import platform
+import queue
 import shutil
 import subprocess
 import sys
+import tempfile
+import threading
 import time
-import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-SECONDS = 340.0
 BEGIN = time.monotonic()
+STALLED = 100.0  # seconds without a result, after which a process is given up,
+OF_A_RUN = 240.0  # and for a whole run
+TOGETHER = 8  # processes that compile and check
 HERE = Path(__file__).parent
-
-
-def left() -> float:
-    return SECONDS - (time.monotonic() - BEGIN)
+PLACES = ("/usr/local/cuda/bin", "/opt/nvidia/nsight-compute/*")
+RUNS = ("published grid, cuda", "published grid, xla", "resume")
+COMMAND_BUFFERS = {"as it is": "", "loops as command buffers": "+WHILE,+CONDITIONAL", "none": "-FUSION"}
+PROFILED = ("student, 144 x 10", "student, 144 x 100", "RBM gibbs, 10 x 64", "RBM gibbs, 10 x 10000")
+PAGES = "SpeedOfLight LaunchStats Occupancy SchedulerStats WarpStateStats"
+SANITIZED = ("memcheck", "racecheck")
 
 
 class Report:
     """What was found so far, on the disk after every entry."""
 
-    def __init__(self, folder: Path):
-        self.path, self.found = folder / "result.json", {}
+    def __init__(self, folder: Path, seconds: float):
+        self.path, self.found, self.lock = folder / "result.json", {}, threading.Lock()
+        self.log = (folder / "log.txt").open("w")
+        self.seconds = seconds
+
+    def left(self) -> float:
+        return self.seconds - (time.monotonic() - BEGIN)
 
     def add(self, section: str, name: str, value) -> None:
-        self.found.setdefault(section, {})[name] = value
-        self.path.write_text(json.dumps(self.found, indent=1) + "\n")
-        print(f"{section:12s} {name:28s} {value}", flush=True)
+        with self.lock:
+            self.found.setdefault(section, {})[name] = value
+            self.path.write_text(json.dumps(self.found, indent=1) + "\n")
+            print(f"{time.monotonic() - BEGIN:5.0f} s {section:9s} {name:28s} {str(value)[:400]}", flush=True)
+
+    def say(self, line: str) -> None:
+        with self.lock:
+            self.log.write(line)
+            self.log.flush()
 
 
-def machine(report: Report) -> None:
-    import jax
-
-    report.add("machine", "jax", jax.__version__)
-    report.add("machine", "device", jax.devices()[0].device_kind)
-    report.add("machine", "python", platform.python_version())
-    if shutil.which("nvidia-smi"):
-        query = "name,driver_version,clocks.sm,clocks.max.sm,clocks.mem,power.draw"
-        words = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"]
-        report.add("machine", query, subprocess.run(words, capture_output=True, text=True).stdout.strip())
-
-
-def numbers(report: Report) -> None:
-    """Every model in two pieces, beside the CPU's numbers and those of XLA on this device."""
-    import numpy as np
-    from cases import CARRY, PIECES, checked, kernels
-
-    from dysonjax.compile import layouts
-    from dysonjax.ensemble import cuda
-
-    for name, one in checked().items():
-        try:
-            _, worlds, points = one.tile.shape
-            run = kernels.kernel(one, layouts.ranked(one.ready.step, worlds, points)[: cuda.TRIES])
-            states = kernels.by_threads(one, run, list(PIECES))
-            here = kernels.by_xla(one, sum(PIECES))
-            found = {
-                "from XLA here": kernels.difference(states, here),
-                "frozen alike": bool((states[-1] == here[-1]).all()),
-            }
-            if (known := CARRY / f"{name}.npz").exists():
-                found["from the CPU"] = kernels.difference(states, list(np.load(known).values()))
-            report.add("numbers", name, found)
-        except Exception as error:
-            report.add("numbers", name, {"error": f"{type(error).__name__}: {error}"})
-            traceback.print_exc()
+def asked(report: Report, entries: list[str], options: list[str], before=(), environment=None) -> None:
+    """The entries by a process, or by further ones if it ends before all of them are done."""
+    entries = list(entries)
+    while entries:
+        if report.left() < 15:
+            for entry in entries:
+                report.add(*entry.split("/", 1), "no time")
+            return
+        words = [*before, sys.executable, "-u", str(HERE / "measure.py"), *options, *entries]
+        done = _one_process(report, words, entries[0], os.environ | (environment or {}))
+        entries = [entry for entry in entries if entry not in done]
 
 
-def timed(advance, networks: int, few: bool) -> float:
-    """Network-steps a second; advance: does so many steps from the first on."""
-    steps = 4 if few else 64
-    advance(0, steps)  # what is compiled or loaded for the first call
+def _one_process(report: Report, words: list[str], under_way: str, environment) -> list[str]:
+    """What it has answered, with failures: at least one entry. under_way: the first one."""
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    )
+    lines: queue.Queue = queue.Queue()
+
+    def read():
+        for line in process.stdout:
+            lines.put(line)
+        lines.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    done, last = [], ""
     while True:
-        begin = time.perf_counter()
-        advance(0, steps)
-        seconds = time.perf_counter() - begin
-        if seconds > 0.25 or few:
-            return networks * steps / seconds
-        steps = int(steps * min(20, max(1.5, 0.4 / max(seconds, 1e-4))))
-
-
-def rates(report: Report, few: bool) -> None:
-    """The kernel with blocks of several sizes, and XLA's program."""
-    import jax
-    import numpy as np
-    from cases import TIMED, kernels
-    from prepare import blocks
-
-    from dysonjax.compile import layouts
-    from dysonjax.ensemble import cuda
-
-    for entry in TIMED[::3] if few else TIMED:
-        if left() < 60:
-            report.add("rates", entry.name, "no time")
-            continue
+        stalled = OF_A_RUN if under_way.startswith("runs/") else STALLED
         try:
-            one, found = entry.case(few), {"goal": entry.goal}
-            _, worlds, points = one.tile.shape
-            ranked = layouts.ranked(one.ready.step, worlds, points)[: cuda.TRIES]
-            plain = jax.tree.unflatten(jax.tree.structure(one.state), one.plain(one.state))
-            for block in blocks(ranked[0])[: 1 if few else None]:
-                run = kernels.kernel(one, [layout._replace(block=block) for layout in ranked])
-                state = run.pack(plain)
-
-                def advance(first, count, run=run, state=state, one=one):
-                    ends = np.array([first], np.int32), np.array([count], np.int32)
-                    run.advance(one.tile.identity, one.world, state, *ends).result()
-
-                found[f"{block} warps"] = timed(advance, worlds * points, few)
-
-            def by_xla(first, count, one=one):
-                ends = np.array([first], np.int32), np.array([count], np.int32)
-                copy = jax.tree.map(lambda leaf: leaf + 0, one.state)
-                jax.block_until_ready(one.task.programs.advance(one.tile.identity, one.world, copy, *ends))
-
-            found["XLA"] = timed(by_xla, worlds * points, few)
-            report.add(
-                "rates", entry.name, "launched" if few else {k: float(f"{v:.3g}") for k, v in found.items()}
-            )
-        except Exception as error:
-            report.add("rates", entry.name, {"error": f"{type(error).__name__}: {error}"})
-            traceback.print_exc()
+            line = lines.get(timeout=max(1.0, min(stalled, report.left())))
+        except queue.Empty:
+            process.kill()
+            report.add(*under_way.split("/", 1), {"error": "given up: no answer"})
+            return [*done, under_way]
+        if line is None:
+            break
+        report.say(line)
+        if line.startswith("BEGIN "):
+            under_way = json.loads(line.removeprefix("BEGIN "))
+        elif line.startswith("RESULT "):
+            section, name, value = json.loads(line.removeprefix("RESULT "))
+            report.add(section, name, value)
+            done.append(f"{section}/{name}")
+        elif line.strip():
+            last = line.strip()
+    code = process.wait()
+    if under_way.startswith("sanitizer/"):
+        report.add(*under_way.split("/", 1), "clean" if code == 0 else f"exit status {code}: {last[:200]}")
+    elif code and under_way not in done:
+        report.add(*under_way.split("/", 1), {"error": f"ended with status {code}: {last[:200]}"})
+    return [*done, under_way]
 
 
-def runs(report: Report, few: bool, folder: Path) -> None:
-    """The published grid with its records, cut short, and a run that is stopped and resumed."""
-    import dysonjax as dj
+def everything(report: Report, options: argparse.Namespace, few: bool) -> None:
+    from cases import CHECKED, TIMED
 
-    grid = dj.Grid(
-        lr=[0.125 * 2**k for k in range(12)], sigma_w=[0.5 * k for k in range(1, 13)], seeds=10, batch_size=4
-    )
-    if few:
-        grid = dj.Grid(lr=[0.125, 0.5], sigma_w=[0.5, 1.0], seeds=2, batch_size=4)
-    steps = 40 if few else 4_000_000
-    for backend in ("cuda", "xla"):
-        part = steps if backend == "cuda" else max(steps // 40, 40)
-        if left() < 45:
-            report.add("runs", f"published grid, {backend}", "no time")
-            continue
-        summary = dj.train(dj.models.teacher_student(), grid, part, 21, backend=backend).summary
-        keys = ("steps", "seconds", "compile_seconds", "net_steps_per_second", "target", "backend_reason")
-        report.add("runs", f"published grid, {backend}", {key: summary[key] for key in keys})
+    how = ["--few"] * few + ["--thorough"] * options.thorough
+    timed = [entry.name for entry in (TIMED[::3] if few else TIMED)]
 
-    class Stop(Exception):
-        pass
+    def entries(section, names):
+        return [f"{section}/{name}" for name in names if not options.only or section in options.only]
 
-    def stop(done, total):
-        if done > 0.5 * total:
-            raise Stop
-
-    small, out = dj.Grid(lr=[0.1, 0.2], seeds=4, batch_size=4), folder / "interrupted"
-    shutil.rmtree(out, ignore_errors=True)
-    steps = 40 if few else 200_000
-    whole = dj.train(dj.models.teacher_student(), small, steps, 5).dataset
-    try:
-        dj.train(dj.models.teacher_student(), small, steps, 5, out=out, progress=stop, save_every=0.01)
-    except Stop:
-        pass
-    resumed = dj.ensemble.resume(out, dj.models.teacher_student()).dataset
-    worst = float(abs(resumed["eigenvalues"].values - whole["eigenvalues"].values).max())
-    report.add("runs", "resumed in the middle", {"largest difference of an eigenvalue": worst})
-    shutil.rmtree(out, ignore_errors=True)
+    precisions = ("float32", "tf32", "bfloat16")
+    asked(report, entries("machine", ["found"]), how)
+    together = entries("numbers", CHECKED)
+    if not few:
+        together += entries("warm", [*precisions, *timed])
+    with ThreadPoolExecutor(2 if few else TOGETHER) as pool:
+        list(pool.map(lambda entry: asked(report, [entry], how), together))
+    alone = [*entries("runs", RUNS), *entries("records", ["published grid"]), *entries("rates", timed)]
+    asked(report, [*alone, *entries("nanogpt", precisions)], how)
+    if not few:
+        if path := tool("compute-sanitizer"):
+            for entry in entries("sanitizer", SANITIZED):
+                words = [path, "--tool", entry.split("/")[1], "--kernel-name", "kns=advance"]
+                asked(report, [entry], how, before=[*words, "--error-exitcode", "9"])
+        profiled(report, entries("profile", PROFILED), how)
+    for name, value in COMMAND_BUFFERS.items():
+        flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_enable_command_buffer={value}"
+        asked(report, entries("loops", [name]), how, environment={"XLA_FLAGS": flags} if value else {})
 
 
-def transformers(report: Report, few: bool) -> None:
-    """Members of a nano-GPT ensemble together, by XLA."""
-    import dysonjax as dj
+def profiled(report: Report, entries: list[str], how: list[str]) -> None:
+    """What NVIDIA's profiler says of one launch each, if it is there."""
+    path, log = tool("ncu"), report.path.with_name("profile.txt")
+    pages = [word for page in PAGES.split() for word in ("--section", page)]
+    for entry in entries if path else []:
+        one = log.with_name("of_one.txt")
+        words = [path, "--clock-control", "none", "-k", "advance", *pages, "--log-file", str(one)]
+        asked(report, [entry], how, before=words)
+        if one.exists():
+            with log.open("a") as every:
+                every.write(f"{entry}\n{one.read_text()}\n")
+            one.unlink()
 
-    if left() < 40:
-        report.add("nanogpt", "50 members", "no time")
-        return
-    members, steps = (2, 2) if few else (50, 200)
-    grid = dj.Grid(lr=[1e-3], seeds=members, batch_size=16)
-    summary = dj.train(dj.models.nanogpt(), grid, steps, 2, optimizer="adamw").summary
-    report.add(
-        "nanogpt", f"{members} members", {k: summary[k] for k in ("net_steps_per_second", "tile", "target")}
-    )
 
-
-def sanitizer(report: Report, stand_in: bool) -> None:
-    """The same comparison of one model under NVIDIA's checker of memory accesses, if it is there."""
-    tool = shutil.which("compute-sanitizer")
-    if tool is None or stand_in or left() < 60:
-        report.add("sanitizer", "memcheck", "not there" if tool is None else "left out")
-        return
-    words = [tool, "--error-exitcode", "9", sys.executable, __file__, "--only", "numbers", "--out", "/tmp"]
-    try:
-        code = subprocess.run(words, capture_output=True, timeout=left() - 20).returncode
-        report.add("sanitizer", "memcheck", "clean" if code == 0 else f"exit status {code}")
-    except subprocess.TimeoutExpired:
-        report.add("sanitizer", "memcheck", "no time")
+def tool(name: str) -> str | None:
+    """The path of a tool of NVIDIA's."""
+    folders = [folder for place in PLACES for folder in Path("/").glob(place[1:])]
+    found = [str(folder / name) for folder in folders if (folder / name).exists()]
+    return shutil.which(name) or next(iter(found), None)
 
 
 def table(found: dict) -> str:
-    lines = ["| ensemble | goal | kernel, best | XLA | ratio |", "|---|---|---|---|---|"]
+    heads = ["ensemble", "goal", "kernel", "layout", "the fastest", "XLA", "kernel over XLA"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, row in found.get("rates", {}).items():
         if not isinstance(row, dict) or "XLA" not in row:
-            lines.append(f"| {name} | | {row if isinstance(row, str) else row.get('error')} | | |")
+            lines.append(f"| {name} | | {row if isinstance(row, str) else row.get('error')} | | | | |")
             continue
-        best = max(value for key, value in row.items() if key.endswith("warps"))
-        rates_of = [f"{value / 1e6:.0f} M/s" for value in (row["goal"], best, row["XLA"])]
-        lines.append(f"| {name} | {' | '.join(rates_of)} | {best / row['XLA']:.1f} |")
+        ways = {key: way["rate"] for key, way in row.items() if isinstance(way, dict)}
+        chosen = ways.get(row["chosen"], 0)
+        numbers = (row["goal"], chosen, max(ways.values()), row["XLA"])
+        goal, rate, best, xla = (f"{value / 1e6:.0f} M/s" for value in numbers)
+        cells = [name, goal, rate, row["chosen"], best, xla, f"{chosen / row['XLA']:.1f}"]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def carried(folder: Path) -> Path:
+    """A cache with the machine code that was brought along; what others might have written is not used."""
+    before = os.umask(0o077)
+    cache = folder / "cache"
+    for path in (HERE / "carry" / "cache").glob("*/*"):
+        (cache / path.parent.name).mkdir(parents=True, exist_ok=True)
+        (cache / path.parent.name / path.name).write_bytes(path.read_bytes())
+    os.umask(before)
+    return cache
 
 
 def main() -> None:
@@ -217,30 +191,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "found")
     parser.add_argument("--stand-in", help="a library in the place of the driver's")
     parser.add_argument("--only", nargs="*", help="sections")
+    parser.add_argument("--seconds", type=float, default=345.0, help="in all")
+    parser.add_argument("--thorough", action="store_true", help="time more ways to cut a network")
     options = parser.parse_args()
     few = options.stand_in is not None
-    if few:
-        os.environ |= {"DYSONJAX_LIBCUDA": options.stand_in, "JAX_PLATFORMS": "cpu"}
-    elif (cache := HERE / "carry" / "cache").is_dir():
-        os.environ["DYSONJAX_CACHE"] = str(cache)
     options.out.mkdir(parents=True, exist_ok=True)
-    report = Report(options.out)
-    sections = {
-        "machine": lambda: machine(report),
-        "numbers": lambda: numbers(report),
-        "rates": lambda: rates(report, few),
-        "runs": lambda: runs(report, few, options.out),
-        "nanogpt": lambda: transformers(report, few),
-        "sanitizer": lambda: sanitizer(report, few),
-    }
-    for name, section in sections.items():
-        if options.only and name not in options.only:
-            continue
-        try:
-            section()
-        except Exception as error:
-            report.add(name, "error", f"{type(error).__name__}: {error}")
-            traceback.print_exc()
+    report = Report(options.out, options.seconds)
+    with tempfile.TemporaryDirectory() as programs:
+        os.environ |= {"JAX_COMPILATION_CACHE_DIR": programs, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        if few:
+            os.environ |= {"DYSONJAX_LIBCUDA": options.stand_in, "JAX_PLATFORMS": "cpu"}
+        else:
+            os.environ["DYSONJAX_CACHE"] = str(carried(Path(programs)))
+        everything(report, options, few)
     report.add("machine", "seconds", round(time.monotonic() - BEGIN, 1))
     text = "A stand-in ran on a CPU: nothing was measured.\n" if few else table(report.found)
     (options.out / "table.md").write_text(text)

@@ -41,7 +41,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "resume": ("dysonjax.cli.resume:Resume", "go on with an interrupted run"),
     "merge": ("dysonjax.cli.merge:Merge", "join runs that trained different seeds of one grid"),
     "info": ("dysonjax.cli.info:Info", "say what a run folder holds"),
-    "report": ("dysonjax.cli.report:Report", "one HTML file about a run: figures, tables, verdicts"),
+    "report": ("dysonjax.cli.report:Report", "one HTML file about a run, to look at and to explore"),
+    "watch": ("dysonjax.cli.watch:Watch", "the report of a run while it trains, in the browser"),
+    "export": ("dysonjax.cli.export:Export", "a run as one publishes it: tables, metadata, citation"),
+    "verify": ("dysonjax.cli.verify:Verify", "train some members of a run again and compare"),
     "bench": ("dysonjax.cli.bench:Bench", "throughput on this machine beside the baselines"),
     "doctor": ("dysonjax.cli.doctor:Doctor", "check this installation and machine against exact laws"),
     "completion": ("dysonjax.cli.completion:Completion", "print the completion script of a shell"),
@@ -55,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     streams.prepare()
     try:
-        with streams.interruptible():
+        with streams.interruptible(), streams.plain_warnings(), _environment_kept("DYSONJAX_DEBUG"):
             code = _main(argv)
     except SystemExit as done:  # of a process that is not the first
         code = done.code or 0
@@ -68,6 +71,16 @@ def main(argv: list[str] | None = None) -> int:
     if "jax" in sys.modules:
         _leave(code, at_once=argv is None and code > 128)
     return code
+
+
+@contextlib.contextmanager
+def _environment_kept(name: str):
+    """Put a variable back when a command has ended: -v is of this command alone."""
+    before = os.environ.get(name)
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None) if before is None else os.environ.update({name: before})
 
 
 def _leave(code: int, at_once: bool) -> None:
@@ -94,7 +107,7 @@ def _main(argv: list[str] | None) -> int:
 
         print(report())
         return 0
-    from dysonjax.checks import InputError, RunError, seed
+    from dysonjax.checks import InputError, RunError, path, seed
     from dysonjax.cli import compile_cache, environment, next_step
 
     if "matplotlib" not in sys.modules:
@@ -106,12 +119,14 @@ def _main(argv: list[str] | None) -> int:
         command = _parse(args[0], args[1:])
         if command is None:
             return 0
-        from dysonjax.cli.output import watching
+        from dysonjax.cli.output import paths, watching
         from dysonjax.cli.terminal import Terminal
 
         execution = getattr(command, "execution", command)  # small commands list their options themselves
         if hasattr(execution, "seed"):
             seed("seed", execution.seed)
+        for name, given in paths(command):
+            path(name, given)
         rank = _join(command)
         terminal = Terminal(quiet=execution.quiet or rank > 0, json=execution.json)
         with watching(command), environment.named():
@@ -192,10 +207,9 @@ def _parse(name: str, args: list[str]):
     printed = "--print-config" in args
     args = [word for word in args if word not in ("-v", "--verbose", "--print-config")]
     complaint = io.StringIO()
-    wide = os.environ.get("COLUMNS")
     try:
-        os.environ["COLUMNS"] = "1000"  # an error must not be broken into the lines of a narrow terminal
-        with contextlib.redirect_stderr(complaint):
+        with _environment_kept("COLUMNS"), contextlib.redirect_stderr(complaint):
+            os.environ["COLUMNS"] = "1000"  # an error must not be broken into the lines of a narrow terminal
             filled = tyro.cli(
                 command, args=args, prog=f"dysonjax {name}", config=(tyro.conf.FlagCreatePairsOff,)
             )
@@ -209,8 +223,6 @@ def _parse(name: str, args: list[str]):
         raise InputError(
             f"{_first_sentence(complaint.getvalue(), command)} (see dysonjax {name} --help)"
         ) from None
-    finally:
-        os.environ.pop("COLUMNS", None) if wide is None else os.environ.update(COLUMNS=wide)
 
 
 def _first_sentence(box: str, command: type) -> str:

@@ -10,10 +10,12 @@ import tyro
 
 # Options of every command by what they are about; all others are the physics of the command.
 GROUPS = {
+    "optimizer": "optimizer momentum weight-decay schedule warmup",
     "run": "preset seeds steps records keep-weights keep save-every dry-run shard seed quick members "
     "repetitions permutations samples resamples nulls",
-    "machine": "tile devices backend x64 jobs distributed coordinator num-processes process-id join-seconds",
-    "results": "out overwrite json quiet csv figures sort figure only",
+    "machine": "port every tile devices backend x64 precision jobs distributed coordinator num-processes "
+    "process-id join-seconds",
+    "results": "out author title license overwrite json quiet csv figures sort figure only",
 }
 FIRST = "physics"
 GRID = ("lr", "batch-size", "sigma-w")  # before the rest of the physics

@@ -16,6 +16,12 @@ def sentence(name: str, summary: dict) -> str | None:
         return f"next: dysonjax report {place}"
     if name == "report" and place is not None:
         return f"next: open {place} in a browser"
+    if name == "verify" and place is not None:
+        return f"next: dysonjax {'export' if summary.get('equal') else 'info'} {place}"
+    if name == "export" and place is not None:
+        return f"next: read {place}/README.md, then upload the folder where you publish data"
+    if name == "watch" and place is not None:
+        return f"next: dysonjax report {place}"
     if name == "info" and place is not None:
         return f"next: dysonjax {'report' if summary.get('finished') else 'resume'} {place}"
     if name == "advise":

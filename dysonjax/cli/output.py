@@ -51,13 +51,16 @@ def watching(command) -> Iterator[None]:
     """While a command runs: know its inputs; then list what it wrote, or take back an empty start."""
     claims: list[Claim] = []
     _current.append((command, claims))
+    ended = refused = False
     try:
         yield
+        ended = True
     except InputError as error:
         if done := [claim.folder for claim in claims if claim.computed]:
             raise RunError(
                 f"{done[0]} holds the results, but not all can be made of them: {error}"
             ) from error
+        refused = True
         for claim in claims:
             if claim.fresh:
                 _take_back(claim)
@@ -65,8 +68,9 @@ def watching(command) -> Iterator[None]:
     finally:
         _current.pop()
         for claim in claims:
-            with contextlib.suppress(OSError):  # a full disk; the run then counts as killed
-                run_folder.list_files(claim.folder, _results(claim.folder))
+            if claim.fresh or not refused:  # what was there before a refusal stays as it was
+                with contextlib.suppress(OSError):  # a full disk; the run then counts as killed
+                    run_folder.list_files(claim.folder, _results(claim.folder), ended)
             if claim.lock is not None:
                 claim.lock.release()
 
@@ -115,8 +119,12 @@ def new_file(path: Path, overwrite: bool) -> None:
 
 def go_on_with(folder: Path) -> None:
     """The command under way adds to a run folder that is there already."""
-    if _current:
-        _current[-1][1].append(Claim(folder, None, made=[], fresh=False))
+    if not _current or any(claim.folder == folder for claim in _current[-1][1]):
+        return
+    lock = None
+    with contextlib.suppress(OSError):  # read-only: the run itself says so
+        lock = _lock(folder)
+    _current[-1][1].append(Claim(folder, lock, made=[], fresh=False))
 
 
 def take_up(folder: Path) -> None:
@@ -206,19 +214,29 @@ def _refuse_living(folder: Path) -> None:
 
 def _inputs() -> list[Path]:
     """Files and folders that the command under way reads: whatever exists among its options but --out."""
-    found = [path for command, _ in _current[-1:] for path in _paths(command)]
-    return [path for path in found if path.exists()]
+    found = [path for command, _ in _current[-1:] for path in _named(command)]
+    return [path for path in found if os.path.exists(path)]  # a text may be too long for a name
 
 
-def _paths(value) -> list[Path]:
-    if isinstance(value, Path):
-        return [value]
-    if isinstance(value, str):  # such as --text, which may name a corpus or a file
-        return [Path(value)] if 0 < len(value) < 1000 and "\0" not in value else []
-    if isinstance(value, tuple):
-        return [path for item in value for path in _paths(item)]
-    fields = getattr(value, "__dataclass_fields__", {})
-    return [path for name in fields if name != "out" for path in _paths(getattr(value, name))]
+def _named(command) -> list[Path]:
+    """Whatever an option but --out may name."""
+    found = [(name, value) for name, value in _values(command) if name != "out"]
+    # A text may be the name of a file too, as that of --text.
+    return [Path(value) for _, value in found if value and isinstance(value, str | Path)]
+
+
+def paths(command) -> list[tuple[str, Path]]:
+    """The paths among the options of a command, by the name of the option."""
+    return [(name, value) for name, value in _values(command) if isinstance(value, Path)]
+
+
+def _values(command) -> Iterator[tuple[str, Any]]:
+    for name in getattr(command, "__dataclass_fields__", {}):
+        value = getattr(command, name)
+        if hasattr(value, "__dataclass_fields__"):
+            yield from _values(value)
+        else:
+            yield from ((name, item) for item in (value if isinstance(value, tuple) else (value,)))
 
 
 def _files(folder: Path) -> list[str]:

@@ -16,8 +16,11 @@ from dysonjax.cli.terminal import Terminal
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """Write one self-contained HTML file about a run folder: what it was, what came out, figures, sortable
-    tables and how to do it again. A run that is not finished gives what is there, marked as such.
+    """Write one self-contained HTML file about a run folder, to look at and to explore.
+
+    A click on a cell of its map shows what the networks there did: levels and observables over time, phases
+    of the seeds, the command that trains just this point again. Then come what came out, figures, sortable
+    tables and how to do it all again. A run that is not finished gives what is there, marked as such.
     """
 
     folder: Annotated[Path, tyro.conf.Positional]
@@ -40,7 +43,7 @@ class Report:
         new_file(out, self.overwrite)
         if out.exists() and out.suffix.lower() not in (".html", ".htm"):
             raise InputError(f"{out} is no HTML file and is not replaced by one; choose another --out")
-        report = gather(self.folder, _command_line(self.folder))
+        report = gather(self.folder, command_line(self.folder), point_command(self.folder))
         try:
             page = render(report)
         except (TypeError, ValueError, LookupError, ArithmeticError):
@@ -67,24 +70,56 @@ class Report:
         }
 
 
-def _command_line(folder: Path) -> str | None:
+AXES = ("lr", "batch_size", "sigma_w", "s", "epsilon", "z_ratio")  # options that a run may have as dimensions
+
+
+def command_line(folder: Path) -> str | None:
     """The command line that made the folder, with the options that differ from their defaults."""
+    words = _words(folder)
+    return None if words is None else shlex.join(words)
+
+
+def point_command(folder: Path) -> list | None:
+    """The command line of one point of the grid: texts and {"axis": name}, where a value is to stand.
+
+    None if no command trains that point alone as the run did: with independent randomness the names of all
+    axes count, and a command with a single value of a further axis has no such axis.
+    """
+    words = _words(folder, without=AXES)
+    if words is None:
+        return None
+    command = run_folder.read(folder)
+    usual = type(command)()
+    options, usual = ({**vars(c), **vars(getattr(c, "training", None) or c)} for c in (command, usual))
+    further = any(set(str(options.get(name))) & set(",:") for name in AXES[3:])
+    if further and options.get("randomness") == "independent":
+        return None
+    parts = [shlex.join(words)]
+    for name in AXES:
+        value = options.get(name)
+        if isinstance(value, str) and (name in AXES[:3] or set(value) & set(",:")):
+            parts += [f" --{name.replace('_', '-')} ", {"axis": name}]
+        elif value != usual.get(name):
+            parts.append(f" --{name.replace('_', '-')} {shlex.quote(str(value))}")
+    return parts
+
+
+def _words(folder: Path, without: tuple[str, ...] = ()) -> list[str] | None:
     try:
         command = run_folder.read(folder)
         default = type(command)()
     except (InputError, TypeError):
         return None
-    words = ["dysonjax", run_folder.name_of(command), *_options(command, default)]
-    return shlex.join(words)
+    return ["dysonjax", run_folder.name_of(command), *_options(command, default, without)]
 
 
-def _options(command, default) -> list[str]:
+def _options(command, default, without: tuple[str, ...] = ()) -> list[str]:
     words = []
     for field in dataclasses.fields(command):
         value, usual = getattr(command, field.name), getattr(default, field.name)
         if dataclasses.is_dataclass(value):
-            words += _options(value, usual)
-        elif field.name in ("out", "overwrite", "json", "quiet") or value == usual:
+            words += _options(value, usual, without)
+        elif field.name in ("out", "overwrite", "json", "quiet", "resume", *without) or value == usual:
             continue
         elif _is_positional(field):
             words.insert(0, str(value))

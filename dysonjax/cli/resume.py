@@ -45,7 +45,8 @@ class Resume:
         if not hasattr(command, "training") and not hasattr(command, "resume"):
             raise InputError(f"{name} keeps no checkpoints; start it again with --overwrite")
         summary = self.folder / "summary.json"
-        if summary.exists() and (hasattr(command, "resume") or ensemble.intact(self.folder)):
+        whole = hasattr(command, "resume") or ensemble.intact(self.folder)
+        if summary.exists() and run_folder.ended(self.folder) and whole:
             terminal.print(f"{self.folder} is finished; there is nothing to go on with")
             return read_object(summary)
         if hasattr(command, "resume"):

@@ -1,5 +1,6 @@
 """What the commands that train an ensemble share: its options, the dry run, the run folder."""
 
+import contextvars
 import dataclasses
 import os
 from typing import Annotated, Literal
@@ -32,6 +33,16 @@ class TrainingOptions:
     """Training steps."""
     records: str = "41"
     """Number of records in equal distances, log:N for logarithmic ones, or the steps as a list."""
+    optimizer: Literal["sgd", "momentum", "adam", "adamw", "muon"] = "sgd"
+    """How gradients become steps: sgd, momentum, adam, adamw or muon."""
+    momentum: float | None = None
+    """What a step keeps of the direction before it, from 0 to 1; default: 0.9, for muon 0.95."""
+    weight_decay: float | None = None
+    """Decoupled weight decay, in units of the learning rate; default: 0.01 for adamw, else 0."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Course of the learning rate: constant, or cosine (down to a tenth)."""
+    warmup: int = 0
+    """Steps over which the learning rate rises from zero."""
     randomness: Literal["common", "independent"] = "common"
     """common: the points of a seed share their randomness, which is then drawn once; independent: each has
     its own."""
@@ -50,6 +61,8 @@ class TrainingOptions:
     native (C, on a CPU), xla (everything, everywhere), or auto: the first of these that takes it."""
     x64: bool = False
     """Train in double precision."""
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    """Lowest precision of products while training on a GPU or a TPU; a CPU computes them in full."""
     save_every: float = 300.0
     """Longest time between two checkpoints, seconds; there is also one at a record now and then."""
     dry_run: bool = False
@@ -69,17 +82,36 @@ AS_THEY_ARE = (
     "devices",
     "backend",
     "x64",
+    "precision",
     "save_every",
 )  # of `Config`
 Training = Annotated[TrainingOptions, tyro.conf.arg(name="")]  # its options carry no prefix
 
 
-def train(command, model, terminal: Terminal, optimizer="sgd", scalars=None):
+_describing = contextvars.ContextVar("describing", default=False)
+
+
+class _Described(Exception):
+    """Ends a command once it is known what it would train."""
+
+
+def described(command):
+    """The model and the `Config` that a command would train; raises InputError if it trains no ensemble."""
+    token = _describing.set(True)
+    try:
+        command.run(Terminal(quiet=True))
+    except _Described as found:
+        return found.args
+    finally:
+        _describing.reset(token)
+    raise checks.InputError(f"dysonjax {run_folder.name_of(command)} trains no ensemble")
+
+
+def train(command, model, terminal: Terminal, scalars=None):
     """Train as the `training` and `execution` options of a command say.
 
     scalars: further axes of the grid, name -> values.
-    Returns (run, folder), or (plan, None) for a dry run. The default optimiser makes plain gradient steps:
-    those are what the theory is about.
+    Returns (run, folder), or (plan, None) for a dry run.
     """
     from dysonjax import ensemble
 
@@ -96,11 +128,15 @@ def train(command, model, terminal: Terminal, optimizer="sgd", scalars=None):
         grid if options.shard is None else shard_of(grid, *parse_shard(options.shard)),
         steps,
         parse_records(options.records, steps),
-        optimizer,
+        ensemble.Optimizer(
+            options.optimizer, options.weight_decay, options.schedule, options.warmup, options.momentum
+        ),
         seed=execution.seed,
         **{name: getattr(options, name) for name in AS_THEY_ARE},
     )
     ensemble.check(model, config)
+    if _describing.get():
+        raise _Described(model, config)
     if options.dry_run:
         plan = ensemble.plan(model, config)
         terminal.print(announcement(plan))
@@ -154,10 +190,14 @@ def shard_of(grid, index: int, count: int):
 
 def announcement(plan) -> str:
     """What a run will take, in one line."""
-    size = f"{plan.bytes / 1e6:.1f} MB"
+    from dysonjax.ensemble.disk import size
+
     text = (
-        f"{plan.members} networks x {plan.steps} steps: about {duration(plan.seconds)} and {size} of results"
+        f"{plan.members} networks x {plan.steps} steps: about {duration(plan.seconds)} and "
+        f"{size(plan.bytes)} of results"
     )
+    if plan.tile:
+        text += f"; {plan.tile} at a time on a device, {size(plan.member_bytes)} of memory each"
     if plan.tuning_seconds:
         text += f"; first, about {duration(plan.tuning_seconds)} to find the fastest tile"
     return text

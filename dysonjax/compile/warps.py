@@ -21,6 +21,7 @@ class Source(NamedTuple):
 
     text: str
     how: Cut
+    block: int  # warps
     chunk: int  # steps whose shared data are made together
     shared_bytes: int  # of a block
     used: tuple[bool, ...]  # which of the fixed inputs are read at all
@@ -32,18 +33,20 @@ def planned(step: Step, how: Cut) -> tuple[partition.Parts, Plan]:
     return parts, plan(stores_of(threads.staged(parts.outputs), parts.states), Costs(inline=True))
 
 
-def written(step: Step, how: Cut) -> Source:
-    """The kernel for networks that are cut like that. Raises Unsupported."""
+def written(step: Step, how: Cut, block: int = 1) -> Source:
+    """The kernel for networks that are cut like that, in blocks of so many warps. Raises Unsupported."""
     parts, found_plan = planned(step, how)
     stopped = None if step.stopped is None else parts.states[step.stopped]
-    found = cuda.write(found_plan, step.inputs, parts.states, step.index, parts.thread, stopped, how.threads)
+    found = cuda.write(
+        found_plan, step.inputs, parts.states, step.index, parts.thread, stopped, how.threads, block
+    )
     used = tuple(node in found_plan.read for node in step.inputs)
-    return Source(found.text, how, found.chunk, found.shared_bytes, used)
+    return Source(found.text, how, block, found.chunk, found.shared_bytes, used)
 
 
-def compiled(source: Source, architecture: int, warps: int = 1, options: Sequence[str] = ()) -> bytes:
-    """The cubin for blocks of so many warps; raises NvrtcError."""
-    defines = (f"-DWARPS={warps}", "-DBLOCKS=1", *options)
+def compiled(source: Source, architecture: int, options: Sequence[str] = ()) -> bytes:
+    """The cubin; raises NvrtcError."""
+    defines = (f"-DWARPS={source.block}", "-DBLOCKS=1", *options)
     return nvrtc.compile(source.text, architecture, _headers(), defines)
 
 

@@ -12,6 +12,7 @@ from dysonjax.ensemble.processes import index as process_index
 from dysonjax.ensemble.results import configuration, intact, read
 from dysonjax.ensemble.status import status
 from dysonjax.ensemble.training import Plan, Run, estimate, plan, resume, run, train
+from dysonjax.ensemble.verification import Verification, verify
 
 __all__ = [
     "Config",
@@ -21,6 +22,7 @@ __all__ = [
     "Optimizer",
     "Plan",
     "Run",
+    "Verification",
     "barrier",
     "check",
     "configuration",
@@ -38,5 +40,6 @@ __all__ = [
     "run",
     "status",
     "train",
+    "verify",
     "world_of",
 ]

@@ -18,6 +18,7 @@ from dysonjax import checks
 from dysonjax.ensemble import devices, disk, optimizers, overlaps, targets
 from dysonjax.ensemble.grid import Grid, record_steps
 from dysonjax.ensemble.optimizers import Optimizer
+from dysonjax.ensemble.programs import PRECISIONS
 from dysonjax.models.base import Model
 
 if TYPE_CHECKING:
@@ -33,12 +34,15 @@ class Config:
     What it computes is stored with the results, and stays as it is when the run is resumed:
 
     grid: the members. steps: of training. records: number of records in equal distances, or the steps
-    themselves. optimizer: "sgd", "momentum", "adamw", an `Optimizer`, or an optax transform WITHOUT learning
-    rate. randomness: "common" gives all grid points of a seed the same teacher, data and noise,
-    "independent" gives each its own. seed: root of all randomness. x64: train in double precision.
-    keep_weights: "none", "last" or "all" records. keep: "overlaps" of the singular vectors of every weight
-    matrix with those of its target, of the start and of the record before, without its weights; or some of
-    "overlaps-target", "overlaps-start", "overlaps-previous", with commas between (see `ensemble.overlaps` for
+    themselves. optimizer: "sgd", "momentum", "adam", "adamw", "muon", an `Optimizer`, or an optax transform
+    WITHOUT learning rate. randomness: "common" gives all grid points of a seed the same teacher, data and
+    noise, "independent" gives each its own. seed: root of all randomness. x64: train in double precision.
+    precision: the lowest in which products may be computed while training on a GPU or a TPU: "float32",
+    "tf32" (10 bits of a factor's mantissa) or "bfloat16" (7 bits; sums are in float32). What is observed is
+    always computed in full. keep_weights: "none", "last" or "all" records. keep: "overlaps" of the singular
+    vectors of every weight matrix with those of its target, of the start and of the record before, without
+    its weights; or some of "overlaps-target", "overlaps-start", "overlaps-previous", with commas between (see
+    `ensemble.overlaps` for
     signs and degenerate levels). identity_bits: of the names of grid points from which
     independent randomness is drawn; 32 for runs that were started before 64 were used.
 
@@ -61,6 +65,7 @@ class Config:
     randomness: str = "common"
     seed: int = 0
     x64: bool = False
+    precision: str = "float32"
     keep_weights: str = "none"
     keep: str | Sequence[str] = "none"
     identity_bits: int = 64
@@ -79,6 +84,7 @@ class Config:
             "randomness": checks.one_of("randomness", self.randomness, ["common", "independent"]),
             "seed": checks.seed("seed", self.seed),
             "x64": checks.flag("x64", self.x64),
+            "precision": checks.one_of("precision", self.precision, list(PRECISIONS)),
             "keep_weights": checks.one_of("keep_weights", self.keep_weights, ["none", "last", "all"]),
             "keep": overlaps.parse(self.keep),
             "tile": _tile(self.tile),
@@ -88,6 +94,8 @@ class Config:
         }
         if self.identity_bits not in (32, 64):
             raise checks.InputError(f"identity_bits must be 32 or 64, got {self.identity_bits!r}")
+        if self.x64 and self.precision != "float32":
+            raise checks.InputError(f"x64 and precision {self.precision!r} exclude each other; leave one out")
         for name, value in canonical.items():
             object.__setattr__(self, name, value)
 
@@ -124,6 +132,8 @@ class Config:
         }
         if self.keep:
             found["keep"] = list(self.keep)
+        if self.precision != "float32":
+            found["precision"] = self.precision
         if not self.common and self.identity_bits > 32:
             found["identity_bits"] = self.identity_bits
         return found

@@ -95,6 +95,7 @@ class Executable(NamedTuple):
     observe: Callable[..., Pending]  # identity, worlds, state -> `Observed`
     pack: Callable[[Any], Any]  # a plain state -> state
     unpack: Callable[[Any], Any]  # and back, as NumPy arrays that nobody changes
+    bytes: int = 0  # on a device while a tile is trained, beside its states, where the target knows
 
 
 class Lowered(NamedTuple):

@@ -5,6 +5,7 @@ Between records the state stays there, in the form of the kernel (see `layout.Wa
 copies it and launches the kernel on the copy, so that an observation under way still finds the old one.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from dysonjax.compile import (
     Step,
     Unsupported,
     driver,
+    fastest,
     layouts,
     nvrtc,
     traced,
@@ -45,7 +47,6 @@ from dysonjax.ensemble.layout import Warps
 
 MOST_STATE = 16 * 1024  # bytes of a network: half of the registers of 32 threads
 OLDEST = 80  # compute capability 8.0
-TRIES = 4  # layouts that are compiled until one needs no stack
 
 
 def refuses(task: Task) -> str | None:
@@ -75,7 +76,6 @@ class Machine(NamedTuple):
     """A kernel on every device of a run."""
 
     source: warps.Source
-    block: int  # warps
     functions: list[driver.Function]
 
 
@@ -99,26 +99,27 @@ def lower(task: Task, tile: Tile) -> Lowered:
     """Raises Refused if the step cannot be written as a kernel."""
     _, worlds, points = tile.shape
     ready = prepared(task, tile)
-    found = layouts.ranked(ready.step, worlds, points)[:TRIES]
+    found = layouts.ranked(ready.step, worlds, points)[: fastest.TRIES]
     if not found:
-        raise Refused("its arrays do not fit into the registers of 32 threads")
+        raise Refused(fastest.TOO_LARGE)
     start = task.programs.start.lower(tile.identity)
     observe = task.programs.observe.lower(tile.identity, tile.world, tile.state)
 
     def compile():
+        kernel = functools.partial(machine, task.devices, ready.step, found)
         try:
-            made = machine(task.devices, ready.step, found)
+            made = at_once(kernel, start.compile, observe.compile)
         except (Unsupported, CompilerError, nvrtc.NvrtcError, driver.DriverError) as reason:
             raise Refused(str(reason)) from None
-        return executable(tile, ready, made, *at_once(start.compile, observe.compile))
+        return executable(tile, ready, *made)
 
     return Lowered(compile, observe.out_info)
 
 
 def machine(devices: list[jax.Device], step: Step, found: list[Layout]) -> Machine:
-    """The kernel of the first layout that needs no stack, loaded on every device.
+    """The kernel of the layout that costs the least by its machine code, loaded on every device.
 
-    Raises Unsupported if all need one, NvrtcError, DriverError.
+    Raises Unsupported if all are too large, NvrtcError, DriverError.
     """
     gpus = [driver.device(_ordinal(device)) for device in devices]
     oldest = min(gpu.architecture for gpu in gpus)
@@ -127,20 +128,17 @@ def machine(devices: list[jax.Device], step: Step, found: list[Layout]) -> Machi
         raise Unsupported(
             f"a GPU of compute capability {oldest / 10} copies nothing asynchronously, {needed}"
         )
-    for layout in found:
-        source = warps.written(step, layout.how)
-        if gpus[0].driver.stand_in:
-            images = [warps.as_c(source).encode()] * len(gpus)
-        else:
-            images = [warps.compiled(source, gpu.architecture, layout.block) for gpu in gpus]
-            if warps.usage(images[0]).stack:
-                continue
-        functions = [
-            driver.function(gpu, image, warps.NAME, source.shared_bytes)
-            for gpu, image in zip(gpus, images, strict=True)
-        ]
-        return Machine(source, layout.block, functions)
-    raise Unsupported("its arrays do not fit into the registers of 32 threads")
+    if gpus[0].driver.stand_in:
+        best = warps.written(step, found[0].how, found[0].block)
+        images = [warps.as_c(best).encode()] * len(gpus)
+    else:
+        best = fastest.compiled(step, found, gpus[0].architecture)
+        images = [warps.compiled(best, gpu.architecture) for gpu in gpus]
+    functions = [
+        driver.function(gpu, image, warps.NAME, best.shared_bytes)
+        for gpu, image in zip(gpus, images, strict=True)
+    ]
+    return Machine(best, functions)
 
 
 def _ordinal(device: jax.Device) -> int:
@@ -153,11 +151,11 @@ def executable(tile: Tile, ready: Prepared, machine: Machine, start, observe) ->
     """start, observe: XLA's compiled programs."""
     _, worlds, points = tile.shape
     fixed, form = ready.fixed, ready.form
-    how, used = machine.source.how, machine.source.used
-    moves = _moves(tile, form, [Warps(how.threads, axis, machine.block) for axis in how.axes])
-    whole = Warps(how.threads, None, machine.block)
+    how, block, used = machine.source.how, machine.source.block, machine.source.used
+    moves = _moves(tile, form, [Warps(how.threads, axis, block) for axis in how.axes])
+    whole = Warps(how.threads, None, block)
     warps_of_world = whole.warps(points)
-    blocks = worlds * warps_of_world // machine.block
+    blocks = worlds * warps_of_world // block
 
     def read(of_world, of_point):
         of_world = [leaf.astype(np.int32) if leaf.dtype == bool else leaf for leaf in of_world]
@@ -189,7 +187,7 @@ def executable(tile: Tile, ready: Prepared, machine: Machine, start, observe) ->
                 words = [_address(leaf, number) if use else 0 for leaf, use in zip(reads, used, strict=True)]
                 words += [_address(leaf, number) for leaf in new]
                 words += [warps_of_world, int(first[number]), int(steps[number])]
-                function.launch(blocks, WARP * machine.block, words)
+                function.launch(blocks, WARP * block, words)
                 launched.append(function)
         except driver.DriverError as reason:
             _wait(launched, reads)
@@ -241,7 +239,9 @@ def _moves(tile: Tile, form: Form, layouts_of: list[Warps]) -> Moves:
         return jax.jit(jax.shard_map(local, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False))
 
     def pack(leaves):
-        return [layout.pack(leaf) for layout, leaf in zip(layouts_of, leaves, strict=True)]
+        *held, stopped = (layout.pack(leaf) for layout, leaf in zip(layouts_of, leaves, strict=True))
+        idle = layouts_of[-1].idle(*leaves[-1].shape[:2])
+        return [*held, jnp.where(idle[:, None, None], 0, stopped)]
 
     def unpack(held):
         return [

@@ -23,7 +23,7 @@ def check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(place).free
     if needed + MARGIN_BYTES > free:
         raise InputError(
-            f"the run needs up to {_size(needed + MARGIN_BYTES)} on disk, but {place} has {_size(free)}; "
+            f"the run needs up to {size(needed + MARGIN_BYTES)} on disk, but {place} has {size(free)}; "
             "make room, choose another folder, or take fewer records, seeds or stored weights"
         )
 
@@ -72,5 +72,9 @@ def state_bytes(jobs: list) -> int:
     return max(sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(job.state)) for job in jobs)
 
 
-def _size(count: int) -> str:
-    return f"{count / 1e9:.3g} GB" if count >= 1e9 else f"{count / 1e6:.3g} MB"
+def size(count: int) -> str:
+    """In words."""
+    for unit, bytes_of in {"GB": 1e9, "MB": 1e6, "kB": 1e3}.items():
+        if count >= bytes_of:
+            return f"{count / bytes_of:.3g} {unit}"
+    return f"{count} bytes"

@@ -45,7 +45,7 @@ def member_of(
     >>> bool(abs(member.params["w2"] - run.weights.sel(seed=1, record=0).values.squeeze()).max() < 1e-6)
     True
     """
-    config = _configuration(model, run)
+    config = configuration_with(model, run)
     for name in sorted(config["grid"]["scalars"].keys() ^ scalars.keys()):
         known = name in scalars
         reason = (
@@ -76,15 +76,15 @@ def world_of(model: Model, run: xr.Dataset, *, seed: int, batch_size: int) -> An
 
     Raises InputError for a run with randomness="independent", where every member has one of its own.
     """
-    config = _configuration(model, run)
+    config = configuration_with(model, run)
     if config["randomness"] != "common":
         raise checks.InputError("every member of this run has its own realisation; use member_of(...).world")
     scalars = {name: values[0] for name, values in config["grid"]["scalars"].items()}
     return member_of(model, run, seed=seed, batch_size=batch_size, lr=1.0, sigma_w=1.0, **scalars).world
 
 
-def _configuration(model: Model, run: xr.Dataset) -> dict[str, Any]:
-    """That of the run, if it was made with this model."""
+def configuration_with(model: Model, run: xr.Dataset) -> dict[str, Any]:
+    """That of the run; raises InputError unless it was made with this model."""
     config = configuration(run)
     made = {"name": model.name, **model.config}
     differ = sorted(k for k in made.keys() | config["model"].keys() if made.get(k) != config["model"].get(k))

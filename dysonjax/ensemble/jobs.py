@@ -45,6 +45,14 @@ class Job(NamedTuple):
         except Refused as reason:
             return self.again(refused=self.reasons | {self.target.name: str(reason)}).compiled()
 
+    @property
+    def member_bytes(self) -> int:
+        """Of memory that a network takes: its state, and its share of what a tile needs beside."""
+        leaves = jax.tree.leaves(self.state)
+        devices = leaves[0].shape[0]
+        state = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves) / devices
+        return math.ceil((state + self.executable.bytes) / self.tile_members) + self.lowered.scratch_bytes
+
 
 def all_batch_sizes(model: Model, config: Config, seeds: range) -> list[Job]:
     """The jobs of a run for these seeds of the grid, counted from 0; nothing is compiled yet."""
@@ -65,7 +73,7 @@ def job(
     grid, common = config.grid, config.common
     batch_size, count = grid.batch_size[batch_index], len(config.devices)
     mesh = jax.sharding.Mesh(np.array(config.devices), ("devices",))
-    programs = build(model, config.transform, batch_size, common, mesh)
+    programs = build(model, config.transform, batch_size, common, mesh, config.precision)
     part = dataclasses.replace(grid, seeds=len(seeds), first_seed=grid.first_seed + seeds.start)
 
     def cut(worlds, points):

@@ -156,6 +156,11 @@ class Warps(NamedTuple):
         networks = WARP // self.threads * self.block
         return -(-points // networks) * self.block
 
+    def idle(self, worlds: int, points: int) -> np.ndarray:
+        """Which warps of all worlds have no network at all: they help to draw for their world."""
+        used = -(-points * self.threads // WARP)
+        return np.tile(np.arange(self.warps(points)) >= used, worlds)
+
     def pack(self, leaf: jax.Array) -> jax.Array:
         """A leaf of one device, (worlds, points, ...)."""
         _, points, *shape = leaf.shape

@@ -21,6 +21,14 @@ from dysonjax.models.base import Model
 if TYPE_CHECKING:
     import optax
 
+# Of products on accelerators, and JAX's names for them. A CPU always computes in full.
+PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "BF16_BF16_F32"}
+
+
+def products(precision: str, platform: str) -> str:
+    """JAX's name for a precision of products while training on a kind of device."""
+    return PRECISIONS["float32" if platform == "cpu" else precision]
+
 
 def build(
     model: Model,
@@ -28,8 +36,13 @@ def build(
     batch_size: int,
     common: bool,
     mesh: jax.sharding.Mesh,
+    precision: str = "float32",
 ) -> Programs:
-    """The programs for one batch size; nothing is compiled before the first call."""
+    """The programs for one batch size; nothing is compiled before the first call.
+
+    precision: of the products of training, see `PRECISIONS`.
+    """
+    in_full, training = PRECISIONS["float32"], products(precision, mesh.devices.flat[0].platform)
 
     def stream(identity, number):
         return stream_key(identity.root, identity.seed, None if common else identity.point_id, number)
@@ -83,12 +96,12 @@ def build(
         numbers, matrices = jax.vmap(one, in_axes=(axes, axes, 0))(state.params, initial, identity.point)
         return Observed(numbers, matrices, targets(identity, world), state.diverged_at)
 
-    def on_devices(function, *in_axes, donate=()):
+    def on_devices(function, *in_axes, donate=(), precision=in_full):
         """Map over the worlds of a tile, and run one tile on each device."""
         over_worlds = jax.vmap(function, in_axes=(Identity(None, 0, 0, 0), *in_axes))
 
         def local(*args):
-            with jax.default_matmul_precision("highest"):  # no silent TF32
+            with jax.default_matmul_precision(precision):  # no silent TF32
                 result = over_worlds(*jax.tree.map(lambda a: a[0], args))
             return jax.tree.map(lambda a: a[None], result)
 
@@ -100,7 +113,7 @@ def build(
 
     return Programs(
         on_devices(start),
-        on_devices(advance, 0, 0, None, None, donate=2),
+        on_devices(advance, 0, 0, None, None, donate=2, precision=training),
         on_devices(observe, 0, 0),
         on_devices(targets, 0),
     )

@@ -31,6 +31,7 @@ CONFIG = {
     "dtype": str,
     "keep_weights": str,
     "keep?": list,
+    "precision?": str,
 }
 SUMMARY = {
     "members": int,

@@ -82,7 +82,7 @@ class Store:
     def set_attributes(self, attributes: dict) -> None:
         """Add attributes, such as the summary of a finished run."""
         zarr.open_group(self.collected, mode="r+").attrs.update(attributes)
-        _consolidate(self.collected)
+        consolidate(self.collected)
         self._put(METADATA)
 
     def remove_summary(self) -> None:
@@ -90,7 +90,7 @@ class Store:
         attributes = zarr.open_group(self.collected, mode="r+").attrs
         if "summary" in attributes:
             del attributes["summary"]
-            _consolidate(self.collected)
+            consolidate(self.collected)
             self._put(METADATA)
 
     def _region(self, name: str, batch_index: int, block: int) -> tuple[slice, ...]:
@@ -267,7 +267,7 @@ def _write_metadata(path: Path, template: xr.Dataset, seeds_per_block: int) -> N
             attributes=variable.attrs,
             compressors=[ZstdCodec(), Crc32cCodec()],
         )
-    _consolidate(path)
+    consolidate(path)
 
 
 def _content(path: Path) -> dict[str, bytes]:
@@ -276,7 +276,7 @@ def _content(path: Path) -> dict[str, bytes]:
     return {file.relative_to(path).as_posix(): file.read_bytes() for file in files}
 
 
-def _consolidate(path) -> None:
+def consolidate(path) -> None:
     """Gather the metadata in one place, as xarray expects (not yet in the Zarr specification)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)

@@ -15,32 +15,35 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
 import xarray as xr
 
 from dysonjax import cache, checks, threefry
-from dysonjax.ensemble import jobs, loop, processes, recording, results, run_folder, store, targets, tuning
+from dysonjax.ensemble import (
+    jobs,
+    loop,
+    machine,
+    plans,
+    processes,
+    recording,
+    results,
+    run_folder,
+    store,
+    targets,
+    tuning,
+)
 from dysonjax.ensemble.checkpoints import Progress
 from dysonjax.ensemble.config import Config, check, check_grid, restored, takes_options
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.jobs import Job
+from dysonjax.ensemble.plans import Plan
 from dysonjax.ensemble.session import Session
 from dysonjax.models.base import Model
 
 if TYPE_CHECKING:
     import optax
-
-
-class Plan(NamedTuple):
-    """What a run will take, from a short measurement on this machine."""
-
-    members: int
-    steps: int
-    seconds: float  # training and observation, compilation excluded
-    bytes: int  # of the results, uncompressed
-    tuning_seconds: float = 0.0  # spent before, to find the fastest size of a tile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,8 +128,8 @@ def plan(model: Model, config: Config) -> Plan:
     with jax.enable_x64(config.x64), threefry.settled():
         begin = time.perf_counter()
         work = [job.compiled() for job in jobs.all_batch_sizes(model, config, range(config.grid.seeds))]
-        template = _template(model, config, work[0])
-        found, _ = _plan(work, config, template.nbytes, time.perf_counter() - begin)
+        template = template_of(model, config, work[0])
+        found, _ = plans.foreseen(work, config, template.nbytes, time.perf_counter() - begin)
         return found
 
 
@@ -155,7 +158,7 @@ def run(
         stack.enter_context(loop.out_of_memory_in_words(folder))
         # The shapes of what a run records are known before anything is compiled or written.
         work = jobs.all_batch_sizes(model, config, range(config.grid.seeds))
-        template, shapes = _template(model, config, work[0]), work[0].state.params
+        template, shapes = template_of(model, config, work[0]), work[0].state.params
         opened = run_folder.opened(stack, folder, config, template, work, resume, say)
         if len(opened.seeds) < config.grid.seeds:
             work = jobs.all_batch_sizes(model, config, opened.seeds)
@@ -169,7 +172,7 @@ def run(
         if folder is not None and processes.index() == 0 and work:
             run_folder.note_session(opened.results.store, _session(template, chosen), say)
         if announce is not None or config.tile == "tune":
-            foreseen, tune = _plan(work, config, template.nbytes, compile_seconds)
+            foreseen, tune = plans.foreseen(work, config, template.nbytes, compile_seconds)
             if announce is not None:
                 announce(foreseen)
             begin = time.perf_counter()
@@ -205,6 +208,7 @@ def run(
             "net_steps_per_second": round(config.grid.members * config.steps / seconds, 1),
             "diverged": int((dataset["diverged_at"] >= 0).sum()),
             "device": _device_name(config),
+            "hardware": machine.hardware(),
             **chosen,
             "tile": tile,
             "version": results.versions()["dysonjax"],
@@ -219,17 +223,7 @@ def run(
     return Run(dataset, summary, folder, _example(session.progress, shapes))
 
 
-def _plan(
-    work: list[Job], config: Config, result_bytes: int, compile_seconds: float
-) -> tuple[Plan, list[bool]]:
-    """What compiled jobs will take, and which of them are to be tuned before."""
-    seconds = [jobs.measure(job, config) for job in work]
-    tune = [tuning.wanted(job, config, s, compile_seconds) for job, s in zip(work, seconds, strict=True)]
-    before_it = sum(tune) * tuning.seconds(compile_seconds)
-    return Plan(config.grid.members, config.steps, sum(seconds), result_bytes, before_it), tune
-
-
-def _template(model: Model, config: Config, job: Job) -> xr.Dataset:
+def template_of(model: Model, config: Config, job: Job) -> xr.Dataset:
     """The dataset of the run, of fill values."""
     attributes = {
         "config": json.dumps(config.stored(model)),
@@ -275,7 +269,8 @@ def _say_lost_at_once(dataset: xr.Dataset, say: Callable[[str], None]) -> None:
 def _session(template: xr.Dataset, chosen: dict[str, str | None]) -> dict[str, str | None]:
     """What the bits of the results may depend on beside the configuration."""
     found = {name: template.attrs[name] for name in ("versions", "device")}
-    return found | {"processor": cache.processor(), "backend": chosen["backend"], "target": chosen["target"]}
+    found |= {"processor": cache.processor(), "code": machine.code_sha256()}
+    return found | {"backend": chosen["backend"], "target": chosen["target"]}
 
 
 def _example(progress: Progress, shapes: Any) -> Any:

@@ -10,6 +10,7 @@ products become one large one. Products with a batch read `inputs @ weight`, wit
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -176,16 +177,27 @@ def split(key: Key, count: int = 2) -> tuple[Key, ...]:
     return tuple(threefry.derive(key, number) for number in range(count))
 
 
-@jax.custom_batching.sequential_vmap
+@jax.custom_batching.custom_vmap
 def eigh(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Eigenvalues (ascending) and eigenvectors of one symmetric matrix, safe inside a model's functions.
 
     On several host devices `jnp.linalg.eigh` under vmap can wait for ever: jaxlib's batched LAPACK calls
-    block threads of the pool that they need themselves. One matrix a call runs in its own thread. Any
+    block threads of the pool that they need themselves. On a CPU one matrix a call runs in its own thread;
+    elsewhere all go together, which takes an H100 1 ms for 1440 of 16 x 16, and 0.55 s one by one. Any
     non-finite matrix gives NaN, not numbers.
     """
-    finite = jnp.isfinite(matrix).all()
+    return _eigh(matrix)
+
+
+@eigh.def_vmap
+def _eigh_of_many(count, batched, matrices):
+    one_by_one = functools.partial(jax.lax.map, eigh)
+    return jax.lax.platform_dependent(matrices, cpu=one_by_one, default=_eigh), (True, True)
+
+
+def _eigh(matrices: jax.Array) -> tuple[jax.Array, jax.Array]:
+    finite = jnp.isfinite(matrices).all((-2, -1), keepdims=True)
     values, vectors = jnp.linalg.eigh(
-        jnp.where(finite, matrix, jnp.eye(matrix.shape[-1], dtype=matrix.dtype))
+        jnp.where(finite, matrices, jnp.eye(matrices.shape[-1], dtype=matrices.dtype))
     )
-    return jnp.where(finite, values, jnp.nan), jnp.where(finite, vectors, jnp.nan)
+    return jnp.where(finite[..., 0], values, jnp.nan), jnp.where(finite, vectors, jnp.nan)

@@ -9,6 +9,7 @@ from dysonjax.published import (
     linear_spacings,
     nanogpt,
     nanogpt_spikes,
+    optimizers,
     phase,
     phase_cuts,
     phase_dynamics,
@@ -53,6 +54,7 @@ RECIPES: tuple[Recipe, ...] = (
     nanogpt_spikes.GPT_SPIKES,
     spikes.SPIKES,
     spikes.SPIKES_LAW,
+    optimizers.OPTIMIZERS,
 )
 
 

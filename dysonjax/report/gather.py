@@ -13,7 +13,7 @@ from dysonjax.checks import InputError
 from dysonjax.ensemble import configuration, read
 from dysonjax.ensemble.schema import NUMBER, read_object
 from dysonjax.figures.training_curves import training_curves
-from dysonjax.report import verdicts
+from dysonjax.report import explore, verdicts
 from dysonjax.report.tables import Table, of_options, of_points, of_summary
 
 # What a report reads of a summary, which differs from command to command.
@@ -42,11 +42,16 @@ class Report(NamedTuple):
     tables: list[Table]
     command: str | None  # the command line that repeats the run
     has_data: bool  # there is a dataset to read
+    explore: dict | None  # what `explore.embed` made of it
 
 
-def gather(folder: Path, command: str | None = None) -> Report:
-    """Read a run folder. command: the command line that made it, if it is known.
+def gather(
+    folder: Path, command: str | None = None, point: list | None = None, curves: bool = True
+) -> Report:
+    """Read a run folder.
 
+    command: the command line that made it, if it is known. point: that of one point of its grid, as
+    `explore.embed` takes it. curves: draw the training curves, which takes a second.
     Raises InputError if the folder holds neither a run nor the summary of a command.
     """
     folder = Path(folder)
@@ -64,7 +69,11 @@ def gather(folder: Path, command: str | None = None) -> Report:
     if dataset is not None:
         dataset = dataset.load()
         tables = [of_points(dataset), *tables]
-        pictures.append(_draw(dataset))
+        pictures += [_draw(dataset)] if curves else []
+        scene = explore.of_dataset(dataset, options.get("options"))
+        point = _in_python(dataset) if point is None else point
+    else:
+        scene = explore.of_levels(folder, summary)
     tables += of_options(options, dataset)
     return Report(
         title=f"{name}: {folder.name}",
@@ -77,6 +86,7 @@ def gather(folder: Path, command: str | None = None) -> Report:
         tables=tables,
         command=command,
         has_data=dataset is not None,
+        explore=None if scene is None else explore.embed(scene, point),
     )
 
 
@@ -147,6 +157,26 @@ def _warnings(summary: dict, dataset: xr.Dataset | None, finished: bool) -> list
         if versions.get("jax") == "0.10.2":
             found.append("It was made with jax 0.10.2, which gives wrong results on CPUs. Repeat it.")
     return [*found, *map(str, summary.get("notes") or [])]
+
+
+def _in_python(dataset: xr.Dataset) -> list:
+    """The call that trains one point of a grid again, for a run that no command made."""
+    config = configuration(dataset)
+    grid, parts = config["grid"], ["run = dj.train(\n    model, dj.Grid("]
+    for name in ("lr", "batch_size", "sigma_w"):
+        parts += [f"{name}=", {"axis": name}, ", "]
+    if grid["scalars"]:
+        parts.append("scalars={")
+        for name in grid["scalars"]:
+            parts += [f"{name!r}: ", {"axis": name}, ", "]
+        parts.append("}, ")
+    parts.append(
+        f"seeds={grid['seeds']}, first_seed={grid['first_seed']}),\n    steps={config['steps']}, "
+        f"records={config['records']},\n    optimizer={config['optimizer']!r}, "
+        f"randomness={config['randomness']!r}, seed={config['seed']}, x64={config['dtype'] == 'float64'},\n"
+        f")  # model: the {config['model']['name']} of this run, as its configuration says"
+    )
+    return parts
 
 
 def _pictures(folder: Path) -> list[Picture]:

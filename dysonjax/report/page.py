@@ -6,6 +6,7 @@ place where text enters the page, `escape`, is easier to watch here.
 
 import html
 import importlib.resources
+import json
 import math
 import re
 from string import Template
@@ -14,15 +15,25 @@ from typing import Any
 from dysonjax.report.gather import Report
 from dysonjax.report.tables import Table
 
+EXPLORE = ("data", "draw", "map", "panel", "main")  # scripts of the explorer, in their order
 
-def render(report: Report) -> str:
-    """The page."""
+
+def render(report: Report, live: float | None = None) -> str:
+    """The page. live: seconds after which it looks for news where it came from; None: it asks for nothing."""
     files = importlib.resources.files("dysonjax.report")
-    template = Template((files / "page.html").read_text(encoding="utf-8"))
+
+    def text(name: str) -> str:
+        return (files / name).read_text(encoding="utf-8")
+
+    scripts = ["sort.js", *(f"explore/{name}.js" for name in EXPLORE)] + (["live.js"] if live else [])
+    template = Template(text("page.html"))
     return template.substitute(
         title=escape(report.title),
-        style=(files / "style.css").read_text(encoding="utf-8"),
-        script=(files / "sort.js").read_text(encoding="utf-8"),
+        style=text("style.css") + text("explore/explore.css"),
+        script="\n".join(map(text, scripts)),
+        connect=" connect-src 'self';" if live else "",
+        live="" if live is None else f' data-live="{float(live)}"',
+        explore=_explore(report.explore),
         state="finished" if report.finished else "unfinished",
         state_text="finished" if report.finished else "not finished",
         folder=escape(report.folder),
@@ -53,6 +64,19 @@ def number(value: float) -> str:
     if isinstance(value, bool) or (isinstance(value, int) and abs(value) < 10**7):
         return str(value)
     return f"{value:.4g}"
+
+
+def _explore(data: dict | None) -> str:
+    """The explorer's place and data. JSON inside of a script ends at the first "<" that could end one."""
+    if data is None:
+        return ""
+    content = json.dumps(data, ensure_ascii=True, separators=(",", ":"))
+    for character in "<>&":
+        content = content.replace(character, f"\\u{ord(character):04x}")
+    return (
+        '<section class="explore" id="explore"><noscript>To explore the run, allow this page its own script.'
+        f'</noscript></section>\n<script type="application/json" id="explore-data">{content}</script>'
+    )
 
 
 def _list(name: str, title: str, sentences: list[str]) -> str:

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from dysonjax import checks
 from dysonjax.checks import InputError
 from dysonjax.weights.bytes_of import zip_members
 from dysonjax.weights.formats import (
@@ -34,7 +35,7 @@ def open_checkpoint(path: str | os.PathLike) -> Checkpoint:
     Raises InputError if it does not exist, is of a format that is not read (with the line that converts it),
     or is not what its name claims.
     """
-    path = Path(path)
+    path = checks.path("file", path)
     if not path.exists():
         if Path(f"{path}.index").exists():  # the common prefix by which TensorFlow names a checkpoint
             raise _tensorflow(path)

@@ -65,7 +65,8 @@ def test_a_wrong_choice_or_number_is_told_in_one_sentence(words, sentence, capsy
 
 
 CONFIGURABLE = [name for name in COMMANDS if name not in ("completion",)]
-WORDS = {"info": ["x"], "report": ["x"], "resume": ["x"], "merge": ["x", "y"], "spectrum": ["x.npy"],
+WORDS = {"info": ["x"], "report": ["x"], "watch": ["x"], "export": ["x"], "verify": ["x"],
+         "resume": ["x"], "merge": ["x", "y"], "spectrum": ["x.npy"],
          "compare": ["rbm"], "advise": ["linear"], "figure": ["phase-diagram"], "bench": ["rbm"]}  # fmt: skip
 
 

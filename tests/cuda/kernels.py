@@ -37,7 +37,8 @@ class Case(NamedTuple):
 
     @property
     def ready(self) -> cuda.Prepared:
-        return cuda.prepared(self.task, self.tile)
+        with jax.enable_x64(_double(self)):
+            return cuda.prepared(self.task, self.tile)
 
     def plain(self, state: Any) -> list[np.ndarray]:
         return [np.asarray(self.tile.points.plain(leaf)) for leaf in jax.tree.leaves(state)]
@@ -79,7 +80,7 @@ def by_xla(one: Case, steps: int) -> list[np.ndarray]:
 
 
 def kernel(one: Case, found: list[layouts.Layout] | layouts.Layout, packed: Cut | None = None) -> Executable:
-    """The compiled step of the first layout that needs no stack.
+    """The compiled step of the layout that costs the least.
 
     packed: how the state is handed over, if not as it should be.
     """
@@ -107,14 +108,14 @@ def by_threads(one: Case, run: Executable, pieces: list[int]) -> list[np.ndarray
 def layout(one: Case, threads: int, block: int = 1) -> layouts.Layout:
     """The best way to cut a network over some threads, whether it fits into registers or not."""
     _, worlds, points = one.tile.shape
-    with mock.patch.object(layouts, "MOST_REGISTERS", 10**6), jax.enable_x64(_double(one)):
+    with mock.patch.object(layouts, "MOST_REGISTERS", 10**6):
         found = layouts.ranked(one.ready.step, worlds, points)
     best = next(way for way in found if way.how.threads == threads)
     return best._replace(block=block)
 
 
 def cut(threads: int, axes, scatter: bool = False, block: int = 1) -> layouts.Layout:
-    return layouts.Layout(Cut(threads, tuple(axes), scatter), block, 0, 0, 0, 0)
+    return layouts.Layout(Cut(threads, tuple(axes), scatter), block, 1, 1, 0, 0, 0)
 
 
 def difference(found: list[np.ndarray], expected: list[np.ndarray], members=slice(None)) -> float:

@@ -58,3 +58,14 @@ def test_a_sum_over_an_axis_that_is_cut_unevenly_counts_every_position_once():
             if position >= n * t
         ]
         assert sorted(owned) == list(range(extent))
+
+
+def test_warps_without_a_network_are_idle_and_all_others_are_not():
+    for threads, points, block in itertools.product((1, 4, 16), (1, 7, 10, 33), (1, 4, 8)):
+        way = Warps(threads, None, block)
+        held = np.asarray(way.pack(np.arange(3 * points).reshape(3, points) % points)).reshape(3, -1, WARP)
+        idle = way.idle(3, points).reshape(3, -1)
+        assert (idle == idle[0]).all() and idle.shape == held.shape[:2]
+        # Its networks are those that stand there before places are filled with the last one.
+        first = np.arange(held.shape[1]) * (WARP // threads)
+        assert (idle[0] == (first >= points)).all()

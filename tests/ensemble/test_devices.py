@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from dysonjax import cache, ensemble
+from dysonjax.ensemble import programs
 
 # The machine may have one core, or this process be allowed to use one only.
 START = "import os; os.sched_getaffinity = lambda pid: {0, 1}; import jax, dysonjax"
@@ -44,3 +47,11 @@ def test_a_system_that_does_not_tell_a_process_its_cores_is_asked_for_all(monkey
     monkeypatch.setattr(os, "process_cpu_count", lambda: None)
     assert cache.cores() == 1
     ensemble.one_device_per_core()
+
+
+def test_products_are_in_full_precision_unless_asked_and_always_on_a_cpu():
+    assert programs.products("tf32", "cpu") == programs.products("float32", "gpu") == "highest"
+    for precision, word in {"tf32": "HIGH", "bfloat16": "bf16"}.items():
+        with jax.default_matmul_precision(programs.products(precision, "gpu")):
+            text = jax.jit(jnp.dot).lower(jnp.ones((4, 4)), jnp.ones((4, 4))).as_text()
+        assert word in text and "HIGHEST" not in text

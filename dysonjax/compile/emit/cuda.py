@@ -13,8 +13,8 @@ from dysonjax.compile.graph import NETWORK, STEP, WORLD, Node, Unsupported
 from dysonjax.compile.schedule import Plan
 
 MOST_CHUNK = 16  # steps that are made ahead
-SHARED_BYTES = 24 * 1024  # of a block, so that a multiprocessor has room for several
-MOST_SHARED = 96 * 1024  # of a block with chunks of one step
+SHARED_BYTES = 24 * 1024  # for a warp, so that a multiprocessor has room for eight,
+MOST_SHARED = 96 * 1024  # and for a block
 MOST_TABLES = 2**14  # numbers of constants in the text
 
 
@@ -34,8 +34,9 @@ def write(
     thread: Node,
     stopped: Node | None,
     threads: int,
+    block: int,
 ) -> Text:
-    """The kernel `advance` for a plan of one of T threads.
+    """The kernel `advance` for a plan of one of T threads, in blocks of so many warps.
 
     Its argument is a struct of 64-bit words: addresses of the fixed arrays, of the carried ones, then how
     many warps a world has, the first step, and the number of steps. Arrays of a world are (worlds, ...),
@@ -47,7 +48,7 @@ def write(
     bodies = writer.bodies()
     if sum(node.size for node in writer.tables) > MOST_TABLES:
         raise Unsupported(f"constants of more than {MOST_TABLES} numbers in a kernel")
-    chunk = _chunk(writer.shared)
+    chunk = _chunk(writer.shared, min(block * SHARED_BYTES, MOST_SHARED))
     offsets, shared_bytes = _offsets(writer.shared, chunk)
     if shared_bytes > MOST_SHARED:
         raise Unsupported(f"{shared_bytes} bytes a step that the networks of a world share")
@@ -115,10 +116,10 @@ def _loaded(name: str, node: Node) -> str:
     return f"{c_type(node)} {name}[{size}]; LOAD({name}, given.{name}, {size});"
 
 
-def _chunk(shared: Sequence[Shared]) -> int:
+def _chunk(shared: Sequence[Shared], room: int) -> int:
     """Steps that are made ahead."""
     chunk = MOST_CHUNK
-    while chunk > 1 and _offsets(shared, chunk)[1] > SHARED_BYTES:
+    while chunk > 1 and _offsets(shared, chunk)[1] > room:
         chunk //= 2
     return chunk
 

@@ -1,0 +1,254 @@
+"""Write all that is published of a run into a new folder, which appears as a whole."""
+
+import datetime
+import hashlib
+import json
+import os
+import shutil
+import uuid
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+import zarr
+
+import dysonjax
+from dysonjax import files
+from dysonjax.analysis import phase
+from dysonjax.checks import InputError
+from dysonjax.ensemble import configuration, machine, read, results, store
+from dysonjax.ensemble.schema import read_object
+from dysonjax.export import about as words
+from dysonjax.export import crate, tables
+from dysonjax.export.authors import Author
+
+COPIED = {  # of the run folder, as they are
+    "run.json": "The command of the run and all its options; `dysonjax` repeats it.",
+    "summary.json": "What the command found.",
+    "levels.npz": "Levels of all members (NumPy).",
+    "sample.txt": "Text by the first network.",
+    "spectrum.csv": "One row a matrix.",
+}
+
+
+class Export(NamedTuple):
+    """What was written."""
+
+    folder: Path
+    files: list[str]
+
+
+def export(
+    run: Path,
+    target: Path,
+    *,
+    command: str | None = None,
+    authors: list[Author] | None = None,
+    title: str | None = None,
+    license: str = "CC-BY-4.0",
+    options: dict[str, Any] | None = None,
+) -> Export:
+    """Write tables, figures, the store with metadata, and what archives ask for, into a folder.
+
+    command: the command line of the run. options: those of its command, of which the thresholds of phases are
+    taken. Raises InputError if the run is not finished or damaged, or if the target is not empty.
+    """
+    run, target = Path(run), Path(target)
+    empty(target)
+    if target.resolve().is_relative_to(run.resolve()):
+        raise InputError(f"{target} lies in {run}; choose a folder beside it")
+    summary = _summary(run)
+    dataset = _dataset(run)
+    info = _about(run, summary, dataset, command, authors or [], title, license)
+    partial = target.with_name(f".{target.name}-{uuid.uuid4().hex}.part")
+    try:
+        (partial / "tables").mkdir(parents=True)
+        (partial / "figures").mkdir()
+        parts = list(_write(run, partial, summary, dataset, info, options or {}))
+        found = _machine(summary, dataset)
+        files.put(partial / crate.NAME, crate.metadata(info, parts, found))
+        if target.is_dir():
+            target.rmdir()  # it is empty
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Export(target, sorted([crate.NAME, *(part.path for part in parts)]))
+
+
+def empty(target: Path) -> None:
+    """Raise InputError unless a folder of this name can be made, or is there and empty."""
+    if target.is_dir() and not target.is_symlink():
+        if any(target.iterdir()):
+            raise InputError(f"{target} is not empty; choose another --out")
+    elif os.path.lexists(target):
+        raise InputError(f"{target} exists and is not a folder; choose another --out")
+    if not target.parent.is_dir():
+        raise InputError(f"the folder {target.parent} does not exist; create it first")
+    if not os.access(target.parent, os.W_OK):
+        raise InputError(f"{target} cannot be written: the folder above it is read-only")
+
+
+def _summary(run: Path) -> dict[str, Any]:
+    try:
+        return read_object(run / "summary.json", {"command": str})
+    except (FileNotFoundError, NotADirectoryError):
+        if store.present(run / "run.zarr"):
+            return {}
+        raise InputError(
+            f"{run} holds no finished run (there is no summary.json and no run.zarr in it)"
+        ) from None
+
+
+def _dataset(run: Path) -> xr.Dataset | None:
+    """The dataset of a finished training run, None for a folder of another command."""
+    if not store.present(run / "run.zarr"):
+        return None
+    dataset = read(run)
+    if "summary" not in dataset.attrs:
+        raise InputError(f"{run} is not finished; dysonjax resume {run} first")
+    try:
+        return dataset.load()
+    except ValueError:  # a wrong checksum
+        raise InputError(f"{run} is damaged; dysonjax resume {run} repairs it") from None
+
+
+def _about(run, summary, dataset, command, authors, title, license) -> words.About:
+    name = summary.get("command") or configuration(dataset)["model"]["name"]
+    made = [summary.get("version")] + (
+        [] if dataset is None else [json.loads(dataset.attrs["summary"]).get("version")]
+    )
+    if dataset is None:
+        what = f"Results of dysonjax {name}."
+    else:
+        grid = [(dim, n) for dim, n in dataset.sizes.items() if dim in _grid(dataset)]
+        sizes = ", ".join(f"{n} {'value' if n == 1 else 'values'} of {dim}" for dim, n in grid)
+        what = (
+            f"Spectra and observables of {dataset['diverged_at'].size} networks ({name}) trained for "
+            f"{int(dataset['record'][-1])} steps: {sizes}, {dataset.sizes['seed']} seeds, "
+            f"{dataset.sizes['record']} records."
+        )
+    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0).isoformat()
+    version = next((v for v in made if isinstance(v, str)), dysonjax.__version__)
+    title = title or f"dysonjax {name}: {run.resolve().name}"
+    # One line: it stands in comments of scripts and headings.
+    title = " ".join("".join(c if c.isprintable() else " " for c in title).split())
+    return words.About(title, what, authors, license, now, command, version)
+
+
+def _grid(dataset: xr.Dataset) -> list[str]:
+    return [str(dim) for dim in dataset["train_loss"].dims if dim not in ("seed", "record")]
+
+
+def _machine(summary: dict, dataset: xr.Dataset | None) -> dict[str, Any]:
+    """Hardware, run time, versions and code, of the run as far as it says so, and of this export."""
+    inner = {} if dataset is None else json.loads(dataset.attrs["summary"])
+    said = {**summary, **inner}
+    keys = ("device", "hardware", "seconds", "compile_seconds", "net_steps_per_second", "backend", "target")
+    found = {f"run_{key}": said[key] for key in keys if said.get(key) is not None}
+    if dataset is not None:
+        sessions = dataset.attrs.get("sessions") or [{}]
+        found["run_versions"] = json.loads(dataset.attrs.get("versions", "{}"))
+        found["run_sessions"] = len(sessions)
+        found["run_code_sha256"] = sessions[-1].get("code", "unknown")
+    return found | {
+        "export_code_sha256": machine.code_sha256(),
+        "export_hardware": machine.hardware(),
+        "export_versions": results.versions(),
+    }
+
+
+def _write(run, target, summary, dataset, info, options) -> Iterator[crate.Part]:
+    """Write everything but the crate's metadata; yields what was written."""
+
+    def put(name: str, about: str, content: str | bytes) -> crate.Part:
+        content = content.encode() if isinstance(content, str) else content
+        files.put(target / name, content)
+        return crate.Part(name, about, len(content), hashlib.sha256(content).hexdigest())
+
+    found = []
+    for name, about in COPIED.items():
+        if (run / name).is_file() and not (run / name).is_symlink():
+            found.append(put(name, about, _public(name, (run / name).read_bytes())))
+    for path in sorted(run.iterdir()):
+        if path.suffix in (".png", ".pdf") and path.is_file() and not path.is_symlink():
+            found.append(put(f"figures/{path.name}", "A figure of the run.", path.read_bytes()))
+    written = []
+    if dataset is not None:
+        written += tables.of_run(dataset, _thresholds(options))
+        _store(run, target, info)
+        about = "Everything recorded; for xarray.open_zarr, with CF and ACDD attributes."
+        found.append(crate.Part("run.zarr/", about, None, None))
+    elif (run / "levels.npz").is_file():
+        written += tables.of_levels(_arrays(run / "levels.npz"))
+    try:
+        written += tables.of_numbers(summary)
+    except (TypeError, ValueError, LookupError, AttributeError):
+        raise InputError(f"{run}/summary.json is damaged: it holds what no command writes") from None
+    found += [put(*table) for table in written]
+    machine_ = json.dumps(_machine(summary, dataset), indent=2, ensure_ascii=False) + "\n"
+    found.append(put("machine.json", "Hardware, run time, versions and hash of the code.", machine_))
+    found.append(put("commands.sh", "The commands that make and check the run.", _commands(info, dataset)))
+    found.append(put("CITATION.cff", "How to cite these data.", words.citation(info)))
+    found.append(put(".zenodo.json", "Metadata for Zenodo.", words.zenodo(info)))
+    found.append(put("README.md", "What is in this folder.", _readme(info, found)))
+    yield from found
+
+
+def _public(name: str, content: bytes) -> bytes:
+    """A file of the run without the place on this machine where the run stood."""
+    if name not in ("run.json", "summary.json"):
+        return content
+    try:
+        found = json.loads(content)
+    except ValueError:
+        raise InputError(f"{name} is damaged: it holds no JSON") from None
+    options = found.get("options", {})
+    for holder in (found, options.get("execution", {}), options):
+        if isinstance(holder, dict) and isinstance(holder.get("out"), str):
+            holder["out"] = None if name == "run.json" else "."
+    return (json.dumps(found, indent=2) + "\n").encode()
+
+
+def _thresholds(options: dict[str, Any]) -> phase.Thresholds:
+    usual = phase.DEFAULT_THRESHOLDS
+    return phase.Thresholds(*(options.get(f"threshold_{k}", v) for k, v in usual._asdict().items()))
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            return {name: found[name] for name in found.files}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError):
+        raise InputError(f"{path} is damaged") from None
+
+
+def _store(run: Path, target: Path, info: words.About) -> None:
+    """The store with attributes that archives and other programs understand; its chunks as they are."""
+    shutil.copytree(run / "run.zarr", target / "run.zarr", ignore=shutil.ignore_patterns("*.partial"))
+    group = zarr.open_group(target / "run.zarr", mode="r+")
+    group.attrs.update(words.attributes(info))
+    for _, array in group.arrays():
+        array.attrs.setdefault("units", "1")
+    store.consolidate(target / "run.zarr")
+
+
+def _commands(info: words.About, dataset: xr.Dataset | None) -> str:
+    lines = ["#!/bin/sh", f"# {info.title}, with dysonjax {info.version}"]
+    if info.command is None:
+        lines.append("# The run was made in Python; run.zarr holds its configuration.")
+    else:
+        lines.append(f"{info.command} --out run  # makes the run again")
+    lines += ["dysonjax verify .  # trains some members again and compares"] if dataset is not None else []
+    return "\n".join([*lines, "dysonjax report .  # one HTML file to explore it"]) + "\n"
+
+
+def _readme(info: words.About, parts: list[crate.Part]) -> str:
+    rows = "\n".join(f"| `{part.path}` | {part.about} |" for part in parts)
+    made = f"Made by\n\n```sh\n{info.command}\n```\n\n" if info.command else ""
+    return (
+        f"# {info.title}\n\n{info.description}\n\n{made}Authors: {', '.join(words.names(info))}. "
+        f"Licence: {info.license}.\n\n| file | what it holds |\n|---|---|\n{rows}\n"
+    )

@@ -1,0 +1,134 @@
+"""`dysonjax verify`: what is stored is what comes out again, and what was changed is found."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import zarr
+
+import dysonjax as dj
+from dysonjax.cli import main
+from dysonjax.ensemble import verification
+
+GRID = (
+    "--lr 0.125,2,256 --sigma-w 0.5,8 --batch-size 2,4 --seeds 6 --steps 60 --records 4 --batches 8".split()
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Two batch sizes in tiles of four members, some of them in the chaotic phase."""
+    path = tmp_path_factory.mktemp("verify") / "run"
+    assert main(["phase-diagram", *GRID, "--tile", "4", "--quiet", "--out", str(path)]) == 0
+    return path
+
+
+def verified(path, capsys, *words) -> tuple[int, dict]:
+    code = main(["verify", str(path), "--quiet", "--json", *words])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def altered(run, tmp_path, change):
+    """A copy of a run with one number changed: `change(array)` of the eigenvalues."""
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    shutil.rmtree(copy / "checksums")
+    change(zarr.open_group(copy / "run.zarr", mode="r+")["eigenvalues"])
+    return copy
+
+
+def test_a_sample_of_members_is_the_same_to_the_last_bit(run, capsys):
+    code, found = verified(run, capsys, "--members", "9")
+    assert code == 0 and found["equal"] and found["bit_equal"] and found["differing"] == []
+    assert 9 <= found["members"] < found["of"] == 72 and found["differences"] == []
+    assert verified(run, capsys, "--members", "1000")[1]["members"] == 72
+
+
+def test_the_last_bit_of_one_number_is_noticed(run, tmp_path, capsys):
+    def change(array):
+        value = array[1, 2, 1, 3, 2, 0]
+        array[1, 2, 1, 3, 2, 0] = np.nextafter(value, np.inf)
+
+    copy = altered(run, tmp_path, change)
+    code, found = verified(copy, capsys, "--members", "72")
+    assert code == 1 and not found["equal"] and found["verdict"].startswith("NOT verified: 1 of 72")
+    (member,) = found["differing"]
+    assert member["place"] == {"batch_size": 4, "lr": 256.0, "sigma_w": 8.0, "seed": 3}
+    assert member["variables"] == ["eigenvalues"] and member["first_step"] == 40
+
+
+@pytest.mark.parametrize(("factor", "code"), [(1 + 1e-5, 0), (1.01, 1)])
+def test_elsewhere_a_tolerance_decides_and_what_differs_is_named(factor, code, run, tmp_path, capsys):
+    def change(array):
+        array[:] = array[:] * factor
+
+    copy = altered(run, tmp_path, change)
+    metadata = copy / "run.zarr" / "zarr.json"
+    content = json.loads(metadata.read_text())
+    session = content["attributes"]["sessions"][-1]
+    session["versions"] = json.dumps(json.loads(session["versions"]) | {"jax": "0.9"})
+    session["processor"] = "another"
+    metadata.write_text(json.dumps(content))
+    done, found = verified(copy, capsys, "--members", "72")
+    assert done == code and not found["bit_equal"] and found["equal"] == (code == 0)
+    said = " ".join(found["differences"])
+    assert "jax 0.9 then" in said and "processor another then" in said
+
+
+def test_a_run_under_way_is_verified_as_far_as_it_is(run, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    shutil.rmtree(copy / "checksums")
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        losses = zarr.open_group(copy / "run.zarr", mode="r+")["train_loss"]
+    losses[:, :, :, 1:] = np.nan
+    code, found = verified(copy, capsys, "--members", "72")
+    assert found["members"] == 12 and code == 0
+    losses[:] = np.nan
+    assert main(["verify", str(copy)]) == 2
+    assert "no member of this run has its last record yet" in capsys.readouterr().err
+
+
+def test_a_run_of_python_is_verified_by_its_configuration_or_its_model(tmp_path, capsys):
+    grid = dj.Grid(lr=[0.1, 0.2], batch_size=4, seeds=3)
+    student = dj.models.teacher_student([3, 8, 4, 1], batches=4)
+    dj.train(student, grid, 20, 3, out=tmp_path / "student")
+    assert verified(tmp_path / "student", capsys)[0] == 0
+    rbm = dj.models.rbm(4, 4)
+    dj.train(rbm, grid, 20, 3, out=tmp_path / "rbm", randomness="independent", optimizer="momentum")
+    assert main(["verify", str(tmp_path / "rbm")]) == 2
+    assert "verify it in Python: dj.verify(folder, model)" in capsys.readouterr().err
+    assert dj.verify(tmp_path / "rbm", rbm).bit_equal
+    with pytest.raises(dj.InputError, match="another model"):
+        dj.verify(tmp_path / "rbm", dj.models.rbm(4, 4, mu=4.0))
+
+
+def test_deviations_are_in_units_of_the_largest_level():
+    levels = np.array([[1.0, 4.0], [0.0, 2.0], [np.nan, np.nan]])
+    assert verification._deviation(levels, levels) == 0
+    other = levels.copy()
+    other[1, 0] = 0.5
+    assert verification._deviation(levels, other) == 0.25
+    other[2] = 1.0
+    assert verification._deviation(levels, other) == np.inf
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["{nowhere}"], "it is not a folder"),
+        (["{empty}"], "holds no run"),
+        (["{dyson}"], "holds no run"),
+        (["{run}", "--members", "0"], "members must be a positive integer"),
+        (["{run}", "--seed", "-1"], "seed must be"),
+    ],
+)
+def test_wrong_inputs_are_one_sentence(words, sentence, run, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "dyson").mkdir()
+    (tmp_path / "dyson" / "levels.npz").write_bytes(b"")
+    names = {"run": run, "nowhere": tmp_path / "x", "empty": tmp_path / "empty", "dyson": tmp_path / "dyson"}
+    assert main(["verify", *(word.format(**names) for word in words)]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1
