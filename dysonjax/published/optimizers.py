@@ -217,7 +217,7 @@ def _caption(data: xr.Dataset, checks) -> str:
 
 OPTIMIZERS = Recipe(
     "optimizers",
-    "beyond [A] 2.3: optimisers as Dyson motion",
+    "[A] 2.3, for optimisers beyond SGD",
     "Drift, noise and temperature of momentum, Adam and Muon",
     lambda scale, progress: draw(measured(scale, progress)),
     {"quick": 60, "default": 180, "paper": 900},

@@ -188,5 +188,5 @@ WIDTH_DEPTH = Recipe(
     "[C] moments at initialisation over width and depth",
     "Moments of features before training, and learning over width",
     width_depth,
-    {"quick": 40, "default": 240, "paper": 1800},
+    {"quick": 60, "default": 600, "paper": 4000},
 )
