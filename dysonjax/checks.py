@@ -81,7 +81,7 @@ def path(name: str, value: Any) -> Path:
     except TypeError:
         raise InputError(f"{name} must be a path, got {value!r}") from None
     except ValueError:  # a zero byte, or characters that no name of a file can hold
-        raise InputError(f"{name} must be a path, got {value!r}") from None
+        raise InputError(f"{name} must be a path, got {str(value)!r}") from None
     except FileNotFoundError:
         return found
     except OSError as error:  # links in a circle, a name too long, a file in place of a folder, no permission
