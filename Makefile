@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 WARM := $(BIN)/python -m dysonjax.cli.bytecode
 
-.PHONY: demo test test-matrix validate lint format bench bench-check device-prepare device-check docs clean
+.PHONY: demo test test-matrix matrix-clang validate lint format bench bench-check device-prepare device-check docs clean
 
 demo: $(VENV)/.installed  ## draw the quick phase diagram into runs/demo
 	$(BIN)/dysonjax phase-diagram --preset quick --out runs/demo --overwrite
@@ -16,18 +16,27 @@ demo: $(VENV)/.installed  ## draw the quick phase diagram into runs/demo
 test: $(VENV)/.tested  ## run the test suite
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
-# Each with the newest releases of everything, not those of constraints.txt; pythons that are not there are named.
-MATRIX_PYTHONS := python3.12 python3.13
-MATRIX_TESTS := tests/compile tests/ensemble tests/cli
-test-matrix: $(VENV)/.tested  ## the portable part of the suite on other Pythons with the newest JAX, and with clang
-	@for python in $(MATRIX_PYTHONS); do \
-	  if ! command -v $$python > /dev/null; then echo "test-matrix: there is no $$python here, left out"; continue; fi; \
-	  test -x .venv-$$python/bin/python || $$python -m venv .venv-$$python || exit 1; \
-	  .venv-$$python/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -e '.[test]' || exit 1; \
-	  .venv-$$python/bin/python -m pytest -n 2 --dist worksteal $(MATRIX_TESTS) $(ARGS) || exit 1; \
-	done
-	@if ! command -v clang > /dev/null; then echo "test-matrix: there is no clang here, left out"; else \
-	  CC=clang $(BIN)/python -m pytest -n 2 --dist worksteal $(MATRIX_TESTS) $(ARGS); fi
+# What can differ: Python, the newest releases of everything instead of those of constraints.txt, the compiler.
+# Pythons and compilers that are not there are named. One of them: `make matrix-python3.13`, `make matrix-clang`.
+MATRIX := python3.12 python3.13 clang
+MATRIX_C := tests/compile $(patsubst %,tests/ensemble/test_%.py,lanes whole targets identity semantics)
+MATRIX_PYTHON := tests/compile tests/ensemble \
+  $(patsubst %,tests/models/test_%.py,products teacher_student linear flax_model spiked_teacher nanogpt corpus) \
+  $(patsubst %,tests/cli/test_%.py,main wrong_inputs phase_diagram dyson spectrum environment resume_command)
+test-matrix:  ## the portable part of the suite on other Pythons with the newest JAX, and with clang
+	$(MAKE) --keep-going $(MATRIX:%=matrix-%)
+
+matrix-python%:
+	@if ! python$* --version > /dev/null 2>&1; then echo "test-matrix: no python$* runs here, left out"; else \
+	  { test -x .venv-python$*/bin/python || python$* -m venv .venv-python$*; } && \
+	  .venv-python$*/bin/python -m pip install --quiet --no-compile --upgrade -e '.[test]' && \
+	  .venv-python$*/bin/python -m dysonjax.cli --version && \
+	  .venv-python$*/bin/python -m pytest -n 2 --dist worksteal $(MATRIX_PYTHON) $(ARGS); fi
+
+matrix-clang: $(VENV)/.tested
+	@if ! clang --version > /dev/null 2>&1; then echo "test-matrix: no clang runs here, left out"; else \
+	  clang --version | head -1 && \
+	  CC=clang $(BIN)/python -m pytest -n 2 --dist worksteal $(MATRIX_C) $(ARGS); fi
 
 validate: $(VENV)/.tested  ## statistical validations that need minutes, and how long each took
 	$(BIN)/python -m pytest -n 2 -m slow --durations=0 --durations-min=1 $(ARGS)

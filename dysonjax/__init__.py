@@ -5,6 +5,7 @@ not wait for JAX.
 """
 
 import importlib
+import os
 
 __version__ = "0.1.0"
 
@@ -31,6 +32,7 @@ _HOME = {  # public name: the module that defines it; a home that ends in the na
     "spectra": "spectra",
     "spectrum": "layers",
     "train": "ensemble",
+    "train_each": "ensemble",
     "verify": "ensemble",
     "world_of": "ensemble",
 }
@@ -40,6 +42,10 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str):
     if name not in _HOME:
         raise AttributeError(f"module 'dysonjax' has no attribute {name!r}; it has {', '.join(__all__)}")
+    if _HOME[name] != "checks" and "XLA_FLAGS" in os.environ:
+        from dysonjax import xla_flags
+
+        xla_flags.check()  # the last moment at which wrong ones do not end the process
     module = importlib.import_module(f"dysonjax.{_HOME[name]}")
     value = module if _HOME[name].split(".")[-1] == name else getattr(module, name)
     globals()[name] = value

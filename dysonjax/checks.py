@@ -4,11 +4,12 @@ Every check returns the value in its canonical type or raises `InputError`, a `V
 command line turns into exit code 2. Errors of any other kind are bugs and keep their traceback.
 """
 
+import errno
 import functools
 import math
 import operator
 import os
-import sys
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,17 @@ def positive_int(name: str, value: Any, minimum: int = 1, maximum: int = LARGEST
         number = int(value) if isinstance(value, float) and value.is_integer() else None
     if number is None or isinstance(value, bool) or number < minimum:
         kind = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
-        raise InputError(f"{name} must be {kind}, got {value!r}")
+        raise InputError(f"{name} must be {kind}, got {_shown(value)}")
     if number > maximum:
-        raise InputError(f"{name} must be at most {maximum}, got {value!r}")
+        raise InputError(f"{name} must be at most {maximum}, got {_shown(value)}")
     return number
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # Python writes out no integer of more than some thousand digits
+        return f"one of {value.bit_length()} bits"
 
 
 def seed(name: str, value: Any) -> int:
@@ -47,8 +55,8 @@ def seed(name: str, value: Any) -> int:
 
 
 def digits(text: str) -> bool:
-    """Whether a text is a whole number as `int` reads it; `str.isdigit` takes ² for one."""
-    return text.isascii() and text.isdigit()
+    """Whether a text is a whole number as `int` reads it: `str.isdigit` takes ² for one, and any length."""
+    return text.isascii() and text.isdigit() and len(text) < 1000
 
 
 def flag(name: str, value: Any) -> bool:
@@ -66,43 +74,36 @@ def function(name: str, value: Any) -> Any:
 
 
 def path(name: str, value: Any) -> Path:
-    """`value` as a path."""
+    """`value` as a path that the system can follow; whether something is there is another question."""
     try:
         found = Path(value)
+        mode = os.stat(found).st_mode
     except TypeError:
         raise InputError(f"{name} must be a path, got {value!r}") from None
-    if "\0" in str(found):
-        raise InputError(f"{name} must be a path, got {value!r}")
+    except ValueError:  # a zero byte, or characters that no name of a file can hold
+        raise InputError(f"{name} must be a path, got {str(value)!r}") from None
+    except FileNotFoundError:
+        return found
+    except OSError as error:  # links in a circle, a name too long, a file in place of a folder, no permission
+        raise InputError(f"{name} = {value} cannot be followed: {_words(error)}; name another path") from None
+    # What a shell passes, such as <(command), is being written; a pipe in a folder would be waited for.
+    if (stat.S_ISFIFO(mode) and found.parts[1:2] not in (("dev",), ("proc",))) or stat.S_ISSOCK(mode):
+        raise InputError(f"{name} = {value} is a pipe or a socket; name a file or a folder")
     return found
 
 
-def _after_fork() -> None:
-    """In a child of a fork: note whether JAX was in use."""
-    global _threads_are_gone
-    bridge = sys.modules.get("jax._src.xla_bridge")
-    _threads_are_gone |= getattr(bridge, "backends_are_initialized", bool)()
-
-
-_threads_are_gone = False
-if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-def not_forked() -> None:
-    """Raise RunError in a child of a process that had used JAX: it would wait for ever for JAX's threads."""
-    if _threads_are_gone:
-        raise RunError(
-            "this process was forked from one that had used JAX, whose threads a fork leaves behind; start "
-            'it anew, for example with multiprocessing.get_context("spawn"), or fork before JAX is used'
-        )
+def _words(error: OSError) -> str:
+    if error.errno == errno.ELOOP:
+        return "symbolic links lead round in a circle"
+    return os.strerror(error.errno or 0).lower()
 
 
 def random_key(name: str, value: Any) -> Any:
     """A key of JAX: `value` itself, typed or of unsigned integers, or the key of an integer from 0 on."""
-    not_forked()
-    if isinstance(value, int | np.signedinteger) and not isinstance(value, bool):
-        from dysonjax import threefry  # which uses these checks
+    from dysonjax import forks, threefry  # which use these checks
 
+    forks.not_forked()
+    if isinstance(value, int | np.signedinteger) and not isinstance(value, bool):
         return threefry.root(seed(name, int(value)))
     kind = str(getattr(value, "dtype", ""))
     if not (kind.startswith("key<") or kind == "uint32"):
@@ -161,6 +162,18 @@ def in_range(name: str, value: Any) -> Any:
     return value
 
 
+def not_vanishing(name: str, value: Any) -> Any:
+    """`value` if its numbers, zeros apart, have squares in single precision, neither zero nor infinite."""
+    sizes = np.abs(np.atleast_1d(value))
+    if np.any((sizes != 0) & (sizes < 1 / LARGEST_NUMBER)):
+        smallest = float(np.min(sizes[sizes != 0]))
+        raise InputError(
+            f"{name} must hold numbers above {1 / LARGEST_NUMBER:g}, whose squares single precision knows, "
+            f"got {smallest:g}"
+        )
+    return in_range(name, value)
+
+
 def one_of(name: str, value: str, allowed: Sequence[str]) -> str:
     """`value` if it is one of the allowed names."""
     if value not in allowed:
@@ -192,3 +205,5 @@ def _float(name: str, value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise InputError(f"{name} must be a number, got {value!r}") from None
+    except OverflowError:
+        raise InputError(f"{name} must be a number below 1e308, got {_shown(value)}") from None

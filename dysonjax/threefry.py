@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dysonjax import checks
+from dysonjax import forks
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
@@ -20,7 +20,7 @@ PARITY = 0x1BD11BDA
 
 def root(seed) -> jax.Array:
     """The key of a seed below 2**32, that of `jax.random.key(seed)` whatever JAX's settings are."""
-    checks.not_forked()
+    forks.not_forked()
     seed = word(seed)
     return jax.random.wrap_key_data(jnp.stack([jnp.zeros_like(seed), seed]), impl="threefry2x32")
 
@@ -32,7 +32,7 @@ def settled():
     With `jax_threefry_partitionable` off JAX would draw other numbers, and those of a batch would depend on
     how many there are.
     """
-    checks.not_forked()
+    forks.not_forked()
     with jax.threefry_partitionable(True):
         yield
 

@@ -25,8 +25,7 @@ import numpy as np
 from cases import CARRY, MOST_TRIED, PIECES, TIMED, checked, kernels, tried
 
 import dysonjax as dj
-from dysonjax.compile import layouts, nvrtc, warps
-from dysonjax.ensemble import cuda
+from dysonjax.compile import fastest, layouts, nvrtc, warps
 
 FAILED = 3
 STAND_IN_STEPS = 4
@@ -62,7 +61,7 @@ def numbers(name: str, options) -> dict:
 
 
 def ranked(one: kernels.Case) -> list[layouts.Layout]:
-    return layouts.ranked(one.ready.step, *one.tile.shape[1:])[: cuda.TRIES]
+    return layouts.ranked(one.ready.step, *one.tile.shape[1:])[: fastest.TRIES]
 
 
 def timed(advance, networks: int, few: bool) -> float:
@@ -85,10 +84,10 @@ def rates(name: str, options, warm: bool = False) -> dict | str:
     _, worlds, points = one.tile.shape
     found = {"goal": entry.goal}
     if not options.few:
-        found["chosen"] = label(cuda.cheapest(one.ready.step, ranked(one), ARCHITECTURE)[1])
+        found["chosen"] = label(fastest.compiled(one.ready.step, ranked(one), ARCHITECTURE))
     most = 2 if options.few else MOST_TRIED if options.thorough else 3
     for layout in tried(one, worlds, points, most):
-        with mock.patch.object(cuda, "MOST_STACK", 10**9):
+        with mock.patch.object(fastest, "MOST_STACK", 10**9):
             run = kernels.kernel(one, layout)
         source = warps.written(one.ready.step, layout.how, layout.block)
         found[label(source)] = {"rate": timed(by_threads(one, run), worlds * points, few)}

@@ -38,8 +38,7 @@ def expected() -> None:
 
 def machine_code(architecture: int) -> None:
     """Into a cache that the check uses, so that nothing is compiled on the device's time."""
-    from dysonjax.compile import layouts, nvrtc, warps
-    from dysonjax.ensemble import cuda
+    from dysonjax.compile import fastest, layouts, nvrtc, warps
 
     if nvrtc.refuses() is not None:
         print(f"no machine code is made: {nvrtc.refuses()}")
@@ -47,13 +46,13 @@ def machine_code(architecture: int) -> None:
     (CARRY / "nvrtc").write_text("{}.{}".format(*nvrtc.version()))
     for name in CHECKED:
         one = checked(name)
-        found = layouts.ranked(one.ready.step, *one.tile.shape[1:])[: cuda.TRIES]
-        source = cuda.cheapest(one.ready.step, found, architecture)[1]
+        found = layouts.ranked(one.ready.step, *one.tile.shape[1:])[: fastest.TRIES]
+        source = fastest.compiled(one.ready.step, found, architecture)
         print(f"{name}: {source.how.threads} threads a network", flush=True)
     for entry in TIMED:
         one = entry.case(few=True)
-        ranked = layouts.ranked(one.ready.step, entry.seeds, entry.points)[: cuda.TRIES]
-        cuda.cheapest(one.ready.step, ranked, architecture)
+        ranked = layouts.ranked(one.ready.step, entry.seeds, entry.points)[: fastest.TRIES]
+        fastest.compiled(one.ready.step, ranked, architecture)
         ways = tried(one, entry.seeds, entry.points, MOST_TRIED)
         for layout in ways:
             warps.compiled(warps.written(one.ready.step, layout.how, layout.block), architecture)

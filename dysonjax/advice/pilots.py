@@ -89,6 +89,7 @@ def advise(
     grid, pilot_steps = check(
         lr, sigma_w, batch_size, steps,
         points=points, seeds=seeds, pilot_steps=pilot_steps, threshold=threshold, seed=seed, devices=devices,
+        reference=reference,
     )  # fmt: skip
     records = ensemble.log_spaced(min(25, pilot_steps), pilot_steps)
     pilot = ensemble.train(
@@ -97,13 +98,13 @@ def advise(
     if reference is None:
         first = pilot["train_loss"].isel(record=0).median(("batch_size", "lr", "seed"))
         reference = float(first.min())
-    level = threshold * checks.positive("reference", reference)
+    level = threshold * reference
     evidence = curvature(model, grid, seed=seed)
     return Advice(pilot, _window(pilot, steps, level), evidence, _best(pilot, steps, level), steps, level)
 
 
 def check(
-    lr, sigma_w, batch_size, steps, *, points, seeds, pilot_steps, threshold, seed, devices
+    lr, sigma_w, batch_size, steps, *, points, seeds, pilot_steps, threshold, seed, devices, reference=None
 ) -> tuple[ensemble.Grid, int]:
     """The pilots' grid and length for these arguments of `advise`; raises InputError for bad ones."""
     grid = ensemble.Grid(
@@ -118,7 +119,11 @@ def check(
     if pilot_steps > steps:
         raise checks.InputError(f"pilot_steps must be at most steps ({steps}), got {pilot_steps}")
     checks.positive("threshold", threshold)
-    checks.positive_int("seed", seed, 0)
+    if reference is None and threshold >= 1:
+        raise checks.InputError(f"threshold must be a fraction of the first loss, below 1, got {threshold}")
+    if reference is not None:
+        checks.positive("reference", reference)
+    checks.seed("seed", seed)
     ensemble.devices.resolve(devices)
     return grid, pilot_steps
 

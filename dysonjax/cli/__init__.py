@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     streams.prepare()
     try:
-        with streams.interruptible():
+        with streams.interruptible(), streams.plain_warnings(), _environment_kept("DYSONJAX_DEBUG"):
             code = _main(argv)
     except SystemExit as done:  # of a process that is not the first
         code = done.code or 0
@@ -71,6 +71,16 @@ def main(argv: list[str] | None = None) -> int:
     if "jax" in sys.modules:
         _leave(code, at_once=argv is None and code > 128)
     return code
+
+
+@contextlib.contextmanager
+def _environment_kept(name: str):
+    """Put a variable back when a command has ended: -v is of this command alone."""
+    before = os.environ.get(name)
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None) if before is None else os.environ.update({name: before})
 
 
 def _leave(code: int, at_once: bool) -> None:
@@ -97,7 +107,8 @@ def _main(argv: list[str] | None) -> int:
 
         print(report())
         return 0
-    from dysonjax.checks import InputError, RunError, seed
+    from dysonjax import xla_flags
+    from dysonjax.checks import InputError, RunError, path, seed
     from dysonjax.cli import compile_cache, environment, next_step
 
     if "matplotlib" not in sys.modules:
@@ -105,16 +116,18 @@ def _main(argv: list[str] | None) -> int:
     compile_cache.activate()
     try:
         if not {"-h", "--help"} & set(args):
-            environment.check()
+            xla_flags.check()
         command = _parse(args[0], args[1:])
         if command is None:
             return 0
-        from dysonjax.cli.output import watching
+        from dysonjax.cli.output import paths, watching
         from dysonjax.cli.terminal import Terminal
 
         execution = getattr(command, "execution", command)  # small commands list their options themselves
         if hasattr(execution, "seed"):
             seed("seed", execution.seed)
+        for name, given in paths(command):
+            path(name, given)
         rank = _join(command)
         terminal = Terminal(quiet=execution.quiet or rank > 0, json=execution.json)
         with watching(command), environment.named():
@@ -195,10 +208,9 @@ def _parse(name: str, args: list[str]):
     printed = "--print-config" in args
     args = [word for word in args if word not in ("-v", "--verbose", "--print-config")]
     complaint = io.StringIO()
-    wide = os.environ.get("COLUMNS")
     try:
-        os.environ["COLUMNS"] = "1000"  # an error must not be broken into the lines of a narrow terminal
-        with contextlib.redirect_stderr(complaint):
+        with _environment_kept("COLUMNS"), contextlib.redirect_stderr(complaint):
+            os.environ["COLUMNS"] = "1000"  # an error must not be broken into the lines of a narrow terminal
             filled = tyro.cli(
                 command, args=args, prog=f"dysonjax {name}", config=(tyro.conf.FlagCreatePairsOff,)
             )
@@ -212,8 +224,6 @@ def _parse(name: str, args: list[str]):
         raise InputError(
             f"{_first_sentence(complaint.getvalue(), command)} (see dysonjax {name} --help)"
         ) from None
-    finally:
-        os.environ.pop("COLUMNS", None) if wide is None else os.environ.update(COLUMNS=wide)
 
 
 def _first_sentence(box: str, command: type) -> str:

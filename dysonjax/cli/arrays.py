@@ -10,6 +10,7 @@ from typing import IO
 import numpy as np
 
 from dysonjax.checks import InputError, finite_array, memory
+from dysonjax.checks import path as checked
 
 
 def read_array(name: str, path: Path) -> np.ndarray:
@@ -18,7 +19,7 @@ def read_array(name: str, path: Path) -> np.ndarray:
     A .csv may have one header line. Raises InputError if the file cannot be read, is of another kind, holds
     several arrays or none, claims to be larger than memory, or holds complex numbers, NaN or infinity.
     """
-    path = Path(path)
+    path = checked(name, path)
     readers = {".npy": _npy, ".npz": _npz, ".csv": _csv}
     if path.suffix not in readers:
         raise InputError(f"{name} must be a .npy, .npz or .csv file, got {path}")

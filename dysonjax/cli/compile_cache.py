@@ -10,10 +10,13 @@ import os
 import re
 import shutil
 import sys
+import zlib
 from pathlib import Path
 
 from dysonjax.cache import VARIABLE, private, processor, prune, root
 
+VERIFIED = "verified"  # a file that was touched when the entries were looked at
+ZLIB = 0x78  # how its streams start
 MIN_COMPILE_SECONDS = "0.3"  # programs that compile faster than they load are not kept
 
 
@@ -35,12 +38,39 @@ def activate() -> None:
     if private(str(place.relative_to(root())))[0] is None:
         return
     with contextlib.suppress(OSError):
+        _remove_torn(place)
         prune(place.glob("*-cache"))
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(place)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", MIN_COMPILE_SECONDS)
     # XLA prints half a page for every program that it loads from the cache: its own tuning hints are not
     # among the features that it reads off the processor. Errors still reach Python as exceptions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def _remove_torn(place: Path) -> None:
+    """Remove programs that a full disk or the end of a process has left torn.
+
+    JAX would complain of them in every command, compile and not write them anew. Only those are looked at
+    that are younger than the last look.
+    """
+    mark = place / VERIFIED
+    last = mark.stat().st_mtime if mark.exists() else 0.0
+    mark.touch()
+    for path in place.glob("*-cache"):
+        with contextlib.suppress(OSError):  # another process removed it
+            if path.stat().st_mtime >= last and not _whole(path.read_bytes()):
+                path.unlink()
+
+
+def _whole(content: bytes) -> bool:
+    """Whether an entry of JAX's cache is complete; others than those by zlib are left to JAX."""
+    if content and content[0] != ZLIB:
+        return True
+    try:
+        zlib.decompress(content)
+        return True
+    except zlib.error:
+        return False
 
 
 def clear() -> list[Path]:
@@ -52,7 +82,7 @@ def clear() -> list[Path]:
     if base is None:
         return []
     gone = []
-    for name in ("compiled", "native", "tiles"):
+    for name in ("compiled", "native", "tiles", "cubin"):
         place = base / name
         if place.is_symlink() or not place.is_dir():
             continue
@@ -77,14 +107,18 @@ def _made_here(kind: str, path: Path) -> bool:
 
     if kind == "native":
         return toolchain.made_here(path)
-    pattern = {"compiled": r".+-(cache|atime)", "tiles": r"[0-9a-f]{20}\.json|\.[0-9a-f]{32}\.part"}[kind]
+    pattern = {
+        "compiled": rf".+-(cache|atime)|{VERIFIED}",
+        "tiles": r"[0-9a-f]{20}\.json|\.[0-9a-f]{32}\.part",
+        "cubin": r"[0-9a-f]{20}-[0-9a-f]{64}\.cubin|build-[a-z0-9_]{8}",
+    }[kind]
     return bool(re.fullmatch(pattern, path.name)) and path.is_file() and not path.is_symlink()
 
 
 def compiling(what: str) -> str:
     """The message before the first compilation of a run; a new user also hears what it is for."""
     place = folder()
-    if place is None or (place.is_dir() and any(place.iterdir())):
+    if place is None or any(place.glob("*-cache")):
         return f"compiling for {what} ..."
     return (
         f"compiling for {what}: 5 to 30 s the first time; the programs are then kept in {root() or place} "

@@ -5,12 +5,14 @@ are for the reader alone: the options of a command have one name each.
 """
 
 import dataclasses
+import difflib
 import json
 import tomllib
 from pathlib import Path
 
 import tyro
 
+from dysonjax import checks
 from dysonjax.checks import InputError
 
 NOT_KEPT = ("overwrite", "json", "quiet", "resume")  # of this call, not of the run
@@ -29,16 +31,18 @@ def expanded(name: str, command, args: list[str]) -> list[str]:
             break
     if file is None:
         return args
-    options = _flat(_read(Path(file)))
+    options = _flat(file, _read(checks.path("config", file)))
     made_for = options.pop("command", name)
     if made_for != name:
         raise InputError(f"{file} is the configuration of dysonjax {made_for}, not of {name}")
     fields = _fields(command)
     words = []
     for key, value in options.items():
-        field = fields.get(key.replace("-", "_"))
+        field = fields.get(key)
         if field is None:
-            raise InputError(f"{file}: {name} has no option {key}; it has {', '.join(sorted(fields))}")
+            near = difflib.get_close_matches(key, fields, 1)
+            meant = f"did you mean {near[0]}?" if near else f"dysonjax {name} --help lists them"
+            raise InputError(f"{file}: {name} has no option {key[:100]}; {meant}")
         words += _words(file, field, value)
     return words + args
 
@@ -54,17 +58,25 @@ def text(name: str, command) -> str:
 
 def _read(path: Path) -> dict:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        json.dumps(tree, default=str)  # of any depth that can be walked through
+        return tree
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except RecursionError:
+        raise InputError(f"{path} is no configuration: it is nested too deeply") from None
     except ValueError as error:  # also what is no text
         raise InputError(f"{path} is no TOML file: {error}") from None
 
 
-def _flat(tree: dict) -> dict:
+def _flat(file: str, tree: dict) -> dict:
+    """The options of all tables, with underscores; two of one name would hide one another."""
     found = {}
     for key, value in tree.items():
-        found |= _flat(value) if isinstance(value, dict) else {key: value}
+        inside = _flat(file, value) if isinstance(value, dict) else {key.replace("-", "_"): value}
+        if twice := found.keys() & inside:
+            raise InputError(f"{file} gives {min(twice)} twice; leave one of them")
+        found |= inside
     return found
 
 

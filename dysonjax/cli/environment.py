@@ -9,39 +9,6 @@ from collections.abc import Iterator
 from dysonjax.checks import InputError, RunError
 
 
-def check() -> None:
-    """Raise InputError for flags with which XLA would end the process; call it before JAX is imported.
-
-    XLA reads its flags once and has no function that only looks at them. A child that has done nothing else
-    yet reads them here; it takes some ten milliseconds, and only where there are flags.
-    """
-    flags = os.environ.get("XLA_FLAGS", "").strip()
-    if not flags or "jax" in sys.modules or not hasattr(os, "fork"):
-        return
-    from jaxlib import xla_client  # without JAX, which warns of every fork
-
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            for stream in (1, 2):
-                os.dup2(write, stream)
-            os.close(read)
-            xla_client.CompileOptions()  # reads the flags, or ends the process
-            code = 0
-        finally:
-            os._exit(code)
-    os.close(write)
-    with os.fdopen(read, "rb") as said:
-        words = said.read().decode(errors="replace")
-    if os.waitpid(child, 0)[1] == 0:
-        return
-    known = re.search(r"Unknown flags? in XLA_FLAGS: (.*)", words)
-    what = f"this version of XLA does not know {known[1].strip()[:200]}" if known else "XLA cannot read it"
-    raise InputError(f"XLA_FLAGS is {flags[:200]!r}, but {what}; correct or unset it")
-
-
 @contextlib.contextmanager
 def named() -> Iterator[None]:
     """Turn an error that a variable of the environment has caused into an InputError that names it."""

@@ -15,6 +15,7 @@ from dysonjax.cli.common import duration, write_json
 from dysonjax.cli.terminal import Terminal
 
 SUFFIXES = (".png", ".pdf", ".nc", ".txt", ".json")
+MOST_DPI = 2400  # of an image of ten inches, which then takes a gigabyte
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Figure:
         for recipe in recipes:
             if self.run_dir is not None and recipe.draw is None:
                 raise InputError(f"{recipe.name} draws from no run; leave out --run")
-        positive_int("dpi", self.dpi, 20)
+        positive_int("dpi", self.dpi, 20, MOST_DPI)
         if self.released is not None:
             published.released.check(self.released)
         ensemble.one_device_per_core()
@@ -206,7 +207,13 @@ def _list(recipes, terminal: Terminal) -> dict:
     return {
         "command": "figure",
         "figures": [
-            {"name": r.name, "source": r.source, "title": r.title, "seconds": dict(r.seconds)}
+            {
+                "name": r.name,
+                "source": r.source,
+                "title": r.title,
+                "command": f"dysonjax figure {r.name}",
+                "seconds": dict(r.seconds),
+            }
             for r in recipes
         ],
     }

@@ -10,6 +10,7 @@ import tyro
 
 # Options of every command by what they are about; all others are the physics of the command.
 GROUPS = {
+    "optimizer": "optimizer momentum weight-decay schedule warmup",
     "run": "preset seeds steps records keep-weights keep save-every dry-run shard seed quick members "
     "repetitions permutations samples resamples nulls",
     "machine": "port every tile devices backend x64 precision jobs distributed coordinator num-processes "

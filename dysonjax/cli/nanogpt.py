@@ -10,7 +10,10 @@ from dysonjax.cli.common import EXECUTION, Execution, draw, write_summary
 from dysonjax.cli.terminal import Terminal
 from dysonjax.cli.training import Training, TrainingOptions, train
 
-DEFAULTS = TrainingOptions(lr="0.001", batch_size="16", sigma_w="1", seeds=16, steps=5000, records="6")
+DEFAULTS = TrainingOptions(
+    lr="0.001", batch_size="16", sigma_w="1", seeds=16, steps=5000, records="6",
+    optimizer="adamw",
+)  # fmt: skip
 SYMBOLS = {"key": r"$K^TK$", "query": r"$Q^TQ$", "value": r"$V^TV$"}
 
 
@@ -41,14 +44,6 @@ class NanoGpt:
     """plain: those of Windows are read as plain ones; kept: the carriage return is a character."""
     dropout: float = 0.0
     """Probability with which activations are dropped in training."""
-    optimizer: Literal["adamw", "sgd", "momentum"] = "adamw"
-    """adamw, sgd or momentum (0.9)."""
-    weight_decay: float | None = None
-    """Decoupled weight decay, in units of the learning rate; default: 0.01 for adamw, else 0."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """Course of the learning rate: constant, or cosine (down to a tenth)."""
-    warmup: int = 0
-    """Steps over which the learning rate rises from zero."""
     matrices: Literal["attention", "all"] = "attention"
     """Whose spectra are recorded: attention, or all (also projections, MLPs and output)."""
     kind: Literal["key", "query", "value"] = "key"
@@ -64,12 +59,11 @@ class NanoGpt:
         checks.one_of("kind", self.kind, attention.KINDS)
         checks.positive_int("sample", self.sample, 0)
         ensemble.one_device_per_core()
-        optimizer = ensemble.Optimizer(self.optimizer, self.weight_decay, self.schedule, self.warmup)
         sizes = ("width", "heads", "layers", "context", "vocabulary", "dropout", "matrices", "line_ends")
         model = models.nanogpt(self.text, **{name: getattr(self, name) for name in sizes})
         # A run folder must find its text again, wherever the command is repeated.
         command = dataclasses.replace(self, text=str(Path(self.text).absolute())) if _is_file(self) else self
-        result, folder = train(command, model, terminal, optimizer)
+        result, folder = train(command, model, terminal)
         if folder is None:
             return {"command": "nanogpt", **result._asdict()}
         terminal.print("fitting spectra ...")

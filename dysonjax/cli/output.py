@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dysonjax import files
 from dysonjax.checks import InputError, RunError
 from dysonjax.cli import run_folder
 
@@ -24,9 +25,10 @@ STRUCTURE = re.compile(
     r"(run|summary)\.json(\.part)?|report\.html(\.part)?|\.command\.lock"
     rf"|{RUN_LOCK}|\.(lock|stale|clock)-{HEX}|\.writable"
     rf"|checkpoints/(\d+-\d+\.npz|process-\d+\.json(\.part)?|\.{HEX}\.part|\.process-\d+\.part)"
+    rf"|layers/(\d{{6}}\.json(\.part)?)?"
     rf"|checksums/([\w-]+\.json|\.{HEX}\.part)"
     rf"|(run\.zarr|\.store-{HEX})/({STORE})"
-    rf"|(checkpoints|checksums|(run\.zarr|\.store-{HEX})(/.*)?)/"  # empty folders
+    rf"|(checkpoints|checksums|layers|(run\.zarr|\.store-{HEX})(/.*)?)/"  # empty folders
 )
 # What else commands write; counts only where a run was killed before it could list its files.
 RESULTS = re.compile(r"([^/]+\.(png|pdf)|levels\.npz|sample\.txt|spectrum\.csv)(\.part)?")
@@ -50,13 +52,16 @@ def watching(command) -> Iterator[None]:
     """While a command runs: know its inputs; then list what it wrote, or take back an empty start."""
     claims: list[Claim] = []
     _current.append((command, claims))
+    ended = refused = False
     try:
         yield
+        ended = True
     except InputError as error:
         if done := [claim.folder for claim in claims if claim.computed]:
             raise RunError(
                 f"{done[0]} holds the results, but not all can be made of them: {error}"
             ) from error
+        refused = True
         for claim in claims:
             if claim.fresh:
                 _take_back(claim)
@@ -64,8 +69,9 @@ def watching(command) -> Iterator[None]:
     finally:
         _current.pop()
         for claim in claims:
-            with contextlib.suppress(OSError):  # a full disk; the run then counts as killed
-                run_folder.list_files(claim.folder, _results(claim.folder))
+            if claim.fresh or not refused:  # what was there before a refusal stays as it was
+                with contextlib.suppress(OSError):  # a full disk; the run then counts as killed
+                    run_folder.list_files(claim.folder, _results(claim.folder), ended)
             if claim.lock is not None:
                 claim.lock.release()
 
@@ -108,14 +114,28 @@ def new_file(path: Path, overwrite: bool) -> None:
         raise InputError(f"the folder {path.parent} does not exist; create it first")
     if os.path.lexists(path) and not overwrite:
         raise InputError(f"{path} exists already; choose another --out or pass --overwrite to replace it")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path} cannot be written: the folder is read-only")
+    try:  # under the name at which it will be written first, which must not be too long either
+        probe = path.with_name(path.name + files.PART)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def go_on_with(folder: Path) -> None:
     """The command under way adds to a run folder that is there already."""
+    if not _current or any(claim.folder == folder for claim in _current[-1][1]):
+        return
+    lock = None
+    with contextlib.suppress(OSError):  # read-only: the run itself says so
+        lock = _lock(folder)
+    _current[-1][1].append(Claim(folder, lock, made=[], fresh=False))
+
+
+def take_up(folder: Path) -> None:
+    """Like `go_on_with`, for a run that keeps no lock of its own. Raises InputError if it is under way."""
     if _current:
-        _current[-1][1].append(Claim(folder, None, made=[], fresh=False))
+        _current[-1][1].append(Claim(folder, _lock(folder), made=[], fresh=False))
 
 
 def computed(folder: Path) -> None:
@@ -199,29 +219,39 @@ def _refuse_living(folder: Path) -> None:
 
 def _inputs() -> list[Path]:
     """Files and folders that the command under way reads: whatever exists among its options but --out."""
-    found = [path for command, _ in _current[-1:] for path in _paths(command)]
-    return [path for path in found if path.exists()]
+    found = [path for command, _ in _current[-1:] for path in _named(command)]
+    return [path for path in found if os.path.exists(path)]  # a text may be too long for a name
 
 
-def _paths(value) -> list[Path]:
-    if isinstance(value, Path):
-        return [value]
-    if isinstance(value, str):  # such as --text, which may name a corpus or a file
-        return [Path(value)] if 0 < len(value) < 1000 and "\0" not in value else []
-    if isinstance(value, tuple):
-        return [path for item in value for path in _paths(item)]
-    fields = getattr(value, "__dataclass_fields__", {})
-    return [path for name in fields if name != "out" for path in _paths(getattr(value, name))]
+def _named(command) -> list[Path]:
+    """Whatever an option but --out may name."""
+    found = [(name, value) for name, value in _values(command) if name != "out"]
+    # A text may be the name of a file too, as that of --text.
+    return [Path(value) for _, value in found if value and isinstance(value, str | Path)]
+
+
+def paths(command) -> list[tuple[str, Path]]:
+    """The paths among the options of a command, by the name of the option."""
+    return [(name, value) for name, value in _values(command) if isinstance(value, Path)]
+
+
+def _values(command) -> Iterator[tuple[str, Any]]:
+    for name in getattr(command, "__dataclass_fields__", {}):
+        value = getattr(command, name)
+        if hasattr(value, "__dataclass_fields__"):
+            yield from _values(value)
+        else:
+            yield from ((name, item) for item in (value if isinstance(value, tuple) else (value,)))
 
 
 def _files(folder: Path) -> list[str]:
     """Everything in a folder, without following links; of folders only the empty ones, with a slash."""
     found = []
-    for place, folders, files in os.walk(folder, onerror=_raise):
+    for place, folders, names in os.walk(folder, onerror=_raise):
         base = Path(place)
         links = [name for name in folders if (base / name).is_symlink()]
-        found += [(base / name).relative_to(folder).as_posix() for name in (*files, *links)]
-        if not (folders or files) and base != folder:
+        found += [(base / name).relative_to(folder).as_posix() for name in (*names, *links)]
+        if not (folders or names) and base != folder:
             found.append(base.relative_to(folder).as_posix() + "/")
     return found
 

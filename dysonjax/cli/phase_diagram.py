@@ -60,8 +60,6 @@ class PhaseDiagram:
     """Number of batches in the fixed data set."""
     label_noise: float = 0.0
     """Standard deviation of Gaussian noise on the training targets."""
-    optimizer: Literal["sgd", "momentum", "adamw"] = "sgd"
-    """sgd, momentum or adamw."""
     threshold_loss: float = 0.03
     """Converged: test loss below this fraction of the targets' mean square."""
     threshold_memory: float = 0.5
@@ -90,7 +88,7 @@ class PhaseDiagram:
             batches=self.batches,
             label_noise=self.label_noise,
         )
-        done, folder = train(command, model, terminal, self.optimizer)
+        done, folder = train(command, model, terminal)
         if folder is None:
             return {"command": "phase-diagram", **done._asdict()}
         summary = {"command": "phase-diagram", "out": str(folder), **done.summary}

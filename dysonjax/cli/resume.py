@@ -18,7 +18,8 @@ class Resume:
 
     Its end is the same as without the interruption: to the last bit on as many devices, to rounding
     otherwise. A damaged checkpoint is stepped over, damaged results are computed again. What a run computes
-    cannot be changed; the options here say where and how it goes on.
+    cannot be changed; the options here say where and how it goes on. Of an analysis of spectra the layers
+    that are finished are kept.
     """
 
     folder: Annotated[Path, tyro.conf.Positional]
@@ -41,12 +42,19 @@ class Resume:
 
         command = run_folder.read(self.folder)
         name = run_folder.name_of(command)
-        if not hasattr(command, "training"):
+        if not hasattr(command, "training") and not hasattr(command, "resume"):
             raise InputError(f"{name} keeps no checkpoints; start it again with --overwrite")
         summary = self.folder / "summary.json"
-        if summary.exists() and ensemble.intact(self.folder):
+        whole = hasattr(command, "resume") or ensemble.intact(self.folder)
+        if summary.exists() and run_folder.ended(self.folder) and whole:
             terminal.print(f"{self.folder} is finished; there is nothing to go on with")
             return read_object(summary)
+        if hasattr(command, "resume"):
+            again = dataclasses.replace(
+                command, out=self.folder, resume=True, overwrite=False, json=self.json, quiet=self.quiet
+            )
+            terminal.print(f"going on with {name} in {self.folder}")
+            return again.run(terminal)
         changes = {n: getattr(self, n) for n in ("tile", "devices", "save_every", "processes")}
         changes = {n: value for n, value in changes.items() if value is not None}
         again = dataclasses.replace(

@@ -40,11 +40,20 @@ def _write(folder: Path, content: dict) -> None:
     files.put(folder / "run.json", json.dumps(content, indent=2) + "\n")
 
 
-def list_files(folder: Path, files: list[str]) -> None:
-    """Enter into `run.json` what its command has written besides what every run has."""
-    content = _marker(folder)
-    if content is not None and content.get("files") != files:
-        _write(folder, content | {"files": files})
+def list_files(folder: Path, files: list[str], ended: bool) -> None:
+    """Enter into `run.json` what its command has written besides what every run has.
+
+    ended: whether it came to its end.
+    """
+    content, found = _marker(folder), {"files": files, "ended": ended}
+    if content is not None and content | found != content:
+        _write(folder, content | found)
+
+
+def ended(folder: Path) -> bool:
+    """Whether the command came to its end; a run may be trained, and yet its figure never drawn."""
+    content = _marker(folder) or {}
+    return content.get("ended", "files" in content) is True  # earlier versions listed the files alone
 
 
 def listed_files(folder: Path) -> list[str] | str | None:
@@ -102,6 +111,11 @@ def _plain(value):
 def _build(cls, options: dict, path: Path):
     """The inverse of `_plain`, by the types of the fields; raises InputError for a value of another type."""
     hints = typing.get_type_hints(cls)
+    for name in options.keys() - hints.keys():  # an option of an older version, which is one of a group now
+        groups = [group for group, hint in hints.items() if name in getattr(hint, "__dataclass_fields__", ())]
+        if groups and isinstance(options.get(groups[0], {}), dict):
+            options = {**options, groups[0]: {**options.get(groups[0], {}), name: options[name]}}
+            del options[name]
     return cls(**{name: _typed(name, hints.get(name), value, path) for name, value in options.items()})
 
 

@@ -1,5 +1,6 @@
 """`dysonjax spectrum FILE`: spectral statistics of every weight matrix of a checkpoint."""
 
+import shlex
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,12 +12,22 @@ from dysonjax import __version__, files
 from dysonjax.checks import InputError, positive_int
 from dysonjax.cli import run_folder
 from dysonjax.cli.common import output_folder, write_summary
-from dysonjax.cli.spectrum_output import draw, estimate, ordered, page, print_table, sort_key, write_csv
+from dysonjax.cli.kept_layers import Kept, Layer
+from dysonjax.cli.output import take_up
+from dysonjax.cli.spectrum_output import (
+    draw,
+    estimate,
+    layer_of,
+    ordered,
+    page,
+    print_table,
+    sort_key,
+    write_csv,
+)
 from dysonjax.cli.terminal import Terminal
-from dysonjax.layers.table import row_of
-from dysonjax.layers.units import units_of
+from dysonjax.layers.units import Units, units_of
 from dysonjax.layers.walk import Options, Recipe, walk
-from dysonjax.report.spectrum_page import drawn
+from dysonjax.report.spectrum_page import Drawn
 
 
 @dataclass(frozen=True)
@@ -32,8 +43,8 @@ class Spectrum:
     """
 
     file: Annotated[Path, tyro.conf.Positional]
-    """checkpoint: .safetensors, .npz, .npy, .pt, .h5, .keras, .onnx, .msgpack, a folder of shards or of
-    orbax, or the folder of a run"""
+    """checkpoint: .safetensors, .npz, .npy, .pt, .h5, .keras, .onnx, .gguf, .msgpack, a folder of shards or
+    of orbax, or the folder of a run"""
     only: str | None = None
     """analyse only tensors whose name contains this text; default all"""
     layout: Annotated[tuple[str, ...], tyro.conf.arg(metavar="RULE ...")] = ()
@@ -51,6 +62,8 @@ class Spectrum:
     nulls: int | None = None
     """matrices with shuffled entries and with random signs behind each comparison (number, 0 for none);
     default 19 for small matrices, fewer for large ones"""
+    quick: bool = False
+    """leave out what no verdict needs: spacings, and shuffled and signed matrices"""
     start: Path | None = None
     """the same network before training: adds the change of entries, spectrum and singular vectors"""
     jobs: int = 1
@@ -63,6 +76,8 @@ class Spectrum:
     """draw no figures; by default one per matrix, as PNG and PDF"""
     out: Path | None = None
     """output folder; default the next free runs/spectrum-NNN"""
+    resume: bool = False
+    """go on with a killed run in the folder --out: finished layers are taken from there"""
     overwrite: bool = False
     """replace an existing output folder"""
     json: bool = False
@@ -72,30 +87,46 @@ class Spectrum:
 
     def run(self, terminal: Terminal) -> dict:
         nulls = self.nulls if self.nulls is None else positive_int("nulls", self.nulls, minimum=0)
-        options = Options(positive_int("resamples", self.resamples, minimum=20), self.seed, nulls)
+        options = Options(positive_int("resamples", self.resamples, minimum=20), self.seed, nulls, self.quick)
         key, descending = sort_key(self.sort)
+        jobs = positive_int("jobs", self.jobs)
         found = units_of(self.file, self.layout, self.split, self.start).only(self.only)
         started = time.monotonic()
-        folder = None
+        kept = Kept((self.file, self.start), (options, self.layout, self.split, self.figures))
+        folder, known = self._begun(found, kept)
         rows, plots = [], []
         skipped = [{"name": a.name, "reason": a.why} for a in found.accounts if a.done == "refused"]
-        for refused in skipped:
+        alone = len(found.units) + len(skipped) == 1  # then the error says why
+        for refused in skipped if not alone else ():
             terminal.warn(f"{refused['name']} skipped: {refused['reason']}")
-        if len(found.units) > 1:
-            terminal.print(estimate(found))
+        if known:
+            terminal.print(f"{len(known)} of {len(found.units)} layers are finished")
+        left = [unit for index, unit in enumerate(found.units) if index not in known]
+        if len(left) > 1:
+            terminal.print(estimate(left, options, jobs))
         recipe = Recipe(self.file, self.layout, self.split, self.start, self.only)
-        with terminal.progress("analysing", unit="flop") as update:
-            for result in walk(found, options, update, positive_int("jobs", self.jobs), recipe):
-                if result.spectrum is None:
-                    skipped.append({"name": result.unit.name, "reason": result.problem})
-                    terminal.warn(f"{result.unit.name} skipped: {result.problem}")
-                    continue
-                rows.append(row_of(result))
-                # Only now is there something to write: bad input leaves no folder behind.
-                folder = folder or (ordered(rows, key, descending) and self._folder())
-                plots.append(drawn(rows[-1], result.spectrum))
-                if self.figures:
-                    draw(result.spectrum, folder, len(rows))
+        try:
+            with terminal.progress("analysing", unit="flop") as update:
+                results = walk(found, options, update, jobs, recipe, known)
+                for index, (unit, result) in enumerate(zip(found.units, results, strict=True)):
+                    layer = known.get(index) or layer_of(result)
+                    if layer.problem:
+                        skipped.append({"name": unit.name, "reason": layer.problem})
+                        if not alone:
+                            terminal.warn(f"{unit.name} skipped: {layer.problem}")
+                    else:
+                        rows.append(layer.row)
+                        plots.append(Drawn(layer.row, layer.svg))
+                        # Only now is there something to write: bad input leaves no folder behind.
+                        folder = folder or (ordered(rows, key, descending) and self._folder())
+                        if self.figures and index not in known:
+                            draw(result.spectrum, folder, len(rows))
+                    if folder is not None and index not in known:
+                        kept.put(folder, index, unit, layer)
+        except KeyboardInterrupt as stop:
+            if folder is not None:
+                stop.args = (f"interrupted; go on with dysonjax resume {shlex.quote(str(folder))}",)
+            raise
         if not rows:
             detail = f" ({len(skipped)} could not be analysed: {skipped[0]['reason']})" if skipped else ""
             raise InputError(f"{self.file} holds no weight matrix that can be analysed{detail}")
@@ -118,8 +149,21 @@ class Spectrum:
         if self.csv:
             write_csv(folder / "spectrum.csv", summary["matrices"])
         files.put(folder / "report.html", page(summary, plots, found))
+        kept.remove(folder)
         print_table(terminal, summary)
         return summary
+
+    def _begun(self, found: Units, kept: Kept) -> tuple[Path | None, dict[int, Layer]]:
+        """The folder of a run that was killed, and its finished layers; without --resume there are none."""
+        if not self.resume:
+            return None, {}
+        if self.out is None:
+            raise InputError("--resume needs --out, the folder of the run that was killed")
+        if not isinstance(run_folder.read(self.out), Spectrum):
+            raise InputError(f"{self.out} is not a folder of dysonjax spectrum")
+        take_up(self.out)
+        layers = ((index, kept.load(self.out, index, unit)) for index, unit in enumerate(found.units))
+        return self.out, {index: layer for index, layer in layers if layer is not None}
 
     def _folder(self) -> Path:
         folder = output_folder(self.out, "spectrum", self.overwrite)

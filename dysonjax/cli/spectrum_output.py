@@ -4,33 +4,42 @@ import csv
 import re
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from dysonjax import files
 from dysonjax.checks import InputError
+from dysonjax.cli.common import duration
+from dysonjax.cli.kept_layers import Layer
 from dysonjax.cli.terminal import Terminal
-from dysonjax.layers.units import Units
-from dysonjax.report.spectrum_page import Drawn, render
+from dysonjax.layers.table import row_of
+from dysonjax.layers.units import Unit, Units
+from dysonjax.layers.walk import Options, Result, memory, work
+from dysonjax.report.spectrum_page import Drawn, drawn, render
 from dysonjax.spectra.checkpoint import MatrixSpectrum
 
 
-def estimate(found: Units) -> str:
-    """How much there is to do, from a product that is timed here and now."""
-    sample = np.random.default_rng(0).normal(size=(512, 256))
-    began = time.perf_counter()
-    np.linalg.eigvalsh(sample.T @ sample)
-    rate = (512 * 256**2 + 3 * 256**3) / (time.perf_counter() - began)
-    shapes = {(unit.rows, unit.modes) for unit in found.units}
-    # The noise of every shape is simulated once, in some four seconds.
-    seconds = sum(unit.cost for unit in found.units) / rate + 4 * len(shapes)
-    largest = max(found.units, key=lambda unit: unit.rows * unit.modes * unit.members)
-    size = largest.rows * largest.modes * largest.members * 4 / 2**20
-    needed = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+def estimate(units: Sequence[Unit], options: Options, jobs: int) -> str:
+    """How much there is to do, from a product that is timed here and now, and what memory it takes."""
+    sample = np.random.default_rng(0).normal(size=(768, 384))
+    times = []
+    for _ in range(4):  # the first one wakes the threads of the linear algebra
+        began = time.perf_counter()
+        np.linalg.eigvalsh(sample.T @ sample)
+        times.append(time.perf_counter() - began)
+    rate = (768 * 384**2 + 3 * 384**3) / min(times)
+    shapes = {(unit.rows, unit.modes) for unit in units}
+    # The noise of every shape is simulated once, in every process.
+    simulated = len(shapes) * (0.2 if options.quick else 0.5)
+    seconds = sum(work(unit, options) for unit in units) / rate / jobs + simulated
+    largest = max(units, key=lambda unit: memory(unit, options))
+    needed = (0.25 * 2**30 + memory(largest, options)) * jobs / 2**30
     return (
-        f"{len(found.units)} matrices of {len(shapes)} shapes, the largest {largest.rows}x{largest.modes} "
-        f"({size:.0f} MiB as float32); about {needed}"
+        f"{len(units)} matrices of {len(shapes)} shapes, the largest {largest.rows}x{largest.modes}"
+        f"{f' ×{largest.members}' if largest.members > 1 else ''}; about {duration(seconds)} and "
+        f"{needed:.1f} GiB of memory"
     )
 
 
@@ -110,6 +119,14 @@ def draw(spectrum: MatrixSpectrum, folder: Path, number: int) -> None:
 
     name = re.sub(r"[^A-Za-z0-9._=-]+", "_", spectrum.name).strip("_")[-80:]
     save(spectrum_figure(spectrum), folder, f"{number:03d}_{name}")
+
+
+def layer_of(result: Result) -> Layer:
+    """What is kept and shown of a result."""
+    if result.spectrum is None:
+        return Layer(None, "", result.problem or "it could not be analysed")
+    row = row_of(result)
+    return Layer(row, drawn(row, result.spectrum).svg, "")
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:

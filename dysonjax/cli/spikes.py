@@ -49,6 +49,11 @@ class Spikes:
     def run(self, terminal: Terminal) -> dict:
         from dysonjax import ensemble, models
 
+        if self.training.optimizer != "sgd":
+            raise checks.InputError(
+                f"spikes are compared with the theory of plain gradient steps; for {self.training.optimizer} "
+                "train dj.models.spiked_teacher in Python"
+            )
         ensemble.one_device_per_core()
         strengths = parse_values("s", self.s)
         epsilon = parse_values("epsilon", self.epsilon, checks.finite)

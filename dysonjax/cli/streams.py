@@ -2,11 +2,14 @@
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 
+NO_WORD = r"[^\s/]{256,}|\S{4096,}"  # longer than the name of a file, or than a path, can be
 READER_GONE = 141  # as a shell reports a process that SIGPIPE ended
 
 
@@ -16,6 +19,17 @@ def prepare() -> None:
         if hasattr(stream, "reconfigure"):
             with contextlib.suppress(ValueError, OSError):
                 stream.reconfigure(errors="replace")
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Show a warning of the library as a line, without the place in the code."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {' '.join(str(message).split())}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def finish(code: int) -> int:
@@ -70,6 +84,7 @@ def say(sentence: str) -> None:
     """A line on standard error, if there is one."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         plain = "".join(c if c.isprintable() else " " for c in sentence)  # a sentence is a line
+        plain = re.sub(NO_WORD, lambda found: f"{found[0][:40]}...{found[0][-20:]}", plain)
         print(f"dysonjax: {plain}", file=sys.stderr, flush=True)
 
 

@@ -33,6 +33,16 @@ class TrainingOptions:
     """Training steps."""
     records: str = "41"
     """Number of records in equal distances, log:N for logarithmic ones, or the steps as a list."""
+    optimizer: Literal["sgd", "momentum", "adam", "adamw", "muon"] = "sgd"
+    """How gradients become steps: sgd, momentum, adam, adamw or muon."""
+    momentum: float | None = None
+    """What a step keeps of the direction before it, from 0 to 1; default: 0.9, for muon 0.95."""
+    weight_decay: float | None = None
+    """Decoupled weight decay, in units of the learning rate; default: 0.01 for adamw, else 0."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Course of the learning rate: constant, or cosine (down to a tenth)."""
+    warmup: int = 0
+    """Steps over which the learning rate rises from zero."""
     randomness: Literal["common", "independent"] = "common"
     """common: the points of a seed share their randomness, which is then drawn once; independent: each has
     its own."""
@@ -97,12 +107,11 @@ def described(command):
     raise checks.InputError(f"dysonjax {run_folder.name_of(command)} trains no ensemble")
 
 
-def train(command, model, terminal: Terminal, optimizer="sgd", scalars=None):
+def train(command, model, terminal: Terminal, scalars=None):
     """Train as the `training` and `execution` options of a command say.
 
     scalars: further axes of the grid, name -> values.
-    Returns (run, folder), or (plan, None) for a dry run. The default optimiser makes plain gradient steps:
-    those are what the theory is about.
+    Returns (run, folder), or (plan, None) for a dry run.
     """
     from dysonjax import ensemble
 
@@ -119,7 +128,9 @@ def train(command, model, terminal: Terminal, optimizer="sgd", scalars=None):
         grid if options.shard is None else shard_of(grid, *parse_shard(options.shard)),
         steps,
         parse_records(options.records, steps),
-        optimizer,
+        ensemble.Optimizer(
+            options.optimizer, options.weight_decay, options.schedule, options.warmup, options.momentum
+        ),
         seed=execution.seed,
         **{name: getattr(options, name) for name in AS_THEY_ARE},
     )

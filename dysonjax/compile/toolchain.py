@@ -27,6 +27,7 @@ PROBE = re.compile(r"([0-9a-f]{20})\.flags")
 EARLIER = re.compile(r"[0-9a-f]{20}\.so")  # of versions that kept no sum
 BUILD = re.compile(r"build-.*|tmp[a-z0-9_]{8}")
 ABANDONED_SECONDS = 3600.0  # after which a folder in which something was compiled has been left behind
+ROOM_BYTES = 4 * 10**6  # more than a compiled step and its compiler's files take
 LOADED: dict[str, ctypes.CDLL] = {}  # by what it was made of
 
 
@@ -59,25 +60,44 @@ def load(source: str, headers: tuple[Path, ...] = (), flags: tuple[str, ...] = (
     if command is None:
         raise CompilerError("there is no C compiler; install one or set CC to its path")
     flags = ("-O3", "-funroll-loops", "-march=native", "-fno-math-errno", "-fno-trapping-math", *flags)
+    folder = _folder()
     try:
-        folder = _folder()
-        flags = _known(command, (*flags, "-Wno-psabi"), folder)
-        mark = hashlib.sha256(source.encode())
-        for header in headers:
-            mark.update(header.read_bytes())
-        mark.update("\0".join((*command, *flags, _version(command), cache.processor())).encode())
-        key = mark.hexdigest()[:20]
-        if key in LOADED:
-            return LOADED[key]
-        library = _kept(folder, key)
-        if library is None:
-            includes = [f"-I{header.parent}" for header in headers]
-            path = _compile([*command, *flags, *includes, "-shared", "-fPIC"], source, folder, key)
-            _tidy(folder, path)
-            library = ctypes.CDLL(str(path))
-    except OSError as error:  # no space, or a library that this system cannot load
-        raise CompilerError(f"the library of a compiled step cannot be made: {error}") from None
+        return _library(command, source, headers, flags, folder)
+    except (OSError, CompilerError) as error:
+        if isinstance(error, CompilerError) and _roomy(folder):
+            raise
+    try:  # a cache without room must not change what computes a run
+        return _library(command, source, headers, flags, _temporary_folder())
+    except OSError as error:  # no space here either, or a library that this system cannot load
+        raise CompilerError(
+            f"the library of a compiled step cannot be made: {error.strerror or error}"
+        ) from None
+
+
+def _library(command: tuple[str, ...], source: str, headers, flags, folder: Path) -> ctypes.CDLL:
+    flags = _known(command, (*flags, "-Wno-psabi"), folder)
+    mark = hashlib.sha256(source.encode())
+    for header in headers:
+        mark.update(header.read_bytes())
+    mark.update("\0".join((*command, *flags, _version(command), cache.processor())).encode())
+    key = mark.hexdigest()[:20]
+    if key in LOADED:
+        return LOADED[key]
+    library = _kept(folder, key)
+    if library is None:
+        includes = [f"-I{header.parent}" for header in headers]
+        path = _compile([*command, *flags, *includes, "-shared", "-fPIC"], source, folder, key)
+        _tidy(folder, path)
+        library = ctypes.CDLL(str(path))
     return LOADED.setdefault(key, library)
+
+
+def _roomy(folder: Path) -> bool:
+    """Whether there is room for what a compiler writes: it does not say so if it failed for want of it."""
+    try:
+        return shutil.disk_usage(folder).free > ROOM_BYTES
+    except OSError:
+        return False
 
 
 def made_here(path: Path) -> bool:
@@ -118,7 +138,8 @@ def _known(command: tuple[str, ...], flags: tuple[str, ...], folder: Path) -> tu
     except (OSError, ValueError):
         pass
     good = flags if _takes(command, flags) else tuple(f for f in flags if _takes(command, (f,)))
-    kept.write(path, "\n".join((_sum(digest, list(good)), *good)).encode())
+    if good:  # a compiler that takes none failed for another reason, such as a full disk
+        kept.write(path, "\n".join((_sum(digest, list(good)), *good)).encode())
     return good
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dysonjax.checks import not_forked
+from dysonjax.forks import not_forked
 
 SIZES = (8, 64, 512, 4096)  # rows of a call; more of them take several calls
 

@@ -30,8 +30,9 @@ class Measured:
     """Measured drift and noise.
 
     knots: shape (levels, knots), units of x. drift, drift_err: K_i at the knots with standard errors, same
-    shape, units of x over time. g2, g2_err: shape (levels,), units of x² over time. Errors are a jackknife
-    over groups of members.
+    shape, units of x over time. g2, g2_err: shape (levels,), units of x² over time. slope, slope_err: of the
+    straight line through K_i at the knots, (levels,), one over time; −slope is the rate at which a level
+    returns to a zero of the drift. Errors are a jackknife over groups of members.
     """
 
     knots: np.ndarray
@@ -39,6 +40,8 @@ class Measured:
     drift_err: np.ndarray
     g2: np.ndarray
     g2_err: np.ndarray
+    slope: np.ndarray
+    slope_err: np.ndarray
 
     def potential(self, **limits) -> Potential:
         """K_i interpolated between the knots, for `integrate(measured.potential(), measured.g2, …)`.
@@ -79,7 +82,7 @@ def measure(levels, times, beta: float = 1.0, knots: int = 4, repulsion: bool = 
         for i in range(x.shape[2])
     ]
     at, value, error = (np.stack([r[k] for r in results]) for k in range(3))
-    return Measured(at, value[:, :-1], error[:, :-1], value[:, -1], error[:, -1])
+    return Measured(at, value[:, :-2], error[:, :-2], value[:, -2], error[:, -2], value[:, -1], error[:, -1])
 
 
 def _coulomb(x: np.ndarray) -> np.ndarray:
@@ -105,7 +108,7 @@ def _weights(interval: np.ndarray, beta: float | None) -> tuple[np.ndarray, np.n
 
 
 def _level(x, field, interval, group, knots, beta):
-    """Knots and jackknifed (K at the knots, g²) of one level; x, field of shape (members, records)."""
+    """Knots and jackknifed (K at the knots, g², slope of K) of one level; x, field: (members, records)."""
     at = np.quantile(x, np.linspace(0.02, 0.98, knots))
     if np.any(np.diff(at) <= 0):
         raise InputError("levels do not move: knots coincide; record a longer stretch")
@@ -136,6 +139,8 @@ def _level(x, field, interval, group, knots, beta):
         left[:, :-1, -1] = 0.0
     best = np.linalg.solve(left.sum(0), right.sum(0))
     without = np.linalg.solve(left.sum(0) - left, (right.sum(0) - right)[..., None])[..., 0]
+    lever = (at - at.mean()) / np.sum((at - at.mean()) ** 2)
+    best, without = (np.concatenate([v, v[..., :-1] @ lever[:, None]], axis=-1) for v in (best, without))
     error = np.sqrt((GROUPS - 1) / GROUPS * ((without - without.mean(0)) ** 2).sum(0))
     return at, best, error
 

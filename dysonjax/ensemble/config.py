@@ -34,9 +34,9 @@ class Config:
     What it computes is stored with the results, and stays as it is when the run is resumed:
 
     grid: the members. steps: of training. records: number of records in equal distances, or the steps
-    themselves. optimizer: "sgd", "momentum", "adamw", an `Optimizer`, or an optax transform WITHOUT learning
-    rate. randomness: "common" gives all grid points of a seed the same teacher, data and noise,
-    "independent" gives each its own. seed: root of all randomness. x64: train in double precision.
+    themselves. optimizer: "sgd", "momentum", "adam", "adamw", "muon", an `Optimizer`, or an optax transform
+    WITHOUT learning rate. randomness: "common" gives all grid points of a seed the same teacher, data and
+    noise, "independent" gives each its own. seed: root of all randomness. x64: train in double precision.
     precision: the lowest in which products may be computed while training on a GPU or a TPU: "float32",
     "tf32" (10 bits of a factor's mantissa) or "bfloat16" (7 bits; sums are in float32). What is observed is
     always computed in full. keep_weights: "none", "last" or "all" records. keep: "overlaps" of the singular

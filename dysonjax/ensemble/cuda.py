@@ -6,7 +6,6 @@ copies it and launches the kernel on the copy, so that an observation under way 
 """
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from dysonjax.compile import (
     Step,
     Unsupported,
     driver,
+    fastest,
     layouts,
     nvrtc,
     traced,
@@ -47,9 +47,6 @@ from dysonjax.ensemble.layout import Warps
 
 MOST_STATE = 16 * 1024  # bytes of a network: half of the registers of 32 threads
 OLDEST = 80  # compute capability 8.0
-TRIES = 4  # layouts that are compiled
-MOST_STACK = 2048  # bytes of a thread
-TOO_LARGE = "its arrays do not fit into the registers of 32 threads"
 
 
 def refuses(task: Task) -> str | None:
@@ -102,9 +99,9 @@ def lower(task: Task, tile: Tile) -> Lowered:
     """Raises Refused if the step cannot be written as a kernel."""
     _, worlds, points = tile.shape
     ready = prepared(task, tile)
-    found = layouts.ranked(ready.step, worlds, points)[:TRIES]
+    found = layouts.ranked(ready.step, worlds, points)[: fastest.TRIES]
     if not found:
-        raise Refused(TOO_LARGE)
+        raise Refused(fastest.TOO_LARGE)
     start = task.programs.start.lower(tile.identity)
     observe = task.programs.observe.lower(tile.identity, tile.world, tile.state)
 
@@ -135,27 +132,13 @@ def machine(devices: list[jax.Device], step: Step, found: list[Layout]) -> Machi
         best = warps.written(step, found[0].how, found[0].block)
         images = [warps.as_c(best).encode()] * len(gpus)
     else:
-        cycles, best = cheapest(step, found, gpus[0].architecture)
-        if cycles == math.inf:
-            raise Unsupported(TOO_LARGE)
+        best = fastest.compiled(step, found, gpus[0].architecture)
         images = [warps.compiled(best, gpu.architecture) for gpu in gpus]
     functions = [
         driver.function(gpu, image, warps.NAME, best.shared_bytes)
         for gpu, image in zip(gpus, images, strict=True)
     ]
     return Machine(best, functions)
-
-
-def cheapest(step: Step, found: list[Layout], architecture: int) -> tuple[float, warps.Source]:
-    """What a step costs in the best of some layouts by their machine code, and its text."""
-    return min(at_once(*(functools.partial(_made, step, layout, architecture) for layout in found)))
-
-
-def _made(step: Step, layout: Layout, architecture: int) -> tuple[float, warps.Source]:
-    source = warps.written(step, layout.how, layout.block)
-    found = warps.usage(warps.compiled(source, architecture))
-    use = layouts.Use(found.registers, found.stack, source.chunk, source.shared_bytes + found.shared)
-    return (math.inf if use.stack > MOST_STACK else layout.cycles(use)), source
 
 
 def _ordinal(device: jax.Device) -> int:

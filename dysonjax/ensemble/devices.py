@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import jax
 
-from dysonjax import checks
+from dysonjax import checks, xla_flags
 from dysonjax.cache import cores
 
 
@@ -55,6 +55,7 @@ def check_settings() -> None:
 
 def _local(backend: str | None = None) -> list[jax.Device]:
     """The devices of this process; raises InputError if JAX cannot start what the environment asks for."""
+    xla_flags.check()
     wanted = jax.config.jax_platforms
     try:
         return jax.local_devices(backend=backend)

@@ -7,6 +7,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
+
 from dysonjax import checks
 
 if TYPE_CHECKING:  # it takes a quarter of a second to import, and plain gradient steps do without it
@@ -20,8 +22,9 @@ class Plain(NamedTuple):
     update: Callable[..., tuple] = lambda direction, state, params=None: (direction, state)
 
 
-SCALINGS = ("sgd", "momentum", "adamw")
+SCALINGS = ("sgd", "momentum", "adam", "adamw", "muon")
 SCHEDULES = ("constant", "cosine")
+MOMENTUM = {"sgd": 0.0, "momentum": 0.9, "adam": 0.9, "adamw": 0.9, "muon": 0.95}  # where none is asked for
 ADAMW_DECAY = 0.01
 COSINE_END = 0.1  # the last step's share of the learning rate
 
@@ -30,19 +33,31 @@ COSINE_END = 0.1  # the last step's share of the learning rate
 class Optimizer:
     """How a direction becomes a step of length lr.
 
-    name: "sgd", "momentum" (0.9) or "adamw". weight_decay: decoupled, shrinks weights by lr · weight_decay a
-    step; None: 0.01 for adamw, else none. schedule: "constant", or "cosine", which falls to a tenth of lr at
-    the last step. warmup: steps during which lr rises from zero in equal parts. Raises InputError.
+    name: "sgd"; "momentum", m′ = μm + g; "adam" and "adamw", the averages of g and g² with the same μ and
+    0.999; or "muon", μm + (1 − μ)g of the averages made orthogonal in five Newton-Schulz steps, for the
+    matrices, and Adam for whatever else is learned (steps are lr times a matrix with singular values between
+    0.7 and 1.2, of any shape). momentum: μ; None: 0.9, for muon 0.95, and none for sgd, which takes none.
+    weight_decay: decoupled, shrinks weights by lr · weight_decay a step; None: 0.01 for adamw, else none.
+    schedule: "constant", or "cosine", which falls to a tenth of lr at the last step. warmup: steps during
+    which lr rises from zero in equal parts. Raises InputError.
     """
 
     name: str = "sgd"
     weight_decay: float | None = None
     schedule: str = "constant"
     warmup: int = 0
+    momentum: float | None = None
 
     def __post_init__(self):
         checks.one_of("optimizer", self.name, SCALINGS)
         checks.one_of("schedule", self.schedule, SCHEDULES)
+        usual = MOMENTUM[self.name]
+        momentum = usual if self.momentum is None else checks.finite("momentum", self.momentum)
+        if not 0 <= momentum < 1:
+            raise checks.InputError(f"momentum must be at least 0 and below 1, got {momentum:g}")
+        if self.name == "sgd" and momentum:
+            raise checks.InputError(f"sgd has no momentum, got {momentum:g}; use the optimizer momentum")
+        object.__setattr__(self, "momentum", momentum)
         decay = (ADAMW_DECAY if self.name == "adamw" else 0.0) if self.weight_decay is None else None
         decay = checks.finite("weight_decay", self.weight_decay) if decay is None else decay
         if decay < 0:
@@ -68,7 +83,14 @@ class Optimizer:
             return Plain()
         import optax
 
-        scaling = {"sgd": Plain, "momentum": lambda: optax.trace(decay=0.9), "adamw": optax.scale_by_adam}
+        adam = optax.scale_by_adam(b1=self.momentum)
+        scaling = {
+            "sgd": Plain,
+            "momentum": lambda: optax.trace(decay=self.momentum),
+            "adam": lambda: adam,
+            "adamw": lambda: adam,
+            "muon": lambda: _muon(self.momentum, adam),
+        }
         parts = [scaling[self.name]()]
         if self.weight_decay:
             parts.append(optax.add_decayed_weights(self.weight_decay))
@@ -85,11 +107,25 @@ class Optimizer:
         return optax.chain(*parts) if len(parts) > 1 else parts[0]
 
 
+def _muon(momentum: float, other: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Muon for matrices, `other` for arrays of another rank."""
+    import optax.contrib
+
+    def shapes(tree):
+        return jax.tree.map(lambda leaf: optax.contrib.MuonDimensionNumbers(), tree)
+
+    def kinds(tree):
+        return jax.tree.map(lambda leaf: "matrix" if leaf.ndim == 2 else "other", tree)
+
+    matrices = optax.contrib.scale_by_muon(beta=momentum, weight_dimension_numbers=shapes)
+    return optax.partition({"matrix": matrices, "other": other}, kinds)
+
+
 def from_label(label: str) -> Optimizer:
     """The optimiser that has this label."""
     name, _, options = label.rstrip(")").partition("(")
     chosen = dict(option.split("=") for option in options.split(", ")) if options else {}
-    kinds = {"weight_decay": float, "warmup": int}
+    kinds = {"weight_decay": float, "warmup": int, "momentum": float}
     return Optimizer(name, **{key: kinds.get(key, str)(value) for key, value in chosen.items()})
 
 

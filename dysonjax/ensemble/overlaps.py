@@ -55,6 +55,8 @@ def parse(keep: str | Sequence[str]) -> tuple[str, ...]:
     else:
         words = keep if isinstance(keep, Sequence) else [keep]
     words = [one_of("keep", word.strip() if isinstance(word, str) else word, allowed) for word in words]
+    if "none" in words and len(set(words)) > 1:
+        raise InputError(f"keep cannot be none and {', '.join(w for w in words if w != 'none')} at once")
     found = {word.removeprefix("overlaps-") for word in words} - {"none"}
     return tuple(f"overlaps-{name}" for name in REFERENCES if name in found or "overlaps" in found)
 

@@ -4,6 +4,7 @@ A size is kept under everything that changes the compiled step or the machine be
 alone, so that a cache that cannot be read or written is passed over in silence.
 """
 
+import contextlib
 import hashlib
 import json
 import math
@@ -55,14 +56,15 @@ def recall(key: dict[str, Any]) -> int | None:
 
 def remember(key: dict[str, Any], members: int) -> None:
     """Keep a size, as a whole or not at all."""
-    try:
+    with contextlib.suppress(OSError, TypeError):
         path = _path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{uuid.uuid4().hex}.part")
-        partial.write_text(json.dumps({"members": members, "of": key}, default=str, indent=1) + "\n")
-        partial.replace(path)
-    except (OSError, TypeError):
-        pass
+        try:
+            partial.write_text(json.dumps({"members": members, "of": key}, default=str, indent=1) + "\n")
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _path(key: dict[str, Any]) -> Path:

@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
 import xarray as xr
@@ -24,6 +24,7 @@ from dysonjax.ensemble import (
     jobs,
     loop,
     machine,
+    plans,
     processes,
     recording,
     results,
@@ -36,23 +37,12 @@ from dysonjax.ensemble.checkpoints import Progress
 from dysonjax.ensemble.config import Config, check, check_grid, restored, takes_options
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.jobs import Job
+from dysonjax.ensemble.plans import Plan
 from dysonjax.ensemble.session import Session
 from dysonjax.models.base import Model
 
 if TYPE_CHECKING:
     import optax
-
-
-class Plan(NamedTuple):
-    """What a run will take, from a short measurement on this machine."""
-
-    members: int
-    steps: int
-    seconds: float  # training and observation, compilation excluded
-    bytes: int  # of the results, uncompressed
-    tuning_seconds: float = 0.0  # spent before, to find the fastest size of a tile
-    tile: int = 0  # networks that are trained together on a device
-    member_bytes: int = 0  # of memory that each of them takes there
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +128,7 @@ def plan(model: Model, config: Config) -> Plan:
         begin = time.perf_counter()
         work = [job.compiled() for job in jobs.all_batch_sizes(model, config, range(config.grid.seeds))]
         template = template_of(model, config, work[0])
-        found, _ = _plan(work, config, template.nbytes, time.perf_counter() - begin)
+        found, _ = plans.foreseen(work, config, template.nbytes, time.perf_counter() - begin)
         return found
 
 
@@ -181,7 +171,7 @@ def run(
         if folder is not None and processes.index() == 0 and work:
             run_folder.note_session(opened.results.store, machine.session(template, chosen), say)
         if announce is not None or config.tile == "tune":
-            foreseen, tune = _plan(work, config, template.nbytes, compile_seconds)
+            foreseen, tune = plans.foreseen(work, config, template.nbytes, compile_seconds)
             if announce is not None:
                 announce(foreseen)
             begin = time.perf_counter()
@@ -230,18 +220,6 @@ def run(
                 opened.results.store.set_attributes(dataset.attrs)
             processes.let_others_leave(folder, seconds=60.0)
     return Run(dataset, summary, folder, _example(session.progress, shapes))
-
-
-def _plan(
-    work: list[Job], config: Config, result_bytes: int, compile_seconds: float
-) -> tuple[Plan, list[bool]]:
-    """What compiled jobs will take, and which of them are to be tuned before."""
-    seconds = [jobs.measure(job, config) for job in work]
-    tune = [tuning.wanted(job, config, s, compile_seconds) for job, s in zip(work, seconds, strict=True)]
-    before_it = sum(tune) * tuning.seconds(compile_seconds)
-    most = max(work, key=lambda job: job.tile_members, default=None)
-    tile = (0, 0) if most is None else (most.tile_members, most.member_bytes)
-    return Plan(config.grid.members, config.steps, sum(seconds), result_bytes, before_it, *tile), tune
 
 
 def template_of(model: Model, config: Config, job: Job) -> xr.Dataset:

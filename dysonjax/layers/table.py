@@ -23,6 +23,7 @@ def spectrum(
     seed: int = 0,
     nulls: int | None = None,
     jobs: int = 1,
+    quick: bool = False,
 ):
     """Spectral statistics of every weight matrix of a network, as an `xarray.Dataset` over `matrix`.
 
@@ -31,6 +32,7 @@ def spectrum(
     layout, split: rules as on the command line, such as ["query/kernel=ieo"]. start: the same network before
     training, for its change. n: simulated spectra and samples behind each p-value. nulls: draws of shuffled
     and signed matrices, None for as many as the size allows, 0 for none. jobs: processes, for paths.
+    quick: leave out what no verdict needs: spacings, and shuffled and signed matrices.
 
     Variables are the columns of the table, NaN or "" where there is none; `level` holds the eigenvalues of
     WᵀW, all members pooled, ascending and padded with NaN. The attribute `tensors` says for every tensor of
@@ -43,7 +45,7 @@ def spectrum(
     """
     rules = tuple([layout] if isinstance(layout, str) else layout)
     cuts = tuple([split] if isinstance(split, str) else split)
-    options = Options(positive_int("n", n, minimum=20), seed, nulls)
+    options = Options(positive_int("n", n, minimum=20), seed, nulls, quick)
     units = units_of(source, rules, cuts, start).only(only)
     paths = all(isinstance(s, str | os.PathLike) for s in (source, start) if s is not None)
     recipe = Recipe(source, rules, cuts, start, only) if paths else None

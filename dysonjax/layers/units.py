@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dysonjax import checks
 from dysonjax.checks import InputError
 from dysonjax.layers.change import Change, compare
 from dysonjax.spectra.checkpoint import MatrixSpectrum, analyse_levels, analyse_matrix
@@ -27,12 +28,7 @@ class Unit:
     rows: int
     modes: int
     analyse: Callable[..., tuple[MatrixSpectrum, Change | None]] = field(repr=False)
-    """(n, seed, nulls, progress) -> the statistics, and the change since the start; raises InputError"""
-
-    @property
-    def cost(self) -> float:
-        """Multiplications, about: the Gram matrix and its eigenvalues."""
-        return self.members * (self.rows * self.modes**2 + 3 * self.modes**3) + 5e7
+    """(n, seed, nulls, quick, progress) -> statistics and change since the start; raises InputError"""
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ def units_of(source: Any, layout: Iterable[str] = (), split: Iterable[str] = (),
     name of `source`.
     """
     if isinstance(source, str | os.PathLike):
-        path = Path(source)
+        path = checks.path("file", source)
         if path.is_dir() and is_run(path):
             recorded = tuple(_records(path))
             if recorded:
@@ -92,9 +88,11 @@ def _planned(source: Any, layout, split):
 
 
 def _unit(matrix: Matrix, before: Matrix | None) -> Unit:
-    def analyse(n: int, seed: int, nulls: int | None, progress=None) -> tuple[MatrixSpectrum, Change | None]:
+    def analyse(
+        n: int, seed: int, nulls: int | None, quick: bool, progress=None
+    ) -> tuple[MatrixSpectrum, Change | None]:
         weights = matrix.read()
-        found = analyse_matrix(weights, matrix.name, matrix.how, n, seed, nulls, progress)
+        found = analyse_matrix(weights, matrix.name, matrix.how, n, seed, nulls, progress, quick)
         change = None
         if before is not None:
             change = compare(weights, before.read(), max(1, min(found.outliers or 1, 20)))
@@ -122,13 +120,18 @@ def _records(path: Path) -> Iterator[Unit]:
 
 
 def _recorded(name: str, point, rows: int) -> Unit:
-    def analyse(n: int, seed: int, nulls: int | None, progress=None) -> tuple[MatrixSpectrum, None]:
+    def analyse(
+        n: int, seed: int, nulls: int | None, quick: bool, progress=None
+    ) -> tuple[MatrixSpectrum, None]:
         levels = np.asarray(point.values)
         # A diverged member is data about itself, not about the others.
         alive = np.isfinite(levels).all(axis=1)
         if not alive.any():
             raise InputError("no member is alive at this record")
-        return analyse_levels(levels[alive], rows, name, "as recorded", n, seed, progress=progress), None
+        found = analyse_levels(
+            levels[alive], rows, name, "as recorded", n, seed, progress=progress, quick=quick
+        )
+        return found, None
 
     members, modes = point.shape
     return Unit(name, "members", members, rows, modes, analyse)

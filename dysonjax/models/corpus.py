@@ -103,7 +103,7 @@ def load(
 def _read(text: str | Path) -> bytes:
     if text == PYTHON_TOPICS:
         return _python_topics()
-    path = _tiny_shakespeare() if text == TINY_SHAKESPEARE else Path(text)
+    path = _tiny_shakespeare() if text == TINY_SHAKESPEARE else checks.path("text", text)
     try:
         return path.read_bytes()
     except OSError as error:

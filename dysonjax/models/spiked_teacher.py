@@ -70,7 +70,7 @@ def spiked_teacher(
     """
     rows, columns = checks.positive_int("rows", rows), checks.positive_int("columns", columns)
     checks.memory(f"a network of {rows}×{columns} weights", 40 * rows * columns, "take fewer rows or columns")
-    values = checks.finite_array("profile", profile)
+    values = checks.not_vanishing("profile", checks.finite_array("profile", profile))
     if values.ndim != 1 or not len(values) or (values <= 0).any():
         raise checks.InputError(
             f"profile must be a list of positive singular values in units of s, got {values.tolist()}"
@@ -80,7 +80,8 @@ def spiked_teacher(
         raise checks.InputError(
             f"the rank of the teacher must not exceed min(M, N) = {min(rows, columns)}, got {rank}"
         )
-    s, epsilon = checks.positive("s", s), _not_negative("epsilon", epsilon)
+    s = checks.not_vanishing("s", checks.positive("s", s))
+    epsilon = checks.not_vanishing("epsilon", _not_negative("epsilon", epsilon))
     checks.one_of("noise", noise, list(NOISES))
     phi = ACTIVATIONS[checks.one_of("activation", activation, list(ACTIVATIONS))]
     if noise == "gradient" and activation != "identity":
@@ -196,7 +197,7 @@ def _variances(blocks, columns: int) -> np.ndarray:
     """Variance of each input."""
     if not len(blocks):
         return np.ones(columns)
-    found = checks.finite_array("blocks", blocks)
+    found = checks.not_vanishing("blocks", checks.finite_array("blocks", blocks))
     if (found <= 0).any():
         raise checks.InputError(f"blocks must be positive variances of the inputs, got {found.tolist()}")
     if columns % len(found):

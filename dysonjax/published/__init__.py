@@ -4,12 +4,15 @@ import difflib
 
 from dysonjax.checks import InputError
 from dysonjax.published import (
+    digits,
     initialisation,
     linear,
     linear_spacings,
     nanogpt,
     nanogpt_spikes,
+    optimizers,
     phase,
+    phase_couplings,
     phase_cuts,
     phase_dynamics,
     phase_features,
@@ -19,6 +22,7 @@ from dysonjax.published import (
     rbm_spacings,
     released,
     spikes,
+    width_depth,
 )
 from dysonjax.published.recipe import SCALES, Check, Recipe, Reproduction
 
@@ -37,6 +41,7 @@ RECIPES: tuple[Recipe, ...] = (
     linear.SEMICIRCLE_RECIPE,
     linear_spacings.SPACINGS,
     initialisation.INITIALISATION,
+    width_depth.WIDTH_DEPTH,
     phase.PHASE_DIAGRAM,
     phase_maps.FRACTION,
     phase_maps.GROWTH,
@@ -46,6 +51,7 @@ RECIPES: tuple[Recipe, ...] = (
     phase.FEATURE_CORRELATION,
     phase_dynamics.SINGULAR_VALUES,
     phase_dynamics.TWO_TIMES,
+    phase_couplings.COUPLINGS,
     nanogpt.SPACINGS,
     nanogpt.DENSITY,
     nanogpt.FITS,
@@ -53,6 +59,8 @@ RECIPES: tuple[Recipe, ...] = (
     nanogpt_spikes.GPT_SPIKES,
     spikes.SPIKES,
     spikes.SPIKES_LAW,
+    optimizers.OPTIMIZERS,
+    digits.DIGITS,
 )
 
 

@@ -11,7 +11,7 @@ from dysonjax.spectra.degenerate import ZERO, degeneracy, without_empty_sides
 from dysonjax.spectra.fit_marchenko_pastur import MarchenkoPasturFit, fit_marchenko_pastur
 from dysonjax.spectra.matrix_nulls import MatrixNulls, default_draws, matrix_nulls
 from dysonjax.spectra.power_law import PowerLawFit, fit_power_law
-from dysonjax.spectra.ranks import Ranks, ranks
+from dysonjax.spectra.ranks import Ranks, logdet_meaning, noise_logdet_levels, ranks
 from dysonjax.spectra.repulsion import SpacingTest, spacing_test, unfolded_spacings
 from dysonjax.spectra.singular_values import squared_singular_values
 from dysonjax.spectra.spikes import Spikes, find_spikes
@@ -19,7 +19,7 @@ from dysonjax.spectra.tail_exponential import exponential_p
 from dysonjax.spectra.verdict import verdict
 from dysonjax.weights.dtypes import kind_of
 
-FEWEST_NULL = 199  # simulated fits, or no p-value could fall below the level of the verdict
+FEWEST_NULL = 999  # simulated fits: with 199 the level of the verdict would be off by a half, either way
 MAX_CANDIDATES = 100  # values of xmin tried; keeps a layer of thousands of levels within seconds
 
 
@@ -95,6 +95,9 @@ class MatrixSpectrum:
         row |= {"tail_truncated_p": tail and tail.truncated_p, "tail_accepted": tail and tail.accepted()}
         row["tail_exponential_p"] = self.exponential_p
         row |= asdict(self.ranks)
+        start, xmin = self.ranks.logdet_start, float(tail.xmin) if tail and tail.accepted() else None
+        noise = None if start is None else self.members * noise_logdet_levels(self.modes, self.rows)
+        row |= {"logdet_noise_levels": noise, "logdet_meaning": logdet_meaning(start, xmin, noise)}
         for key in ("draws", "shuffled_outliers", "shuffled_p", "signed_outliers", "signed_p"):
             row[f"null_{key}" if key == "draws" else key] = nulls and getattr(nulls, key)
         row["notes"] = "; ".join(self.notes)
@@ -109,6 +112,7 @@ def analyse_matrix(
     seed: int = 0,
     nulls: int | None = 0,
     progress: Callable[[int, int], None] | None = None,
+    quick: bool = False,
 ) -> MatrixSpectrum:
     """Spectral statistics of a weight matrix.
 
@@ -116,9 +120,10 @@ def analyse_matrix(
     singular values, those of the smaller of WᵀW and WWᵀ, whichever side is the longer one. n: replicates,
     simulated spectra and synthetic samples behind each error and p-value. nulls: draws of the matrix with its
     entries shuffled and with random signs; None for as many as its size allows. progress: called as
-    progress(done, total). Errors and the p-value of the tail of an ensemble are over its members; the levels
-    of a single matrix count as independent. A fit for which the matrix is
-    too small or degenerate is left out with a note. Raises InputError for NaN, infinity or fewer than 2
+    progress(done, total). quick: leave out what no verdict needs, spacings and nulls. Errors and the p-value
+    of the tail of an ensemble are over its members; the levels of a single matrix count as independent. A fit
+    for which the matrix is too small or degenerate is left out with a note. Raises InputError for NaN,
+    infinity or fewer than 2
     levels.
     """
     w = np.asarray(weights)
@@ -139,7 +144,7 @@ def analyse_matrix(
     with np.errstate(over="ignore", invalid="ignore"):
         levels = squared_singular_values(wide)
     draws = 0
-    if len(wide) == 1:
+    if len(wide) == 1 and not quick:
         draws = default_draws(rows, modes) if nulls is None else positive_int("nulls", nulls, minimum=0)
     make_nulls = None
     if draws:
@@ -147,7 +152,8 @@ def analyse_matrix(
         def make_nulls(top: float) -> MatrixNulls:
             return matrix_nulls(wide[0], top, draws, seed)
 
-    return analyse_levels(levels, rows, name, how, n, seed, make_nulls, (empty,) if empty else (), progress)
+    notes = (empty,) if empty else ()
+    return analyse_levels(levels, rows, name, how, n, seed, make_nulls, notes, progress, quick)
 
 
 def analyse_levels(
@@ -160,6 +166,7 @@ def analyse_levels(
     make_nulls: Callable[[float], MatrixNulls] | None = None,
     notes: tuple[str, ...] = (),
     progress: Callable[[int, int], None] | None = None,
+    quick: bool = False,
 ) -> MatrixSpectrum:
     """Spectral statistics of recorded levels of X = WᵀW, shape (members, modes), of matrices with `rows`
     rows.
@@ -188,7 +195,8 @@ def analyse_levels(
             spikes = find_spikes(levels, float(mp.sigma2), rows)
             if mp.note:
                 found.append(f"Marchenko-Pastur: {mp.note}")
-        spacings = _noted(found, lambda: spacing_test(levels, ratio, **test))
+        if not quick:
+            spacings = _noted(found, lambda: spacing_test(levels, ratio, **test))
         unfolded = unfolded_spacings(levels)[0] if spacings else None
         axis = -2 if members > 1 else None
         x = levels if members > 1 else levels.ravel()

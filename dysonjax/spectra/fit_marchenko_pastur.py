@@ -7,7 +7,7 @@ import numpy as np
 from dysonjax.checks import InputError, one_of, positive, positive_int
 from dysonjax.spectra.batching import as_members, over_leading_axes
 from dysonjax.spectra.marchenko_pastur import MarchenkoPastur
-from dysonjax.spectra.marchenko_pastur_match import COARSE, FINE, bins, counts, match
+from dysonjax.spectra.marchenko_pastur_match import COARSE, FINE, bins, counts, even_bins, match
 from dysonjax.spectra.marchenko_pastur_notes import advice
 from dysonjax.spectra.marchenko_pastur_null import (
     draws,
@@ -150,8 +150,10 @@ def _fit(
     edges = bins(root, np.sqrt(COARSE[-1] * template.limit.upper))
     total = counts(root, edges).sum(axis=0, keepdims=True) / x.size
     center = match(total, edges, template, COARSE, "least_squares", NO_KURTOSIS).sigma2[0]
+    stop, count = even_bins(root / np.sqrt(center), np.sqrt(COARSE[-1] * template.limit.upper))
     if method == "likelihood":
-        edges = np.linspace(0, np.sqrt(center * template.limit.upper), 101)
+        stop, count = float(np.sqrt(template.limit.upper)), 100
+    edges = np.sqrt(center) * np.linspace(0, stop, count + 1)
     found = match(weights @ counts(root, edges) / x.size, edges, template, center * FINE, method)
     sigma2, errors = found.sigma2 * scale / max(ratio, 1.0), [np.nan, np.nan]
     if common_scale:
@@ -162,8 +164,7 @@ def _fit(
         errors = [few * values[1:].std(ddof=1) for values in (sigma2, found.area)]
     p_value = area_p = np.nan
     if null:
-        unit = edges / np.sqrt(center)
-        noise = noise_fits(rng, members * matrices, unit, template, method, common_scale, null)
+        noise = noise_fits(members * matrices, modes, shape, common_scale, stop, count, method, null, seed)
         p_value = (1 + np.count_nonzero(noise.misfit >= found.misfit[0])) / (1 + null)
         area_p = two_sided(noise.area, found.area[0])
     spread = scale_spread(rng, own.ravel(), modes, shape)

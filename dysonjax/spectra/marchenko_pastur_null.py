@@ -6,7 +6,7 @@ import numpy as np
 
 from dysonjax.spectra.marchenko_pastur_match import FINE, Match, Template, counts, match
 from dysonjax.spectra.wishart_density import WishartDensity
-from dysonjax.spectra.wishart_pool import LARGEST, wishart_pool
+from dysonjax.spectra.wishart_pool import LARGEST, pool_counts, pool_medians, pool_size, wishart_pool
 
 MOST_SCALES = 2000  # matrices whose scales are drawn at once; more are extrapolated
 
@@ -33,30 +33,46 @@ def to_common_scale(x: np.ndarray) -> np.ndarray:
     return x * (own.mean() / own)
 
 
-def noise_fits(rng, count: int, edges, template: Template, method: str, common_scale: bool, n: int) -> Match:
-    """Fits to `n` ensembles of `count` matrices of noise; edges of √x in units of their σ²."""
-    pool = noise_pool(template.modes, template.limit.ratio)
-    size = pool.shape[1]
-    found = counts(np.sqrt(to_common_scale(pool) if common_scale else pool), edges) / size
-    share = draws(rng, len(pool), count, n) @ found / count
+@lru_cache(maxsize=64)
+def noise_fits(
+    count: int,
+    modes: int,
+    ratio: float,
+    common_scale: bool,
+    stop: float,
+    bins: int,
+    method: str,
+    n: int,
+    seed: int,
+) -> Match:
+    """Fits to `n` ensembles of `count` matrices of noise, by `bins` even bins of √x up to `stop` in units of
+    their σ². They are the same for all data of one shape, and made once."""
+    template = template_of(modes, ratio, common_scale)
+    edges = np.linspace(0, stop, bins + 1)
+    size = min(modes, LARGEST)
+    if common_scale:
+        found = counts(np.sqrt(to_common_scale(noise_pool(modes, ratio))), edges) / size
+    else:
+        found = pool_counts(size, size / ratio, stop, bins) / size
+    share = draws(np.random.default_rng([seed, 1]), len(found), count, n) @ found / count
     # The pool has a mean of its own, which must not count as that of the law; and the shares of larger
     # matrices fluctuate less, as 1/N.
     law = template.masses(edges, np.ones(1))[0]
-    spread = size / template.modes * (template_error(template, count) if common_scale else 1.0)
+    spread = size / modes * (template_error(template, count) if common_scale else 1.0)
     return match(law + (share - found.mean(axis=0)) * spread, edges, template, FINE, method)
 
 
 def template_error(template: Template, count: int) -> float:
     """By how much the finite pool behind a simulated template enlarges the errors of a fit."""
-    return np.sqrt(1 + count / len(noise_pool(template.modes, template.limit.ratio)))
+    return np.sqrt(1 + count / pool_size(min(template.modes, LARGEST)))
 
 
 def scale_spread(rng, own: np.ndarray, modes: int, ratio: float, n: int = 199) -> tuple[float, float]:
     """Relative spread of the matrices' median levels beyond that of noise, and its one-sided p-value."""
     if len(own) < 2 or not (own > 0).all():
         return np.nan, np.nan
-    pool = noise_pool(modes, ratio)
-    noise = np.log(np.median(pool, axis=1)) * (pool.shape[1] / modes)
+    size = min(modes, LARGEST)
+    noise = np.log(pool_medians(size, size / ratio)) * (size / modes)
     variance, expected = np.log(own).var(ddof=1), noise.var()
     drawn = min(len(own), MOST_SCALES)
     null = noise[rng.integers(len(noise), size=(n, drawn))].var(axis=1, ddof=1)

@@ -9,16 +9,12 @@ columns are large: what survives them is a profile of variances, not a direction
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse.linalg import LinearOperator, eigsh
+from scipy.linalg import cholesky
+from scipy.linalg.lapack import get_lapack_funcs
 
-from dysonjax.spectra.singular_values import squared_singular_values
 from dysonjax.spectra.spikes import noise_edge
 
-# Levels up to which the whole spectrum is computed: at 768 that takes an eighth of the time of the Lanczos
-# iterations that the crowded edge of noise needs.
-_DENSE = 2000
-_TOP = 8  # levels sought in larger ones
-_BUDGET = 6e9  # multiplications of all draws: a second or two
+_BUDGET = 1e10  # multiplications of all draws: a quarter of a second
 FOR_A_P_VALUE = 19  # draws
 
 
@@ -38,39 +34,53 @@ class MatrixNulls:
 
 def default_draws(rows: int, modes: int) -> int:
     """Enough for a p-value where that takes a moment, fewer for large matrices."""
-    return int(np.clip(_BUDGET // (rows * modes**2 + 3 * modes**3), 1, FOR_A_P_VALUE))
+    return int(np.clip(_BUDGET // (2 * rows * modes**2 + modes**3 + 100 * rows * modes), 1, FOR_A_P_VALUE))
 
 
-def matrix_nulls(
-    weights: np.ndarray, top: float, draws: int, seed: int = 0, dense: int = _DENSE
-) -> MatrixNulls:
-    """Both nulls of one matrix, shape (rows, columns). top: its largest level. dense: levels up to which the
-    whole spectrum is computed."""
+def matrix_nulls(weights: np.ndarray, top: float, draws: int, seed: int = 0) -> MatrixNulls:
+    """Both nulls of one matrix, shape (rows, columns). top: its largest level."""
     rng = np.random.default_rng(seed)
     modes, rows = sorted(weights.shape)
-    w = np.asarray(weights, np.float32 if modes > dense or weights.dtype.itemsize < 8 else np.float64)
+    # Single precision: the edge of noise is known to a percent, levels to a millionth of the largest.
+    w = np.asarray(weights if weights.shape[0] == rows else weights.T, np.float32).ravel()
     edge = noise_edge(rows * float(np.mean(np.square(w, dtype=np.float64))), rows, modes)
-    counts, highest = np.zeros((2, draws)), np.zeros((2, draws))
+    order = np.arange(w.size, dtype=np.int32 if w.size < 2**31 else np.int64)
+    rng.shuffle(order)
+    counts, as_high = np.zeros((2, draws)), np.zeros((2, draws), bool)
     for draw in range(draws):
-        shuffled = rng.permutation(w.ravel()).reshape(w.shape)
-        signs = rng.integers(0, 2, size=w.shape, dtype=np.int8) * np.int8(2) - np.int8(1)
-        for null, matrix in enumerate((shuffled, w * signs)):
-            found = _largest(matrix, rng, dense)
-            counts[null, draw] = np.count_nonzero(found > edge)
-            highest[null, draw] = found.max()
-    p = (1 + (highest >= top).sum(axis=1)) / (1 + draws) if draws >= FOR_A_P_VALUE else (None, None)
+        # One permutation and a shift: as random an order as another permutation, at a third of the time.
+        shuffled = np.roll(w, rng.integers(w.size))[order]
+        signed = w * _signs(rng, w.size)
+        for null, entries in enumerate((shuffled, signed)):
+            matrix = entries.reshape(rows, modes)
+            gram = matrix.T @ matrix
+            counts[null, draw] = levels_above(gram, edge)
+            as_high[null, draw] = levels_above(gram, top) > 0
+    p = (1 + as_high.sum(axis=1)) / (1 + draws) if draws >= FOR_A_P_VALUE else (None, None)
     shuffled_p, signed_p = (None if value is None else float(value) for value in p)
     return MatrixNulls(draws, float(counts[0].mean()), shuffled_p, float(counts[1].mean()), signed_p)
 
 
-def _largest(w: np.ndarray, rng: np.random.Generator, dense: int) -> np.ndarray:
-    """The largest levels; of a large matrix eight of them, by Lanczos iterations on WᵀW."""
-    if min(w.shape) <= dense:
-        return squared_singular_values(w[None])[0]
-    long = w if w.shape[0] >= w.shape[1] else w.T
-    size = long.shape[1]
-    operator = LinearOperator(
-        (size, size), matvec=lambda v: long.T @ (long @ v.astype(w.dtype)), dtype=w.dtype
-    )
-    start = rng.normal(size=size).astype(w.dtype)
-    return eigsh(operator, k=_TOP, which="LA", tol=1e-3, v0=start, return_eigenvectors=False)
+def levels_above(gram: np.ndarray, x: float) -> int:
+    """How many eigenvalues of a symmetric matrix exceed x, by Sylvester's law of inertia.
+
+    Their number is that of the negative pivots of x − G. Where there are none, a factorisation of Cholesky
+    shows it in a tenth of the time that the levels take.
+    """
+    shifted = -gram
+    shifted[np.diag_indices_from(shifted)] += x
+    try:
+        cholesky(shifted, lower=True, check_finite=False)
+        return 0
+    except np.linalg.LinAlgError:
+        pass
+    factor = get_lapack_funcs(("sytrf",), (shifted,))[0]
+    pivots, places, _ = factor(shifted, lower=1)
+    single = places > 0
+    # Every block of two rows of Bunch and Kaufman has one eigenvalue of either sign.
+    return int((np.diagonal(pivots)[single] < 0).sum() + (~single).sum() // 2)
+
+
+def _signs(rng: np.random.Generator, size: int) -> np.ndarray:
+    bits = np.unpackbits(np.frombuffer(rng.bytes(size // 8 + 1), np.uint8), count=size)
+    return bits.view(np.int8) * np.int8(2) - np.int8(1)

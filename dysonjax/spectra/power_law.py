@@ -35,7 +35,8 @@ class PowerLawFit:
     distance: np.ndarray
     """Kolmogorov-Smirnov distance of the tail from the fit"""
     p_value: np.ndarray
-    """(1 + k)/(1 + n) for k of n samples with a true power-law tail that fit no better; NaN without them"""
+    """(1 + k)/(1 + n) for k of n samples with a true power-law tail that fit no better; of independent points
+    fewer samples are made where p exceeds 0.1 for certain. NaN without samples"""
     lognormal: np.ndarray
     """log-likelihood ratio ≤ 0 of the power law against a lognormal tail"""
     lognormal_p: np.ndarray
@@ -145,9 +146,9 @@ def _fit(x: np.ndarray, settings: tuple, clustered: bool) -> PowerLawFit:
             continue
         if clustered:
             distances, rates = member_fits(rng, members[row], i, rate[row], n, candidates)
+            p_value[row] = (1 + np.count_nonzero(distances >= distance[row])) / (1 + n)
         else:
-            distances, rates = synthetic_fits(rng, logs[row], longest[row], n, candidates)
-        p_value[row] = (1 + np.count_nonzero(distances >= distance[row])) / (1 + n)
+            p_value[row], rates = synthetic_fits(rng, logs[row], longest[row], distance[row], n, candidates)
         error[row] = rates.std(ddof=1) if n > 1 else error[row]
     fields = [1 + rate, error, ordered[np.arange(len(logs)), start], n_tail, distance]
     fields += [p_value, *ratios.reshape(-1, 4).T]

@@ -1,8 +1,11 @@
 """Sizes of a matrix from its levels: norms, ranks, and the log-determinant of its largest levels."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+
+from dysonjax.spectra.marchenko_pastur import MarchenkoPastur
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,7 @@ def ranks(levels: np.ndarray, meaningful: bool = True) -> Ranks:
     entropy = -(share * np.log(np.where(share > 0, share, 1.0))).sum(axis=1)
     size = start = None
     if meaningful and levels.shape[1] >= FEWEST_FOR_LOGDET and (levels[:, 0] > 0).all():
-        pooled = np.sort(levels.ravel())[::-1]
-        # Of noise that is not square, or narrow spectra, nearly all levels may belong; the count says so.
-        product = np.cumsum(np.log(pooled / pooled.mean()))
-        inside = np.flatnonzero(product >= 0)
-        size = int(inside[-1]) + 1
-        start = float(pooled[size - 1])
+        size, start = _correlation_space(levels)
     return Ranks(
         float(np.sqrt(top).mean()),
         float(np.sqrt(total).mean()),
@@ -58,3 +56,28 @@ def ranks(levels: np.ndarray, meaningful: bool = True) -> Ranks:
         size,
         start,
     )
+
+
+def _correlation_space(levels: np.ndarray) -> tuple[int, float]:
+    """How many of the largest levels have a product of at least 1 in units of the mean, and the last one."""
+    pooled = np.sort(levels.ravel())[::-1]
+    # Of noise that is not square, or narrow spectra, nearly all levels may belong; the count says so.
+    product = np.cumsum(np.log(pooled / pooled.mean()))
+    size = int(np.flatnonzero(product >= 0)[-1]) + 1
+    return size, float(pooled[size - 1])
+
+
+@lru_cache(maxsize=64)
+def noise_logdet_levels(modes: int, rows: int) -> int:
+    """`logdet_levels` of one Gaussian matrix of this shape, by the law of Marchenko and Pastur."""
+    return _correlation_space(MarchenkoPastur(modes / rows, 1.0).ppf((np.arange(modes) + 0.5) / modes))[0]
+
+
+def logdet_meaning(start: float | None, xmin: float | None, noise: int) -> str:
+    """What the largest levels of determinant one say. start: of their space; xmin: of the tail, if one was
+    accepted; noise: how many there are in noise."""
+    if start is None:
+        return ""
+    if xmin is None:
+        return f"no accepted tail: only its distance from noise of this shape ({noise} levels) has a meaning"
+    return f"starts at {start / xmin:.2f} xmin of the accepted tail; exact renormalisation wants 1"

@@ -23,6 +23,8 @@ WINDOW = 11  # spacings in the running mean that unfolds a single spectrum
 # ⟨r̃⟩ in the bulk of infinite matrices, 0.5307(1): Atas et al., PRL 110, 084101 (2013). At N levels it differs
 # from that by the edges' share, which falls as 1/N.
 BULK_RATIO = 0.5307
+MOST_NULLS = 32  # shapes whose null is kept
+FEWEST_LEVELS = 50_000  # simulated for the distribution that spacings are compared with
 _CELLS, _END = 4000, 10.0  # of the table of the spacings' distribution
 
 Progress = Callable[[int, int], None]
@@ -75,7 +77,12 @@ def spacing_test(
         raise InputError("levels must be ascending along the last axis; sort them first")
     if x.shape[-2] > MOST_MEMBERS:
         x = x[..., np.linspace(0, x.shape[-2] - 1, MOST_MEMBERS).round().astype(int), :]
-    null = _null(*x.shape[-2:], ratio, n, seed, progress)
+    shape = (*x.shape[-2:], ratio, n, seed)
+    null = _MADE.get(shape) or _null(*shape, progress)
+    _MADE.pop(shape, None)
+    _MADE[shape] = null
+    if len(_MADE) > MOST_NULLS:
+        del _MADE[next(iter(_MADE))]
     return over_leading_axes(lambda levels: _test(levels, null, n), x)
 
 
@@ -119,6 +126,9 @@ def _test(x: np.ndarray, null: "_Null", n: int) -> SpacingTest:
     )
 
 
+_MADE: dict[tuple, "_Null"] = {}  # by shape: the layers of a network share a few
+
+
 class _Null(NamedTuple):
     center: float  # mean ratio
     ratios: np.ndarray  # of simulated ensembles, (n,)
@@ -129,7 +139,8 @@ class _Null(NamedTuple):
 def _null(members: int, modes: int, ratio: float, n: int, seed: int, progress: Progress | None) -> _Null:
     """Ensembles of `members` drawn from a pool of simulated matrices."""
     size = min(modes, LARGEST)
-    pool = wishart_pool(size, size / ratio, seed)
+    most = max(n * members, FEWEST_LEVELS // size)
+    pool = wishart_pool(size, size / ratio, seed, most)
     means = _mean_ratios(pool)
     # r̃ and √k × distance are averages over the spectrum: their spread falls as that of k spacings.
     sharper = np.sqrt((size - 1) / (modes - 1))
@@ -152,9 +163,12 @@ def _null(members: int, modes: int, ratio: float, n: int, seed: int, progress: P
     distances = np.abs(distributions - distribution).max(axis=1)
     if modes > size:
         # Edges have spacings of their own, whose share falls as 1/N: carried on from half the size.
-        half = _pool_spacings(wishart_pool(size // 2, size // 2 / ratio, seed), index)
-        chosen = (rng.integers(len(half), size=drawn) for _ in range(n))
-        half = np.mean([_distribution(half[c], index) for c in chosen], axis=0)
+        half = _pool_spacings(wishart_pool(size // 2, size // 2 / ratio, seed, 2 * most), index)
+        if index:
+            chosen = (rng.integers(len(half), size=drawn) for _ in range(n))
+            half = np.mean([_distribution(half[c], index) for c in chosen], axis=0)
+        else:
+            half = _shares(half)
         distribution = distribution + (distribution - half) * (1 - size / modes)
     if progress is not None:
         progress(n, n)

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dysonjax.spectra.marchenko_pastur_match import FINE, bins, counts, match
-from dysonjax.spectra.marchenko_pastur_null import noise_pool, template_of
+from dysonjax.spectra.marchenko_pastur_match import COARSE, FINE, even_bins, match
+from dysonjax.spectra.marchenko_pastur_null import template_of
 from dysonjax.spectra.tracy_widom import TracyWidom
+from dysonjax.spectra.wishart_pool import LARGEST, pool_counts, pool_largest
 
 _DRAWS = 4000
 
@@ -59,20 +60,21 @@ def spike_null(members: int, modes: int, rows: int) -> SpikeNull:
     is known to 1/N and the largest level to N^(−2/3) of themselves.
     """
     ratio = modes / rows
-    pool = noise_pool(modes, ratio)
-    size = pool.shape[1]
+    size = min(modes, LARGEST)
+    largest = pool_largest(size, size / ratio)
     template = template_of(size, ratio, False)
     rng = np.random.default_rng(0)
-    drawn = np.arange(len(pool))[:_DRAWS, None]
+    drawn = np.arange(len(largest))[:_DRAWS, None]
     if members > 1:
-        drawn = rng.integers(len(pool), size=(_DRAWS // 2, members))
-    root = np.sqrt(pool)
-    edges = bins(root[drawn[0]], np.sqrt(template.limit.upper) * np.sqrt(8.0))
-    chosen = drawn + len(pool) * np.arange(len(drawn))[:, None]
-    weights = np.bincount(chosen.ravel(), minlength=len(drawn) * len(pool)).reshape(len(drawn), -1)
-    share = weights @ (counts(root, edges) / size) / members
-    fitted = match(share, edges, template, FINE, "least_squares").sigma2
-    top = pool[:, -1][drawn].max(axis=1) * (size / ratio)
+        drawn = rng.integers(len(largest), size=(_DRAWS // 2, members))
+    # The bins that a fit to as many levels takes.
+    levels = template.limit.ppf((np.arange(members * size) + 0.5) / (members * size))
+    stop, bins = even_bins(np.sqrt(levels), np.sqrt(COARSE[-1] * template.limit.upper))
+    chosen = drawn + len(largest) * np.arange(len(drawn))[:, None]
+    weights = np.bincount(chosen.ravel(), minlength=len(drawn) * len(largest)).reshape(len(drawn), -1)
+    share = weights @ (pool_counts(size, size / ratio, stop, bins) / size) / members
+    fitted = match(share, np.linspace(0, stop, bins + 1), template, FINE, "least_squares").sigma2
+    top = largest[drawn].max(axis=1) * (size / ratio)
     centre, scale = centre_and_scale(round(size / ratio), size)
     known, seen = (top - centre) / scale, (top / fitted - centre) / scale
     z = known + (seen - known) * (size / modes) ** (1 / 3)

@@ -83,7 +83,11 @@ def _determinants(s: np.ndarray, points: int = 56) -> tuple[np.ndarray, np.ndarr
     length = (np.maximum(s, 0) + 18 - s)[:, None]
     y = s[:, None] + length * (x + 1) / 2
     root = np.sqrt(weight * length / 2)
-    kernel = 0.5 * airy((y[:, :, None] + y[:, None, :]) / 2)[0] * root[:, :, None] * root[:, None, :]
+    # The kernel is symmetric, and the Airy function is what takes the time.
+    i, j = np.triu_indices(points)
+    kernel = np.empty((len(s), points, points))
+    kernel[:, i, j] = 0.5 * airy((y[:, i] + y[:, j]) / 2)[0] * root[:, i] * root[:, j]
+    kernel[:, j, i] = kernel[:, i, j]
     identity = np.eye(points)
     return np.linalg.det(identity - kernel), np.linalg.det(identity + kernel)
 

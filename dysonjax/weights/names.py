@@ -16,7 +16,7 @@ _OPTIMISER = re.compile(
     r"lr_schedulers?|adam_[mv]|momentum_buffer)$"
 )
 _EMBEDDING = re.compile(
-    r"(^|_)(embed(s|ding|dings|der)?|wte|wpe|emb|tok_embeddings|pos_embed|vocab|relative_attention_bias)(_|$)"
+    r"(^|_)(embed(s|ding|dings|der)?|embd|wte|wpe|emb|tok_embeddings|pos_embed|vocab|relative_attention_bias)(_|$)"
     r"|embedding|bias_table"
 )
 _HEAD = re.compile(

@@ -5,11 +5,13 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from dysonjax import checks
 from dysonjax.checks import InputError
 from dysonjax.weights.bytes_of import zip_members
 from dysonjax.weights.formats import (
     flax_msgpack,
     folders,
+    gguf_file,
     hdf5,
     numpy_files,
     onnx_file,
@@ -21,8 +23,8 @@ from dysonjax.weights.formats import (
 from dysonjax.weights.tensor import Checkpoint, Tensor
 
 FORMATS = (
-    ".safetensors, .npz, .npy, .pt/.pth/.bin/.ckpt of PyTorch, .h5/.keras, .onnx, .msgpack of flax, a folder "
-    "of shards or of orbax, or a run folder"
+    ".safetensors, .npz, .npy, .pt/.pth/.bin/.ckpt of PyTorch, .h5/.keras, .onnx, .gguf, .msgpack of flax, a "
+    "folder of shards or of orbax, or a run folder"
 )
 _POINTER = b"version https://git-lfs"
 
@@ -33,7 +35,7 @@ def open_checkpoint(path: str | os.PathLike) -> Checkpoint:
     Raises InputError if it does not exist, is of a format that is not read (with the line that converts it),
     or is not what its name claims.
     """
-    path = Path(path)
+    path = checks.path("file", path)
     if not path.exists():
         if Path(f"{path}.index").exists():  # the common prefix by which TensorFlow names a checkpoint
             raise _tensorflow(path)
@@ -84,18 +86,16 @@ def _file(path: Path) -> Checkpoint:
     for magic, read in (
         (numpy_files.MAGIC, numpy_files.read_npy),
         (hdf5.MAGIC, hdf5.read),
+        (gguf_file.MAGIC, gguf_file.read),
     ):
         if start.startswith(magic):
             return read(path)
-    if start.startswith(b"GGUF"):
-        raise InputError(
-            f"{path} is a GGUF file of quantised weights; give the original .safetensors, or dequantise it "
-            "first with the package gguf (gguf.quants.dequantize)"
-        )
     if suffix == ".safetensors" or (suffix not in _BY_SUFFIX and safetensors.looks_like(start, size)):
         return safetensors.read(path)
     if start[:1] == b"\x80" and (start[1:2] in b"\x02\x03\x04\x05") and suffix not in (".msgpack", ".flax"):
-        raise _pickle(path, start)
+        if torch_files.LEGACY_NUMBER in start[:20]:
+            return torch_files.read_legacy(path)
+        raise _pickle(path)
     if suffix in _BY_SUFFIX:
         return _BY_SUFFIX[suffix](path)
     if suffix in (".index", ".meta") or ".data-0" in path.name:
@@ -152,9 +152,9 @@ _CONVERTED = {
 }
 
 
-def _pickle(path: Path, start: bytes) -> InputError:
-    if torch_files.LEGACY_NUMBER in start[:20] or path.suffix.lower() in (".pt", ".pth", ".bin", ".ckpt"):
-        return torch_files.legacy(path)
+def _pickle(path: Path) -> InputError:
+    if path.suffix.lower() in (".pt", ".pth", ".bin", ".ckpt"):
+        return torch_files.bare_pickle(path)
     return InputError(
         f"{path} is a pickle, which is never loaded (it could run any program); convert it where you trust "
         f"it: python -c \"import pickle, numpy as np; np.savez('{path.stem}.npz', "

@@ -3,8 +3,9 @@
     python kill_runner.py FOLDER KILLS SEED
 
 A run of a command is killed up to three times between its start and the time that it takes, then brought to
-its end: those that keep checkpoints by `resume`, the others by the same command with --overwrite. Prints one
-line of JSON: the kills, the runs, and those whose results are not the same to the byte.
+its end: those that keep checkpoints by `resume`, the others by the same command with --overwrite. Next comes
+the command that was killed the least. Prints one line of JSON: the kills, the runs, the seconds, and the runs
+whose results are not the same to the byte.
 """
 
 import collections
@@ -23,6 +24,7 @@ import numpy as np
 GRID = "--lr 0.1 --batch-size 4 --sigma-w 1 --seeds 4 --records 3 --save-every 0.05"
 COMMANDS = {
     "linear": f"linear {GRID} --steps 40000",
+    "spikes": f"spikes {GRID} --steps 40000 --rows 16 --columns 8",
     "rbm": f"rbm {GRID} --steps 2000 --visible 4 --hidden 4",
     "phase-diagram": f"phase-diagram {GRID} --steps 20000 --widths 3,4,4,1 --batches 4",
     "nanogpt": f"nanogpt {GRID} --steps 40 --width 8 --heads 1 --layers 1 --context 4 --sample 5",
@@ -30,10 +32,11 @@ COMMANDS = {
     "compare": "compare linear --members 8 --steps 4 --permutations 9",
     "advise": "advise linear --seeds 1 --points 2 --steps 4",
     "spectrum": "spectrum {matrix} --csv --resamples 20",
+    "figure": "figure mp-initialisation --quick",
     "merge": "merge {one} {two}",
     "report": "report {finished}",
 }
-RESUMABLE = ("linear", "rbm", "phase-diagram", "nanogpt")
+RESUMABLE = ("linear", "spikes", "rbm", "phase-diagram", "nanogpt")
 TIMES = {"seconds", "compile_seconds", "net_steps_per_second", "level_steps_per_second", "out"}
 
 
@@ -70,12 +73,15 @@ def content(out: Path) -> dict[str, str]:
             text = json.dumps({k: v for k, v in summary.items() if k not in TIMES}, sort_keys=True).encode()
         elif name == "levels.npz":
             text = b"".join(array.tobytes() for array in np.load(path).values())
-        elif (name.startswith("run.zarr/") and "/c" in name) or name.endswith((".png", ".csv", ".txt")):
+        elif (name.startswith("run.zarr/") and "/c" in name) or name.endswith(
+            (".png", ".csv", ".txt", ".nc")
+        ):
             text = path.read_bytes()
         else:
             continue
         found[name] = hashlib.sha256(text).hexdigest()
-    left = [p for p in out.rglob("*") if p.name.endswith((".part", ".partial")) and "run.zarr" not in p.parts]
+    ends = (".part", ".partial", ".lock")
+    left = [p for p in out.rglob("*") if p.name.endswith(ends) and "run.zarr" not in p.parts]
     return found | {"left over": str(left)} if left else found
 
 
@@ -94,32 +100,34 @@ def main(folder: Path, kills: int, seed: int) -> dict:
         begin = time.monotonic()
         run([*words, "--out", str(out)])
         expected[name], took[name] = content(out), time.monotonic() - begin
-    killed, runs, differ = collections.Counter(), 0, []
-    for turn in range(kills):
-        name = list(commands)[turn % len(commands)]
+    killed, runs, differ = collections.Counter(dict.fromkeys(commands, 0)), 0, []
+    start_time = time.monotonic()
+    while killed.total() < kills:
+        name = min(killed, key=killed.get)
         out = folder / f"{name}-{runs}{suffix.get(name, '')}"
-        start = [*commands[name], "--out", str(out)]
-        finished, words = False, start
-        for _ in range(rng.randint(1, 3)):
-            if killed.total() >= kills or finished:
-                break
+        start = words = [*commands[name], "--out", str(out)]
+        for _ in range(min(rng.randint(1, 3), kills - killed.total())):
+            begin = time.monotonic()
             finished = run(words, after=rng.uniform(0.2, 1.0) * took[name])
-            killed[name] += not finished
+            if finished:  # faster than before, as what it compiles is kept
+                took[name] = time.monotonic() - begin if words is start else took[name]
+                break
+            killed[name] += 1
             words = go_on(name, start, out)
-        if not finished:
+        else:
             run(words)
         runs += 1
         if content(out) != expected[name]:
             differ.append(out.name)
-        if killed.total() >= kills:
-            break
-    return {"kills": killed.total(), "of": killed, "runs": runs, "differ": differ}
+        print(f"{killed.total()} kills, {out.name}", file=sys.stderr, flush=True)
+    seconds = round(time.monotonic() - start_time)
+    return {"kills": killed.total(), "of": killed, "runs": runs, "seconds": seconds, "differ": differ}
 
 
 def go_on(name: str, start: list[str], out: Path) -> list[str]:
     if name in RESUMABLE and (out / "run.json").exists():
         return ["resume", str(out)]
-    return [*start, "--overwrite"] if out.exists() and name != "report" else start
+    return [*start, "--overwrite"] if out.exists() else start
 
 
 if __name__ == "__main__":

@@ -48,9 +48,11 @@ def test_a_damaged_entry_is_compiled_anew(tmp_path):
     place, value = _run(COMPILE, tmp_path, **always)
     entries = list(Path(place).glob("*-cache"))
     assert entries and value == "12.0"
-    for entry in entries:
-        entry.write_bytes(entry.read_bytes()[:20])
+    whole = {entry: entry.read_bytes() for entry in entries}
+    for number, entry in enumerate(entries):
+        entry.write_bytes(whole[entry][: 20 * (number > 0)])  # one is empty, as on a full disk
     assert _run(COMPILE, tmp_path, **always) == [place, "12.0"]
+    assert {len(entry.read_bytes()) for entry in entries} == {len(content) for content in whole.values()}
 
 
 def test_processes_that_use_jax_already_are_left_alone(monkeypatch, tmp_path):
@@ -79,6 +81,7 @@ def test_clearing_the_cache_leaves_what_this_program_did_not_make(monkeypatch, t
     programs = compile_cache.folder()
     ours = [programs / "f-abc-cache", programs / "f-abc-atime", tmp_path / f"tiles/{mark}.json"]
     ours += [tmp_path / f"native/{mark}-{64 * 'a'}.so", tmp_path / f"native/{mark}.flags"]
+    ours.append(tmp_path / f"cubin/{mark}-{64 * 'b'}.cubin")
     theirs = [
         "native/code.c",
         "native/tmp/x",
@@ -87,7 +90,7 @@ def test_clearing_the_cache_leaves_what_this_program_did_not_make(monkeypatch, t
         "tiles/blue.png",
         "a.py",
     ]
-    theirs += ["compiled/jaxlib-mine/x-cache", "tiles/map.json"]
+    theirs += ["compiled/jaxlib-mine/x-cache", "tiles/map.json", "cubin/of.mine"]
     theirs = [tmp_path / name for name in theirs]
     for path in (*ours, *theirs):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +102,7 @@ def test_clearing_the_cache_leaves_what_this_program_did_not_make(monkeypatch, t
     for path in theirs:
         path.unlink()
     (tmp_path / "native/tmp").rmdir()
-    assert compile_cache.clear() == [tmp_path / "native", tmp_path / "tiles"]
+    assert compile_cache.clear() == [tmp_path / "native", tmp_path / "tiles", tmp_path / "cubin"]
 
 
 def test_clearing_the_cache_does_not_follow_links(monkeypatch, tmp_path):

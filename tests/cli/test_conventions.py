@@ -92,7 +92,7 @@ def test_a_configuration_gives_way_to_what_is_typed_and_may_have_tables(capsys, 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("learning_rate = 1", "rbm has no option learning_rate; it has "),
+        ("learning_rate = 1", "rbm has no option learning_rate; dysonjax rbm --help lists them"),
         ("lr = ", "is no TOML file"),
         ('command = "linear"', "is the configuration of dysonjax linear, not of rbm"),
         ("lr = 1979-05-27", "lr must be a text, a number or a list of them"),

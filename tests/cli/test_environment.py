@@ -50,6 +50,20 @@ def test_a_variable_that_stops_jax_is_named(name, value, words, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_python_says_which_flag_xla_does_not_know_instead_of_being_ended():
+    """Also if JAX has been imported, as long as it has not been used."""
+    program = (
+        "import {first}; import dysonjax as dj\ntry: {call}\nexcept dj.InputError as error: print(error)"
+    )
+    calls = ("dj.train", "from dysonjax import ensemble; ensemble.devices.resolve(None)")
+    for first, call in zip(("os", "jax"), calls, strict=True):
+        words = [sys.executable, "-c", program.format(first=first, call=call)]
+        variables = os.environ | {"XLA_FLAGS": "--xla_nothing=1"}
+        done = subprocess.run(words, capture_output=True, text=True, env=variables)
+        assert done.returncode == 0 and not done.stderr, done.stderr
+        assert "does not know --xla_nothing=1; correct or unset it" in done.stdout
+
+
 def test_flags_that_xla_knows_and_no_window_system_are_no_obstacle():
     code = "from dysonjax.cli import main; main(['nothing']); import matplotlib;"
     code += "from jaxlib import xla_client; xla_client.CompileOptions()"

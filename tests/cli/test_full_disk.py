@@ -19,6 +19,12 @@ from dysonjax.cli import main
 LINEAR = "linear --lr 0.1 --batch-size 4 --sigma-w 1 --seeds 2 --steps 3 --records 2 --save-every 1e-9"
 DYSON = "dyson --levels 1 --members 2 --steps 1 --samples 2 --time 0.1"
 SPECTRUM = "spectrum {matrix} --csv --resamples 20"
+COMPARE = "compare linear --members 4 --steps 2 --permutations 9"
+ADVISE = "advise linear --seeds 1 --points 2 --steps 4"
+NANOGPT = "nanogpt --lr 0.01 --batch-size 2 --sigma-w 1 --seeds 2 --steps 2 --records 2 --sample 5"
+NANOGPT += " --width 8 --heads 1 --layers 1 --context 4"
+SPIKES = "spikes --rows 8 --columns 4 --lr 0.1 --sigma-w 1 --seeds 2 --steps 2 --records 2"
+BENCH = "bench statistics --task ratios --repetitions 1 --only limit"
 WRITERS = [
     (LINEAR, r"run\.json"),
     (LINEAR, r"run\.zarr|\.store-"),
@@ -31,6 +37,15 @@ WRITERS = [
     (DYSON, r"levels\.npz"),
     (DYSON, r"summary\.json"),
     (DYSON, r"dyson\.png"),
+    pytest.param(COMPARE, r"levels\.npz", marks=pytest.mark.slow),
+    (COMPARE, r"summary\.json"),
+    pytest.param(COMPARE, r"compare\.png", marks=pytest.mark.slow),
+    pytest.param(ADVISE, r"summary\.json", marks=pytest.mark.slow),
+    pytest.param(ADVISE, r"advice\.png", marks=pytest.mark.slow),
+    pytest.param(NANOGPT, r"sample\.txt", marks=pytest.mark.slow),
+    pytest.param(NANOGPT, r"nanogpt\.png", marks=pytest.mark.slow),
+    pytest.param(SPIKES, r"spikes\.png", marks=pytest.mark.slow),
+    (BENCH, r"bench\.json"),
     (SPECTRUM, r"001_.*\.png"),
     (f"{SPECTRUM} --no-figures", r"spectrum\.csv"),
     (f"{SPECTRUM} --no-figures", r"report\.html"),
@@ -93,7 +108,7 @@ def test_a_disk_that_is_full_from_a_file_on(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(published, "RECIPES", (LINE,))
     words = [word.format(matrix=matrix, finished=finished, **shards) for word in text.split()]
-    out = tmp_path / ("report.html" if words[0] == "report" else "run")
+    out = tmp_path / {"report": "report.html", "bench": "bench.json"}.get(words[0], "run")
     full_at(pattern, tmp_path)
     code = main([*words, "--quiet", "--out", str(out)])
     assert len(_full_at) == 2, "the file was never written"
@@ -105,7 +120,7 @@ def test_a_disk_that_is_full_from_a_file_on(
     assert "written" in error and "File too large" in error, error
     torn = [p for p in tmp_path.rglob("*") if p.is_file() and not p.stat().st_size]
     assert not torn and not [p for p in tmp_path.rglob("*") if ".part" in p.name]
-    if not re.search("png|store|npz", pattern):
+    if not re.search("png|store|npz|txt", pattern):
         return
     # There is room again: the same command replaces what it left.
     again = [] if words[0] == "report" or not out.exists() else ["--overwrite"]

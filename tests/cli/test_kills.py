@@ -16,4 +16,5 @@ def test_fifty_kills_of_all_commands_change_nothing(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["kills"] == 50 and not found["differ"] and len(found["of"]) == 10
+    assert found["kills"] == 50 and not found["differ"]
+    assert len(found["of"]) == 12 and min(found["of"].values()) >= 3

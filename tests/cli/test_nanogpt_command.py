@@ -53,7 +53,11 @@ def test_a_run_writes_spectra_summary_sample_and_figures(tmp_path, capsys):
         (b"short text", "", "too few for windows"),
         (b"ab" * 500, "--context 500", "too few for windows"),
         (b"ab" * 500, "--heads 7", "multiple of heads"),
-        (b"ab" * 500, "--optimizer rmsprop", "optimizer must be one of adamw, sgd, momentum, got"),
+        (
+            b"ab" * 500,
+            "--optimizer rmsprop",
+            "one of sgd, momentum, adam, adamw, muon, got",
+        ),
         (b"ab" * 500, "--schedule linear", "one of constant, cosine"),
         (b"ab" * 500, "--weight-decay -1", "weight_decay must be zero or positive"),
         (b"ab" * 500, "--warmup 5000", "warmup must be shorter"),

@@ -72,7 +72,9 @@ def test_dry_run_estimates_and_writes_nothing(tmp_path, capsys):
         (["--devices", "abacus"], "devices must be one of cpu, gpu, tpu, got 'abacus'"),
         (["--widths", "3,1"], "widths needs at least one hidden layer"),
         (["--widths", "3,16,1"], "train='middle' needs two hidden layers or more"),
-        (["--optimizer", "adam"], "optimizer must be one of sgd, momentum, adamw"),
+        (["--optimizer", "rmsprop"], "optimizer must be one of sgd, momentum, adam, adamw, muon"),
+        (["--momentum", "0.5"], "sgd has no momentum, got 0.5; use the optimizer momentum"),
+        (["--optimizer", "muon", "--momentum", "1"], "momentum must be at least 0 and below 1, got 1"),
         (["--threshold-loss", "0"], "threshold_loss must be positive"),
         (["--batches", "some"], "--batches must be an integer, got 'some'"),
         (["--nonsense", "1"], "Unrecognized options"),
@@ -89,7 +91,7 @@ def test_bad_input_is_exit_code_two_and_one_sentence(options, sentence, tmp_path
 def test_an_output_folder_that_cannot_be_written_is_bad_input(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["phase-diagram", *SMALL, "--out", str(tmp_path / "file" / "run")]) == 2
-    assert "cannot be written" in capsys.readouterr().err
+    assert "cannot be followed" in capsys.readouterr().err
 
 
 def test_info_of_a_folder_without_a_run_is_bad_input(tmp_path, capsys):

@@ -1,8 +1,10 @@
 """Interrupting, looking at and resuming a run from the command line."""
 
 import contextlib
+import dataclasses
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -10,8 +12,12 @@ import pytest
 from linear_run import RUN
 
 import dysonjax as dj
-from dysonjax.cli import main
+from dysonjax.checks import InputError
+from dysonjax.cli import level_report, main, run_folder
+from dysonjax.cli.nanogpt import DEFAULTS, NanoGpt
+from dysonjax.cli.output import LOCK
 from dysonjax.cli.terminal import Terminal
+from dysonjax.ensemble.lock import Lock
 
 
 def stop_midway(monkeypatch, number):
@@ -57,6 +63,36 @@ def test_a_stopped_run_says_how_to_go_on_and_ends_as_if_nothing_had_been(
     assert (out / "linear.png").stat().st_size > 10_000
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_run_that_ended_before_its_figure_gets_it(killed, tmp_path, finished, monkeypatch, capsys):
+    """Its training is done and its summary written: those alone do not make it finished."""
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(level_report, "draw", lambda *_: signal.raise_signal(signal.SIGINT))
+        if killed:  # nothing that a command does at its end is done
+            patch.setattr(run_folder, "list_files", lambda *_: None)
+            patch.setattr(Lock, "release", lambda self: self._stop.set())
+        assert main([*RUN, "--out", str(out)]) == 130
+    assert (out / "summary.json").exists() and not (out / "linear.png").exists()
+    capsys.readouterr()
+    for words in ("going on with", "is finished"):
+        assert main(["resume", str(out)]) == 0
+        assert words in capsys.readouterr().out
+    assert (out / "linear.png").read_bytes() == (finished / "linear.png").read_bytes()
+    assert not (out / ".command.lock").exists()
+
+
+def test_two_commands_cannot_go_on_with_one_folder(finished, tmp_path, capsys):
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    (out / "linear.png").unlink()
+    run_folder.list_files(out, [], ended=False)
+    lock = Lock(out / LOCK)
+    assert main(["resume", str(out)]) == 2 and "in use" in capsys.readouterr().err
+    lock.release()
+    assert main(["resume", str(out)]) == 0 and (out / "linear.png").exists()
+
+
 def test_resuming_a_finished_run_says_so(finished, capsys):
     assert main(["resume", str(finished), "--json"]) == 0
     captured = capsys.readouterr()
@@ -65,8 +101,6 @@ def test_resuming_a_finished_run_says_so(finished, capsys):
 
 
 def test_a_finished_run_that_lost_a_chunk_is_repaired(finished, tmp_path, capsys):
-    import shutil
-
     out = tmp_path / "run"
     shutil.copytree(finished, out)
     chunk = next(p for p in (out / "run.zarr/eigenvalues/c").rglob("*") if p.is_file())
@@ -120,8 +154,6 @@ def test_what_cannot_be_resumed_is_one_sentence(prepare, options, sentence, tmp_
 
 
 def test_a_changed_run_json_is_refused(finished, tmp_path, capsys):
-    import shutil
-
     out = tmp_path / "run"
     shutil.copytree(finished, out)
     (out / "summary.json").unlink()
@@ -131,3 +163,20 @@ def test_a_changed_run_json_is_refused(finished, tmp_path, capsys):
     assert main(["resume", str(out)]) == 2
     assert "was made with records = " in capsys.readouterr().err
     assert json.loads((out / "run.json").read_text()) == recorded
+
+
+def test_options_that_have_moved_into_a_group_since_are_still_read(tmp_path):
+    """The optimiser's were options of the nano-GPT alone."""
+    command = NanoGpt(training=dataclasses.replace(DEFAULTS, optimizer="sgd", warmup=3))
+    run_folder.write(tmp_path, command)
+    recorded = json.loads((tmp_path / "run.json").read_text())
+    options = recorded["options"]
+    for name in ("optimizer", "weight_decay", "schedule", "warmup"):
+        options[name] = options["training"].pop(name)
+    del options["training"]["momentum"]
+    (tmp_path / "run.json").write_text(json.dumps(recorded))
+    assert run_folder.read(tmp_path).training == command.training
+    options["optimiser"] = "sgd"
+    (tmp_path / "run.json").write_text(json.dumps(recorded))
+    with pytest.raises(InputError, match="whose options were others"):
+        run_folder.read(tmp_path)

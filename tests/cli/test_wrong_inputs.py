@@ -4,6 +4,7 @@ The files that the commands name are made once; every command runs in an empty w
 """
 
 import json
+import os
 import signal
 import zipfile
 
@@ -17,6 +18,29 @@ LINEAR = "linear --lr 0.1 --batch-size 4 --seeds 4 --steps 3 --records 2"
 DYSON = "dyson --levels 2 --members 8 --steps 4 --samples 8 --time 0.1"
 SECONDS = 30  # in which a refusal must be there
 
+CONFIGURATIONS = {  # what a file for --config may hold by mistake
+    "types": "steps = 'many'",
+    "list": "steps = [1, 2]",
+    "truth": "steps = true",
+    "date": "steps = 1979-05-27",
+    "fraction": "steps = 2.5",
+    "endless": "lr = inf",
+    "unknown": "learning_rate = 0.1",
+    "twice": "steps = 1\nsteps = 2",
+    "in-two-tables": "[a]\nsteps = 1\n[b]\nsteps = 2",
+    "two-spellings": "batch-size = 4\nbatch_size = 8",
+    "lists": "lr = [[0.1]]",
+    "tables": "[[a]]\nsteps = 3",
+    "deep": "a = " + "[" * 5000 + "]" * 5000,
+    "dots": "a." * 3000 + "a = 1",
+    "other-command": "command = 'rbm'",
+    "no-command": "command = 5",
+    "hidden": "resume = true",
+    "zero-byte": 'out = "a\\u0000b"',
+    "yaml": "lr: 0.1",
+    "nameless": '"" = 1',
+    "itself": "config = 'x.toml'",
+}
 WRONG = [
     # sizes beyond memory or range
     "linear --lr 0.1:1:3000000000",
@@ -67,6 +91,23 @@ WRONG = [
     "spikes --noise white",
     "spikes --rows 1000000000 --columns 1000000000",
     "spikes --lr 1e300",
+    "spikes --s 1e300",
+    "spikes --s 1e-300",
+    "spikes --s 1,1",
+    "spikes --profile 1e300",
+    "spikes --profile 1e-300",
+    "spikes --profile nan",
+    "spikes --profile 0",
+    "spikes --epsilon 1e300",
+    "spikes --epsilon 0.1,0.1",
+    "spikes --blocks 1e300",
+    "spikes --blocks nan",
+    "spikes --activation sigmoid",
+    "spikes --columns 2147483648",
+    "spikes --noise gradient --activation tanh",
+    "spikes --keep overlaps,none",
+    "spikes --keep overlaps-goal",
+    "linear --keep ''",
     "rbm --visible 100000 --hidden 100000",
     "rbm --visible 1000000000000",
     "rbm --seed 4294967296",
@@ -103,7 +144,7 @@ WRONG = [
     "bench linear --figure figure.xyz",
     "bench linear --repetitions 0",
     "bench linear --seeds 99999999999",
-    "figure rbm-spacings --dpi 1000000000",
+    "figure rbm-repulsion --dpi 1000000000",
     "figure nothing",
     "completion tcsh",
     "linear --values 1e300,1e300",
@@ -125,10 +166,12 @@ WRONG = [
     "dyson --levels 0",
     "advise linear --lr 1:0.1",
     "advise linear --points 0",
+    "advise linear --threshold 2",
+    "advise linear --threshold 0",
     "spectrum {good}.npy --jobs 0",
     "spectrum {good}.npy --layout none",
     "figure",
-    "figure rbm-spacings --dpi 0",
+    "figure rbm-repulsion --dpi 0",
     "bench linear --only nothing",
     "bench linear --members 1,x",
     "completion",
@@ -159,6 +202,7 @@ WRONG = [
     "spectrum {lies}.npy",
     "spectrum {truncated}.npz",
     "spectrum {empty}.npy",
+    "spectrum {nan}.npy",
     "nanogpt --text {empty}.npy",
     "nanogpt --text {good}.npy",
     "nanogpt --text {folder}",
@@ -172,7 +216,87 @@ WRONG = [
     "report missing",
     "merge {folder} {folder}",
     "merge missing",
+    "watch {folder}",
+    "watch {good}.npy",
+    "watch missing",
+    "watch missing --port 99999999",
+    "verify {folder}",
+    "verify {good}.npy",
+    "verify missing",
+    "verify {folder} --members 0",
+    "verify {folder} --members 99999999999999999999",
+    "verify {folder} --seed -1",
+    "export {folder}",
+    "export {good}.npy",
+    "export missing",
+    "spectrum {good}.npy --resume",
+    "spectrum {good}.npy --resume --out missing",
+    "spectrum {good}.npy --resume --out {folder}",
+    "spectrum {good}.npy --resume --out {loop}.npy",
+    # paths
+    *(
+        f"{command} {path}"
+        for command in ("info", "resume", "report", "merge", "spectrum", "watch", "verify", "export")
+        for path in (
+            "{loop}.npy",
+            "{loop}.npy/x",
+            "{good}.npy/x",
+            "{dangling}.npy",
+            "{pipe}.npy",
+            "a\0b",
+            "{long}",
+        )
+    ),
+    *(
+        f"{LINEAR} --out {path}"
+        for path in (
+            "{loop}.npy",
+            "{loop}.npy/x",
+            "{dangling}.npy/x",
+            "{pipe}.npy",
+            "a\0b",
+            "{long}",
+            "/dev/null/x",
+        )
+    ),
+    *(
+        f"{command} {path}.npy"
+        for path in ("{loop}", "{pipe}", "a\0b", "{long}", "{folder}")
+        for command in (
+            "rbm --data",
+            "rbm --covariance",
+            "compare linear --z",
+            "spectrum {good}.npy --start",
+        )
+    ),
+    "dyson --out a\0b",
+    "bench linear --out a\0b",
+    "bench linear --out {long}",
+    "bench linear --out {almost}",
+    "bench linear --out /proc/bench.json",
+    "bench linear --figure /proc/bench.png",
+    "nanogpt --text a\0b",
+    "nanogpt --text {pipe}.npy",
+    "nanogpt --text {loop}.npy",
+    "figure rbm-repulsion --released {loop}.npy",
+    "figure rbm-repulsion --released {folder}",
+    "figure rbm-repulsion --released missing",
+    "spectrum {good}.npy --start {nothing}.npy",
+    "spectrum {good}.npy --start {folder}",
+    # configurations
+    *(f"linear --config {{{name}}}.toml" for name in CONFIGURATIONS),
+    "linear --config {loop}.npy",
+    "linear --config {pipe}.npy",
+    "linear --config {good}.npy",
+    "linear --config {folder}",
+    "linear --config a\0b",
+    "linear --config missing.toml",
+    "linear --config",
+    "linear --print-config --steps many",
     # options
+    "linear -x",
+    "linear -qv --steps many",
+    "-q linear",
     "nothing",
     "linear --nothing",
     "linear --steps many",
@@ -187,6 +311,7 @@ def files(tmp_path_factory):
     place = tmp_path_factory.mktemp("files")
     good = np.random.default_rng(0).standard_normal((30, 10))
     np.save(place / "good.npy", good)
+    np.save(place / "nan.npy", good * np.nan)
     np.savez(place / "truncated.npz", good)
     np.savez(place / "none.npz")
     for name in ("truncated.npy", "truncated.npz"):
@@ -210,8 +335,13 @@ def files(tmp_path_factory):
     with zipfile.ZipFile(place / "lies.npz", "w") as archive:
         archive.writestr("a.npy", (place / "lies.npy").read_bytes())
     (place / "folder").mkdir()
+    (place / "loop.npy").symlink_to(place / "loop.npy")
+    (place / "dangling.npy").symlink_to(place / "gone")
+    os.mkfifo(place / "pipe.npy")
+    for name, text in CONFIGURATIONS.items():
+        (place / f"{name}.toml").write_text(text)
     names = {p.stem for p in place.iterdir()}
-    return {name: str(place / name) for name in names}
+    return {name: str(place / name) for name in names} | {"long": 300 * "x", "almost": 253 * "x"}
 
 
 def words(text: str, names: dict) -> list[str]:
@@ -297,6 +427,25 @@ def python(files):
         "optimizer as a number": lambda: train(optimizer=5),
         "merge nothing": lambda: dj.merge([], "out"),
         "merge a text": lambda: dj.merge("runs", "out"),
+        "merge a zero byte": lambda: dj.merge(["a\0b"], "out"),
+        "read a pipe": lambda: dj.read(files["pipe"] + ".npy"),
+        "read a circle": lambda: dj.read(files["loop"] + ".npy"),
+        "out in a circle": lambda: train(out=files["loop"] + ".npy/run"),
+        "out too long": lambda: train(out=300 * "x"),
+        "out with a zero byte": lambda: train(out="a\0b"),
+        "out without characters of a name": lambda: train(out="\ud800"),
+        "spectrum of a pipe": lambda: dj.spectrum(files["pipe"] + ".npy"),
+        "spectrum of a name too long": lambda: dj.spectrum(300 * "x"),
+        "steps of 5000 digits": lambda: dj.train(model, grid, 10**5000, 1),
+        "lr of 400 digits": lambda: dj.Grid(10**400, 4),
+        "seed of 5000 digits": lambda: train(seed=10**5000),
+        "keep two opposites": lambda: train(keep="none,overlaps"),
+        "keep a number": lambda: train(keep=3),
+        "spikes without values": lambda: dj.models.spiked_teacher(profile=[]),
+        "spikes beyond their squares": lambda: dj.models.spiked_teacher(s=1e30),
+        "spikes of text": lambda: dj.models.spiked_teacher(profile="a"),
+        "more spikes than columns": lambda: dj.models.spiked_teacher(4, 2, (1.0, 1.0, 1.0)),
+        "advice for any loss": lambda: dj.advise(model, lr=(0.1, 1), sigma_w=(0.1, 1), threshold=1.5),
         "merge None": lambda: dj.merge([None], "out"),
         "classify without test loss": lambda: dj.phase.classify(data),
         "gas with a fraction as key": lambda: gas(0.5),

@@ -1,6 +1,7 @@
 """What is compiled and kept: never run if damaged, foreign or stale, and never more than the limit."""
 
 import ctypes
+import errno
 import os
 import shutil
 import stat
@@ -8,12 +9,13 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from dysonjax import cache
 from dysonjax import compile as compiler
-from dysonjax.compile import toolchain
+from dysonjax.compile import kept, toolchain
 
 pytestmark = pytest.mark.skipif(compiler.compiler_path() is None, reason="needs a C compiler")
 
@@ -268,7 +270,7 @@ for name in ("dysonjax", "dysonjax.compile"):
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = [{PACKAGE!r} + "/" + name.replace(".", "/")]
 from dysonjax import compile as compiler
-from dysonjax.compile import toolchain
+from dysonjax.compile import kept, toolchain
 print(toolchain.load({SOURCE!r}).answer())
 """
     environment = os.environ
@@ -288,3 +290,33 @@ def test_what_the_compiler_says_is_passed_on_without_temporary_names(home):
     with pytest.raises(compiler.CompilerError, match=r"failed: kernel\.c:1:\d+: error"):
         answer("int answer(void) { return undeclared; }\n")
     assert not list(home.glob("build-*"))
+
+
+def test_a_cache_without_room_changes_neither_what_compiles_nor_the_cache(home, compilations, monkeypatch):
+    """The numbers of a run would be those of another backend."""
+    original = kept.write
+
+    def full(path, content):
+        if path.is_relative_to(home):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        original(path, content)
+
+    monkeypatch.setattr(kept, "write", full)
+    assert answer() == 42 and not list(home.iterdir())
+
+
+def test_a_compiler_that_fails_for_want_of_room_is_tried_elsewhere(home, monkeypatch):
+    original, folders = toolchain._compile, []
+
+    def full(command, source, folder, key):
+        folders.append(folder)
+        if folder == home:  # the linker says no more than that it failed
+            raise toolchain.CompilerError("the C compiler failed: ld returned 1 exit status")
+        return original(command, source, folder, key)
+
+    monkeypatch.setattr(toolchain, "_compile", full)
+    with pytest.raises(toolchain.CompilerError, match="ld returned"):
+        answer()
+    assert folders == [home]  # there is room: it fails for another reason
+    monkeypatch.setattr(toolchain.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    assert answer() == 42 and folders[1:] == [home, toolchain._temporary_folder()]

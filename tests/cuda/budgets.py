@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 import kernels
 
-from dysonjax.compile import layouts, warps
-from dysonjax.ensemble import cuda
+from dysonjax.compile import fastest, layouts, warps
 
 FILE = Path(__file__).with_name("budgets.json")
 ALIVE = ("-DALL_ALIVE",)
@@ -37,7 +36,7 @@ def use(name: str, architecture: int) -> Use:
     one = kernels.case(name, (0.01, 0.02))
     step = one.ready.step
     worlds, points = SIZES.get(name, (10, 144))
-    _, source = cuda.cheapest(step, layouts.ranked(step, worlds, points)[: cuda.TRIES], architecture)
+    source = fastest.compiled(step, layouts.ranked(step, worlds, points)[: fastest.TRIES], architecture)
     real = warps.usage(warps.compiled(source, architecture))
     alive = warps.usage(warps.compiled(source, architecture, ALIVE))
     return Use(source.how.threads, real.registers, real.stack, alive.marked, real.instructions)

@@ -46,10 +46,12 @@ def test_all_other_kernels_stay_within_their_budget(entry):
 
 def test_students_and_linear_networks_need_no_stack_on_any_gpu():
     for entry, use in KNOWN.items():
-        if not entry.startswith("collapsed"):
+        if not entry.startswith(("collapsed", "gibbs")):
             assert use["stack"] == 0, entry
-    assert KNOWN["student sm_90"]["instructions"] < 473  # of the first prototype
-    assert KNOWN["all sm_90"]["instructions"] < 2549
+    # Instructions of all threads of a network: less than those of the first prototype.
+    for name, prototype in {"student": 473, "all": 2549}.items():
+        use = KNOWN[f"{name} sm_90"]
+        assert use["instructions"] * use["threads"] < prototype * 16
 
 
 @needs_nvrtc

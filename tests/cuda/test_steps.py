@@ -185,8 +185,8 @@ def test_a_wrong_layout_is_found():
 def test_data_that_are_not_waited_for_are_found_missing(monkeypatch):
     one, written = kernels.case("student", STUDENT), warps.written
 
-    def hasty(step, how):
-        source = written(step, how)
+    def hasty(step, how, block=1):
+        source = written(step, how, block)
         return source._replace(text=source.text.replace("WAIT_FOR_COPIES;", ""))
 
     monkeypatch.setattr(warps, "written", hasty)

@@ -1,9 +1,13 @@
 """A child forked after training has JAX without its threads: results are read, and nothing waits for ever."""
 
+import multiprocessing
 import os
 import select
 import signal
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -78,3 +82,34 @@ def test_what_needs_no_jax_works(run):
 def test_the_parent_goes_on(run):
     again = dj.train(tiny(), dj.Grid(0.1, 4, seeds=4), 3, 2).dataset
     assert again.drop_attrs().identical(run.dataset.drop_attrs())
+
+
+ENDS = {"sys.exit(3)": 3, "raise SystemExit(4)": 4, "": 0, "1 / 0": 1, "os.kill(os.getpid(), 9)": -9}
+PROGRAM = f"""
+import os, sys, warnings
+import dysonjax as dj
+from tiny import tiny
+warnings.simplefilter("ignore")
+run = dj.train(tiny(), dj.Grid(0.1, 4, seeds=4), 3, 2)
+for ended in {list(ENDS)}:
+    child = os.fork()
+    if child == 0:
+        exec(ended)
+        sys.exit(0 if run.dataset["train_loss"].mean() > 0 else 5)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+def test_a_child_ends_as_any_other():
+    """JAX's own destructors would wait for its threads, for ever or until the process crashes."""
+    path = os.pathsep.join((str(Path(dj.__file__).parents[1]), str(Path(__file__).parent)))
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=SECONDS,
+        env=os.environ | {"PYTHONPATH": path},
+    )  # fmt: skip
+    assert done.stdout.split() == [str(code) for code in ENDS.values()], done.stderr[-500:]
+
+
+def test_a_pool_of_forked_processes_ends(run):
+    with warnings.catch_warnings(action="ignore"), multiprocessing.get_context("fork").Pool(2) as pool:
+        assert pool.map(abs, [-1, -2]) == [1, 2]

@@ -52,6 +52,48 @@ def test_every_model_has_the_numbers_of_xla(name, observed_by_xla):
         np.testing.assert_allclose(ours[variable], theirs[variable], rtol=1e-8, atol=1e-10, err_msg=variable)
 
 
+@pytest.mark.parametrize("name", ["adam", "muon"])
+def test_every_optimizer_has_the_numbers_of_xla(name):
+    """Of a network with matrices and vectors: Muon is for the former alone, see `Optimizer`."""
+    model = with_biases()
+    small = dj.Grid(lr=[0.001, 0.01], batch_size=4, sigma_w=[0.3, 1.0], seeds=3)
+    options = {"optimizer": name, "x64": True, "keep_weights": "last"}
+    runs = [dj.train(model, small, 20, 3, backend=b, **options) for b in ("native", "xla")]
+    assert [run.summary["target"] for run in runs] == ["lanes", "xla"]
+    ours, theirs = (run.dataset for run in runs)
+    for variable in ours.data_vars:
+        np.testing.assert_allclose(ours[variable], theirs[variable], rtol=1e-6, atol=1e-9, err_msg=variable)
+    plain = dj.train(model, small, 20, 3, x64=True).dataset
+    assert abs(ours["train_loss"] / plain["train_loss"] - 1).isel(record=-1).max() > 0.01
+
+
+def with_biases():
+    """A perceptron y = c·tanh(xW + b) with a matrix and two vectors to learn."""
+
+    def init(key, world, point):
+        w = point["sigma_w"] * jax.random.normal(key, (3, 5))
+        return dj.models.Start({"w": w, "b": jax.numpy.zeros(5), "c": jax.numpy.ones(5)})
+
+    def batch(key, world, step, batch_size):
+        return jax.random.normal(key, (batch_size, 3))
+
+    def loss(params, x):
+        y = jax.numpy.tanh(x @ params["w"] + params["b"]) @ params["c"]
+        return 0.5 * jax.numpy.mean((y - x[:, 0] - 0.3) ** 2)
+
+    def update(params, memory, x, world, point):
+        value, gradient = jax.value_and_grad(loss)(params, x)
+        return dj.models.Update(gradient, memory, value, value < 100)
+
+    def observe(params, initial, world, key, point):
+        return {"train_loss": loss(params, jax.random.normal(key, (64, 3)))}
+
+    return dj.models.Model(
+        "with-biases", lambda key, size: (), init, batch, update, lambda p: {"w": p["w"]}, observe,
+        {"train_loss": "half the mean square of the error"},
+    )  # fmt: skip
+
+
 def test_members_that_diverge_are_frozen_at_the_step_of_xla():
     model, _ = MODELS["all"]
     wild = grid(lr=[0.1, 3.0, 30.0])

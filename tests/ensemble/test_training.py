@@ -119,14 +119,41 @@ def test_divergence_is_marked_with_the_step_that_a_numpy_loop_finds():
     assert found > 0, "no member diverged: the test would not see a wrong step"
 
 
-@pytest.mark.parametrize("name", ["momentum", "adamw", "custom"])
+def muon(momentum):
+    """Muon with five Newton-Schulz steps, written out."""
+
+    def orthogonal(x):
+        x = x / (jnp.sqrt(jnp.sum(x * x)) + 1e-8)
+        for _ in range(5):
+            square = x.T @ x  # the smaller side, (16, 16)
+            x = x @ (3.4445 * jnp.eye(len(square)) - 4.7750 * square + 2.0315 * square @ square)
+        return x
+
+    def corrected(gradient, state, params=None):
+        count, mean = state
+        mean = momentum * mean + (1 - momentum) * gradient
+        late, now = 1 - momentum ** (count + 2), 1 - momentum ** (count + 1)
+        x = momentum * mean / late + (1 - momentum) * gradient / now
+        return -0.05 * orthogonal(x), (count + 1, mean)
+
+    return optax.GradientTransformation(lambda params: (0, jnp.zeros_like(params)), corrected)
+
+
+@pytest.mark.parametrize("name", ["momentum", "adamw", "adam", "muon", "weak momentum", "custom"])
 def test_optimisers_equal_optax_with_its_own_learning_rate(name):
     own = {
         "momentum": optax.sgd(0.05, momentum=0.9),
+        "weak momentum": optax.sgd(0.05, momentum=0.5),
+        "adam": optax.adam(0.05),
+        "muon": muon(0.95),
         "adamw": optax.adamw(0.05, weight_decay=0.01),
         "custom": optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(0.05)),
     }[name]
-    optimizer = optax.clip_by_global_norm(0.1) if name == "custom" else name
+    given = {
+        "custom": optax.clip_by_global_norm(0.1),
+        "weak momentum": dj.Optimizer("momentum", momentum=0.5),
+    }
+    optimizer = given.get(name, name)
     grid = dj.Grid(lr=[0.05, 0.2], sigma_w=[0.5, 1.0], batch_size=4, seeds=2)
     data = dj.train(MODEL, grid, 50, [0, 50], x64=True, keep_weights="all", optimizer=optimizer).dataset
     from dysonjax.ensemble.keys import WORLD, stream_key
@@ -322,7 +349,7 @@ def test_scalars_that_a_model_does_not_have_are_refused():
         ({"records": 101}, "records must be at most the number of steps"),
         ({"records": [0, 101]}, "records must not lie beyond the last step 100"),
         ({"randomness": "some"}, "randomness must be one of common, independent"),
-        ({"optimizer": "adam"}, "optimizer must be one of sgd, momentum, adamw"),
+        ({"optimizer": "rmsprop"}, "optimizer must be one of sgd, momentum, adam, adamw, muon"),
         ({"optimizer": 3}, "optimizer must be one of"),
         ({"devices": "quantum"}, "devices must be one of cpu, gpu, tpu"),
         ({"devices": "tpu"}, "JAX sees cpu devices only"),

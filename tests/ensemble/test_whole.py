@@ -69,6 +69,7 @@ def perceptron():
 CASES = {
     "transformer": (transformer(dropout=0.3), "adamw", "independent"),
     "perceptron": (perceptron(), "momentum", "common"),
+    "orthogonal": (perceptron(), "muon", "common"),
 }
 
 

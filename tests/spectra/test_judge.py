@@ -6,7 +6,7 @@ import pytest
 from dysonjax.spectra import analyse_matrix
 from dysonjax.spectra.checkpoint import analyse_levels
 from dysonjax.spectra.degenerate import degeneracy
-from dysonjax.spectra.matrix_nulls import matrix_nulls
+from dysonjax.spectra.matrix_nulls import levels_above, matrix_nulls
 from dysonjax.spectra.ranks import ranks
 from dysonjax.spectra.singular_values import squared_singular_values
 from dysonjax.spectra.spikes import find_spikes, strength_of
@@ -30,6 +30,19 @@ def test_gram_route_agrees_with_singular_value_decomposition(shape):
     w = np.random.default_rng(0).normal(size=shape)
     expected = np.linalg.svd(w, compute_uv=False)[:, ::-1] ** 2
     np.testing.assert_allclose(squared_singular_values(w), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-14, 1e-18, 1e18])
+def test_single_precision_is_used_where_it_is_enough(scale):
+    """Of clear levels the digits of single precision are right; small ones are found in double precision."""
+    rng = np.random.default_rng(0)
+    w = (rng.normal(size=(5000, 40)) * scale).astype(np.float32)
+    expected = np.linalg.svd(w.astype(np.float64), compute_uv=False)[::-1] ** 2
+    np.testing.assert_allclose(squared_singular_values(w[None])[0], expected, rtol=1e-6)
+    w[:, 0] = w[:, 1] + (1e-3 * scale * rng.normal(size=5000)).astype(np.float32)
+    expected = np.linalg.svd(w.astype(np.float64), compute_uv=False)[::-1] ** 2
+    np.testing.assert_allclose(squared_singular_values(w[None])[0], expected, rtol=1e-8)
+    assert expected[0] < 1e-5 * expected[-1]
 
 
 def test_strength_inverts_the_position_of_an_outlier():
@@ -145,6 +158,17 @@ def test_ranks_of_known_spectra():
     assert found.logdet_start == x[0, ::-1][found.logdet_levels - 1]
 
 
+def test_log_determinant_says_in_which_range_it_has_a_meaning():
+    rng = np.random.default_rng(8)
+    noise = analyse_matrix(rng.normal(size=(300, 150)), n=50).row()
+    assert noise["logdet_levels"] == pytest.approx(noise["logdet_noise_levels"], abs=8)
+    assert noise["logdet_meaning"].startswith("no accepted tail")
+    x = np.sort((1 - rng.random(256)) ** (-1 / 1.5))[None]
+    heavy = analyse_levels(x, 1024, n=50).row()
+    assert heavy["tail_accepted"] and "xmin of the accepted tail" in heavy["logdet_meaning"]
+    assert heavy["logdet_levels"] < 0.7 * heavy["logdet_noise_levels"]
+
+
 def test_outliers_by_single_entries_survive_shuffling_and_directions_do_not():
     rng = np.random.default_rng(9)
     trap = rng.normal(size=(256, 64))
@@ -161,13 +185,24 @@ def test_outliers_by_single_entries_survive_shuffling_and_directions_do_not():
     assert profile.nulls.signed_p > 0.05 and profile.nulls.shuffled_p == 0.05
 
 
-def test_large_matrices_use_the_largest_levels_alone():
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_levels_above_a_value_are_counted_without_the_levels(dtype):
     rng = np.random.default_rng(10)
-    w = rng.normal(size=(300, 250)).astype(np.float32)
-    w[3, 4] = 400.0
-    nulls = matrix_nulls(w, 400.0**2, 2, dense=200)
-    assert nulls.draws == 2 and nulls.shuffled_p is None
-    assert nulls.shuffled_outliers == nulls.signed_outliers == 1
+    w = rng.normal(size=(300, 250))
+    w[3, 4], w[:5, :7] = 400.0, 30.0
+    gram = (w.T @ w).astype(dtype)
+    levels = np.linalg.eigvalsh(w.T @ w)
+    for x in (
+        2 * levels[-1],
+        0.9 * levels[-1],
+        levels[-2] * 0.99,
+        1.001 * levels[-3],
+        levels[100] + 0.01,
+        0.0,
+    ):
+        assert levels_above(gram, x) == (levels > x).sum()
+    nulls = matrix_nulls(w.T, 400.0**2, 2)
+    assert nulls.draws == 2 and nulls.shuffled_p is None and nulls.shuffled_outliers >= 1
 
 
 def test_exponential_tails_are_told_from_power_laws():
@@ -195,11 +230,25 @@ def test_false_spikes_of_noise_are_one_in_a_hundred_though_the_width_is_fitted()
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", [(64, 16), (64, 64), (256, 64)])
 def test_noise_is_called_noise_in_49_of_50(shape):
-    """Bulk and edge err in one matrix of a hundred each: 2 %, and three errors of 300 matrices more."""
+    """Bulk and edge err in one matrix of a hundred each: 2 %, and three errors of 1200 matrices more."""
     rows, modes = shape
-    levels = gaussian_spectra(np.random.default_rng(13), rows, modes, 300) / rows
-    words = [analyse_levels(x[None], rows, n=20, seed=i).verdict for i, x in enumerate(levels)]
-    assert words.count("noise") >= 300 * (0.98 - 3 * (0.02 * 0.98 / 300) ** 0.5)
+    levels = gaussian_spectra(np.random.default_rng(13), rows, modes, 1200) / rows
+    words = [analyse_levels(x[None], rows, n=20, seed=i, quick=True).verdict for i, x in enumerate(levels)]
+    assert words.count("noise") >= 1200 * (0.98 - 3 * (0.02 * 0.98 / 1200) ** 0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(12, 64, 16), (12, 64, 64), (1, 200, 200)])
+def test_ensembles_of_noise_are_called_something_else_in_2_of_100(shape):
+    """Twelve heads and single matrices; a level of 5 % instead of 2 would be seen at once."""
+    members, rows, modes = shape
+    levels = gaussian_spectra(np.random.default_rng(16), rows, modes, 600 * members) / rows
+    words = [
+        analyse_levels(x, rows, n=20, seed=i, quick=True).verdict
+        for i, x in enumerate(levels.reshape(600, members, modes))
+    ]
+    rate = 1 - words.count("noise") / 600
+    assert rate <= 0.02 + 3 * (0.02 * 0.98 / 600) ** 0.5 < 0.05
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Every format gives back the tensors that were planted in it, and lists each of them."""
 
 import importlib.util
+import sys
 
 import ml_dtypes
 import numpy as np
@@ -26,6 +27,7 @@ WRITERS = {
     "npz compressed": ("f.npz", writers.npz_compressed),
     "safetensors": ("f.safetensors", writers.safetensors),
     "pt": ("f.pt", writers.torch_zip),
+    "pth of the old kind": ("old.pth", writers.torch_legacy),
     "bin in capitals": ("pytorch_model.BIN", writers.torch_zip),
     "ckpt compressed": ("f.ckpt", lambda path, tensors: writers.torch_zip(path, tensors, deflate=True)),
     "h5": ("f.h5", writers.hdf5),
@@ -240,3 +242,43 @@ def test_layers_come_in_their_order_and_not_in_that_of_letters(kind, tmp_path):
     if kind in ("npz", "pt"):
         write(tmp_path / name, {key: np.ones((2, 2)) for key in ("z", "a", "m")})
         assert [tensor.name for tensor in open_checkpoint(tmp_path / name).tensors] == ["z", "a", "m"]
+
+
+def test_ordered_dictionaries_of_python_2_hold_their_tensors(tmp_path):
+    """There an OrderedDict is made from a list of pairs instead of being filled."""
+    w = np.arange(12, dtype=np.float32).reshape(4, 3)
+    pair = b"](" + writers._text("w") + writers.torch_tensor("0", w) + b"e"
+    pickled = b"\x80\x02ccollections\nOrderedDict\n](" + pair + b"e\x85R."
+    writers.torch_container(tmp_path / "f.pt", pickled, {"0": w.tobytes()})
+    (tensor,) = open_checkpoint(tmp_path / "f.pt").tensors
+    assert tensor.name == "w"
+    np.testing.assert_array_equal(tensor.read(), w)
+
+
+def test_gguf_is_read_and_dequantised_by_the_package_that_owns_it(tmp_path, monkeypatch):
+    gguf = pytest.importorskip("gguf")
+    w = np.random.default_rng(0).normal(size=(48, 64)).astype(np.float32)
+    packed = gguf.quants.quantize(w, gguf.GGMLQuantizationType.Q8_0)
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "llama")
+    writer.add_tensor("blk.0.ffn_up.weight", w)
+    writer.add_tensor("blk.1.ffn_up.weight", w.astype(np.float16))
+    writer.add_tensor("blk.2.ffn_up.weight", packed, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+    writer.add_tensor("output_norm.weight", np.ones(64, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    checkpoint = open_checkpoint(tmp_path / "m.gguf")
+    found = {tensor.name: tensor for tensor in checkpoint.tensors}
+    assert {tensor.shape for tensor in found.values()} == {(48, 64), (64,)}
+    np.testing.assert_array_equal(found["blk.0.ffn_up.weight"].read(), w)
+    np.testing.assert_array_equal(found["blk.1.ffn_up.weight"].read(), w.astype(np.float16))
+    rounded = found["blk.2.ffn_up.weight"].read()
+    # Q8_0 rounds to 1/127 of the largest of 32 entries; a wrong order of entries would be off by all of it.
+    assert 0 < np.abs(rounded - w).max() < 0.6 * np.abs(w).max() / 127
+    assert "dequantised from Q8_0" in found["blk.2.ffn_up.weight"].note
+    matrices = plan(checkpoint).matrices
+    assert [(m.inputs, m.outputs) for m in matrices] == [(64, 48)] * 3
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(InputError, match=r"dysonjax\[gguf\]"):
+        open_checkpoint(tmp_path / "m.gguf")

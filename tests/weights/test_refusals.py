@@ -58,7 +58,7 @@ def test_a_pickle_is_never_executed(opcodes, tmp_path, monkeypatch):
         pickle.loads(pickle.dumps(_Bomb()))
 
 
-def test_whole_models_scripts_and_legacy_files_name_the_line_that_converts_them(tmp_path):
+def test_whole_models_scripts_and_bare_pickles_name_the_line_that_converts_them(tmp_path):
     module = b"\x80\x02ctorch.nn\nLinear\n)\x81}b."
     writers.torch_container(tmp_path / "model.pt", module, {})
     with pytest.raises(InputError, match=r"torch\.nn\.Linear.*state_dict\(\)"):
@@ -69,11 +69,32 @@ def test_whole_models_scripts_and_legacy_files_name_the_line_that_converts_them(
         archive.writestr("script/code/__torch__.py", "")
     with pytest.raises(InputError, match=r"TorchScript.*torch\.jit\.load.*state_dict\(\)"):
         open_checkpoint(tmp_path / "script.pt")
-    number = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
-    for name in ("old.pt", "old.bin", "old.weird"):
-        (tmp_path / name).write_bytes(number + pickle.dumps([1, 2]))
-        with pytest.raises(InputError, match=r"legacy.*torch\.load.*weights_only=True"):
+    for name in ("old.pt", "old.bin"):
+        (tmp_path / name).write_bytes(pickle.dumps([1, 2]))
+        with pytest.raises(InputError, match=r"not of torch\.save.*torch\.load.*weights_only=True"):
             open_checkpoint(tmp_path / name)
+
+
+def test_legacy_files_run_nothing_and_miss_nothing_that_is_there(tmp_path):
+    w, v = np.arange(12, dtype=np.float32).reshape(4, 3), np.arange(6.0).reshape(2, 3)
+    bomb = b"cos\nsystem\n(" + writers._text("touch bang") + b"tR"
+    writers.torch_legacy(tmp_path / "old.pth", {"w": w, "v": v}, {"evil": bomb})
+    found = {tensor.name: tensor for tensor in open_checkpoint(tmp_path / "old.pth").tensors}
+    np.testing.assert_array_equal(found["w"].read(), w)
+    np.testing.assert_array_equal(found["v"].read(), v)
+    assert "os.system" in found["evil"].problem
+    writers.torch_legacy(tmp_path / "cut.pth", {"w": w, "v": v}, cut=8)
+    found = {tensor.name: tensor for tensor in open_checkpoint(tmp_path / "cut.pth").tensors}
+    np.testing.assert_array_equal(found["w"].read(), w)
+    assert "missing" in found["v"].problem
+    whole = (tmp_path / "old.pth").read_bytes()
+    for size in (14, 30, 90, 200):
+        (tmp_path / "short.pth").write_bytes(whole[:size])
+        with pytest.raises(InputError, match="cannot be read"):
+            open_checkpoint(tmp_path / "short.pth")
+    (tmp_path / "number.weird").write_bytes(writers.LEGACY_NUMBER + pickle.dumps([1, 2]))
+    with pytest.raises(InputError, match="cannot be read"):
+        open_checkpoint(tmp_path / "number.weird")
 
 
 REFUSED = {
@@ -82,7 +103,8 @@ REFUSED = {
         "git lfs pull",
     ),
     "pointer.bin": (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 1\n", "git lfs pull"),
-    "q.gguf": (b"GGUF\x03\0\0\0" + bytes(50), "GGUF.*dequantise"),
+    "q.gguf": (b"GGUF\x63\0\0\0" + bytes(50), "truncated or not a GGUF"),
+    "cut.gguf": (b"GGUF\x03\0\0\0" + b"\x05" + bytes(15), "truncated or not a GGUF"),
     "p.pkl": (pickle.dumps({"a": 1}), r"never loaded.*np\.savez"),
     "model.ckpt.index": (b"\0\0\x12", r"tf\.train\.load_checkpoint"),
     "model.ckpt.data-00000-of-00001": (bytes(64), r"tf\.train\.load_checkpoint"),

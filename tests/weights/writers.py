@@ -92,6 +92,27 @@ def torch_zip(path, tensors, objects=None, storages=None, name="archive", deflat
     torch_container(path, b"\x80\x02" + body + b"u.", written, name, deflate)
 
 
+LEGACY_NUMBER = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+
+
+def torch_legacy(path, tensors, objects=None, cut=0):
+    """A state dictionary as `torch.save` wrote it before version 1.6. cut: bytes left out at the end."""
+    body = b"}("
+    for number, (key, array) in enumerate(tensors.items()):
+        # The sixth of what names a storage is None unless the storage is a view of another.
+        opcodes = torch_tensor(str(number), array).replace(b"tQ", b"NtQ", 1)
+        body += _text(key) + opcodes
+    for key, opcodes in (objects or {}).items():
+        body += _text(key) + opcodes
+    content = LEGACY_NUMBER + b"\x80\x02M\xe9\x03."
+    content += b"\x80\x02}" + _text("little_endian") + b"\x88s."
+    content += b"\x80\x02" + body + b"u."
+    content += b"\x80\x02](" + b"".join(_text(str(number)) for number in range(len(tensors))) + b"e."
+    for array in tensors.values():
+        content += struct.pack("<q", array.size) + np.ascontiguousarray(array).tobytes()
+    path.write_bytes(content[: len(content) - cut])
+
+
 def torch_container(path, pickled, storages, name="archive", deflate=False):
     method = zipfile.ZIP_DEFLATED if deflate else zipfile.ZIP_STORED
     with zipfile.ZipFile(path, "w", method) as archive:

@@ -8,7 +8,7 @@ format may recognise. No module is imported and no function of the file's choice
 import io
 import pickletools
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 from dysonjax.checks import InputError
 
@@ -48,8 +48,14 @@ class Persistent:
 
 def parse(data: bytes) -> Any:
     """What the pickle holds, as inert data. Raises InputError if it is damaged or of an unusual kind."""
+    return parse_next(io.BytesIO(data))
+
+
+def parse_next(file: BinaryIO, persistent: list[Persistent] | None = None) -> Any:
+    """The pickle that begins where the file stands, which then stands behind it. persistent: filled with the
+    references to what is kept outside. Raises InputError as `parse` does."""
     try:
-        return _run(data)
+        return _run(file, [] if persistent is None else persistent)
     except InputError:
         raise
     except RecursionError:
@@ -58,7 +64,7 @@ def parse(data: bytes) -> Any:
         raise InputError(f"its pickle is damaged ({type(error).__name__}: {error})") from None
 
 
-def _run(data: bytes) -> Any:
+def _run(file: BinaryIO, persistent: list[Persistent]) -> Any:
     stack: list[Any] = []
     memo: dict[int, Any] = {}
 
@@ -70,7 +76,7 @@ def _run(data: bytes) -> Any:
                 return items
         raise InputError("its pickle is damaged (no mark)")
 
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(io.BytesIO(data))):
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
         if count > _MOST_OPCODES:
             raise InputError("its pickle is longer than that of any checkpoint")
         name = opcode.name
@@ -129,6 +135,7 @@ def _run(data: bytes) -> Any:
                 stack[-1].state = state
         elif name == "BINPERSID":
             stack.append(Persistent(stack.pop()))
+            persistent.append(stack[-1])
         elif name == "POP":
             stack.pop()
         elif name == "POP_MARK":

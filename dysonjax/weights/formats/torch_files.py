@@ -1,4 +1,7 @@
-"""`.pt`, `.pth`, `.bin`, `.ckpt`: state dictionaries of PyTorch in their zip container, tensors only."""
+"""`.pt`, `.pth`, `.bin`, `.ckpt`: state dictionaries of PyTorch, tensors only.
+
+They lie in a zip container, or in the row of pickles that `torch.save` wrote before version 1.6.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +13,7 @@ import numpy as np
 from dysonjax.checks import InputError
 from dysonjax.weights.bytes_of import Source, zip_members
 from dysonjax.weights.dtypes import numpy_dtype
-from dysonjax.weights.formats.pickles import Call, Name, Persistent, parse
+from dysonjax.weights.formats.pickles import Call, Name, Persistent, parse, parse_next
 from dysonjax.weights.tensor import Checkpoint, Tensor, checked_shape, element_count, tensor_of, unreadable
 
 LEGACY_NUMBER = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
@@ -42,10 +45,10 @@ def is_container(members) -> bool:
     return any(name.rpartition("/")[2] == "data.pkl" for name in members)
 
 
-def legacy(path: Path) -> InputError:
-    """What to say of a file that `torch.save` wrote before version 1.6, or in that way."""
+def bare_pickle(path: Path) -> InputError:
+    """What to say of a pickle with a name of PyTorch that `torch.save` did not write."""
     return InputError(
-        f"{path} is a legacy pickle of torch.save, which is never loaded; convert it with python -c "
+        f"{path} is a pickle that is not of torch.save, which is never loaded; convert it with python -c "
         f"\"import torch; torch.save(torch.load('{path.name}', map_location='cpu', weights_only=True), "
         f"'{path.stem}-zip.pt')\""
     )
@@ -66,13 +69,66 @@ def read(path: Path) -> Checkpoint:
         content = parse(members[pickled].verified())
     except InputError as error:
         raise InputError(f"{path} cannot be read: {error}") from None
+    storages = _Storages(members, root, ">" if order == b"big" else "<")
+    return _checkpoint(path, "torch zip", content, storages)
+
+
+def _checkpoint(path: Path, form: str, content: Any, storages: "_Storages") -> Checkpoint:
     if isinstance(content, Call) and not _is_dictionary(content) and _rebuilder(content) is None:
         raise InputError(
             f"{path} holds an object of {content.path}, which is never made; save its state_dict() instead"
         )
-    storages = _Storages(members, root, ">" if order == b"big" else "<")
     tensors = [_named(name, value, storages) for name, value in _walk(content)]
-    return Checkpoint(path, "torch zip", "torch", tuple(t for t in tensors if t is not None))
+    return Checkpoint(path, form, "torch", tuple(t for t in tensors if t is not None))
+
+
+def read_legacy(path: Path) -> Checkpoint:
+    """Five pickles in a row (a number, a version, facts of the machine, the content, the keys of the
+    storages), then every storage as the number of its entries and their bytes."""
+    persistent: list[Persistent] = []
+    try:
+        with path.open("rb") as file:
+            _, version, facts = (parse_next(file) for _ in range(3))
+            content, keys = parse_next(file, persistent), parse_next(file)
+            start = file.tell()
+        if version != 1001 or not (isinstance(keys, list) and isinstance(facts, dict)):
+            raise InputError(f"it is of version {version!s:.40}, or damaged")
+        order = "<" if facts.get("little_endian", True) else ">"
+        members = _in_a_row(path, start, keys, _types(persistent), order)
+    except InputError as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+    return _checkpoint(path, "torch legacy", content, _Storages(members, "", order))
+
+
+def _types(persistent: list[Persistent]) -> dict[str, np.dtype]:
+    """The type of every storage by its key."""
+    found = {}
+    for reference in persistent:
+        if isinstance(reference.id, tuple) and len(reference.id) > 4 and reference.id[0] == "storage":
+            dtype = numpy_dtype(_storage_type(reference.id[1]))
+            if dtype is not None:
+                found[str(reference.id[2])] = dtype
+    return found
+
+
+def _in_a_row(
+    path: Path, start: int, keys: list, types: dict[str, np.dtype], order: str
+) -> dict[str, Source]:
+    """Where every storage lies; those behind one that is cut off or of an unknown type are missing."""
+    found, total = {}, path.stat().st_size
+    with path.open("rb") as file:
+        for key in map(str, keys):
+            file.seek(start)
+            header = file.read(8)
+            if len(header) < 8 or key not in types:
+                break
+            size = int.from_bytes(header, "little" if order == "<" else "big", signed=True)
+            size *= types[key].itemsize
+            if not 0 <= size <= total - start - 8:
+                break
+            found[f"data/{key}"] = Source(path, start + 8, size)
+            start += 8 + size
+    return found
 
 
 def _walk(content: Any) -> Iterator[tuple[str, Any]]:
@@ -85,12 +141,20 @@ def _walk(content: Any) -> Iterator[tuple[str, Any]]:
         if nodes > _MOST_NODES or len(path) > _DEEPEST:
             raise InputError("its pickle is nested without end, the file is damaged")
         if isinstance(value, dict) or _is_dictionary(value):
-            items = value if isinstance(value, dict) else value.items
+            items = value if isinstance(value, dict) else _entries(value)
             stack.extend(((*path, str(key)), item) for key, item in reversed(items.items()))
         elif isinstance(value, list | tuple):
             stack.extend(((*path, str(i)), value[i]) for i in range(len(value) - 1, -1, -1))
         elif isinstance(value, Call):
             yield ".".join(path) or "tensor", value
+
+
+def _entries(call: Call) -> dict:
+    """Of a kind of dictionary: those given to it when it is made, as Python 2 wrote them, and those set."""
+    given = call.arguments[-1] if isinstance(call.arguments, tuple) and call.arguments else []
+    pairs = given.items() if isinstance(given, dict) else given if isinstance(given, list) else []
+    pairs = [pair for pair in pairs if isinstance(pair, list | tuple) and len(pair) == 2]
+    return {str(key): value for key, value in pairs} | call.items
 
 
 def _is_dictionary(value: Any) -> bool:
@@ -146,7 +210,9 @@ class _Storages:
         storage, offset, size, stride = arguments[:4]
         if not (isinstance(storage, Persistent) and storage.id[0] == "storage"):
             raise InputError("its storage is not in this file")
-        _, kind, key, _, _ = storage.id
+        kind, key = storage.id[1:3]
+        if storage.id[5:] not in ((), (None,)):
+            raise InputError("its storage is a view, as PyTorch before 0.4 wrote it; load and save it anew")
         label = arguments[6].path if rebuild == "_rebuild_tensor_v3" else _storage_type(kind)
         label = label.removeprefix("torch.")
         shape = checked_shape("the pickle", _plain(size))
