@@ -32,6 +32,7 @@ _HOME = {  # public name: the module that defines it; a home that ends in the na
     "spectra": "spectra",
     "spectrum": "layers",
     "train": "ensemble",
+    "train_each": "ensemble",
     "verify": "ensemble",
     "world_of": "ensemble",
 }

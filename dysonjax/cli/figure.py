@@ -207,7 +207,13 @@ def _list(recipes, terminal: Terminal) -> dict:
     return {
         "command": "figure",
         "figures": [
-            {"name": r.name, "source": r.source, "title": r.title, "seconds": dict(r.seconds)}
+            {
+                "name": r.name,
+                "source": r.source,
+                "title": r.title,
+                "command": f"dysonjax figure {r.name}",
+                "seconds": dict(r.seconds),
+            }
             for r in recipes
         ],
     }

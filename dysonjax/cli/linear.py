@@ -47,7 +47,9 @@ class Linear:
 
     def run(self, terminal: Terminal) -> dict:
         from dysonjax import ensemble, models
+        from dysonjax.analysis.optimizers import motion
         from dysonjax.cli.level_report import report
+        from dysonjax.ensemble.optimizers import from_label
         from dysonjax.models.linear import Z_PRESETS
         from dysonjax.models.predictions import linear_pair, linear_two_species_spacing
 
@@ -74,7 +76,16 @@ class Linear:
         two = len(z) == len(values) == 2 and np.ptp(values) == 0 and self.basis == "symmetric"
         alike = np.ptp(z) < 1e-9 * z[0] and self.z_ratio is None
 
+        optimizer = ensemble.configuration(result.dataset)["optimizer"]
+        plain, own = optimizer == "sgd", from_label(optimizer)
+        constant = own.schedule == "constant"
+
         def predict(target, point):
+            if not plain:
+                if not (two and alike and z[0] == 1 and self.noise == "gradient" and constant):
+                    return np.nan
+                place = (point.get("epsilon", epsilon[0]), point["lr"], point["batch_size"])
+                return np.broadcast_to(motion(own, *place).mean_spacing, (len(point["lr"]), len(target)))
             strength, lr, size = point.get("epsilon", epsilon[0]), point["lr"], point["batch_size"]
             if self.noise == "gradient" and alike:
                 return np.broadcast_to(

@@ -4,6 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from dysonjax.cli.arrays import read_array
 from dysonjax.cli.common import EXECUTION, Execution, parse_values
 from dysonjax.cli.terminal import Terminal
@@ -71,6 +73,8 @@ class Rbm:
             return {"command": "rbm", **result._asdict()}
 
         def predict(target, point):
+            if self.training.optimizer != "sgd" or self.training.weight_decay:
+                return np.nan  # the theory is that of plain gradient steps
             kappa = self.mu**2 - target
             return rbm_pair(
                 kappa, point["lr"], point["batch_size"], self.mu, self.sigma_h, self.k

@@ -43,8 +43,8 @@ class Spectrum:
     """
 
     file: Annotated[Path, tyro.conf.Positional]
-    """checkpoint: .safetensors, .npz, .npy, .pt, .h5, .keras, .onnx, .msgpack, a folder of shards or of
-    orbax, or the folder of a run"""
+    """checkpoint: .safetensors, .npz, .npy, .pt, .h5, .keras, .onnx, .gguf, .msgpack, a folder of shards or
+    of orbax, or the folder of a run"""
     only: str | None = None
     """analyse only tensors whose name contains this text; default all"""
     layout: Annotated[tuple[str, ...], tyro.conf.arg(metavar="RULE ...")] = ()

@@ -7,6 +7,7 @@ from dysonjax.ensemble.identity import Member, member_of, world_of
 from dysonjax.ensemble.interrupts import Interrupted
 from dysonjax.ensemble.merge import merge
 from dysonjax.ensemble.optimizers import Optimizer
+from dysonjax.ensemble.over import train_each
 from dysonjax.ensemble.processes import barrier
 from dysonjax.ensemble.processes import index as process_index
 from dysonjax.ensemble.results import configuration, intact, read
@@ -40,6 +41,7 @@ __all__ = [
     "run",
     "status",
     "train",
+    "train_each",
     "verify",
     "world_of",
 ]

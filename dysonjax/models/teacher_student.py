@@ -37,14 +37,21 @@ def teacher_student(
     batches: int = 1000,
     label_noise: float = 0.0,
     test_samples: int = 128,
+    scaling: str = "standard",
+    base_width: int = 64,
 ) -> Model:
     """The model for the ensemble engine.
 
     widths: neurons of each layer, input first. data="fixed": `batches` batches, passed in order in every
     epoch; "online": fresh samples in every step. label_noise: std of Gaussian noise added to the targets of
-    training (0: noise-free). test_samples: fresh inputs for the observables. Raises InputError if a width
-    is no positive integer, if there are fewer than two layers of weights, or if train="middle" leaves
-    nothing to learn.
+    training (0: noise-free). test_samples: fresh inputs for the observables.
+    scaling: "standard", or "mup" for train="all", the maximal update parametrisation of plain gradient steps:
+    the last matrix starts from N(0, sigma_w² base_width/n_in²), and the learning rate of the first is
+    multiplied by n_out/base_width and of the last by base_width/n_in, so that features of every width learn
+    at the same rate; with hidden layers of base_width both are the same (arXiv 2011.14522).
+
+    Raises InputError if a width is no positive integer, if there are fewer than two layers of weights, or if
+    train="middle" leaves nothing to learn.
     """
     widths = tuple(checks.positive_int("widths", width) for width in widths)
     if len(widths) < 3:
@@ -56,6 +63,10 @@ def teacher_student(
         raise checks.InputError(
             f"train='middle' needs two hidden layers or more, got widths {list(widths)}; use train='all'"
         )
+    mup = checks.one_of("scaling", scaling, ["standard", "mup"]) == "mup"
+    if mup and train == "middle":
+        raise checks.InputError("scaling='mup' is about the first and the last matrix; use train='all'")
+    base_width = checks.positive_int("base_width", base_width)
     batches = checks.positive_int("batches", batches)
     test_samples = checks.positive_int("test_samples", test_samples)
     if checks.in_range("label_noise", checks.finite("label_noise", label_noise)) < 0:
@@ -84,6 +95,17 @@ def teacher_student(
             targets = targets + label_noise * normal(key_noise, targets.shape)
         return below, targets
 
+    def narrowed(layer):
+        """Of the start of a matrix, by muP."""
+        return (base_width / widths[layer]) ** 0.5 if mup and layer == depth - 1 else 1.0
+
+    def hastened(name, direction):
+        """The direction of a matrix times its own learning rate, by muP."""
+        layer = int(name[1:]) - 1
+        if mup and layer in (0, depth - 1):
+            return direction * (widths[1] / base_width if layer == 0 else base_width / widths[-2])
+        return direction
+
     def world(key, batch_size):
         key_teacher, key_data = split(key)
         shapes = itertools.pairwise(widths)
@@ -97,6 +119,7 @@ def teacher_student(
         return Start(
             {
                 f"w{layer + 1}": point["sigma_w"]
+                * narrowed(layer)
                 / jnp.sqrt(widths[layer])
                 * normal(keys[layer], (widths[layer], widths[layer + 1]))
                 for layer in range(first, last)
@@ -124,6 +147,7 @@ def teacher_student(
 
     def update(params, memory, samples, world, point):
         value, direction = jax.value_and_grad(loss)(params, samples, world)
+        direction = {name: hastened(name, leaf) for name, leaf in direction.items()}
         return Update(direction, memory, value, value <= MAX_BATCH_LOSS)
 
     def training_sample(world):
@@ -236,6 +260,7 @@ def teacher_student(
             "batches": batches,
             "label_noise": label_noise,
             "test_samples": test_samples,
+            **({"scaling": scaling, "base_width": base_width} if mup else {}),
         },
     )
 

@@ -4,6 +4,7 @@ import difflib
 
 from dysonjax.checks import InputError
 from dysonjax.published import (
+    digits,
     initialisation,
     linear,
     linear_spacings,
@@ -11,6 +12,7 @@ from dysonjax.published import (
     nanogpt_spikes,
     optimizers,
     phase,
+    phase_couplings,
     phase_cuts,
     phase_dynamics,
     phase_features,
@@ -20,6 +22,7 @@ from dysonjax.published import (
     rbm_spacings,
     released,
     spikes,
+    width_depth,
 )
 from dysonjax.published.recipe import SCALES, Check, Recipe, Reproduction
 
@@ -38,6 +41,7 @@ RECIPES: tuple[Recipe, ...] = (
     linear.SEMICIRCLE_RECIPE,
     linear_spacings.SPACINGS,
     initialisation.INITIALISATION,
+    width_depth.WIDTH_DEPTH,
     phase.PHASE_DIAGRAM,
     phase_maps.FRACTION,
     phase_maps.GROWTH,
@@ -47,6 +51,7 @@ RECIPES: tuple[Recipe, ...] = (
     phase.FEATURE_CORRELATION,
     phase_dynamics.SINGULAR_VALUES,
     phase_dynamics.TWO_TIMES,
+    phase_couplings.COUPLINGS,
     nanogpt.SPACINGS,
     nanogpt.DENSITY,
     nanogpt.FITS,
@@ -55,6 +60,7 @@ RECIPES: tuple[Recipe, ...] = (
     spikes.SPIKES,
     spikes.SPIKES_LAW,
     optimizers.OPTIMIZERS,
+    digits.DIGITS,
 )
 
 

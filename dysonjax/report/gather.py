@@ -173,7 +173,8 @@ def _in_python(dataset: xr.Dataset) -> list:
     parts.append(
         f"seeds={grid['seeds']}, first_seed={grid['first_seed']}),\n    steps={config['steps']}, "
         f"records={config['records']},\n    optimizer={config['optimizer']!r}, "
-        f"randomness={config['randomness']!r}, seed={config['seed']}, x64={config['dtype'] == 'float64'},\n"
+        f"randomness={config['randomness']!r}, seed={config['seed']}, x64={config['dtype'] == 'float64'},"
+        f"{''.join(f' {k}={config[k]!r},' for k in ('keep_weights', 'keep', 'precision') if k in config)}\n"
         f")  # model: the {config['model']['name']} of this run, as its configuration says"
     )
     return parts

@@ -8,6 +8,7 @@ from dysonjax.spectra.student import widening
 # √n × distance that independent points of a power law with fitted exponent exceed in one case of eight
 # (Lilliefors' test of an exponential law: ln x is exponential).
 COMPATIBLE = 0.95
+_STRIDE = 8  # of the points of a tail that bound its distance
 FEWEST = 50  # samples behind a standard error
 CHUNK = 2**15  # entries of a block of samples in the scan: its buffers stay in the second-level cache
 
@@ -23,9 +24,7 @@ def scan_xmin(logs: np.ndarray, candidates: np.ndarray) -> tuple[np.ndarray, ...
     best = np.full(samples, np.inf)
     start, rate = np.zeros(samples, dtype=int), np.ones(samples)
     longest = np.full(samples, points)
-    # Σ of ln x over the tail that starts at i, in double precision also of single ones.
-    above = np.cumsum(logs[:, ::-1], axis=1, dtype=np.float64)[:, ::-1]
-    step = (np.arange(points, 0, -1) - 0.5).astype(logs.dtype)
+    above = np.cumsum(logs[:, ::-1], axis=1)[:, ::-1]  # Σ of ln x over the tail that starts at i
     for i in candidates:
         n_tail = points - i
         total = above[:, i] - n_tail * logs[:, i]
@@ -34,17 +33,53 @@ def scan_xmin(logs: np.ndarray, candidates: np.ndarray) -> tuple[np.ndarray, ...
         if i:
             usable &= logs[:, i] > logs[:, i - 1]
         a = n_tail / np.where(usable, total, np.inf)
-        survival = logs[:, i:] - logs[:, i, None]
-        survival *= -a[:, None].astype(logs.dtype)
-        np.exp(survival, out=survival)
-        # Half-way between the empirical survival before and after each point: both sides in one pass.
-        survival -= step[i:] / logs.dtype.type(n_tail)
-        np.abs(survival, out=survival)
-        distance = np.where(usable, survival.max(axis=1) + 0.5 / n_tail, np.inf)
+        distance = np.where(usable, _distance(logs, i, a, 1), np.inf)
         better = distance < best
         best[better], start[better], rate[better] = distance[better], i, a[better]
         longest[(distance * np.sqrt(n_tail) < COMPATIBLE) & (longest == points)] = i
     return start, rate, best, np.minimum(longest, start)
+
+
+def closest_fits(logs: np.ndarray, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(rate, distance) of the start that `scan_xmin` finds, for samples of which nothing else is asked.
+
+    The distance at every eighth point of a tail is a lower bound of that at all of them, and shows most
+    starts to be no candidates; the others are looked at in full, the most promising ones first.
+    """
+    above = np.cumsum(logs[:, ::-1], axis=1, dtype=np.float64)[:, ::-1]
+    every = np.arange(len(candidates))
+    bounds, rates = np.empty((len(candidates), len(logs))), np.empty((len(candidates), len(logs)))
+    for c, i in enumerate(candidates):
+        n_tail = logs.shape[1] - i
+        total = above[:, i] - n_tail * logs[:, i].astype(np.float64)
+        usable = total > 0
+        if i:
+            usable &= logs[:, i] > logs[:, i - 1]
+        rates[c] = n_tail / np.where(usable, total, np.inf)
+        bounds[c] = np.where(usable, _distance(logs, i, rates[c], _STRIDE), np.inf)
+    best, rate, rows = np.full(len(logs), np.inf), np.ones(len(logs)), np.arange(len(logs))
+    for c in every[np.argsort(np.where(np.isfinite(bounds), bounds, 2.0).mean(axis=1), kind="stable")]:
+        (open_,) = np.nonzero(bounds[c] < best)
+        if not open_.size:
+            continue
+        part = logs if open_.size == rows.size else logs[open_]
+        distance = _distance(part, candidates[c], rates[c][open_], 1)
+        better = distance < best[open_]
+        best[open_[better]], rate[open_[better]] = distance[better], rates[c][open_[better]]
+    return rate, best
+
+
+def _distance(logs: np.ndarray, i: int, rate: np.ndarray, stride: int) -> np.ndarray:
+    """Kolmogorov-Smirnov distance of the tails from index i on, at every `stride`-th of their points."""
+    n_tail = logs.shape[1] - i
+    survival = logs[:, i::stride] - logs[:, i, None]
+    survival *= -rate[:, None].astype(logs.dtype)
+    np.exp(survival, out=survival)
+    step = np.arange(n_tail, 0, -stride, dtype=logs.dtype) - logs.dtype.type(0.5)
+    # Half-way between the empirical survival before and after each point: both sides in one pass.
+    survival -= step / logs.dtype.type(n_tail)
+    np.abs(survival, out=survival)
+    return survival.max(axis=1).astype(np.float64) + 0.5 / n_tail
 
 
 def candidate_starts(points: int, min_tail: int, most: int | None) -> np.ndarray:
@@ -80,7 +115,7 @@ def synthetic_fits(
         sample[:, start:] = tail
         sample[:, start:].sort(axis=1)
         at = slice(done, done + len(sample))
-        _, rates[at], distances[at], _ = scan_xmin(sample, candidates)
+        rates[at], distances[at] = closest_fits(sample, candidates)
         done += len(sample)
         if done >= min(n, FEWEST) and np.count_nonzero(distances[:done] >= distance) >= enough:
             break
@@ -112,8 +147,8 @@ def member_fits(
     for first in range(0, n, chunk):
         drawn = rng.integers(members, size=(min(chunk, n - first), members))
         at = slice(first, first + len(drawn))
-        rates[at] = scan_xmin(np.sort(logs[drawn].reshape(len(drawn), -1), axis=1), candidates)[1]
-        distances[at] = scan_xmin(np.sort(null[drawn].reshape(len(drawn), -1), axis=1), candidates)[2]
+        rates[at] = closest_fits(np.sort(logs[drawn].reshape(len(drawn), -1), axis=1), candidates)[0]
+        distances[at] = closest_fits(np.sort(null[drawn].reshape(len(drawn), -1), axis=1), candidates)[1]
     # Of m members drawn with replacement the variance is (m − 1)/m of what it should be.
     distances *= np.sqrt(members / (members - 1))
     return distances, rates.mean() + (rates - rates.mean()) * widening(members)

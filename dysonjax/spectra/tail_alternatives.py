@@ -67,33 +67,37 @@ def likelihood_ratios(y: np.ndarray, inflation: tuple[float, float] = (1.0, 1.0)
 def _best_gain(t_mean: float, t_nodes: np.ndarray, t_max: float) -> float:
     """Largest mean log-likelihood over θ and λ > 0, less that of the power law (which is −1 at ⟨u⟩ = 1)."""
     low, high = np.log(1e-8 / max(t_max, t_mean)), np.log(1e3 / max(t_mean, 1e-300))
+    known, theta = np.array([low, high]), np.ones(2)
     for points in (41, 15, 15, 15, 15):
         grid = np.linspace(low, high, points)
-        value = _profile(np.exp(grid), t_mean, t_nodes)
+        value, theta = _profile(np.exp(grid), t_mean, t_nodes, np.interp(grid, known, theta))
+        known = grid
         best = int(np.argmax(value))
         low, high = grid[max(best - 1, 0)], grid[min(best + 1, points - 1)]
     return float(value[best]) + 1.0
 
 
-def _profile(lam: np.ndarray, t_mean: float, t_nodes: np.ndarray) -> np.ndarray:
-    """max over θ of −θ − λ⟨t⟩ − ln Z(θ, λ), for every λ: concave in θ, solved by safeguarded Newton steps."""
-    theta = np.zeros_like(lam)
+def _profile(
+    lam: np.ndarray, t_mean: float, t_nodes: np.ndarray, theta: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """max over θ of −θ − λ⟨t⟩ − ln Z(θ, λ), for every λ, and where it is: concave in θ, solved by safeguarded
+    Newton steps from `theta` on."""
     with np.errstate(over="ignore"):
         fixed = _LOG_W - lam[:, None] * t_nodes
     # ⟨u⟩ under (θ, λ) falls with θ: bracket the root ⟨u⟩ = 1.
     below, above = np.full_like(lam, -1e4), np.full_like(lam, 1.0)
-    theta = np.ones_like(lam)
     for _ in range(60):
         mean, var = _moments(theta, fixed)[1:]
         miss = mean - 1.0
         below, above = np.where(miss > 0, theta, below), np.where(miss <= 0, theta, above)
         step = theta + miss / np.maximum(var, 1e-300)
         following = np.where((step > below) & (step < above), step, 0.5 * (below + above))
-        moved = np.abs(following - theta).max()
+        # Where the law is narrow θ is large; the value changes with the square of what is left.
+        moved = (np.abs(following - theta) / (1 + np.abs(theta))).max()
         theta = following
-        if moved < 1e-10:
+        if moved < 1e-8:
             break
-    return -theta - lam * t_mean - _moments(theta, fixed)[0]
+    return -theta - lam * t_mean - _moments(theta, fixed)[0], theta
 
 
 def _moments(theta: np.ndarray, fixed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -86,6 +86,8 @@ def test_a_dry_run_writes_nothing(tmp_path, capsys):
         ("linear --epsilon 0.1,-1", "epsilon must be zero or positive"),
         ("linear --z-ratio 2", "z_ratio must lie above 0 and not above 1"),
         ("linear --seeds 0", "seeds must be a positive integer"),
+        ("linear --momentum 0.5", "sgd has no momentum, got 0.5"),
+        ("spikes --optimizer muon", "the theory of plain gradient steps; for muon train"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_2(args, sentence, tmp_path, capsys):
@@ -111,3 +113,15 @@ def test_arrays_are_read_from_every_kind_of_file(tmp_path):
     np.savetxt(tmp_path / "a.csv", array, delimiter=",")
     for suffix in ("npy", "npz", "csv"):
         np.testing.assert_array_equal(read_array("data", tmp_path / f"a.{suffix}"), array)
+
+
+def test_a_linear_ensemble_with_momentum_has_its_own_temperature(tmp_path, capsys):
+    args = "linear --optimizer momentum --lr 0.004 --batch-size 4 --seeds 150 --steps 1000 --records 2 --json"
+    assert main([*args.split(), "--out", str(tmp_path / "run")]) == 0
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    measured, error, theory = (
+        summary[key][0][0] for key in ("spacing_mean", "spacing_sem", "spacing_theory")
+    )
+    assert theory == pytest.approx(np.sqrt(np.pi * 0.004 / (1 - 0.9) / 4) * 0.1)
+    assert abs(measured - theory) < 4 * error + 0.03 * theory
+    assert abs(measured - np.sqrt(0.1) * theory) > 10 * error  # the twin: the α/|B| of plain steps

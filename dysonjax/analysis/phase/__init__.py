@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         count,
         typical_members,
     )
+    from dysonjax.analysis.phase.disorder import disorder
     from dysonjax.analysis.phase.jamming import (
         JAMMING_VARIANCE,
         Jamming,
@@ -52,6 +53,7 @@ __all__ = [
     "convergence_line",
     "count",
     "criteria",
+    "disorder",
     "epoch_gradient_norm",
     "falling_line",
     "features",
