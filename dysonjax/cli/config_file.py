@@ -31,7 +31,7 @@ def expanded(name: str, command, args: list[str]) -> list[str]:
             break
     if file is None:
         return args
-    options = _flat(file, _read(checks.path("config", file)))
+    options = _read(checks.path("config", file))
     made_for = options.pop("command", name)
     if made_for != name:
         raise InputError(f"{file} is the configuration of dysonjax {made_for}, not of {name}")
@@ -57,19 +57,20 @@ def text(name: str, command) -> str:
 
 
 def _read(path: Path) -> dict:
+    """The options that a file gives, of all its tables."""
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-        json.dumps(tree, default=str)  # of any depth that can be walked through
-        return tree
+        return _flat(path, tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except RecursionError:
         raise InputError(f"{path} is no configuration: it is nested too deeply") from None
+    except InputError:
+        raise
     except ValueError as error:  # also what is no text
         raise InputError(f"{path} is no TOML file: {error}") from None
 
 
-def _flat(file: str, tree: dict) -> dict:
+def _flat(file: Path, tree: dict) -> dict:
     """The options of all tables, with underscores; two of one name would hide one another."""
     found = {}
     for key, value in tree.items():

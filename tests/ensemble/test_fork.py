@@ -104,7 +104,7 @@ def test_a_child_ends_as_any_other():
     """JAX's own destructors would wait for its threads, for ever or until the process crashes."""
     path = os.pathsep.join((str(Path(dj.__file__).parents[1]), str(Path(__file__).parent)))
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=SECONDS,
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=5 * SECONDS,
         env=os.environ | {"PYTHONPATH": path},
     )  # fmt: skip
     assert done.stdout.split() == [str(code) for code in ENDS.values()], done.stderr[-500:]
