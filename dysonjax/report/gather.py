@@ -122,7 +122,7 @@ def _facts(summary: dict, dataset: xr.Dataset | None, finished: bool) -> list[tu
         facts += [
             ("networks", f"{members}"),
             ("steps", f"{int(dataset['record'][-1])}"),
-            ("records", "all" if finished else f"{100 * _recorded(dataset):.0f} % so far"),
+            ("records", f"all {dataset.sizes['record']}" if finished else f"{100 * _recorded(dataset):.0f} % so far"),
             ("diverged", f"{diverged} ({100 * diverged / members:.1f} %)"),
         ]
         summary = {"device": dataset.attrs.get("device")} | summary
