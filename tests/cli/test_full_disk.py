@@ -64,7 +64,8 @@ def _watch(event, arguments):
         return
     pattern, folder = _full_at[0]
     path, flags = os.fspath(arguments[0]), arguments[2] or 0
-    writes = flags & (os.O_WRONLY | os.O_RDWR)
+    # A touch, by which a command tries whether it can write at all, makes no file that counts.
+    writes = flags & (os.O_WRONLY | os.O_RDWR) and flags & (os.O_TRUNC | os.O_EXCL)
     if writes and path.startswith(folder) and pattern.search(path.removeprefix(folder)):
         _full_at.append((pattern, path))
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
