@@ -115,6 +115,11 @@ def _diverged(dataset: xr.Dataset) -> tuple[int, int]:
     return int((dataset["diverged_at"] >= 0).sum()), int(dataset["diverged_at"].size)
 
 
+def _records(dataset: xr.Dataset, finished: bool) -> str:
+    of = f"{dataset.sizes['record']}"
+    return f"all {of}" if finished else f"{100 * _recorded(dataset):.0f} % so far, of {of}"
+
+
 def _facts(summary: dict, dataset: xr.Dataset | None, finished: bool) -> list[tuple[str, str]]:
     facts = []
     if dataset is not None:
@@ -122,7 +127,7 @@ def _facts(summary: dict, dataset: xr.Dataset | None, finished: bool) -> list[tu
         facts += [
             ("networks", f"{members}"),
             ("steps", f"{int(dataset['record'][-1])}"),
-            ("records", f"all {dataset.sizes['record']}" if finished else f"{100 * _recorded(dataset):.0f} % so far"),
+            ("records", _records(dataset, finished)),
             ("diverged", f"{diverged} ({100 * diverged / members:.1f} %)"),
         ]
         summary = {"device": dataset.attrs.get("device")} | summary
