@@ -111,9 +111,11 @@ def test_a_disk_that_is_full_from_a_file_on(
     words = [word.format(matrix=matrix, finished=finished, **shards) for word in text.split()]
     out = tmp_path / {"report": "report.html", "bench": "bench.json"}.get(words[0], "run")
     full_at(pattern, tmp_path)
-    code = main([*words, "--quiet", "--out", str(out)])
+    try:
+        code = main([*words, "--quiet", "--out", str(out)])
+    finally:  # at once: pytest itself writes of a test that fails
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
     assert len(_full_at) == 2, "the file was never written"
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
     _full_at.clear()
     error = capsys.readouterr().err
     assert code == 1, (code, error)
