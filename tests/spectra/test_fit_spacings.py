@@ -132,7 +132,8 @@ def test_spacing_p_values_are_uniform_for_noise_and_small_for_independent_levels
     # The simulated null, shared by all repetitions, adds twice its own error of 1/√5000 to the cdf.
     for p in spacing_p_values(200, members, 5000):
         assert stats.kstest(p, "uniform").statistic < 1.63 / 200**0.5 + 0.03
-    ratio_p, distance_p = spacing_p_values(50, members, 200, poisson=True)
+    # With 200 simulated ensembles the 5 % point is known to 1.5 %, on which the power of one member depends.
+    ratio_p, distance_p = spacing_p_values(100, members, 2000, poisson=True)
     least = 0.3 if members == 1 else 1.0
     assert (ratio_p < 0.05).mean() >= least and (distance_p < 0.05).mean() >= least
 
