@@ -92,7 +92,7 @@ class Layout(NamedTuple):
         """Blocks that a multiprocessor has room for."""
         registers = -(-max(use.registers, 1) // 8) * 8 * WARP * self.block
         room = REGISTERS // registers, SHARED_BYTES // (use.shared_bytes + RESERVED), WARPS // self.block
-        return max(1, *[min(room)])
+        return max(1, min(room))
 
 
 def _overlapped(waits: float, works: float) -> float:

@@ -42,9 +42,8 @@ class Config:
     always computed in full. keep_weights: "none", "last" or "all" records. keep: "overlaps" of the singular
     vectors of every weight matrix with those of its target, of the start and of the record before, without
     its weights; or some of "overlaps-target", "overlaps-start", "overlaps-previous", with commas between (see
-    `ensemble.overlaps` for
-    signs and degenerate levels). identity_bits: of the names of grid points from which
-    independent randomness is drawn; 32 for runs that were started before 64 were used.
+    `ensemble.overlaps` for signs and degenerate levels). identity_bits: of the names of grid points from
+    which independent randomness is drawn; 32 for runs that were started before 64 were used.
 
     How it is computed:
 

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import os
 import platform
 import re
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import xarray as xr
 
 import dysonjax
-from dysonjax import cache
+from dysonjax import cache, checks
 from dysonjax.ensemble import processes
 from dysonjax.ensemble.config import Config
 
@@ -36,11 +35,9 @@ def hardware() -> str:
         name = named[1] if named else platform.processor()
     except OSError:  # not on Linux
         name = platform.processor()
-    parts = [name or platform.machine(), f"{cache.cores()} cores"]
-    try:
-        parts.append(f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB")
-    except (ValueError, OSError, AttributeError):  # not on Windows
-        pass
+    parts, memory = [name or platform.machine(), f"{cache.cores()} cores"], checks.machine_memory()
+    if memory is not None:
+        parts.append(f"{memory / 2**30:.0f} GiB")
     return ", ".join([*parts, f"{platform.system()} {platform.machine()}"])
 
 

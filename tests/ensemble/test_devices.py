@@ -1,6 +1,7 @@
 """One device a core, in processes of its own: the number of devices is fixed when JAX is first used."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+import dysonjax as dj
 from dysonjax import cache, ensemble
-from dysonjax.ensemble import programs
+from dysonjax.ensemble import jobs, programs
+from dysonjax.ensemble.config import restored
 
 # The machine may have one core, or this process be allowed to use one only.
 START = "import os; os.sched_getaffinity = lambda pid: {0, 1}; import jax, dysonjax"
@@ -55,3 +58,22 @@ def test_products_are_in_full_precision_unless_asked_and_always_on_a_cpu():
         with jax.default_matmul_precision(programs.products(precision, "gpu")):
             text = jax.jit(jnp.dot).lower(jnp.ones((4, 4)), jnp.ones((4, 4))).as_text()
         assert word in text and "HIGHEST" not in text
+
+
+def test_the_precision_that_is_asked_for_reaches_training_and_nothing_else(monkeypatch):
+    monkeypatch.setattr(programs, "products", lambda precision, platform: programs.PRECISIONS[precision])
+    built = []
+    monkeypatch.setattr(jobs, "build", lambda *a: built.append(programs.build(*a)) or built[-1])
+    model, grid = dj.models.teacher_student(batches=3), dj.Grid(lr=[0.1, 0.2], batch_size=4, seeds=2)
+    for precision, words in {"float32": {"HIGHEST"}, "tf32": {"HIGH"}}.items():
+        config = ensemble.Config(grid, 10, 2, backend="xla", devices=1, precision=precision)
+        assert restored(config.stored(model)).precision == precision
+        built.clear()
+        (job,) = jobs.all_batch_sizes(model, config, range(2))
+        identity = job.waves[0].identity
+        world, state = jax.eval_shape(built[0].start, identity)
+        number = jax.ShapeDtypeStruct((1,), "int32")
+        train = built[0].advance.lower(identity, world, state, number, number).as_text()
+        look = built[0].observe.lower(identity, world, state).as_text()
+        assert set(re.findall(r"precision = \[(\w+)", train)) == words
+        assert set(re.findall(r"precision = \[(\w+)", look)) == {"HIGHEST"}
