@@ -113,7 +113,7 @@ def integrate(
     steps, and for a method that does not fit the noise.
 
     >>> x0 = np.tile([-1.0, 0.0, 1.0], (4, 1))
-    >>> path = integrate(quadratic(), 0.5, x0, time=1.0, steps=50, key=jax.random.key(0))
+    >>> path = integrate(dj.dyson.quadratic(), 0.5, x0, time=1.0, steps=50, key=jax.random.key(0))
     >>> path.levels.shape
     (4, 11, 3)
     """

@@ -20,7 +20,7 @@ class WignerSurmise(ScipyLaw):
     variance (β+1)/(2b) − 1.
     beta: β > 0, Dyson index; 1, 2, 4 for GOE, GUE, GSE. Raises InputError otherwise.
 
-    >>> float(WignerSurmise(beta=1).pdf(1.0).round(6))
+    >>> round(float(WignerSurmise(beta=1).pdf(1.0)), 6)
     0.716186
     """
 
