@@ -1,4 +1,4 @@
-"""Every public docstring has numpydoc's sections, says what each argument is, and shows an example that runs."""
+"""Public docstrings have numpydoc's sections, say what each argument is, and show an example that runs."""
 
 import dataclasses
 import doctest
