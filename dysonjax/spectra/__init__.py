@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dysonjax.spectra.spacings import MeanRatio, mean_spacing_ratio, spacing_ratio, spacings, unfold
     from dysonjax.spectra.spiked import Spiked, spiked
     from dysonjax.spectra.surmise import PairSpacing, WignerSurmise
+    from dysonjax.spectra.tail_parts import TailParts, tail_parts
     from dysonjax.spectra.tracy_widom import TracyWidom
     from dysonjax.spectra.two_level import TwoMode, TwoSpecies
     from dysonjax.spectra.wishart_density import WishartDensity
@@ -52,6 +53,7 @@ __all__ = [
     "SpikeEstimate",
     "Spiked",
     "SurmiseFit",
+    "TailParts",
     "TracyWidom",
     "TwoMode",
     "TwoModeFit",
@@ -89,6 +91,7 @@ __all__ = [
     "spacing_test",
     "spacings",
     "spiked",
+    "tail_parts",
     "unfold",
     "wasserstein",
 ]
