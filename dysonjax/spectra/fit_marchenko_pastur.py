@@ -7,7 +7,7 @@ import numpy as np
 from dysonjax.checks import InputError, one_of, positive, positive_int
 from dysonjax.spectra.batching import as_members, over_leading_axes
 from dysonjax.spectra.marchenko_pastur import MarchenkoPastur
-from dysonjax.spectra.marchenko_pastur_match import COARSE, FINE, bins, counts, even_bins, match
+from dysonjax.spectra.marchenko_pastur_match import COARSE, FINE, Bins, counts, even_bins, match
 from dysonjax.spectra.marchenko_pastur_notes import advice
 from dysonjax.spectra.marchenko_pastur_null import (
     draws,
@@ -147,15 +147,15 @@ def _fit(
     weights = np.ones((1, members))
     if members > 1:
         weights = np.concatenate([weights, draws(rng, members, members, n)])
-    edges = bins(root, np.sqrt(COARSE[-1] * template.limit.upper))
-    total = counts(root, edges).sum(axis=0, keepdims=True) / x.size
-    center = match(total, edges, template, COARSE, "least_squares", NO_KURTOSIS).sigma2[0]
-    stop, count = even_bins(root / np.sqrt(center), np.sqrt(COARSE[-1] * template.limit.upper))
+    stop = np.sqrt(COARSE.high * template.limit.upper)
+    bins = even_bins(root, stop)
+    total = counts(root, bins.edges).sum(axis=0, keepdims=True) / x.size
+    center = match(total, bins, template, COARSE, "least_squares", NO_KURTOSIS).sigma2[0]
+    bins = even_bins(root / np.sqrt(center), stop)
     if method == "likelihood":
-        stop, count = float(np.sqrt(template.limit.upper)), 100
-    edges = np.sqrt(center) * np.linspace(0, stop, count + 1)
-    found = match(weights @ counts(root, edges) / x.size, edges, template, center * FINE, method)
-    sigma2, errors = found.sigma2 * scale / max(ratio, 1.0), [np.nan, np.nan]
+        bins = Bins(float(np.sqrt(template.limit.upper)), 100)
+    found = match(weights @ counts(root / np.sqrt(center), bins.edges) / x.size, bins, template, FINE, method)
+    sigma2, errors = found.sigma2 * center * scale / max(ratio, 1.0), [np.nan, np.nan]
     if common_scale:
         sigma2 *= weights @ own.mean(axis=1) / (members * own.mean())
     if members > 1:
@@ -164,7 +164,7 @@ def _fit(
         errors = [few * values[1:].std(ddof=1) for values in (sigma2, found.area)]
     p_value = area_p = np.nan
     if null:
-        noise = noise_fits(members * matrices, modes, shape, common_scale, stop, count, method, null, seed)
+        noise = noise_fits(members * matrices, modes, shape, common_scale, bins, method, null, seed)
         p_value = (1 + np.count_nonzero(noise.misfit >= found.misfit[0])) / (1 + null)
         area_p = two_sided(noise.area, found.area[0])
     spread = scale_spread(rng, own.ravel(), modes, shape)
