@@ -6,7 +6,7 @@ from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from dysonjax.figures.style import BLACK, BLUE, PAGE, RED, new_figure, style
+from dysonjax.figures.style import BLACK, BLUE, PAGE, RED, new_figure, power_label, style
 
 PHASE_COLOURS = {
     "converged": "#56B4E9", "jammed": "#F5D08A", "divergent": "#8C564B", "undecided": "#FFFFFF",
@@ -85,6 +85,7 @@ def spectra_of_phases(members: dict[str, xr.Dataset], caption: str = "") -> Figu
             levels = axis.plot(steps, member["levels"].values, color=BLUE, lw=0.9)
             targets = [axis.axhline(x, color=RED, lw=0.7, ls=":") for x in member["targets"].values]
             axis.set_yscale("log")
+            axis.yaxis.set_major_formatter(power_label(10))
             axis.set_ylim(*_decades(member["levels"].values, member["targets"].values))
             axis.set_title(
                 f"{name}\n" + rf"$1/\sigma_W={1 / float(member['sigma_w']):.3g}$, "
@@ -111,6 +112,8 @@ def heat_map(axis, values: xr.DataArray, **options):
     )
     axis.set_xscale("log", base=2)
     axis.set_yscale("log", base=2)
+    for side in (axis.xaxis, axis.yaxis):
+        side.set_major_formatter(power_label(2))
     return mesh
 
 
