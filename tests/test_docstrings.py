@@ -39,10 +39,15 @@ def public() -> dict[str, object]:
         for name in getattr(module, "__all__", None) or _own(module):
             value = getattr(module, name)
             if callable(value) and not isinstance(value, type) | inspect.isfunction(value):
-                value = inspect.unwrap(value)
+                value = inspect.unwrap(value, stop=_says_its_arguments)
             if inspect.isclass(value) or inspect.isfunction(value):
                 found[f"{value.__module__}.{value.__qualname__}"] = value
     return dict(sorted(found.items()))
+
+
+def _says_its_arguments(function) -> bool:
+    """Whether a wrapper adds arguments of its own, such as `nan_policy`, and tells them by a signature."""
+    return inspect.isfunction(function) and "__signature__" in vars(function)
 
 
 def _own(module) -> list[str]:
