@@ -152,7 +152,7 @@ class Dyson:
         if stationary is None:
             return dict.fromkeys(names)
         end = path.levels[:, -1]
-        test = permutation_test(end, stationary, n=999, seed=self.execution.seed)
+        test = permutation_test(end, stationary, n=999, key=self.execution.seed)
         wells = dyson.mixing(gas, path, stationary)
         values = (
             stationary.mean(0).tolist(),

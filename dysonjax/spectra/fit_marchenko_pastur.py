@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dysonjax.checks import InputError, one_of, positive, positive_int
+from dysonjax.keys import Key, keyed
 from dysonjax.spectra.batching import as_members, over_leading_axes
 from dysonjax.spectra.marchenko_pastur import MarchenkoPastur
 from dysonjax.spectra.marchenko_pastur_match import COARSE, FINE, Bins, counts, even_bins, match
@@ -57,13 +58,14 @@ class MarchenkoPasturFit:
     """what to know before reading A and σ², in sentences; empty if nothing speaks against them"""
 
 
+@keyed
 @of_members(trailing=())
 def fit_marchenko_pastur(
     x: ArrayLike,
     ratio: float,
     method: str = "least_squares",
     n: int = 300,
-    seed: int = 0,
+    key: Key = 0,
     matrices: int = 1,
     common_scale: bool = False,
     null: int = 199,
@@ -83,7 +85,7 @@ def fit_marchenko_pastur(
         levels up to the edge and counts the others, assuming nothing about where those lie.
     n : int, default 300
         Bootstrap replicates over members, for the errors.
-    seed : int, default 0
+    key : int or jax.Array, default 0
         Of bootstrap and simulation.
     matrices : int, default 1
         From how many matrices of one shape a member's levels come, one after the other, such as the heads of
@@ -144,7 +146,7 @@ def fit_marchenko_pastur(
     levels = x.shape[-3] * x.shape[-2] * x.shape[-1]
     if levels < MIN_LEVELS:
         raise InputError(f"a Marchenko-Pastur fit needs at least {MIN_LEVELS} non-zero levels, got {levels}")
-    return over_leading_axes(lambda y: _fit(y, ratio, method, n, seed, common_scale, null), x, core=3)
+    return over_leading_axes(lambda y: _fit(y, ratio, method, n, key, common_scale, null), x, core=3)
 
 
 def nonnegative_levels(x: np.ndarray) -> np.ndarray:

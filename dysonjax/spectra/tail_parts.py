@@ -13,8 +13,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dysonjax.checks import InputError, positive_int
+from dysonjax.keys import Key, keyed
 from dysonjax.spectra.batching import as_members
 from dysonjax.spectra.marchenko_pastur import MarchenkoPastur
 from dysonjax.spectra.wishart_pool import gaussian_spectra
@@ -36,10 +38,12 @@ class TailParts:
     spikes: float
     """fraction of the levels beyond the edge of their own matrix' noise"""
     spikes_err: float
+    """its standard error over members"""
     power_law: float
     """fraction of the levels in the best power law beside equal noise; what can be said to be one only where
     `best` is "power law" """
     power_law_err: float
+    """its standard error over members"""
     exponent: float
     """α of that power law"""
     start: float
@@ -47,6 +51,7 @@ class TailParts:
     spread: float
     """s of the best noise of unequal variances, 0 for equal ones"""
     spread_err: float
+    """its standard error over members"""
     gain_power_law: float
     """log-likelihood beyond that of equal noise, three more parameters"""
     gain_unequal: float
@@ -111,25 +116,51 @@ def scales(rows: int, modes: int) -> Scales:
     return Scales(np.array(median), np.array(edge))
 
 
-def tail_parts(x, rows: int, n: int = 200, seed: int = 0) -> TailParts:
-    """The parts of the tail of an ensemble's levels.
+@keyed
+def tail_parts(x: ArrayLike, rows: int, n: int = 200, key: Key = 0) -> TailParts:
+    """The parts of the tail of an ensemble's levels: spikes, unequal variances, a power law.
 
-    x: levels of X = WᵀW, shape (members, matrices, N) or (members, N), W of shape (rows, N), rows ≥ N, N from
-    6 to 64; matrices of one member are resampled together. n: resampled ensembles for the errors, and as many
-    of noise for the p-value. Raises InputError for fewer than two members, other shapes, levels that are not
-    finite, or not positive.
+    Parameters
+    ----------
+    x : array_like, shape (members, matrices, N) or (members, N)
+        Levels of X = WᵀW, positive, N from 6 to 64. Matrices of one member are resampled together.
+    rows : int
+        Rows M ≥ N of W.
+    n : int, default 200
+        Resampled ensembles for the errors, and as many of noise for the p-value.
+    key : int or jax.Array, default 0
+        Decides the resampling and the noise.
+
+    Returns
+    -------
+    TailParts
+        Each part with its standard error, and the law that describes the bulk best.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two members, or levels are not finite, not positive or of another shape.
+
+    Examples
+    --------
+    >>> w = np.random.default_rng(0).normal(size=(20, 64, 16)) / 8
+    >>> noise = dj.spectra.tail_parts(np.linalg.svd(w, compute_uv=False) ** 2, rows=64, n=20)
+    >>> noise.best, round(noise.spikes, 2)
+    ('noise', 0.0)
     """
-    x = np.asarray(x, np.float64)
-    x = as_members("x", x if x.ndim == 3 else x[:, None], min_members=2)
+    x = as_members("x", x)
+    x = x if x.ndim == 3 else x[:, None]
     rows, n = positive_int("rows", rows), positive_int("n", n, 2)
     if x.ndim != 3 or not (x > 0).all():
         raise InputError("levels must be positive, of shape (members, matrices, N) or (members, N)")
+    if len(x) < 2:
+        raise InputError("x must have at least 2 members, got 1")
     x = np.sort(x, axis=-1)
     modes = x.shape[-1]
     k, sigma2 = noise_scale(x, rows)
     laws = _laws(rows, modes, k)
     counts = _histogram(x, k, sigma2, rows)  # (members, bins)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(key)
     weights = rng.multinomial(len(x), np.full(len(x), 1 / len(x)), n)
     fit = _fit(counts.sum(axis=0), laws)
     again = [_fit(one, laws) for one in weights @ counts]

@@ -293,7 +293,7 @@ def test_power_on_planted_tails_and_spikes():
     for i in range(60):
         x = np.sort((1 - rng.random(256)) ** (-1 / 1.5))[None]
         tails.append(analyse_levels(x, 1024, n=50, seed=i).verdict)
-        spikes.append(analyse_matrix(spiked(rng, 512, 128, [2.0])[0], n=20, seed=i).verdict)
+        spikes.append(analyse_matrix(spiked(rng, 512, 128, [2.0])[0], n=20, key=i).verdict)
     assert tails.count("heavy tail") >= 42
     assert spikes.count("noise with 1 spike") >= 50
 

@@ -104,9 +104,14 @@ def test_the_compiled_count_of_spikes_is_that_of_the_library():
         (np.ones((1, 2, 16)), 64, "members"),
         (np.zeros((4, 2, 16)), 64, "positive"),
         (np.full((4, 2, 16), np.nan), 64, "finite"),
-        (np.ones(16), 64, "members"),
+        (np.ones(16), 64, "64×1"),
     ],
 )
 def test_wrong_input_is_answered_with_a_sentence(x, rows, words):
     with pytest.raises(dj.InputError, match=words):
         tail_parts(x, rows)
+
+
+def test_one_matrix_a_member_needs_no_axis_of_its_own():
+    x = np.linalg.svd(np.random.default_rng(3).normal(size=(6, 64, 16)) / 8, compute_uv=False) ** 2
+    assert tail_parts(x, 64, n=10) == tail_parts(x[:, None], 64, n=10)
