@@ -7,7 +7,7 @@ from dysonjax import models
 from dysonjax.analysis import phase
 from dysonjax.ensemble import Grid, train
 from dysonjax.figures.style import CYCLE, PAGE, new_figure, style
-from dysonjax.published.phase import POWERS, described, published, variance_check
+from dysonjax.published.phase import POWERS, described, published, statistics, variance_check
 from dysonjax.published.phase import SIZES as GRIDS
 from dysonjax.published.recipe import Recipe, Reproduction, trained_once, value
 
@@ -89,7 +89,7 @@ def cuts(dataset: xr.Dataset) -> Reproduction:
         },
         attrs={"gradient": what},
     ).drop_vars("record", errors="ignore")  # fmt: skip
-    return Reproduction(figure, data.assign_attrs(networks=dataset.sizes["seed"]), caption, (check,))
+    return Reproduction(figure, data.assign_attrs(statistics(dataset)), caption, (check,))
 
 
 CUTS = Recipe(

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         falling_line,
         noise_fraction,
         noise_line,
+        noise_line_error,
         noise_passes,
         noise_threshold,
     )
@@ -63,6 +64,7 @@ __all__ = [
     "model_of",
     "noise_fraction",
     "noise_line",
+    "noise_line_error",
     "noise_passes",
     "noise_threshold",
     "observables",
