@@ -1,4 +1,4 @@
-"""Pages that programs write are what these write: `python docs/gallery.py`, `python docs/numbers.py`."""
+"""Pages that programs write are what these write: `python docs/gallery.py`, `python docs/tables.py`."""
 
 import importlib.util
 import re
@@ -24,18 +24,18 @@ def test_the_gallery_is_what_its_program_writes():
     )
 
 
-@pytest.mark.parametrize("page", program("numbers").TABLES)
+@pytest.mark.parametrize("page", program("tables").TABLES)
 def test_the_numbers_of_a_page_are_those_of_the_files(page):
-    assert (DOCS / page).read_text() == program("numbers").renewed(page), "python docs/numbers.py renews it"
+    assert (DOCS / page).read_text() == program("tables").renewed(page), "python docs/tables.py renews it"
 
 
 def test_a_number_that_has_changed_is_seen(monkeypatch, tmp_path):
-    numbers = program("numbers")
-    changed = numbers.RATIOS.read_text().replace('"numpy_loop": 535.0', '"numpy_loop": 536.0')
-    assert changed != numbers.RATIOS.read_text()
+    tables = program("tables")
+    changed = tables.RATIOS.read_text().replace('"numpy_loop": 535.0', '"numpy_loop": 536.0')
+    assert changed != tables.RATIOS.read_text()
     (tmp_path / "ratios.json").write_text(changed)
-    monkeypatch.setattr(numbers, "RATIOS", tmp_path / "ratios.json")
-    assert "| 536 |" in numbers.renewed("performance.md") != (DOCS / "performance.md").read_text()
+    monkeypatch.setattr(tables, "RATIOS", tmp_path / "ratios.json")
+    assert "| 536 |" in tables.renewed("performance.md") != (DOCS / "performance.md").read_text()
 
 
 def test_the_gallery_shows_every_figure_once_and_all_its_pictures_exist():

@@ -20,13 +20,14 @@ from dysonjax.published import (
     rbm,
     rbm_pairs,
     rbm_spacings,
+    record,
     released,
     spikes,
     width_depth,
 )
 from dysonjax.published.recipe import SCALES, Check, Recipe, Reproduction
 
-__all__ = ["RECIPES", "SCALES", "Check", "Recipe", "Reproduction", "get", "released"]
+__all__ = ["RECIPES", "SCALES", "Check", "Recipe", "Reproduction", "get", "record", "released"]
 
 RECIPES: tuple[Recipe, ...] = (
     rbm.REPULSION,
