@@ -22,6 +22,7 @@ from dysonjax.published import (
     rbm_spacings,
     released,
     spikes,
+    spikes_blocks,
     width_depth,
 )
 from dysonjax.published.recipe import SCALES, Check, Recipe, Reproduction
@@ -59,6 +60,7 @@ RECIPES: tuple[Recipe, ...] = (
     nanogpt_spikes.GPT_SPIKES,
     spikes.SPIKES,
     spikes.SPIKES_LAW,
+    spikes_blocks.SPIKES_BLOCKS,
     optimizers.OPTIMIZERS,
     digits.DIGITS,
 )

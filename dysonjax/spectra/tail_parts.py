@@ -14,8 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dysonjax.checks import InputError, positive_int
-from dysonjax.spectra.batching import as_members
+from dysonjax.checks import InputError, finite_array, positive_int
 from dysonjax.spectra.marchenko_pastur import MarchenkoPastur
 from dysonjax.spectra.wishart_pool import gaussian_spectra
 
@@ -119,11 +118,13 @@ def tail_parts(x, rows: int, n: int = 200, seed: int = 0) -> TailParts:
     of noise for the p-value. Raises InputError for fewer than two members, other shapes, levels that are not
     finite, or not positive.
     """
-    x = np.asarray(x, np.float64)
-    x = as_members("x", x if x.ndim == 3 else x[:, None], min_members=2)
+    x = finite_array("x", x, min_ndim=2)
+    x = x if x.ndim == 3 else x[:, None]
     rows, n = positive_int("rows", rows), positive_int("n", n, 2)
     if x.ndim != 3 or not (x > 0).all():
         raise InputError("levels must be positive, of shape (members, matrices, N) or (members, N)")
+    if len(x) < 2:
+        raise InputError("errors are those over members, of which there must be at least 2, got 1")
     x = np.sort(x, axis=-1)
     modes = x.shape[-1]
     k, sigma2 = noise_scale(x, rows)
