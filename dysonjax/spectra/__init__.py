@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dysonjax.spectra.shrinkage import Denoised, denoise, shrink
     from dysonjax.spectra.spacings import MeanRatio, mean_spacing_ratio, spacing_ratio, spacings, unfold
     from dysonjax.spectra.spiked import Spiked, spiked
+    from dysonjax.spectra.spiked_blocks import SpikedBlocks, spiked_blocks
     from dysonjax.spectra.surmise import PairSpacing, WignerSurmise
     from dysonjax.spectra.tail_parts import TailParts, tail_parts
     from dysonjax.spectra.tracy_widom import TracyWidom
@@ -52,6 +53,7 @@ __all__ = [
     "SpacingTest",
     "SpikeEstimate",
     "Spiked",
+    "SpikedBlocks",
     "SurmiseFit",
     "TailParts",
     "TracyWidom",
@@ -91,6 +93,7 @@ __all__ = [
     "spacing_test",
     "spacings",
     "spiked",
+    "spiked_blocks",
     "tail_parts",
     "unfold",
     "wasserstein",

@@ -15,9 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dysonjax.checks import InputError, positive_int
+from dysonjax.checks import InputError, finite_array, positive_int
 from dysonjax.keys import Key, keyed
-from dysonjax.spectra.batching import as_members
 from dysonjax.spectra.marchenko_pastur import MarchenkoPastur
 from dysonjax.spectra.wishart_pool import gaussian_spectra
 
@@ -148,13 +147,13 @@ def tail_parts(x: ArrayLike, rows: int, n: int = 200, key: Key = 0) -> TailParts
     >>> noise.best, round(noise.spikes, 2)
     ('noise', 0.0)
     """
-    x = as_members("x", x)
+    x = finite_array("x", x, min_ndim=2)
     x = x if x.ndim == 3 else x[:, None]
     rows, n = positive_int("rows", rows), positive_int("n", n, 2)
     if x.ndim != 3 or not (x > 0).all():
         raise InputError("levels must be positive, of shape (members, matrices, N) or (members, N)")
     if len(x) < 2:
-        raise InputError("x must have at least 2 members, got 1")
+        raise InputError("errors are those over members, of which there must be at least 2, got 1")
     x = np.sort(x, axis=-1)
     modes = x.shape[-1]
     k, sigma2 = noise_scale(x, rows)

@@ -104,7 +104,7 @@ def test_the_compiled_count_of_spikes_is_that_of_the_library():
         (np.ones((1, 2, 16)), 64, "members"),
         (np.zeros((4, 2, 16)), 64, "positive"),
         (np.full((4, 2, 16), np.nan), 64, "finite"),
-        (np.ones(16), 64, "64×1"),
+        (np.ones(16), 64, "2 axes"),
     ],
 )
 def test_wrong_input_is_answered_with_a_sentence(x, rows, words):
