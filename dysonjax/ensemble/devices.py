@@ -101,3 +101,10 @@ def resolve(devices: int | str | Sequence[jax.Device] | None) -> list[jax.Device
     if count > len(found):
         raise checks.InputError(f"devices must be at most {len(found)}, got {count}")
     return found[:count]
+
+
+def named(devices: Sequence[jax.Device] | None = None, processes: int = 1) -> str:
+    """The kind of devices, by default of all of this process, with their number if there are several."""
+    devices = jax.local_devices() if devices is None else devices
+    total = len(devices) * processes
+    return f"{total} x {devices[0].device_kind}" if total > 1 else devices[0].device_kind

@@ -11,15 +11,12 @@ import platform
 from collections.abc import Mapping
 from pathlib import Path
 
-import jax
-import jaxlib
 import numpy as np
 import xarray as xr
 
 import dysonjax
 from dysonjax import checks
 from dysonjax.checks import InputError
-from dysonjax.compile import compiler_version
 from dysonjax.ensemble import schema
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.interrupts import resume_command
@@ -75,10 +72,12 @@ def template(
 
 def versions() -> dict[str, str]:
     """Versions that a result may depend on."""
+    from dysonjax.compile import compiler_version  # with JAX, for which who only reads a run need not wait
+
     return {
         "dysonjax": dysonjax.__version__,
-        "jax": jax.__version__,
-        "jaxlib": jaxlib.__version__,
+        "jax": importlib.metadata.version("jax"),
+        "jaxlib": importlib.metadata.version("jaxlib"),
         "optax": importlib.metadata.version("optax"),
         "numpy": np.__version__,
         "python": platform.python_version(),

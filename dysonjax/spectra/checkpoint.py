@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dysonjax.checks import InputError, positive_int
+from dysonjax.keys import Key, keyed
 from dysonjax.spectra.degenerate import ZERO, degeneracy, without_empty_sides
 from dysonjax.spectra.fit_marchenko_pastur import MarchenkoPasturFit, fit_marchenko_pastur
 from dysonjax.spectra.matrix_nulls import MatrixNulls, default_draws, matrix_nulls
@@ -124,12 +125,13 @@ class MatrixSpectrum:
         return {key: _plain(value) for key, value in row.items()}
 
 
+@keyed
 def analyse_matrix(
     weights: ArrayLike,
     name: str = "",
     how: str = "as stored",
     n: int = 200,
-    seed: int = 0,
+    key: Key = 0,
     nulls: int | None = 0,
     progress: Callable[[int, int], None] | None = None,
     quick: bool = False,
@@ -149,7 +151,7 @@ def analyse_matrix(
         How a tensor became this matrix, for the table.
     n : int, default 200
         Replicates, simulated spectra and synthetic samples behind each error and p-value.
-    seed : int, default 0
+    key : int or jax.Array, default 0
         Of all of these.
     nulls : int or None, default 0
         Draws of the matrix with its entries shuffled and with random signs. None: as many as its size allows.
@@ -205,10 +207,10 @@ def analyse_matrix(
     if draws:
 
         def make_nulls(top: float) -> MatrixNulls:
-            return matrix_nulls(wide[0], top, draws, seed)
+            return matrix_nulls(wide[0], top, draws, key)
 
     notes = (empty,) if empty else ()
-    return analyse_levels(levels, rows, name, how, n, seed, make_nulls, notes, progress, quick)
+    return analyse_levels(levels, rows, name, how, n, key, make_nulls, notes, progress, quick)
 
 
 def analyse_levels(
@@ -244,8 +246,8 @@ def analyse_levels(
         found.append(degenerate)
     else:
         null = max(n, FEWEST_NULL)
-        test = {"n": n, "seed": seed, "progress": progress}
-        mp = _noted(found, lambda: fit_marchenko_pastur(levels, ratio, seed=seed, null=null))
+        test = {"n": n, "key": seed, "progress": progress}
+        mp = _noted(found, lambda: fit_marchenko_pastur(levels, ratio, key=seed, null=null))
         if mp is not None:
             spikes = find_spikes(levels, float(mp.sigma2), rows)
             if mp.note:
@@ -257,7 +259,7 @@ def analyse_levels(
         x = levels if members > 1 else levels.ravel()
         tail = _noted(
             found,
-            lambda: fit_power_law(x, n=n, seed=seed, max_candidates=MAX_CANDIDATES, member_axis=axis),
+            lambda: fit_power_law(x, n=n, key=seed, max_candidates=MAX_CANDIDATES, member_axis=axis),
         )
         if tail is not None:
             exponential = exponential_p(levels[levels >= tail.xmin], float(tail.xmin))

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dysonjax.checks import InputError, one_of, positive, positive_int
+from dysonjax.keys import Key, keyed
 from dysonjax.spectra.batching import as_members, over_leading_axes
 from dysonjax.spectra.marchenko_pastur import MarchenkoPastur
-from dysonjax.spectra.marchenko_pastur_match import COARSE, FINE, bins, counts, even_bins, match
+from dysonjax.spectra.marchenko_pastur_match import COARSE, FINE, Bins, counts, even_bins, match
 from dysonjax.spectra.marchenko_pastur_notes import advice
 from dysonjax.spectra.marchenko_pastur_null import (
     draws,
@@ -57,13 +58,14 @@ class MarchenkoPasturFit:
     """what to know before reading A and σ², in sentences; empty if nothing speaks against them"""
 
 
+@keyed
 @of_members(trailing=())
 def fit_marchenko_pastur(
     x: ArrayLike,
     ratio: float,
     method: str = "least_squares",
     n: int = 300,
-    seed: int = 0,
+    key: Key = 0,
     matrices: int = 1,
     common_scale: bool = False,
     null: int = 199,
@@ -83,7 +85,7 @@ def fit_marchenko_pastur(
         levels up to the edge and counts the others, assuming nothing about where those lie.
     n : int, default 300
         Bootstrap replicates over members, for the errors.
-    seed : int, default 0
+    key : int or jax.Array, default 0
         Of bootstrap and simulation.
     matrices : int, default 1
         From how many matrices of one shape a member's levels come, one after the other, such as the heads of
@@ -144,7 +146,7 @@ def fit_marchenko_pastur(
     levels = x.shape[-3] * x.shape[-2] * x.shape[-1]
     if levels < MIN_LEVELS:
         raise InputError(f"a Marchenko-Pastur fit needs at least {MIN_LEVELS} non-zero levels, got {levels}")
-    return over_leading_axes(lambda y: _fit(y, ratio, method, n, seed, common_scale, null), x, core=3)
+    return over_leading_axes(lambda y: _fit(y, ratio, method, n, key, common_scale, null), x, core=3)
 
 
 def nonnegative_levels(x: np.ndarray) -> np.ndarray:
@@ -185,15 +187,15 @@ def _fit(
     weights = np.ones((1, members))
     if members > 1:
         weights = np.concatenate([weights, draws(rng, members, members, n)])
-    edges = bins(root, np.sqrt(COARSE[-1] * template.limit.upper))
-    total = counts(root, edges).sum(axis=0, keepdims=True) / x.size
-    center = match(total, edges, template, COARSE, "least_squares", NO_KURTOSIS).sigma2[0]
-    stop, count = even_bins(root / np.sqrt(center), np.sqrt(COARSE[-1] * template.limit.upper))
+    stop = np.sqrt(COARSE.high * template.limit.upper)
+    bins = even_bins(root, stop)
+    total = counts(root, bins.edges).sum(axis=0, keepdims=True) / x.size
+    center = match(total, bins, template, COARSE, "least_squares", NO_KURTOSIS).sigma2[0]
+    bins = even_bins(root / np.sqrt(center), stop)
     if method == "likelihood":
-        stop, count = float(np.sqrt(template.limit.upper)), 100
-    edges = np.sqrt(center) * np.linspace(0, stop, count + 1)
-    found = match(weights @ counts(root, edges) / x.size, edges, template, center * FINE, method)
-    sigma2, errors = found.sigma2 * scale / max(ratio, 1.0), [np.nan, np.nan]
+        bins = Bins(float(np.sqrt(template.limit.upper)), 100)
+    found = match(weights @ counts(root / np.sqrt(center), bins.edges) / x.size, bins, template, FINE, method)
+    sigma2, errors = found.sigma2 * center * scale / max(ratio, 1.0), [np.nan, np.nan]
     if common_scale:
         sigma2 *= weights @ own.mean(axis=1) / (members * own.mean())
     if members > 1:
@@ -202,7 +204,7 @@ def _fit(
         errors = [few * values[1:].std(ddof=1) for values in (sigma2, found.area)]
     p_value = area_p = np.nan
     if null:
-        noise = noise_fits(members * matrices, modes, shape, common_scale, stop, count, method, null, seed)
+        noise = noise_fits(members * matrices, modes, shape, common_scale, bins, method, null, seed)
         p_value = (1 + np.count_nonzero(noise.misfit >= found.misfit[0])) / (1 + null)
         area_p = two_sided(noise.area, found.area[0])
     spread = scale_spread(rng, own.ravel(), modes, shape)

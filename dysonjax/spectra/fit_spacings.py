@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from dysonjax.checks import InputError, positive, positive_int
+from dysonjax.keys import Key, keyed
 from dysonjax.spectra.batching import as_members, over_leading_axes
 from dysonjax.spectra.likelihood import grouped, maximise, member_weights, standard_errors
 from dysonjax.spectra.members import of_members
@@ -41,8 +42,9 @@ class BrodyFit:
     """standard error by bootstrap over members"""
 
 
+@keyed
 @of_members(min_members=MIN_MEMBERS)
-def fit_wigner_surmise(spacings: ArrayLike, beta: float = 1.0, n: int = 1000, seed: int = 0) -> SurmiseFit:
+def fit_wigner_surmise(spacings: ArrayLike, beta: float = 1.0, n: int = 1000, key: Key = 0) -> SurmiseFit:
     """Fit and test the law of a pair's spacing, with a width σ for each of k spacings.
 
     For the bulk of one spectrum use `spacing_test`, which knows that neighbouring spacings are correlated.
@@ -56,7 +58,7 @@ def fit_wigner_surmise(spacings: ArrayLike, beta: float = 1.0, n: int = 1000, se
         Dyson index, positive.
     n : int, default 1000
         Replicates of the bootstrap and of the simulated null.
-    seed : int, default 0
+    key : int or jax.Array, default 0
         Of both.
 
     Returns
@@ -88,7 +90,7 @@ def fit_wigner_surmise(spacings: ArrayLike, beta: float = 1.0, n: int = 1000, se
     (True, True)
     """
     beta, n = positive("beta", beta), positive_int("n", n, minimum=2)
-    return over_leading_axes(lambda s: _surmise(s, beta, n, seed), _checked(spacings))
+    return over_leading_axes(lambda s: _surmise(s, beta, n, key), _checked(spacings))
 
 
 def _checked(spacings) -> np.ndarray:
@@ -136,8 +138,9 @@ def _ks(s: np.ndarray, beta: float) -> np.ndarray:
     return np.abs(cdf - (np.arange(count) + 0.5) / count).max(axis=1) + 0.5 / count
 
 
+@keyed
 @of_members(min_members=MIN_MEMBERS)
-def fit_brody(spacings: ArrayLike, n: int = 300, seed: int = 0) -> BrodyFit:
+def fit_brody(spacings: ArrayLike, n: int = 300, key: Key = 0) -> BrodyFit:
     """Fit Brody's repulsion exponent q to unfolded spacings, pooled over members and columns.
 
     Parameters
@@ -146,7 +149,7 @@ def fit_brody(spacings: ArrayLike, n: int = 300, seed: int = 0) -> BrodyFit:
         Unfolded spacings s ≥ 0. Only their ratios to the mean matter.
     n : int, default 300
         Bootstrap replicates over members, for the error.
-    seed : int, default 0
+    key : int or jax.Array, default 0
         Of the bootstrap.
 
     Returns
@@ -180,7 +183,7 @@ def fit_brody(spacings: ArrayLike, n: int = 300, seed: int = 0) -> BrodyFit:
     [0.0, 1.1]
     """
     n = positive_int("n", n, minimum=2)
-    return over_leading_axes(lambda s: _brody(s, n, seed), _checked(spacings))
+    return over_leading_axes(lambda s: _brody(s, n, key), _checked(spacings))
 
 
 def _brody(s: np.ndarray, n: int, seed: int) -> BrodyFit:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dysonjax.checks import InputError, positive_int
+from dysonjax.keys import Key, keyed
 from dysonjax.spectra.batching import as_members, over_leading_axes
 from dysonjax.spectra.likelihood import grouped, maximise, member_weights, standard_errors
 from dysonjax.spectra.members import of_members
@@ -53,8 +54,9 @@ class TwoSpeciesFit:
     """2·2 − 2 ln L of one width for both; smaller is better"""
 
 
+@keyed
 @of_members(min_members=MIN_MEMBERS)
-def fit_two_mode(x: ArrayLike, n: int = 300, seed: int = 0) -> TwoModeFit:
+def fit_two_mode(x: ArrayLike, n: int = 300, key: Key = 0) -> TwoModeFit:
     """Fit the level density of a degenerate pair, `TwoMode`.
 
     Parameters
@@ -63,7 +65,7 @@ def fit_two_mode(x: ArrayLike, n: int = 300, seed: int = 0) -> TwoModeFit:
         Levels, all of one law. A pair has modes = 2.
     n : int, default 300
         Bootstrap replicates over members, for the errors.
-    seed : int, default 0
+    key : int or jax.Array, default 0
         Of the bootstrap.
 
     Returns
@@ -96,7 +98,7 @@ def fit_two_mode(x: ArrayLike, n: int = 300, seed: int = 0) -> TwoModeFit:
     True
     """
     n = positive_int("n", n, minimum=2)
-    return over_leading_axes(lambda levels: _two_mode(levels, n, seed), as_members("x", x, MIN_MEMBERS))
+    return over_leading_axes(lambda levels: _two_mode(levels, n, key), as_members("x", x, MIN_MEMBERS))
 
 
 def _two_mode(x: np.ndarray, n: int, seed: int) -> TwoModeFit:
@@ -117,8 +119,9 @@ def _two_mode(x: np.ndarray, n: int, seed: int) -> TwoModeFit:
     return TwoModeFit(*values[0], *standard_errors(values, len(x)))
 
 
+@keyed
 @of_members(min_members=MIN_MEMBERS)
-def fit_two_species(x: ArrayLike, n: int = 300, seed: int = 0) -> TwoSpeciesFit:
+def fit_two_species(x: ArrayLike, n: int = 300, key: Key = 0) -> TwoSpeciesFit:
     """Fit a width for each level of a pair, and weigh it against one width for both.
 
     Parameters
@@ -127,7 +130,7 @@ def fit_two_species(x: ArrayLike, n: int = 300, seed: int = 0) -> TwoSpeciesFit:
         Pairs of levels.
     n : int, default 300
         Bootstrap replicates over members, for the errors.
-    seed : int, default 0
+    key : int or jax.Array, default 0
         Of the bootstrap.
 
     Returns
@@ -168,7 +171,7 @@ def fit_two_species(x: ArrayLike, n: int = 300, seed: int = 0) -> TwoSpeciesFit:
         raise InputError(f"x must hold pairs of levels, shape (..., members, 2), got {x.shape}")
     if (x[..., 0] == x[..., 1]).any():
         raise InputError("the two levels of a member coincide, which has probability zero in this law")
-    return over_leading_axes(lambda levels: _two_species(levels, n, seed), x)
+    return over_leading_axes(lambda levels: _two_species(levels, n, key), x)
 
 
 def _two_species(x: np.ndarray, n: int, seed: int) -> TwoSpeciesFit:

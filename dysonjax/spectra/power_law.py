@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dysonjax.checks import InputError, finite_array, one_of, positive_int
+from dysonjax.keys import Key, keyed
 from dysonjax.spectra.batching import as_members
 from dysonjax.spectra.members import POLICIES, of_members
 from dysonjax.spectra.power_law_samples import candidate_starts, member_fits, scan_xmin, synthetic_fits
@@ -72,10 +73,11 @@ class PowerLawFit:
         return (self.p_value > level) & (self.lognormal_p > level) & (self.truncated_p > level)
 
 
+@keyed
 def fit_power_law(
     x: ArrayLike,
     n: int = 1000,
-    seed: int = 0,
+    key: Key = 0,
     min_tail: int | None = None,
     max_candidates: int | None = None,
     member_axis: int | str | None = None,
@@ -89,7 +91,7 @@ def fit_power_law(
         Positive numbers in any order, or labelled levels with their members. Zeros and below are refused.
     n : int, default 1000
         Samples for the p-value, 0 for none. In every one xmin is searched as in the data.
-    seed : int, default 0
+    key : int or jax.Array, default 0
         Of the samples.
     min_tail : int, optional
         Fewest points that may count as a tail. By default 50, or three quarters of the points if there are
@@ -143,7 +145,7 @@ def fit_power_law(
     """
     n = positive_int("n", n, minimum=0)
     one_of("nan_policy", nan_policy, POLICIES)
-    settings = n, seed, min_tail, max_candidates
+    settings = n, key, min_tail, max_candidates
     if member_axis is not None or hasattr(x, "dims"):
         return _fit_members(x, settings, member_axis=member_axis, nan_policy=nan_policy)
     if nan_policy != "raise":

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dysonjax.checks import InputError, positive, positive_int
+from dysonjax.keys import Key, keyed
 from dysonjax.spectra.batching import as_members, over_leading_axes
 from dysonjax.spectra.members import of_members
 from dysonjax.spectra.wishart_pool import LARGEST, wishart_pool
@@ -51,9 +52,10 @@ class SpacingTest:
     """how the spacings were made free of units: index, or local (running mean of 11 spacings)"""
 
 
+@keyed
 @of_members(trailing=())
 def spacing_test(
-    x: ArrayLike, ratio: float, n: int = 500, seed: int = 0, progress: Progress | None = None
+    x: ArrayLike, ratio: float, n: int = 500, key: Key = 0, progress: Progress | None = None
 ) -> SpacingTest:
     """Compare spacing ratio and unfolded spacings with those of Gaussian matrices of the same shape.
 
@@ -66,7 +68,7 @@ def spacing_test(
         r = N/M ≤ 1 with N = modes. Take the smaller of WᵀW and WWᵀ.
     n : int, default 500
         Simulated ensembles. p-values are (1 + k)/(1 + n).
-    seed : int, default 0
+    key : int or jax.Array, default 0
         Of the simulation.
     progress : callable, optional
         Called as progress(done, total) while they are made.
@@ -115,7 +117,7 @@ def spacing_test(
         raise InputError("levels must be ascending along the last axis; sort them first")
     if x.shape[-2] > MOST_MEMBERS:
         x = x[..., np.linspace(0, x.shape[-2] - 1, MOST_MEMBERS).round().astype(int), :]
-    shape = (*x.shape[-2:], ratio, n, seed)
+    shape = (*x.shape[-2:], ratio, n, key)
     null = _MADE.get(shape) or _null(*shape, progress)
     _MADE.pop(shape, None)
     _MADE[shape] = null

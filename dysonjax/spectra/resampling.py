@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from scipy import special, stats
 
 from dysonjax.checks import InputError, one_of, positive_int
+from dysonjax.keys import Key, keyed
 from dysonjax.spectra.batching import as_members
 from dysonjax.spectra.distances import DISTANCES, PooledLevels, which
 from dysonjax.spectra.members import MODE, Axes, of_members
@@ -93,9 +94,10 @@ class Estimate:
 _ESTIMATE = {"replicates": Axes((MODE,), ("replicate",))}
 
 
+@keyed
 @of_members(min_members=2, axes=_ESTIMATE)
 def bootstrap(
-    x: ArrayLike, statistic: Callable, n: int = 1000, seed: int = 0, vectorised: bool | None = None
+    x: ArrayLike, statistic: Callable, n: int = 1000, key: Key = 0, vectorised: bool | None = None
 ) -> Estimate:
     """Standard error and confidence interval of a statistic, by drawing members with replacement.
 
@@ -108,7 +110,7 @@ def bootstrap(
         with `axis=(-2, -1)`. It is called with the replicates stacked in front.
     n : int, default 1000
         Replicates, at least 2.
-    seed : int, default 0
+    key : int or jax.Array, default 0
         Of the draws.
     vectorised : bool, optional
         Whether `statistic` takes replicates that are stacked in front. With False it is called once for each
@@ -150,7 +152,7 @@ def bootstrap(
     x = as_members("x", x, min_members=2)
     n = positive_int("n", n, minimum=2)
     members = x.shape[-2]
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(key)
     estimate = np.asarray(statistic(x), dtype=np.float64)
     if vectorised is None:
         vectorised = _broadcasts(statistic, x, estimate)
@@ -262,13 +264,14 @@ class PermutationTest:
     """number of relabellings"""
 
 
+@keyed
 @of_members(samples=2, min_members=2)
 def permutation_test(
     x: ArrayLike,
     y: ArrayLike,
     statistic: str = "wasserstein",
     n: int = 1000,
-    seed: int = 0,
+    key: Key = 0,
     per_level: bool = False,
     levels: str = "mean",
 ) -> PermutationTest:
@@ -284,7 +287,7 @@ def permutation_test(
         Distance of the ensembles.
     n : int, default 1000
         Relabellings. For 10⁴ members of 16 modes, 1000 of them take seconds.
-    seed : int, default 0
+    key : int or jax.Array, default 0
         Of the relabellings.
     per_level : bool, default False
         The older way to ask for levels="each".
@@ -331,9 +334,9 @@ def permutation_test(
     if y.shape[:-2] != lead:
         raise InputError(f"x and y must share their leading axes, got shapes {x.shape} and {y.shape}")
     if not lead:
-        return _permuted(x, y, statistic, n, seed, levels)
+        return _permuted(x, y, statistic, n, key, levels)
     found = [
-        _permuted(a, b, statistic, n, seed, levels)
+        _permuted(a, b, statistic, n, key, levels)
         for a, b in zip(x.reshape(-1, *x.shape[-2:]), y.reshape(-1, *y.shape[-2:]), strict=True)
     ]
     effect, p_value = ([getattr(one, name) for one in found] for name in ("statistic", "p_value"))

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from dysonjax import threefry
 from dysonjax.checks import InputError, one_of, positive_int
+from dysonjax.keys import Key, keyed
 from dysonjax.spectra.averages import mean_and_sem
 from dysonjax.spectra.law import Law
 from dysonjax.spectra.levels import ascending
@@ -186,6 +187,7 @@ class MeanRatio(NamedTuple):
         return self.null_err
 
 
+@keyed
 @of_members(one_axis="modes")
 def mean_spacing_ratio(
     x: ArrayLike,
@@ -193,7 +195,7 @@ def mean_spacing_ratio(
     rows: float | None = None,
     beta: float = 1.0,
     draws: int = 2000,
-    seed: int = 0,
+    key: Key = 0,
 ) -> MeanRatio:
     """Mean spacing ratio ⟨r̃⟩ with its error, beside a null ensemble of the same number of levels.
 
@@ -214,7 +216,7 @@ def mean_spacing_ratio(
         Dyson index of the null.
     draws : int, default 2000
         Samples of the null.
-    seed : int, default 0
+    key : int or jax.Array, default 0
         Of the null's randomness.
 
     Returns
@@ -247,7 +249,7 @@ def mean_spacing_ratio(
     x = x[None] if x.ndim == 1 else x
     modes = x.shape[-1]
     if null is None:
-        key, draws = threefry.root(seed), positive_int("draws", draws, 2)
+        key, draws = threefry.root(key), positive_int("draws", draws, 2)
         if rows is None:
             null = sample_beta_hermite(key, modes, beta, 1.0, (draws,))
         else:

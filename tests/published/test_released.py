@@ -67,9 +67,9 @@ def test_z_scores_of_equal_ensembles_are_standard_normal(tmp_path):
 
 
 def test_clipped_growth_rates_do_not_count(tmp_path):
-    ours = _ours(growth_rate_per_epoch=(np.full((2, 2), 1e-5), np.full((2, 2), 1e-6)))
+    ours = _ours(growth=(np.full((2, 2), 1.0), np.full((2, 2), 0.1)))
     folder = _folder(tmp_path, [(1.0, 2.0, 1, 1, 1, 0.0), (1.0, 0.5, 1, 1, 1, 2e-5)])
-    assert [c.released for c in released.compare(ours, folder, 100)] == [2e-5]
+    assert [c.released for c in released.compare(ours, folder, 100)] == [2e-5 * 95_001]  # ln(u_t/u_0)
 
 
 def test_the_noise_line_is_compared_where_both_have_a_temperature(tmp_path):

@@ -96,6 +96,37 @@ def noise_line(
     )
 
 
+def noise_line_error(
+    dataset: xr.Dataset,
+    contour: float = CONTOURS[0],
+    criterion: str = "published",
+    resamples: int = 200,
+    seed: int = 0,
+) -> xr.DataArray:
+    """Standard error of log₂ of `noise_line` at one contour, by a bootstrap over networks, dims (sigma_w,).
+
+    For one batch size. Resamples without a line, where the fraction stays above or below the contour, are
+    left out; NaN where fewer than nine in ten have one.
+    """
+    passes = noise_passes(dataset, criterion=criterion).isel(batch_size=0)
+    known = dataset["alive"].isel(record=-1) | (dataset["diverged_at"] >= 0)
+    passes = passes.where(known.isel(batch_size=0)).transpose("sigma_w", "lr", "seed", ...)
+    passes = passes.mean(passes.dims[3:]).values
+    temperature = (dataset["lr"] / dataset["batch_size"].values[0]).values
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(resamples):
+        drawn = passes[..., rng.integers(passes.shape[-1], size=passes.shape[-1])]
+        with np.errstate(invalid="ignore"):
+            fraction = np.nansum(drawn, axis=-1) / np.isfinite(drawn).sum(axis=-1)
+        found.append([falling_line(temperature, row, contour) for row in fraction])
+    lines = np.log2(np.array(found))
+    lines[~np.isfinite(lines)] = np.nan
+    enough = np.isfinite(lines).mean(axis=0) >= 0.9
+    error = np.full(len(enough), np.nan)
+    error[enough] = np.nanstd(lines[:, enough], axis=0, ddof=1)
+    return xr.DataArray(error, {"sigma_w": dataset["sigma_w"]}, ("sigma_w",), name="noise_line_error")
+
+
 def falling_line(temperature: np.ndarray, fraction: np.ndarray, level: float) -> float:
     """Where a fraction that falls with the temperature passes a level, by interpolation in log T.
 
