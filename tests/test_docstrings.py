@@ -131,7 +131,8 @@ def test_a_public_docstring_is_complete(name):
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_examples_of_a_public_docstring_run(name):
+def test_examples_of_a_public_docstring_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # examples write files as a user does, into the folder where they are
     known = {"dj": dj, "np": np, "jax": jax, "jnp": jnp} | vars(
         importlib.import_module(PUBLIC[name].__module__)
     )

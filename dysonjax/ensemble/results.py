@@ -152,11 +152,31 @@ class Results:
 
 
 def read(folder: str | Path) -> xr.Dataset:
-    """The dataset of a run folder, finished or not.
+    """Open the dataset of a run folder, finished or not.
 
-    Raises InputError if the folder holds no run or if a finished run has lost a part of its results; so does
-    reading a chunk that was altered or stands in another's place: all have checksums. OSError and MemoryError
-    come as they are: they say nothing about the run.
+    Parameters
+    ----------
+    folder : str or Path
+        Of the run.
+
+    Returns
+    -------
+    Dataset
+        Its values are read where they are needed.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no run, or a finished run has lost a part of its results. Reading a chunk that was
+        altered or stands in another's place raises it too: all have checksums.
+    OSError, MemoryError
+        As they come: they say nothing about the run.
+
+    Examples
+    --------
+    >>> run = dj.train(dj.models.linear(), dj.Grid(lr=0.1, batch_size=4, seeds=3), 2, 2, out="run")
+    >>> bool((dj.read("run").eigenvalues == run.dataset.eigenvalues).all())
+    True
     """
     folder = checks.path("folder", folder)
     path = folder / "run.zarr"
