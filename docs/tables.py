@@ -1,8 +1,8 @@
 """Renew the tables of numbers in `figures.md` from `numbers/*.json`, and those from summaries of figures.
 
     dysonjax figure released --released FOLDER --out runs/record
-    python docs/numbers.py runs/record     # takes the summaries of that folder in, then renews the tables
-    python docs/numbers.py                 # renews the tables alone
+    python docs/tables.py runs/record     # takes the summaries of that folder in, then renews the tables
+    python docs/tables.py                 # renews the tables alone
 
 Kept of a summary is what may be published: our numbers with errors, theory, and means over released points
 with z-scores; the released points themselves are left where they are.
@@ -36,9 +36,9 @@ def take(folder: Path) -> None:
         summary = json.loads(path.read_text(encoding="utf-8"))
         if summary.get("command") != "figure" or "checks" not in summary:
             continue
-        name = summary["name"] + (f"-{summary['steps']}-steps" if summary["scale"] == "run" else "")
+        scale = f"{summary['steps']}-steps" if summary["scale"] == "run" else summary["scale"]
         text = json.dumps(kept(summary), indent=1, ensure_ascii=False) + "\n"
-        (NUMBERS / f"{name}.json").write_text(text, encoding="utf-8")
+        (NUMBERS / f"{summary['name']}-{scale}.json").write_text(text, encoding="utf-8")
 
 
 def numbers() -> list[dict]:
@@ -106,9 +106,9 @@ def page(text: str) -> str:
     """The page with its tables renewed: what stands between <!-- numbers: NAME --> and <!-- end -->."""
     found = numbers()
     for name, make in TABLES.items():
-        begin, end = f"<!-- numbers: {name} -->\n", "\n<!-- end -->"
+        begin, end = f"<!-- numbers: {name} -->\n", "<!-- end -->"
         before, rest = text.split(begin)
-        text = before + begin + "\n" + make(found) + "\n" + end + rest.split(end, 1)[1]
+        text = before + begin + "\n" + make(found) + "\n\n" + end + rest.split(end, 1)[1]
     return text
 
 
