@@ -125,8 +125,25 @@ def test_a_public_docstring_is_complete(name):
         assert not faults(PUBLIC[name])
 
 
+@pytest.fixture
+def each_run_once(monkeypatch):
+    """Several examples are about one small run: it is trained for the first of them."""
+    monkeypatch.setattr(dj, "train", _trained_before)
+
+
+_RUNS: dict[str, object] = {}
+_train = dj.train
+
+
+def _trained_before(model, grid, *args, **options):
+    asked = repr((model.name, model.config, grid, args, options))
+    if asked not in _RUNS:
+        _RUNS[asked] = _train(model, grid, *args, **options)
+    return _RUNS[asked]
+
+
 @pytest.mark.parametrize("name", PUBLIC)
-def test_examples_of_a_public_docstring_run(name):
+def test_examples_of_a_public_docstring_run(name, each_run_once):
     known = {"dj": dj, "np": np, "jax": jax, "jnp": jnp} | vars(
         importlib.import_module(PUBLIC[name].__module__)
     )
