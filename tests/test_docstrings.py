@@ -109,9 +109,10 @@ def _names(entries) -> set[str]:
 
 
 def _methods(value) -> dict[str, object]:
-    """Public functions of a class, by name."""
+    """Public functions of a class, by name; not functions that are the default of a field."""
+    fields = getattr(value, "__dataclass_fields__", {})
     plain = {n: getattr(m, "__func__", m) for n, m in vars(value).items() if not n.startswith("_")}
-    return {name: method for name, method in plain.items() if inspect.isfunction(method)}
+    return {n: method for n, method in plain.items() if inspect.isfunction(method) and n not in fields}
 
 
 PUBLIC = public()
