@@ -27,54 +27,112 @@ Tree = Any  # a pytree of arrays; its structure is the model's own
 
 
 class Update(NamedTuple):
-    """What one network makes of one batch."""
+    """What one network makes of one batch.
 
-    direction: Tree  # like params; the engine moves params by -lr * (optimiser of) direction
-    memory: Tree  # like the incoming memory
+    Attributes
+    ----------
+    direction : pytree
+        Like the parameters. The engine moves them by −lr times (the optimizer's version of) it.
+    memory : pytree
+        Like the incoming memory.
+    loss : array, shape ()
+        Loss of the batch.
+    healthy : bool array, shape ()
+        False freezes the member for good and marks it as diverged.
+    """
+
+    direction: Tree
+    memory: Tree
     loss: Scalar
-    healthy: Scalar  # bool; False freezes the member for good and marks it as diverged
+    healthy: Scalar
 
 
 class Start(NamedTuple):
-    """A network before its first step."""
+    """A network before its first step.
+
+    Attributes
+    ----------
+    params : pytree
+        The weights.
+    memory : pytree, default ()
+        Whatever else the network carries from step to step, such as Markov chains.
+    """
 
     params: Tree
-    memory: Tree = ()  # whatever else the network carries from step to step, such as Markov chains
+    memory: Tree = ()
 
 
 class Hyperparameter(NamedTuple):
-    """A scalar of a model that a grid can vary; it changes no shapes, so that it is traced like lr."""
+    """A scalar of a model that a grid can vary. It changes no shapes, so that it is traced like lr.
 
-    default: float | None  # what a grid that does not name it gets; None: the model goes without it
-    long_name: str  # with unit
-    check: Callable[[str, Any], float] = checks.finite  # name, value -> the value, or InputError
+    Attributes
+    ----------
+    default : float or None
+        What a grid that does not name it gets. None: the model goes without it.
+    long_name : str
+        With unit.
+    check : callable
+        (name, value) -> the value, or InputError.
+    """
+
+    default: float | None
+    long_name: str
+    check: Callable[[str, Any], float] = checks.finite
 
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """One physical system.
+    """One physical system, as a record of pure functions of one network.
 
-    world(key, batch_size): what all members of a seed share: teacher, data set, features that training
-        does not change. Computed once a seed.
-    init(key, world, point): the initial `Start` of one network.
-    batch(key, world, step, batch_size): the data and the noise of one step; `key` is fresh in every step.
-    update(params, memory, batch, world, point): an `Update`.
-    matrices(params): the weight matrices by name; their squared singular values are recorded.
-    observe(params, initial_params, world, key, point): further numbers to record, scalars by name; must
-        contain "train_loss". `key` is the same at every record of a seed.
-    observables: a long name, with unit, for each name that `observe` returns.
-    targets(world): matrices that learning aims at, under the names of the learned ones, if they are known;
-        their squared singular values are recorded once.
-    target_sides: of which singular vectors of the targets learning determines the direction.
-    target_scale: name of the scalar, if there is one, to which the targets are proportional; they are given
-        at its default.
-    scalars: hyperparameters of the model that a grid can vary, by name. Its functions read them as
-        `point.get(name, default)`, since a point holds only those that its grid names.
-    draws: whether `batch` uses its key. If not, a batch is looked up in the world, not carried by the loop.
-    member_axis: where the engine puts the members of a seed in each array of their state: "inner", next to
-        the last axis, for networks with products of two quantities that both differ from member to member;
-        "last" where every learned weight meets inputs that the members share (use `lane_product`).
-    config: everything that defines the model, as JSON values; stored with the results.
+    Attributes
+    ----------
+    name : str
+        What results and messages call it.
+    world : callable
+        (key, batch_size) -> what all members of a seed share: teacher, data set, features that training does
+        not change. Computed once for each seed.
+    init : callable
+        (key, world, point) -> the initial `Start` of one network.
+    batch : callable
+        (key, world, step, batch_size) -> the data and the noise of one step. The key is fresh in every step.
+    update : callable
+        (params, memory, batch, world, point) -> an `Update`.
+    matrices : callable
+        (params) -> the weight matrices by name. Their squared singular values are recorded.
+    observe : callable
+        (params, initial_params, world, key, point) -> further numbers to record, scalars by name. They must
+        contain "train_loss". The key is the same at every record of a seed.
+    observables : mapping
+        A long name, with unit, for each name that `observe` returns.
+    targets : callable
+        (world) -> matrices that learning aims at, under the names of the learned ones, if they are known.
+        Their squared singular values are recorded once.
+    target_sides : tuple of str
+        Of which singular vectors of the targets learning determines the direction.
+    target_scale : str, optional
+        Name of the scalar, if there is one, to which the targets are proportional. They are given at its
+        default.
+    scalars : mapping of str to Hyperparameter
+        What a grid can vary, by name. The functions read them as `point.get(name, default)`, since a point
+        holds only those that its grid names.
+    draws : bool, default True
+        Whether `batch` uses its key. If not, a batch is looked up in the world, not carried by the loop.
+    member_axis : {"inner", "last"}, default "inner"
+        Where the engine puts the members of a seed in each array of their state. "inner" is next to the last
+        axis, for networks with products of two quantities that both differ from member to member. "last" is
+        for models where every learned weight meets inputs that the members share (use `lane_product`).
+    config : mapping
+        Everything that defines the model, as JSON values. It is stored with the results.
+
+    Examples
+    --------
+    >>> model = dj.models.linear(epsilon=0.2)
+    >>> model.name, model.config["epsilon"], list(model.scalars)
+    ('linear', 0.2, ['epsilon', 'z_ratio'])
+    >>> point = {"lr": 0.1, "sigma_w": 1.0}
+    >>> start = model.init(jax.random.key(0), None, point)
+    >>> {name: matrix.shape for name, matrix in model.matrices(start.params).items()}
+    {'w': (2, 2)}
     """
 
     name: str

@@ -29,23 +29,63 @@ def wrap_flax(
     max_loss: float = np.inf,
     name: str | None = None,
 ) -> Model:
-    """A flax.linen module, learning from `data`, as a model for `train`.
+    """Any flax.linen module with a loss, as a model for `train`.
 
-    loss(outputs, batch) -> mean loss of a batch, shape (), where outputs = module(batch[0]).
-    data: arrays with a common first axis, such as (inputs, targets), of which every step draws |B| samples
-    at random; or a function (key, size) -> batch of fresh samples. Arrays become constants of the compiled
-    program and are shared by all networks. test: arrays of the same kind; adds the observable `test_loss`.
-    matrices: which weights to record, by a function of their names (None: all). A name is the path in the
-    module, such as `Dense_0` or `Block_1_Conv_0`; kernels of convolutions count as matrices
-    (height·width·channels, features), those of attention as (inputs, heads·size) and (heads·size, outputs);
-    of a stack made by nn.scan every layer is a matrix of its own, `Block_0`, `Block_1` and so on. training:
-    further arguments of the module in training, such as {"train": True}; randomness named "dropout" is new
-    in every step. max_loss: a network whose batch loss lies above, or is not finite, is frozen.
+    Parameters
+    ----------
+    module : flax.linen.Module
+        Without state beside its parameters.
+    loss : callable
+        (outputs, batch) -> mean loss of a batch, shape (), where outputs = module(batch[0]).
+    data : tuple of arrays, or callable
+        Arrays with a common first axis, such as (inputs, targets), of which every step draws |B| samples at
+        random. Or a function (key, size) -> batch of fresh samples. Arrays become constants of the compiled
+        program and are shared by all networks.
+    test : tuple of arrays, optional
+        Arrays of the same kind; adds the observable `test_loss`.
+    matrices : callable, optional
+        Which weights to record, by a function of their names. By default all.
+    training : mapping, optional
+        Further arguments of the module in training, such as {"train": True}. Randomness named "dropout" is
+        new in every step.
+    max_loss : float, default infinite
+        A network whose batch loss lies above, or is not finite, is frozen.
+    name : str, optional
+        Name of the model. By default that of the module's class.
 
-    sigma_w of the grid multiplies the initial kernels: flax starts them with variance 1/n_in, so that it is
-    their width times √n_in. Modules with state beside their parameters, such as BatchNorm, are
-    refused with InputError; so are data without samples or with unequal first axes, and a filter that
-    leaves no matrix.
+    Returns
+    -------
+    Model
+        For `train`.
+
+    Raises
+    ------
+    InputError
+        For modules with state beside their parameters, such as BatchNorm; for data without samples, with
+        unequal first axes or with numbers that are not finite; for labels beyond the outputs; and for a
+        filter that leaves no matrix.
+
+    Notes
+    -----
+    The name of a matrix is the path in the module, such as `Dense_0` or `Block_1_Conv_0`. Kernels of
+    convolutions count as matrices (height·width·channels, features), those of attention as (inputs,
+    heads·size) and (heads·size, outputs). Of a stack made by nn.scan every layer is a matrix of its own:
+    `Block_0`, `Block_1` and so on.
+
+    sigma_w of the grid multiplies the initial kernels. flax starts them with variance 1/n_in, so that sigma_w
+    is their width times √n_in.
+
+    Examples
+    --------
+    >>> import flax.linen as nn
+    >>> inputs = np.linspace(-1, 1, 64).reshape(-1, 1)
+    >>> model = dj.models.wrap_flax(
+    ...     nn.Sequential([nn.Dense(8), nn.tanh, nn.Dense(1)]),
+    ...     loss=lambda outputs, batch: jnp.mean((outputs - batch[1]) ** 2),
+    ...     data=(inputs, np.sin(3 * inputs)),
+    ... )
+    >>> model.config["matrices"], model.config["samples"]
+    (['layers_0', 'layers_2'], 64)
     """
     if not isinstance(module, nn.Module):
         raise checks.InputError(f"module must be a flax.linen module, got {type(module).__name__}")

@@ -24,14 +24,37 @@ class Draws(NamedTuple):
 def elementwise_langevin(model: Model, draws: int = 64) -> Model:
     """The Langevin twin of a model, from the mean and the elementwise variance of its own directions.
 
-    Every step draws `draws` mini-batches of |B| samples and takes mean and variance over them of the model's
-    update direction, which has the variance Var(∂L)/|B| already. With a fixed data set of as many batches as
-    `draws` both are exact for that set; otherwise the mean's own error is counted into the noise. The cost of
-    a step is that of `draws` steps of the model. A network is healthy if it is on each of the batches.
-    Raises InputError if draws < 2; ValueError at the first use for a model whose networks carry memory.
+    Parameters
+    ----------
+    model : Model
+        A model whose networks carry no memory from step to step.
+    draws : int, default 64
+        Mini-batches in every step, 2 or more.
 
-    >>> from dysonjax.models import teacher_student
-    >>> elementwise_langevin(teacher_student(batches=100), draws=100).config["dynamics"]
+    Returns
+    -------
+    Model
+        A step costs as much as `draws` steps of the model.
+
+    Raises
+    ------
+    InputError
+        If `draws` is below 2.
+    ValueError
+        At the first use, for a model whose networks carry memory.
+
+    Notes
+    -----
+    W′ = W − α E[∂L] + (α/√|B|) √Var(∂L) ∘ η with η_ij ~ N(0, 1), [A] 2.1. Every step draws `draws`
+    mini-batches of |B| samples and takes mean and variance over them of the model's update direction, which
+    has the variance Var(∂L)/|B| already. With a fixed data set of as many batches as `draws` both are exact
+    for that set. Otherwise the mean's own error is counted into the noise. A network is healthy if it is on
+    each of the batches.
+
+    Examples
+    --------
+    >>> model = dj.models.teacher_student(batches=100)
+    >>> dj.models.elementwise_langevin(model, draws=100).config["dynamics"]
     'langevin-elementwise'
     """
     draws = checks.positive_int("draws", draws, 2)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dysonjax import checks
 from dysonjax.models.base import Hyperparameter, Model, Start, Update, normal, split
@@ -46,36 +47,66 @@ class Noise(NamedTuple):
 
 
 def linear(
-    z="identity",
-    teacher=None,
+    z: str | ArrayLike = "identity",
+    teacher: ArrayLike | None = None,
     *,
-    values=(2.0, 2.0),
+    values: ArrayLike = (2.0, 2.0),
     basis: str = "symmetric",
     epsilon: float = 0.1,
     noise: str = "gradient",
     dynamics: str = "sgd",
 ) -> Model:
-    """The model for the ensemble engine.
+    """Linear network with one hidden layer, ŷ = Z W x, that learns ŷ = Z W_t x under added noise.
 
-    z: "identity", "equal", "unequal" or an invertible matrix (n_out, n). teacher: W_t (n, n), the same for
-    all seeds; or None for singular `values` (equal ones make degenerate levels) in a random `basis` for every
-    seed: "symmetric", W_t = Q diag(values) Qᵀ, which for all values equal is a multiple of 1; "rotation",
-    W_t = R diag(values) with det R = 1; "orthogonal", the same with any sign of det R.
-    epsilon: std of the noise of one sample. noise="gradient" adds a symmetric matrix of std ε off the
-    diagonal and √2 ε on it to the gradient of every sample; "label" adds ε times a normal vector to every
-    label. Grids can vary `epsilon`, and `z_ratio` in (0, 1]: the smallest singular value of Z over the
-    largest, which stays as it is; those between form a geometric progression, singular vectors stay.
-    dynamics="sgd" draws samples; "langevin" takes the exact mean gradient and Gaussian noise with the
-    mini-batch's covariance ([A] 2.1), in one draw. Weights start from N(0, sigma_w²/n): published std 0.1.
+    Parameters
+    ----------
+    z : {"identity", "equal", "unequal"} or array, shape (n_out, n), default "identity"
+        Z, by name or as an invertible matrix.
+    teacher : array, shape (n, n), optional
+        W_t, the same for all seeds. By default drawn for every seed with singular `values` in a random
+        `basis`.
+    values : sequence of float, default (2.0, 2.0)
+        Singular values of W_t. Equal ones make degenerate levels.
+    basis : {"symmetric", "rotation", "orthogonal"}, default "symmetric"
+        "symmetric": W_t = Q diag(values) Qᵀ, which for all values equal is a multiple of 1. "rotation":
+        W_t = R diag(values) with det R = 1. "orthogonal": the same with any sign of det R.
+    epsilon : float, default 0.1
+        Standard deviation ε of the noise of one sample. Grids can vary it.
+    noise : {"gradient", "label"}, default "gradient"
+        "gradient" adds a symmetric matrix, of std ε off the diagonal and √2 ε on it, to the gradient of every
+        sample. "label" adds ε times a normal vector to every label.
+    dynamics : {"sgd", "langevin"}, default "sgd"
+        "sgd" draws samples. "langevin" takes the exact mean gradient and Gaussian noise with the mini-batch's
+        covariance ([A] 2.1), in one draw.
 
-    Why symmetric: in the teacher's frame symmetric gradient noise G becomes Rᵀ G, which splits a pair of
+    Returns
+    -------
+    Model
+        Grids can vary `epsilon`, and `z_ratio` in (0, 1]: the smallest singular value of Z over the largest,
+        which stays as it is. Those between form a geometric progression; singular vectors stay.
+
+    Raises
+    ------
+    InputError
+        If Z is not invertible, if shapes do not fit, or if a number is out of range.
+
+    Notes
+    -----
+    [B]. Weights start from N(0, sigma_w²/n); the published std is 0.1.
+
+    Why the teacher is symmetric: in its frame symmetric gradient noise G becomes Rᵀ G, which splits a pair of
     levels by its symmetric part. For R = 1 that is G itself; surmise and two-mode density hold. A rotation by
     θ leaves the traceless part alone, and with it the surmise, but shrinks the motion of the center by cos θ:
     the density is too narrow. A reflection leaves one Gaussian number alone to split the pair: the levels
     cross freely and ⟨S⟩ is smaller by 2/π. Of "orthogonal" teachers half show no repulsion (tested). Label
     noise has no such preference.
 
-    Raises InputError if Z is not invertible, if shapes do not fit, or if a number is out of range.
+    Examples
+    --------
+    >>> model = dj.models.linear(values=(1.0, 3.0))
+    >>> world = model.world(jax.random.key(0), 4)
+    >>> np.linalg.svd(world.teacher, compute_uv=False).round(3).tolist()
+    [3.0, 1.0]
     """
     z = _matrix_z(z)
     size = z.shape[1]

@@ -153,16 +153,52 @@ def nanogpt(
     matrices: str = "attention",
     line_ends: str = "plain",
 ) -> Model:
-    """The model for the ensemble engine.
+    """A small character-level transformer (nano-GPT), whose attention matrices are watched while it learns.
 
-    text: `python-topics` (needs no network), `tinyshakespeare`, a UTF-8 file, or a loaded corpus.
-    vocabulary: at most this many different characters, see `corpus.load` (None: all of the text); line_ends
-    likewise.
-    dropout: probability, drawn anew in every step. matrices: which spectra are recorded; "attention": K, Q,
-    V of every head (names such as `layer1_head1_key`), "all": also the projections, the MLPs and the output.
-    sigma_w of the grid multiplies the initial weights of all linear layers; 1 is the stated initialisation.
-    All members of a seed see the same windows of text. Raises InputError if heads do not divide the width, if
-    the text is too short for the context, or for a text that cannot be read.
+    Parameters
+    ----------
+    text : str, Path or Corpus, default "python-topics"
+        `python-topics` (needs no network), `tinyshakespeare`, a UTF-8 file, or a loaded corpus.
+    width : int, default 64
+        Width of the stream.
+    heads : int, default 4
+        Heads of attention; they must divide the width.
+    layers : int, default 4
+        Number of blocks.
+    context : int, default 32
+        Characters that the network looks back.
+    vocabulary : int, optional
+        At most this many different characters, see `corpus.load`. By default all of the text.
+    dropout : float, default 0.0
+        Probability, drawn anew in every step; at least 0 and below 1.
+    matrices : {"attention", "all"}, default "attention"
+        Which spectra are recorded. "attention": K, Q and V of every head (names such as `layer1_head1_key`).
+        "all": also the projections, the MLPs and the output.
+    line_ends : str, default "plain"
+        How line ends count, see `corpus.load`.
+
+    Returns
+    -------
+    Model
+        All members of a seed see the same windows of text.
+
+    Raises
+    ------
+    InputError
+        If heads do not divide the width, if the text is too short for the context, or for a text that cannot
+        be read.
+
+    Notes
+    -----
+    The default is the model of [A] 3.2, with 209 729 parameters. sigma_w of the grid multiplies the initial
+    weights of all linear layers; 1 is the stated initialisation.
+
+    Examples
+    --------
+    >>> model = dj.models.nanogpt(width=8, heads=2, layers=1, context=8)
+    >>> params = model.init(jax.random.key(0), (), {"sigma_w": 1.0}).params
+    >>> sorted(model.matrices(params))[:3]
+    ['layer1_head1_key', 'layer1_head1_query', 'layer1_head1_value']
     """
     sizes = {"width": width, "heads": heads, "layers": layers, "context": context}
     sizes = {name: checks.positive_int(name, value) for name, value in sizes.items()}

@@ -5,9 +5,10 @@ the diagonal and 2v on it. Their distance then follows the surmise P(S) = S/(2σ
 mean ⟨S⟩ = √π σ. [A] 2.5, [C]; the prefactors are derived here and tested against simulation.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import ellipe
 
 
@@ -18,24 +19,61 @@ class PairLaw(NamedTuple):
     mean_spacing: np.ndarray  # ⟨S⟩ = √π σ
 
     @classmethod
-    def of(cls, off_diagonal_variance) -> "PairLaw":
+    def of(cls, off_diagonal_variance: ArrayLike) -> "PairLaw":
         sigma = np.sqrt(2 * np.asarray(off_diagonal_variance, np.float64))
         return cls(sigma, np.sqrt(np.pi) * sigma)
 
 
-def rbm_pair(kappa, lr, batch_size, mu=3.0, sigma_h=1.0, k: int = 3, order: int = 1) -> PairLaw:
-    """A degenerate pair of the RBM at rest, levels x of X = σ_h² WᵀW near μ² − κ.
+def rbm_pair(
+    kappa: ArrayLike, lr: ArrayLike, batch_size: ArrayLike, mu: float = 3.0, sigma_h: float = 1.0,
+    k: int = 3, order: int = 1,
+) -> PairLaw:  # fmt: skip
+    """A degenerate pair of the RBM at rest: levels x of X = σ_h² WᵀW near μ² − κ.
 
-    order=1: σ² = 2 σ_h² (α/|B|)(μ² − κ), the limit of small α and of independent chains, so that
-    ⟨S⟩ = √(2π σ_h² (α/|B|)(μ² − κ)). order=2: exact for small fluctuations at any α and k. With s the
+    Parameters
+    ----------
+    kappa : float or array
+        Eigenvalue κ of the target precision that occurs twice, below μ².
+    lr : float or array
+        Learning rate α.
+    batch_size : int or array
+        Number of chains, |B|.
+    mu : float, default 3.0
+        Parameter of the energy.
+    sigma_h : float, default 1.0
+        Width of the hidden units.
+    k : int, default 3
+        Gibbs sweeps in a step. Only order 2 depends on it.
+    order : {1, 2}, default 1
+        1 is the limit of small α and of independent chains. 2 is exact for small fluctuations at any α and k.
+
+    Returns
+    -------
+    PairLaw
+        The surmise of the pair, units of x.
+
+    Notes
+    -----
+    Order 1: σ² = 2 σ_h² (α/|B|)(μ² − κ), so that ⟨S⟩ = √(2π σ_h² (α/|B|)(μ² − κ)). Order 2: with s the
     deviation of Ŝ from 1/κ and δ that of the block of X from μ² − κ,
+
         s′ = ρ s + (1 − ρ) δ/κ² + noise of variance (1 − ρ²)/(κ²|B|),   ρ = ((μ² − κ)/μ²)^{2k},
         δ′ = δ − 2 α σ_h² (μ² − κ) s′,
+
     the first line being the chains' memory and their pursuit of the moving weights. The stationary variance
     of δ solves the discrete Lyapunov equation of this pair.
 
     "Isolated" and "small fluctuations" matter: in the published target the pairs lie 0.4 to 1.2 from their
-    neighbours, and at α = 0.1, |B| = 4 their mean spacing is only 0.7 to 0.8 of this.
+    neighbours, and at α = 0.1, |B| = 4 their mean spacing is only 0.7 to 0.8 of this. [A] 2.5, [C]; the
+    prefactors are derived here.
+
+    Examples
+    --------
+    >>> law = dj.models.predictions.rbm_pair(kappa=4.0, lr=0.1, batch_size=16)
+    >>> round(float(law.mean_spacing), 3)
+    0.443
+    >>> bool(np.isclose(law.sigma, np.sqrt(2 * 0.1 / 16 * (9.0 - 4.0))))
+    True
     """
     kappa, lr, batch_size = np.broadcast_arrays(*(np.asarray(a, np.float64) for a in (kappa, lr, batch_size)))
     x = mu**2 - kappa
@@ -55,15 +93,42 @@ def rbm_pair(kappa, lr, batch_size, mu=3.0, sigma_h=1.0, k: int = 3, order: int 
     return PairLaw.of(variance[..., 3, 0])
 
 
-def linear_pair(epsilon, lr, batch_size, z: float = 1.0, order: int = 1) -> PairLaw:
-    """A degenerate pair of the linear network at rest; levels are SINGULAR VALUES of W, all |z_i| = z.
+def linear_pair(
+    epsilon: ArrayLike, lr: ArrayLike, batch_size: ArrayLike, z: float | np.ndarray = 1.0, order: int = 1
+) -> PairLaw:
+    """A degenerate pair of the linear network at rest. Levels are SINGULAR VALUES of W, and all |z_i| = z.
 
-    With b = α² z⁴/|B| and q = α z² (2 − α z²): order=1 is v = α² ε²/(|B| q), that is, for z = 1,
-    ⟨S_ξ⟩ = √(2π α ε²/(|B|(2 − α))). order=2 adds what the fluctuating x xᵀ of the mini-batch does to the
-    fluctuations themselves; the second moments close, and for two levels
-        v = α² ε²/(|B| q) · q²/((q − 3b)(q + b)),
-    a factor 1 + b/q + … = 1 + α/(|B|(2 − α)) + … in ⟨S_ξ⟩ at z = 1. (For small |B| and large α the law of S
-    is then no longer exactly the surmise, since this noise is multiplicative.)
+    Parameters
+    ----------
+    epsilon : float or array
+        Noise of one sample.
+    lr : float or array
+        Learning rate α.
+    batch_size : int or array
+        Size of a mini-batch, |B|.
+    z : float or array, default 1.0
+        The singular value of Z.
+    order : {1, 2}, default 1
+        2 adds what the fluctuating x xᵀ of the mini-batch does to the fluctuations themselves.
+
+    Returns
+    -------
+    PairLaw
+        The surmise of the pair, units of ξ.
+
+    Notes
+    -----
+    With b = α² z⁴/|B| and q = α z² (2 − α z²), order 1 is v = α² ε²/(|B| q), that is, for z = 1, ⟨S_ξ⟩ = √(2π
+    α ε²/(|B|(2 − α))). At order 2 the second moments close, and for two levels v = α² ε²/(|B| q) · q²/((q −
+    3b)(q + b)), a factor 1 + b/q + … = 1 + α/(|B|(2 − α)) + … in ⟨S_ξ⟩ at z = 1. For small |B| and large α
+    the law of S is then no longer exactly the surmise, since this noise is multiplicative. [B]; the
+    prefactors are derived here.
+
+    Examples
+    --------
+    >>> law = dj.models.predictions.linear_pair(epsilon=0.1, lr=0.1, batch_size=16)
+    >>> round(float(law.mean_spacing), 4)
+    0.0144
     """
     epsilon, lr, batch_size = (np.asarray(a, np.float64) for a in (epsilon, lr, batch_size))
     rate = lr * z**2
@@ -72,16 +137,42 @@ def linear_pair(epsilon, lr, batch_size, z: float = 1.0, order: int = 1) -> Pair
     return PairLaw.of(variance if order == 1 else variance * q**2 / ((q - 3 * b) * (q + b)))
 
 
-def linear_two_species_spacing(epsilon, lr, batch_size, z1, z2):
-    """⟨S_ξ⟩ of a pair at rest under gradient noise where Z has the singular values z1, z2; symmetric teacher.
+def linear_two_species_spacing(
+    epsilon: ArrayLike, lr: ArrayLike, batch_size: ArrayLike, z1: ArrayLike, z2: ArrayLike
+) -> Any:
+    """⟨S_ξ⟩ of a pair at rest under gradient noise, where Z has two singular values; W_t is symmetric.
 
-    With r_i = 1 − α z_i², entries of δ = W − W_t have ⟨δ_ij δ_kl⟩ = v_ik ⟨G_ij G_kl⟩,
-    v_ik = α²ε²/(|B|(1 − r_i r_k)),
-    as row i forgets by r_i a step and G is symmetric noise. The splitting is that of the symmetric part,
-    S² = (δ_11 − δ_22)² + (δ_12 + δ_21)², two independent Gaussian numbers of variances a² = 2(v_11 + v_22)
-    and b² = v_11 + v_22 + 2v_12, so that ⟨S⟩ = √(2/π) a E(1 − b²/a²), E the complete elliptic integral. It is
-    `linear_pair` for z1 = z2. The gas of two species of [B], in which each level keeps a rate of its own, has
-    √(π(v_11 + v_22)): the eigenvectors, which mix the rates, make the true spacing smaller.
+    Parameters
+    ----------
+    epsilon : float or array
+        Noise of one sample.
+    lr : float or array
+        Learning rate α.
+    batch_size : int or array
+        Size of a mini-batch, |B|.
+    z1, z2 : float or array
+        The singular values of Z.
+
+    Returns
+    -------
+    float or array
+        Mean spacing, units of ξ.
+
+    Notes
+    -----
+    With r_i = 1 − α z_i², entries of δ = W − W_t have ⟨δ_ij δ_kl⟩ = v_ik ⟨G_ij G_kl⟩ with v_ik = α²ε²/(|B|(1
+    − r_i r_k)), as row i forgets by r_i a step and G is symmetric noise. The splitting is that of the
+    symmetric part, S² = (δ_11 − δ_22)² + (δ_12 + δ_21)²: two independent Gaussian numbers of variances a² =
+    2(v_11 + v_22) and b² = v_11 + v_22 + 2v_12. Hence ⟨S⟩ = √(2/π) a E(1 − b²/a²), with E the complete
+    elliptic integral. It is `linear_pair` for z1 = z2. The gas of two species of [B], in which each level
+    keeps a rate of its own, has √(π(v_11 + v_22)): the eigenvectors, which mix the rates, make the true
+    spacing smaller.
+
+    Examples
+    --------
+    >>> spacing = dj.models.predictions.linear_two_species_spacing(0.1, 0.1, 16, 1.0, 1.0)
+    >>> bool(np.isclose(spacing, dj.models.predictions.linear_pair(0.1, 0.1, 16).mean_spacing))
+    True
     """
     epsilon, lr, batch_size, z1, z2 = (np.asarray(a, np.float64) for a in (epsilon, lr, batch_size, z1, z2))
     r1, r2 = 1 - lr * z1**2, 1 - lr * z2**2
@@ -94,8 +185,26 @@ def linear_two_species_spacing(epsilon, lr, batch_size, z1, z2):
     return np.sqrt(2 / np.pi * diagonal) * ellipe(1 - off_diagonal / diagonal)
 
 
-def degenerate_pairs(targets, tolerance: float = 1e-5) -> np.ndarray:
-    """Indices i of the pairs (i, i + 1) that a target spectrum (mode,), ascending, holds exactly twice."""
+def degenerate_pairs(targets: ArrayLike, tolerance: float = 1e-5) -> np.ndarray:
+    """Where a target spectrum holds a level exactly twice.
+
+    Parameters
+    ----------
+    targets : array, shape (mode,)
+        Target levels, ascending.
+    tolerance : float, default 1e-5
+        Levels closer than this, relative to the largest, count as equal.
+
+    Returns
+    -------
+    int array, shape (pairs,)
+        The i of the pairs (i, i + 1). A level that occurs three times is no pair.
+
+    Examples
+    --------
+    >>> dj.models.predictions.degenerate_pairs([1.0, 3.0, 3.0, 5.0, 5.0, 5.0])
+    array([1])
+    """
     targets = np.asarray(targets, np.float64)
     same = np.diff(targets) <= tolerance * max(abs(targets[-1]), abs(targets[0]))
     padded = np.concatenate([[False], same, [False]])

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dysonjax import checks
 from dysonjax.models import dense
@@ -47,31 +48,61 @@ def rbm(
     k: int = 3,
     *,
     mass: float = 2.0,
-    kappa=None,
-    covariance=None,
-    data=None,
+    kappa: ArrayLike | None = None,
+    covariance: ArrayLike | None = None,
+    data: ArrayLike | None = None,
     sampler: str = "gibbs",
     dynamics: str = "pcd",
 ) -> Model:
-    """The model for the ensemble engine; the published setting by default.
+    """Gaussian restricted Boltzmann machine, trained by persistent contrastive divergence.
 
-    visible, hidden: numbers of components (default: the target's width, else 10; as many hidden as visible).
-    mu, sigma_h: parameters of the energy. k: Gibbs sweeps in a step. The target is one of: a lattice scalar
-    field on a ring of `visible` sites, κ_n = mass² + 2 − 2cos(2πn/visible); its precision's eigenvalues
-    `kappa` (visible,); its `covariance` (visible, visible); or `data` (samples, visible), whose second
-    moments (about zero: the model has no bias) are then drawn in mini-batches of |B| samples.
+    Parameters
+    ----------
+    visible : int, optional
+        Number of visible components. By default the target's width, else 10.
+    hidden : int, optional
+        Number of hidden components. By default as many as visible ones.
+    mu, sigma_h : float, default 3.0 and 1.0
+        Parameters of the energy, above 0.
+    k : int, default 3
+        Gibbs sweeps in a step.
+    mass : float, default 2.0
+        The target is a lattice scalar field on a ring of `visible` sites, κ_n = mass² + 2 −
+        2cos(2πn/visible), unless one of the next three arguments is given.
+    kappa : array, shape (visible,), optional
+        Eigenvalues of the target's precision.
+    covariance : array, shape (visible, visible), optional
+        The target's covariance.
+    data : array, shape (samples, visible), optional
+        Samples, whose second moments are drawn in mini-batches of |B|. They are taken about zero, since the
+        model has no bias.
+    sampler : {"gibbs", "collapsed"}, default "gibbs"
+        "gibbs" runs the sweeps one by one. "collapsed" draws k sweeps at once from the same law.
+    dynamics : {"pcd", "langevin", "langevin-chains"}, default "pcd"
+        "pcd" is the real thing. "langevin" replaces Ŝ by its exact mean plus Gaussian noise with its
+        equal-time covariance, fresh in every step ([A] 2.1). "langevin-chains" lets mean and noise relax as
+        the chains do. Both Langevin forms keep the mini-batches of `data`.
 
-    sampler="gibbs" runs the sweeps one by one, "collapsed" draws k sweeps at once from the same law.
-    dynamics="pcd" is the real thing; "langevin" replaces Ŝ by its exact mean plus Gaussian noise with its
-    equal-time covariance, fresh in every step ([A] 2.1); "langevin-chains" lets mean and noise relax as the
-    chains do. Both Langevin forms keep the mini-batches of `data`.
+    Returns
+    -------
+    Model
+        Recorded levels are eigenvalues of X = σ_h² WᵀW; stored weights are σ_h W.
 
-    A member is healthy while K is positive definite. Weights start from N(0, sigma_w²/visible): published
-    sigma_w = 0.1·√10. Recorded levels are eigenvalues of X = σ_h² WᵀW, stored weights σ_h W. Raises
-    InputError if k < 1, if shapes do not fit, if a covariance is not symmetric positive definite, or if a
-    κ_i ≥ μ², where learning has no fixed point.
+    Raises
+    ------
+    InputError
+        If k < 1, if shapes do not fit, if a covariance is not symmetric positive definite, or if a κ_i ≥ μ²,
+        where learning has no fixed point.
 
-    >>> rbm(mass=1.0, visible=4).config["kappa"]
+    Notes
+    -----
+    Energy E = μ²φᵀφ/2 + hᵀh/(2σ_h²) − φᵀWh, [A] 3.1 and [C]; the default is the published setting. A member
+    is healthy while K = μ² − σ_h² W Wᵀ is positive definite. Weights start from N(0, sigma_w²/visible); the
+    published sigma_w is 0.1·√10.
+
+    Examples
+    --------
+    >>> dj.models.rbm(mass=1.0, visible=4).config["kappa"]
     [1.0, 3.0, 3.0, 5.0]
     """
     mu, sigma_h = checks.positive("mu", mu), checks.positive("sigma_h", sigma_h)

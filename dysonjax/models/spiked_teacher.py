@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dysonjax import checks
 from dysonjax.models.base import Hyperparameter, Model, Start, Update, eigh, normal, product, split
@@ -47,26 +48,58 @@ class Batch(NamedTuple):
 def spiked_teacher(
     rows: int = 256,
     columns: int = 64,
-    profile=(1.0,),
+    profile: ArrayLike = (1.0,),
     *,
     s: float = 1.0,
     epsilon: float = 0.1,
     noise: str = "gradient",
     activation: str = "identity",
-    blocks=(),
+    blocks: ArrayLike = (),
 ) -> Model:
-    """The model for the ensemble engine.
+    """A network that learns a matrix of low rank out of noise: spikes that leave the bulk.
 
-    rows, columns: M and N, in any order. profile: singular values of the teacher in units of its strength
-    `s`, one for each spike; equal ones are degenerate, and overlaps then are those of their subspace.
-    noise: "gradient" takes the exact mean gradient and adds a Gaussian matrix of std ε for every sample;
-    "label" draws fresh inputs and adds ε times a normal vector to every label; "data" draws fresh inputs and
-    has no other noise. activation: identity, tanh or relu of the outputs; the latter two need inputs that are
-    drawn. blocks: variances of the inputs, one for each of as many blocks of equal size. Grids can vary `s`
-    and `epsilon`.
+    Parameters
+    ----------
+    rows, columns : int, default 256 and 64
+        M and N, in any order.
+    profile : sequence of float, default (1.0,)
+        Singular values of the teacher in units of its strength `s`, one for each spike. Equal ones are
+        degenerate, and overlaps then are those of their subspace.
+    s : float, default 1.0
+        Strength of the teacher, above 0. Grids can vary it.
+    epsilon : float, default 0.1
+        Standard deviation ε of the noise of one sample. Grids can vary it.
+    noise : {"gradient", "label", "data"}, default "gradient"
+        "gradient" takes the exact mean gradient and adds a Gaussian matrix of std ε for every sample. "label"
+        draws fresh inputs and adds ε times a normal vector to every label. "data" draws fresh inputs and has
+        no other noise.
+    activation : {"identity", "tanh", "relu"}, default "identity"
+        Of the outputs. The latter two need inputs that are drawn.
+    blocks : sequence of float, default ()
+        Variances of the inputs, one for each of as many blocks of equal size. By default all are 1.
 
-    Raises InputError for a rank above min(M, N), singular values or s that are not positive, or other numbers
-    out of range.
+    Returns
+    -------
+    Model
+        With one learned matrix, W.
+
+    Raises
+    ------
+    InputError
+        For a rank above min(M, N), singular values or s that are not positive, or other numbers out of range.
+
+    Notes
+    -----
+    ŷ = W x learns y = W* x with W* = s Σ_k p_k u_k v_kᵀ and orthonormal u, v drawn for every seed. W starts
+    from N(0, σ_W²/M), so that the bulk of X = WᵀW is that of Marchenko and Pastur with σ² = σ_W² and r = N/M.
+    arXiv 2606.28486.
+
+    Examples
+    --------
+    >>> model = dj.models.spiked_teacher(rows=32, columns=16, profile=(2.0, 1.0))
+    >>> target = model.targets(model.world(jax.random.key(0), 4))["w"]
+    >>> np.linalg.svd(target, compute_uv=False)[:3].round(3).tolist()
+    [2.0, 1.0, 0.0]
     """
     rows, columns = checks.positive_int("rows", rows), checks.positive_int("columns", columns)
     checks.memory(f"a network of {rows}×{columns} weights", 40 * rows * columns, "take fewer rows or columns")

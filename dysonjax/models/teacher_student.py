@@ -7,6 +7,7 @@ from N(0, sigma_w^2/n_in). Loss: half the mean squared error of a batch. [C]; ar
 """
 
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -30,7 +31,7 @@ class World(NamedTuple):
 
 
 def teacher_student(
-    widths=(3, 32, 16, 1),
+    widths: Sequence[int] = (3, 32, 16, 1),
     activation: str = "tanh",
     train: str = "middle",
     data: str = "fixed",
@@ -40,18 +41,56 @@ def teacher_student(
     scaling: str = "standard",
     base_width: int = 64,
 ) -> Model:
-    """The model for the ensemble engine.
+    """Teacher-student multilayer perceptron: the system of the phase diagram.
 
-    widths: neurons of each layer, input first. data="fixed": `batches` batches, passed in order in every
-    epoch; "online": fresh samples in every step. label_noise: std of Gaussian noise added to the targets of
-    training (0: noise-free). test_samples: fresh inputs for the observables.
-    scaling: "standard", or "mup" for train="all", the maximal update parametrisation of plain gradient steps:
-    the last matrix starts from N(0, sigma_w² base_width/n_in²), and the learning rate of the first is
-    multiplied by n_out/base_width and of the last by base_width/n_in, so that features of every width learn
-    at the same rate; with hidden layers of base_width both are the same (arXiv 2011.14522).
+    Parameters
+    ----------
+    widths : sequence of int, default (3, 32, 16, 1)
+        Neurons of each layer, input first.
+    activation : {"tanh", "relu", "identity"}, default "tanh"
+        Of the hidden layers; the output is linear.
+    train : {"middle", "all"}, default "middle"
+        "middle": the student shares the teacher's first and last matrix and learns those between (the
+        published setting). "all": it learns every matrix.
+    data : {"fixed", "online"}, default "fixed"
+        "fixed": `batches` batches, passed in order in every epoch. "online": fresh samples in every step.
+    batches : int, default 1000
+        Number of batches of fixed data.
+    label_noise : float, default 0.0
+        Standard deviation of Gaussian noise added to the targets of training. 0: noise-free.
+    test_samples : int, default 128
+        Fresh inputs for the observables.
+    scaling : {"standard", "mup"}, default "standard"
+        "mup", for train="all", is the maximal update parametrisation of plain gradient steps, see Notes.
+    base_width : int, default 64
+        Width at which both scalings are the same.
 
-    Raises InputError if a width is no positive integer, if there are fewer than two layers of weights, or if
-    train="middle" leaves nothing to learn.
+    Returns
+    -------
+    Model
+        Of all learned matrices the spectra are recorded.
+
+    Raises
+    ------
+    InputError
+        If a width is no positive integer, if there are fewer than two layers of weights, or if train="middle"
+        leaves nothing to learn.
+
+    Notes
+    -----
+    [C]; arXiv 2509.01349. Inputs are x ~ N(0, 1). The teacher's entries are N(0, 1/n_in); learned matrices
+    start from N(0, sigma_w²/n_in). The loss is half the mean squared error of a batch.
+
+    With scaling="mup" the last matrix starts from N(0, sigma_w² base_width/n_in²), and the learning rate of
+    the first is multiplied by n_out/base_width and of the last by base_width/n_in. Features of every width
+    then learn at the same rate; with hidden layers of base_width both are the same (arXiv 2011.14522).
+
+    Examples
+    --------
+    >>> model = dj.models.teacher_student(widths=(3, 8, 6, 1), batches=20)
+    >>> world = model.world(jax.random.key(0), 4)
+    >>> [matrix.shape for matrix in world.teacher], list(model.targets(world))
+    ([(3, 8), (8, 6), (6, 1)], ['w2'])
     """
     widths = tuple(checks.positive_int("widths", width) for width in widths)
     if len(widths) < 3:
