@@ -56,9 +56,9 @@ def take(folder: Path) -> None:
         summary = json.loads(path.read_text(encoding="utf-8"))
         if summary.get("command") != "figure" or "checks" not in summary:
             continue
-        name = summary["name"] + (f"-{summary['steps']}-steps" if summary["scale"] == "run" else "")
+        scale = f"{summary['steps']}-steps" if summary["scale"] == "run" else summary["scale"]
         text = json.dumps(kept(summary), indent=1, ensure_ascii=False) + "\n"
-        (NUMBERS / f"{name}.json").write_text(text, encoding="utf-8")
+        (NUMBERS / f"{summary['name']}-{scale}.json").write_text(text, encoding="utf-8")
 
 
 def numbers() -> list[dict]:
@@ -143,16 +143,17 @@ def table(heads, rows) -> str:
 
 TABLES = {  # page: names of its tables, and what makes them
     "performance.md": {"speeds": speeds},
+    "figures.md": {"released": released_table, "theory": theory_table},
 }
 
 
-def renewed(page: str) -> str:
+def renewed(page: str, text: str | None = None) -> str:
     """The page with its tables as the files are now, between <!-- numbers: NAME --> and <!-- end -->."""
-    text = (DOCS / page).read_text(encoding="utf-8")
+    text = (DOCS / page).read_text(encoding="utf-8") if text is None else text
     for name, make in TABLES[page].items():
-        begin, end = f"<!-- numbers: {name} -->\n", "\n<!-- end -->"
+        begin, end = f"<!-- numbers: {name} -->\n", "<!-- end -->"
         before, rest = text.split(begin)
-        text = before + begin + "\n" + make() + "\n" + end + rest.split(end, 1)[1]
+        text = before + begin + "\n" + make() + "\n\n" + end + rest.split(end, 1)[1]
     return text
 
 

@@ -16,6 +16,7 @@ of the resolvent there, |⟨u, û⟩|² = −g x′(g)/F′(g) and
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dysonjax.checks import InputError, finite_array, positive
 
@@ -37,17 +38,39 @@ class SpikedBlocks(NamedTuple):
     """M^{2/3} × the scale of the fluctuations of Tracy and Widom at the edge, (x″(g_e)/2)^{1/3}"""
 
 
-def spiked_blocks(theta, variance, ratio: float, share=None) -> SpikedBlocks:
+def spiked_blocks(
+    theta: ArrayLike, variance: ArrayLike, ratio: float, share: ArrayLike | None = None
+) -> SpikedBlocks:
     """Position and overlaps of a spike of strengths θ_b ≥ 0 in noise of variances τ_b ≥ 0.
 
-    theta, variance: shape (..., block), they broadcast; variance is M × that of an entry. ratio: r = N/M > 0.
-    share: c_b and p_b, summing to 1; by default blocks of equal size, and a signal spread as evenly. At
-    finite N the p_b of a drawn v scatter by √(2 c_b(1 − c_b)/N).
-    Raises InputError for negative values, no noise at all, shares that are not positive or do not sum to 1.
+    Parameters
+    ----------
+    theta : array_like, shape (..., block)
+        Strengths θ_b ≥ 0 of the signal, units of W.
+    variance : array_like, shape (..., block)
+        τ_b ≥ 0, M times the variance of an entry. Broadcasts with `theta`.
+    ratio : float
+        r = N/M > 0.
+    share : array_like, shape (block,), optional
+        Fractions of the columns in each block, positive, with the sum 1; the signal is spread in the same
+        way. By default blocks are of equal size. At finite N the shares p_b of a drawn vector v scatter by
+        √(2 c_b(1 − c_b)/N).
 
-    >>> law = spiked_blocks([2.0, 1.0], [1.0, 0.25], ratio=0.25)
+    Returns
+    -------
+    SpikedBlocks
+        Position, overlaps and threshold.
+
+    Raises
+    ------
+    InputError
+        For negative values, no noise at all, or shares that are not positive or do not sum to 1.
+
+    Examples
+    --------
+    >>> law = dj.spectra.spiked_blocks([2.0, 1.0], [1.0, 0.25], ratio=0.25)
     >>> law.position.round(4).item(), law.overlap_left.round(4).item()
-    (3.6085, 0.7151)
+    (3.5915, 0.7154)
     """
     theta, tau = finite_array("theta", theta, min_ndim=1), finite_array("variance", variance, min_ndim=1)
     ratio = positive("ratio", ratio)
