@@ -117,8 +117,8 @@ def start_levels(system: System, sigma_w: float, members: int, key: jax.Array | 
 
 
 def dyson_levels(
-    system: System, potential: dyson.Potential, g2: Strength, start: np.ndarray, steps: int, key: jax.Array, *,
-    pairs: dyson.Pairwise | None = None,
+    system: System, potential: dyson.Potential, g2: Strength, start: np.ndarray, steps: int, key: jax.Array,
+    *, pairs: dyson.Pairwise | None = None,
     progress: Callable[[float, float], None] | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Levels of Dyson Brownian motion after the time of a number of training steps.

@@ -81,7 +81,7 @@ def compare(first: str, second: str, x: np.ndarray, y: np.ndarray, n: int = 999,
 
 
 def verdict(steps: tuple[Step, ...]) -> str:
-    """One paragraph about a ladder: effect sizes, what they do to levels and spacings, and what chance explains.
+    """One paragraph about a ladder: effect sizes, their consequences for levels and spacings, and chance.
 
     Parameters
     ----------
