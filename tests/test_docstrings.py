@@ -78,6 +78,8 @@ def faults(value, inside: bool = False) -> list[str]:
         wrong += _faults_of_class(value, read)
     else:
         signature = inspect.signature(value)
+        named = {name: p for name, p in signature.parameters.items() if name not in ("self", "cls")}
+        wrong += [f"{name} has no type" for name, p in named.items() if p.annotation is p.empty]
         told = _names(read.get("parameters", [])) | _names(read.get("other parameters", []))
         wrong += [f"{p} is not explained" for p in signature.parameters if p not in told | {"self", "cls"}]
         wrong += [f"{p} is no argument" for p in told - set(signature.parameters)]
@@ -131,23 +133,33 @@ def test_a_public_docstring_is_complete(name):
         assert not faults(PUBLIC[name])
 
 
+def _once(function):
+    """A function that computes once for the same arguments, as they are written out."""
+    found = {}
+
+    def remembering(*args, **options):
+        if "out" in options:  # files are wanted, too
+            return function(*args, **options)
+        asked = repr(([_written(a) for a in args], options))
+        if asked not in found:
+            found[asked] = function(*args, **options)
+        return found[asked]
+
+    return remembering
+
+
+def _written(argument):
+    return (argument.name, argument.config) if isinstance(argument, dj.models.Model) else argument
+
+
+# Several examples are about one small run: it is trained for the first of them.
+ONCE = [(dj, "train", _once(dj.train)), (dj.compare, "ladders", _once(dj.compare.ladders))]
+
+
 @pytest.fixture
 def each_run_once(monkeypatch):
-    """Several examples are about one small run: it is trained for the first of them."""
-    monkeypatch.setattr(dj, "train", _trained_before)
-
-
-_RUNS: dict[str, object] = {}
-_train = dj.train
-
-
-def _trained_before(model, grid, *args, **options):
-    if "out" in options:
-        return _train(model, grid, *args, **options)
-    asked = repr((model.name, model.config, grid, args, options))
-    if asked not in _RUNS:
-        _RUNS[asked] = _train(model, grid, *args, **options)
-    return _RUNS[asked]
+    for place, name, function in ONCE:
+        monkeypatch.setattr(place, name, function)
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -177,5 +189,12 @@ def test_what_is_missing_in_a_docstring_is_named():
         """
         return x / 2
 
-    wanted = {"has no example", "y is not explained", "z is no argument", "does not say what is returned"}
+    wanted = {
+        "has no example",
+        "x has no type",
+        "y has no type",
+        "y is not explained",
+        "z is no argument",
+        "does not say what is returned",
+    }
     assert set(faults(half)) == wanted

@@ -344,8 +344,8 @@ def summarise(ladder: Ladder) -> dict[str, Any]:
 
     Examples
     --------
-    >>> found = dj.compare.ladder("linear", members=40, steps=200, permutations=99)
-    >>> summary = dj.compare.summarise(found)
+    >>> both = dj.compare.ladders("linear", lr=(0.1, 0.2), members=40, steps=200, permutations=99)
+    >>> summary = dj.compare.summarise(both[0])
     >>> summary["targets"], len(summary["wasserstein"]) == len(summary["rungs"]) - 1
     ([2.0, 2.0], True)
     """

@@ -81,7 +81,7 @@ def compare(first: str, second: str, x: np.ndarray, y: np.ndarray, n: int = 999,
 
 
 def verdict(steps: tuple[Step, ...]) -> str:
-    """One paragraph about a ladder: effect sizes, their part in levels and spacings, and what is chance.
+    """One paragraph about a ladder: effect sizes, their consequences for levels and spacings, and chance.
 
     Parameters
     ----------
