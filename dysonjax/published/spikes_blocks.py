@@ -79,6 +79,6 @@ SPIKES_BLOCKS = Recipe(
     "arXiv 2604.18450 a spike that disappears again",
     "A spike that emerges and disappears again: inputs in two blocks",
     lambda scale, progress: draw(run(scale, progress)),
-    {"quick": 15, "default": 40, "paper": 160},
+    {"quick": 20, "default": 55, "paper": 200},
     draw,
 )
