@@ -1,8 +1,9 @@
-"""Renew the tables of numbers in `figures.md` from `numbers/*.json`, and those from summaries of figures.
+"""Write the tables of measured numbers into the pages, from the files that commands have written.
 
+    python benchmarks/check.py --write     # benchmarks/ratios.json
     dysonjax figure released --released FOLDER --out runs/record
-    python docs/tables.py runs/record     # takes the summaries of that folder in, then renews the tables
-    python docs/tables.py                 # renews the tables alone
+    python docs/tables.py runs/record      # takes the summaries of that folder in, then renews all tables
+    python docs/tables.py                  # renews all tables
 
 Kept of a summary is what may be published: our numbers with errors, theory, and means over released points
 with z-scores; the released points themselves are left where they are.
@@ -15,9 +16,28 @@ from pathlib import Path
 from dysonjax.published import RECIPES
 
 DOCS = Path(__file__).parent
-NUMBERS, PAGE = DOCS / "numbers", DOCS / "figures.md"
+NUMBERS = DOCS / "numbers"
+RATIOS = DOCS.parent / "benchmarks" / "ratios.json"
 KEPT = ("name", "source", "scale", "networks", "steps", "version")
 CHECK = ("name", "measured", "error", "expected", "systematic", "z")
+CASES = {  # of benchmarks/check.py
+    "teacher-student": "teacher–student, published grid",
+    "teacher-student all": 'teacher–student, `train="all"`',
+    "teacher-student independent": "teacher–student, independent data",
+    "rbm gibbs": "RBM, gibbs, published setting",
+    "rbm collapsed": "RBM, collapsed",
+    "linear": "linear 2×2",
+    "nanogpt": "nano-GPT, batch 16",
+}
+VARIANTS = {
+    "xla": "XLA",
+    "plain_vmap": "plain vmap",
+    "numpy_loop": "NumPy loop",
+    "torch_loop": "PyTorch loop",
+    "limit": "C kernel",
+}
+OTHER = {("nanogpt", "flax_loop"): "plain_vmap"}  # in the column of its kind
+WORDS = {("nanogpt", "plain_vmap"): " (one-network flax loop)", ("nanogpt", "limit"): " (products alone)"}
 
 
 def kept(summary: dict) -> dict:
@@ -48,10 +68,10 @@ def numbers() -> list[dict]:
     return sorted(found, key=lambda one: (order.index(one["name"]), one.get("steps", 0), one["scale"]))
 
 
-def released_table(found: list[dict]) -> str:
+def released_table() -> str:
     """Means over the released points beside ours."""
     rows = []
-    for one in found:
+    for one in numbers():
         for row in one["released"]:
             rows.append([
                 f"`{one['name']}`", row["source"].removeprefix("arXiv "), run(one),
@@ -72,16 +92,38 @@ def run(one: dict) -> str:
     return f"{one['networks']} × {one['steps']:.0e}".replace("e+0", "e")
 
 
-def theory_table(found: list[dict]) -> str:
+def theory_table() -> str:
     """Every number that a figure holds against its line."""
     rows = [
         [f"`{one['name']}`", one["scale"], check["name"], both(check["measured"], check["error"]),
          both(check["expected"], check["systematic"]), "" if check["z"] is None else f"{check['z']:+.1f}"]
-        for one in found
+        for one in numbers()
         if one["scale"] != "run"
         for check in one["checks"]
     ]  # fmt: skip
     return table(("figure", "scale", "number", "measured", "theory", "z"), rows)
+
+
+def speeds() -> str:
+    """Rates of the engine, and how much faster it is than each variant."""
+    found = json.loads(RATIOS.read_text())
+    rows = [["work", "network-steps/s", *VARIANTS.values()]]
+    for case, name in CASES.items():
+        ratios = {OTHER.get((case, variant), variant): r for variant, r in found["ratios"][case].items()}
+        cells = {v: number(r) + WORDS.get((case, v), "") for v, r in ratios.items()}
+        rows.append([name, rate(found["rates"].get(case)), *(cells.get(v, "") for v in VARIANTS)])
+    return table(rows[0], rows[1:])
+
+
+def number(value: float) -> str:
+    """Three digits, without an exponent."""
+    return f"{float(f'{value:.3g}'):.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def rate(value: float | None) -> str:
+    if value is None:
+        return "not kept"
+    return f"{value / 1e6:.3g} M" if value >= 1e5 else f"{value:.3g}"
 
 
 def both(value: float | None, error: float | None) -> str:
@@ -99,20 +141,24 @@ def table(heads, rows) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in escaped)
 
 
-TABLES = {"released": released_table, "theory": theory_table}
+TABLES = {  # page: names of its tables, and what makes them
+    "performance.md": {"speeds": speeds},
+    "figures.md": {"released": released_table, "theory": theory_table},
+}
 
 
-def page(text: str) -> str:
-    """The page with its tables renewed: what stands between <!-- numbers: NAME --> and <!-- end -->."""
-    found = numbers()
-    for name, make in TABLES.items():
+def renewed(page: str, text: str | None = None) -> str:
+    """The page with its tables as the files are now, between <!-- numbers: NAME --> and <!-- end -->."""
+    text = (DOCS / page).read_text(encoding="utf-8") if text is None else text
+    for name, make in TABLES[page].items():
         begin, end = f"<!-- numbers: {name} -->\n", "<!-- end -->"
         before, rest = text.split(begin)
-        text = before + begin + "\n" + make(found) + "\n\n" + end + rest.split(end, 1)[1]
+        text = before + begin + "\n" + make() + "\n\n" + end + rest.split(end, 1)[1]
     return text
 
 
 if __name__ == "__main__":
     for folder in sys.argv[1:]:
         take(Path(folder))
-    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in TABLES:
+        (DOCS / page).write_text(renewed(page), encoding="utf-8")

@@ -104,12 +104,12 @@ class Figure:
         return self._write(recipe, made, scale, time.perf_counter() - begin, terminal)
 
     def _write(self, recipe, made, scale: str, seconds: float, terminal: Terminal) -> dict:
-        import jax
 
+        from dysonjax.ensemble import devices
         from dysonjax.figures.style import add_caption, save
         from dysonjax.published.recipe import value
 
-        device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+        device = devices.named()
         how = f"drawn from {self.run_dir}" if scale == "run" else f"made on {device}"
         caption = (
             f"{recipe.title} ({recipe.source}). {made.caption} Command: dysonjax figure {recipe.name}"

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dysonjax.checks import (
     InputError,
@@ -41,15 +42,38 @@ CELLS = 400  # of the table by which levels jump between wells
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CoulombGas:
-    """The stationary law for a potential, noise strengths and a Dyson index.
+    """The stationary law of Dyson Brownian motion for a potential, noise strengths and a Dyson index.
 
-    potential, g2: as for `integrate`, without member axes. beta: > 0. levels: number of levels N; may be left
-    out where g2 or the potential has one value per level. Raises InputError if nothing confines the levels,
-    a parameter is out of range or N is unknown.
+    Parameters
+    ----------
+    potential : Potential
+        Drift and domain, as for `integrate`, without member axes.
+    g2 : float, array of shape (levels,), SquareRoot or callable
+        Noise strengths g_i², units of x² over time, as for `integrate`, without member axes.
+    beta : float, default 1.0
+        Dyson index, above 0.
+    levels : int, optional
+        Number of levels N. It may be left out where `g2` or the potential has one value for each level.
 
-    >>> gas = CoulombGas(quadratic(omega=1.0, center=0.0), g2=0.5, beta=1.0, levels=3)
-    >>> gas.sample(jax.random.key(0), 1000).shape
-    (1000, 3)
+    Raises
+    ------
+    InputError
+        If nothing confines the levels, a parameter is out of range or N is unknown.
+
+    Notes
+    -----
+    P_s ∝ Π_{i<j} |x_i − x_j|^β exp(−Σ V_i/g_i²) on ordered levels, [A] Eq. 2.5. For the equation that
+    `integrate` solves this is exact whatever the constants g_i: the probability current vanishes level by
+    level.
+
+    Examples
+    --------
+    >>> gas = dj.dyson.CoulombGas(dj.dyson.quadratic(), g2=0.5, levels=3)
+    >>> gas.most_likely().round(3)
+    array([-0.866, -0.   ,  0.866])
+    >>> draws = gas.sample(jax.random.key(0), 1000)
+    >>> draws.shape, bool((np.diff(draws) > 0).all())
+    ((1000, 3), True)
     """
 
     potential: Potential
@@ -93,10 +117,22 @@ class CoulombGas:
 
     @property
     def chart(self) -> OrderedChart:
+        """Coordinates in which ordered levels inside the domain are free: their log-gaps."""
         return OrderedChart(self.line.lower, self.line.upper)
 
-    def energy(self, x):
-        """U_i(x_i) with P ∝ Π|Δ|^β e^{−ΣU}: V/g², or for g(x) (Itô) U′ = ((g²)′ − K)/g²; shape of x."""
+    def energy(self, x: Any) -> Any:
+        """Energy U_i of every level by itself, where the law is P ∝ Π|Δ|^β e^{−ΣU}.
+
+        Parameters
+        ----------
+        x : array, shape (..., levels)
+            Levels inside the domain.
+
+        Returns
+        -------
+        array, shape (..., levels)
+            V/g², without unit. For noise g(x), read in the sense of Itô, the U with U′ = ((g²)′ − K)/g².
+        """
         potential, g2 = self.potential, self.g2
         if isinstance(x, jax.Array):  # in its precision, also where JAX knows no float64
             params = tuple(jnp.asarray(p, x.dtype) for p in potential.params)
@@ -109,13 +145,22 @@ class CoulombGas:
             return _ito_energy(potential, g2, self.line, x)
         return potential.potential(x) / g2
 
-    def log_prob(self, x):
-        """Log-density up to a constant, shape (...), for x of shape (..., levels); −inf where not ordered.
+    def log_prob(self, x: ArrayLike) -> Any:
+        """Log-density of levels, up to a constant.
 
-        Of numbers a float64 NumPy array; under `jax.jit`, `grad` and `vmap` it is traced, in the precision of
-        its argument.
+        Parameters
+        ----------
+        x : array, shape (..., levels)
+            Levels. Under `jax.jit`, `grad` and `vmap` they are traced, in the precision of the argument.
 
-        >>> gas = CoulombGas(quadratic(), g2=0.5, levels=2)
+        Returns
+        -------
+        array, shape (...)
+            Of numbers a float64 NumPy array; −inf where the levels are not ordered or leave the domain.
+
+        Examples
+        --------
+        >>> gas = dj.dyson.CoulombGas(dj.dyson.quadratic(), g2=0.5, levels=2)
         >>> jax.grad(gas.log_prob)(jnp.array([-1.0, 1.0])).tolist()
         [1.5, -1.5]
         """
@@ -123,8 +168,19 @@ class CoulombGas:
             return self._compiled[0](x)
         return on_host(self._compiled[0], x, self.levels)
 
-    def grad_log_prob(self, x) -> np.ndarray:
-        """Gradient of `log_prob`, shape of x."""
+    def grad_log_prob(self, x: ArrayLike) -> np.ndarray:
+        """Gradient of `log_prob`.
+
+        Parameters
+        ----------
+        x : array, shape (..., levels)
+            Levels.
+
+        Returns
+        -------
+        float64 array, shape (..., levels)
+            ∂ log P/∂x_i, units of 1/x.
+        """
         return on_host(self._compiled[1], x, self.levels)
 
     @functools.cached_property
@@ -132,16 +188,40 @@ class CoulombGas:
         """`log_prob` and its gradient at many places, x of shape (rows, levels)."""
         return jax.jit(self._log_prob), jax.jit(jax.vmap(jax.grad(self._log_prob)))
 
-    def sample(self, key, n: int, method: str = "auto", **options) -> np.ndarray:
-        """n independent draws, float64, shape (n, levels), ascending.
+    def sample(self, key: jax.Array | int, n: int, method: str = "auto", **options: int) -> np.ndarray:
+        """Independent draws of the levels.
 
-        method: "auto" is exact where that is possible, and "mcmc" otherwise. "exact" draws come from the
-        β-Hermite ensemble (quadratic, all levels alike), the β-Laguerre ensemble (laguerre with equal g,
-        wishart with SquareRoot noise) or, for up to three levels of any potential, from a table over the
-        whole support. "mcmc" runs chains that jump between wells until their effective sample size is n, and
-        thins them to it; it warns if R̂ ≥ 1.01 or the effective size is below 400. `run_mcmc` returns these
-        numbers; options go to it. Raises InputError if no exact sampler is known, and if the chains stay in
-        the wells in which they began: then no draws are better than wrong ones.
+        Parameters
+        ----------
+        key : JAX key or int
+            Randomness.
+        n : int
+            Number of draws.
+        method : {"auto", "exact", "mcmc"}, default "auto"
+            "auto" is exact where that is possible and "mcmc" otherwise. "exact" draws come from the β-Hermite
+            ensemble (quadratic, all levels alike), from the β-Laguerre ensemble (laguerre with equal g,
+            wishart with SquareRoot noise) or, for up to three levels in any potential, from a table over the
+            whole support. "mcmc" runs chains that jump between wells until their effective sample size is n,
+            and thins them to it.
+        **options
+            `chains` and `warmup` of `run_mcmc`.
+
+        Returns
+        -------
+        float64 array, shape (n, levels)
+            Ascending in every draw.
+
+        Raises
+        ------
+        InputError
+            If "exact" is asked for and no exact sampler is known; or if the chains stay in the wells in which
+            they began, since no draws are better than wrong ones.
+
+        Warns
+        -----
+        RuntimeWarning
+            If the chains have R̂ ≥ 1.01 or an effective sample size below 400. `run_mcmc` returns these
+            numbers.
         """
         n, key = positive_int("n", n), random_key("key", key)
         memory(f"{n} draws of {self.levels} levels", 32 * n * self.levels, "take fewer")
@@ -158,11 +238,32 @@ class CoulombGas:
         with jax.enable_x64(True):
             return mcmc.draw_independent(self._walk(key, **options), n)
 
-    def run_mcmc(self, key, n: int, chains: int = CHAINS, warmup: int = 400) -> mcmc.Chains:
-        """At least n draws by Hamiltonian Monte Carlo in log-gaps, with R̂ and effective sample size.
+    def run_mcmc(self, key: jax.Array | int, n: int, chains: int = CHAINS, warmup: int = 400) -> mcmc.Chains:
+        """Draws by Hamiltonian Monte Carlo in log-gaps, with R̂ and the effective sample size.
 
         Where the law has several maxima, chains start in all of them and levels jump between wells.
         Successive draws are correlated: `Chains.independent()` thins them.
+
+        Parameters
+        ----------
+        key : JAX key or int
+            Randomness.
+        n : int
+            Number of draws of all chains together, at least.
+        chains : int, default 32
+            Number of chains, at least 4.
+        warmup : int, default 400
+            Updates before the first draw, at least 20.
+
+        Returns
+        -------
+        Chains
+            Draws with their diagnostics.
+
+        Raises
+        ------
+        InputError
+            If an argument is out of range or the draws would not fit into memory.
         """
         n, key = positive_int("n", n), random_key("key", key)
         memory(f"{n} draws of {self.levels} levels", 64 * n * self.levels, "take fewer")
@@ -171,10 +272,19 @@ class CoulombGas:
             return mcmc.chains_of(mcmc.extend(walk, -(-n // (mcmc.SEGMENT * len(walk.z)))))
 
     def most_likely(self) -> np.ndarray:
-        """The configuration of largest density, shape (levels,): Fekete points, e.g. zeros of Hermite.
+        """The configuration of largest density: Fekete points, such as the zeros of a Hermite polynomial.
 
-        With several wells, that of the best of all occupations that were found. Raises InputError if the
-        density has no maximum because it diverges at a wall.
+        With several wells, that of the best of all occupations that were found.
+
+        Returns
+        -------
+        float64 array, shape (levels,)
+            Ascending, units of x.
+
+        Raises
+        ------
+        InputError
+            If the density has no maximum because it diverges at a wall.
         """
         for wall in self._diverging:
             raise InputError(f"there is no most likely configuration: the density diverges at x = {wall:g}")

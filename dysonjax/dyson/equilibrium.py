@@ -14,7 +14,15 @@ EDGE = 1 / (3 ** (2 / 3) - 1)
 
 
 class Density(NamedTuple):
-    """A density on points: position, shape (points,), units of x; density, shape (points,), units of 1/x."""
+    """A density on points.
+
+    Attributes
+    ----------
+    position : array, shape (points,)
+        Units of x, ascending.
+    density : array, shape (points,)
+        Units of 1/x.
+    """
 
     position: np.ndarray
     density: np.ndarray
@@ -23,11 +31,35 @@ class Density(NamedTuple):
 def equilibrium_density(gas: CoulombGas) -> Density:
     """The density of levels for large N, from the most likely configuration.
 
+    Parameters
+    ----------
+    gas : CoulombGas
+        With 4 levels or more.
+
+    Returns
+    -------
+    Density
+        Linear between its points, among which are the ends. The whole integrates to 1 within about 1/N.
+
+    Raises
+    ------
+    InputError
+        For fewer than 4 levels, or if the density diverges at a wall.
+
+    Notes
+    -----
     Between two neighbouring levels of that configuration lies 1/N of the mass; the error falls like 1/N.
     Where levels keep apart in several wells, each well has a piece of its own with its share of the mass,
-    which ends where half a level lies beyond its last one; between pieces the density is zero. The ends are
-    among the points. Linear between points, the whole integrates to 1 within about 1/N. For a quadratic
-    potential and many levels: the semicircle of radius √(2βN g²/omega). Needs 4 levels or more.
+    which ends where half a level lies beyond its last one. Between pieces the density is zero. For a
+    quadratic potential and many levels this is the semicircle of radius √(2βN g²/omega).
+
+    Examples
+    --------
+    >>> gas = dj.dyson.CoulombGas(dj.dyson.quadratic(), g2=0.5, levels=40)
+    >>> x, density = dj.dyson.equilibrium_density(gas)
+    >>> radius = np.sqrt(2 * 40 * 0.5)
+    >>> bool(abs(x[-1] / radius - 1) < 0.03), bool(abs(np.trapezoid(density, x) - 1) < 0.03)
+    (True, True)
     """
     if gas.levels < 4:
         raise InputError(f"levels must be at least 4 for an equilibrium density, got {gas.levels}")
@@ -41,15 +73,80 @@ def equilibrium_density(gas: CoulombGas) -> Density:
 
 
 def level_density(samples: np.ndarray, level: int | None = None, bins: int = 60) -> Density:
-    """Marginal density of one level, or of all levels together, from samples of shape (n, levels)."""
+    """Marginal density of one level, or of all levels together, as a histogram.
+
+    Parameters
+    ----------
+    samples : array, shape (n, levels)
+        Draws of the levels, such as those of `CoulombGas.sample`.
+    level : int, optional
+        Number of the level, from 0. By default all levels are counted together.
+    bins : int, default 60
+        Number of bins.
+
+    Returns
+    -------
+    Density
+        At the centers of the bins, normalised to 1.
+
+    Raises
+    ------
+    InputError
+        If there is no such level or `bins` is not positive.
+
+    See Also
+    --------
+    dysonjax.spectra.level_density : the density of an ensemble of spectra, with errors over members.
+
+    Examples
+    --------
+    >>> samples = np.array([[0.0, 2.0], [1.0, 3.0]])
+    >>> dj.dyson.level_density(samples, level=1, bins=2)
+    Density(position=array([2.25, 2.75]), density=array([1., 1.]))
+    """
     bins = positive_int("bins", bins)
     column = samples if level is None else samples[:, _level(samples, level)]
     height, edges = np.histogram(column, bins=bins, density=True)
     return Density(0.5 * (edges[1:] + edges[:-1]), height)
 
 
-def pair_density(samples: np.ndarray, first: int, second: int, bins: int = 40):
-    """Joint marginal of two levels: (x, y, density), shapes (bins,), (bins,), (bins, bins), units of 1/x²."""
+def pair_density(
+    samples: np.ndarray, first: int, second: int, bins: int = 40
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Joint marginal density of two levels, as a histogram.
+
+    Parameters
+    ----------
+    samples : array, shape (n, levels)
+        Draws of the levels, such as those of `CoulombGas.sample`.
+    first, second : int
+        Numbers of the two levels, from 0.
+    bins : int, default 40
+        Number of bins for each of the two.
+
+    Returns
+    -------
+    x : array, shape (bins,)
+        Centers of the bins of the first level, units of x.
+    y : array, shape (bins,)
+        Centers of the bins of the second level.
+    density : array, shape (bins, bins)
+        Units of 1/x², normalised to 1.
+
+    Raises
+    ------
+    InputError
+        If there is no such level or `bins` is not positive.
+
+    Examples
+    --------
+    The first level lies below the second, so half of the plane is empty:
+
+    >>> gas = dj.dyson.CoulombGas(dj.dyson.quadratic(), g2=0.5, levels=2)
+    >>> x, y, density = dj.dyson.pair_density(gas.sample(0, 10_000), 0, 1, bins=20)
+    >>> float(density[x[:, None] > y + 0.5].max())
+    0.0
+    """
     bins = positive_int("bins", bins)
     columns = (samples[:, _level(samples, k)] for k in (first, second))
     height, x, y = np.histogram2d(*columns, bins=bins, density=True)

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from numpy.typing import ArrayLike
 
 from dysonjax.checks import (
     InputError,
@@ -41,15 +42,23 @@ TILE_NUMBERS = 8192  # levels × members of a tile; with its temporaries a tile 
 
 @dataclasses.dataclass(frozen=True)
 class Path:
-    """Trajectories of an ensemble.
+    """Trajectories of an ensemble, as `integrate` returns them.
 
-    levels: float64, shape (..., members, records, levels), ascending, units of x. Statistics take the
-        labelled `dataset["levels"]`, or this array with `member_axis=-3`: the axis before the last holds the
-        records, which are no members.
-    times: float64, shape (records,), from 0 to the end.
-    method: the integrator. steps: steps of the compiled loop from 0 to the end.
-    work: mean number of force evaluations per member, above `steps` only for the safeguarded euler.
-    seconds, compile_seconds: wall time of stepping and of compiling.
+    Attributes
+    ----------
+    levels : float64 array, shape (..., members, records, levels)
+        Ascending, units of x. Statistics take the labelled `dataset["levels"]`, or this array with
+        `member_axis=-3`: the axis before the last holds the records, which are no members.
+    times : float64 array, shape (records,)
+        From 0 to the end.
+    method : str
+        The integrator.
+    steps : int
+        Steps of the compiled loop from 0 to the end.
+    work : float
+        Mean number of force evaluations of a member. Above `steps` only for the safeguarded "euler".
+    seconds, compile_seconds : float
+        Wall time of stepping and of compiling.
     """
 
     levels: np.ndarray
@@ -79,11 +88,11 @@ class Path:
 def integrate(
     potential: Potential,
     g2: Strength,
-    x0,
+    x0: ArrayLike,
     time: float,
     steps: int,
-    beta=1.0,
-    key=None,
+    beta: ArrayLike = 1.0,
+    key: jax.Array | int | None = None,
     *,
     pairs: Pairwise | None = None,
     method: str = "implicit",
@@ -91,31 +100,69 @@ def integrate(
     safeguard: int = 6,
     progress: Callable[[float, float], None] | None = None,
 ) -> Path:
-    """Trajectories of Dyson Brownian motion from x0 at time 0 to `time`.
+    """Trajectories of Dyson Brownian motion from a start at time 0 to `time`.
 
-    potential: drift and domain. Parameters of shape (..., members, levels) give every member its own.
-    g2: noise strength g², units of x² over time: a number, one per level, an array that broadcasts to x0,
-        `SquareRoot(c)`, or an elementwise jax function of x (read at the start of a step: Itô).
-    x0: start, shape (..., members, levels), ascending within a member; equal levels are allowed.
-    time: > 0. steps: number of equal steps. The implicit method takes more where K expands so fast that
-        Δt K′ > 1. beta: Dyson index ≥ 1, a number or an array that broadcasts to x0 with a last axis of 1.
-    key: jax random key. A member's noise depends on the key and its index along the members axis only: not
-        on how many members there are, nor on records, tiles or devices. Points of a grid (leading axes)
-        share it, so that they differ by their parameters alone.
-    pairs: a smooth force between levels beside the repulsion; not with `SquareRoot` or method="matrix".
-    method: "implicit" (default; any g, ordered at every step size, weak order 1 with exact second moments
-        for linear drift), "matrix" (equal g, β = 1, 2, 4; exact in law for one Ornstein–Uhlenbeck drift),
-        "euler" (for comparison; halves steps up to `safeguard` times where gaps are small, 0 for never).
-    records: number of stored times, equally spaced from 0 to the end, rounded to whole steps.
-    progress: called with (steps done, steps) after every segment.
+    Parameters
+    ----------
+    potential : Potential
+        Drift and domain. Parameters of shape (..., members, levels) give every member its own.
+    g2 : float, array, SquareRoot or callable
+        Noise strength g², units of x² over time: a number, one for each level, an array that broadcasts to
+        `x0`, `SquareRoot(c)`, or an elementwise jax function of x, which is read at the start of a step
+        (Itô).
+    x0 : array, shape (..., members, levels)
+        Start, ascending within a member. Equal levels are allowed.
+    time : float
+        End, above 0.
+    steps : int
+        Number of equal steps. The implicit method takes more where K expands so fast that Δt K′ > 1.
+    beta : float or array, default 1.0
+        Dyson index, at least 1: a number or an array that broadcasts to `x0` with a last axis of 1.
+    key : JAX key or int
+        Randomness. A member's noise depends on the key and on its index along the members axis only: not on
+        how many members there are, nor on records, tiles or devices. Points of a grid (leading axes) share
+        it, so that they differ by their parameters alone.
+    pairs : Pairwise, optional
+        A smooth force between levels beside the repulsion. Not with `SquareRoot` or method "matrix".
+    method : {"implicit", "matrix", "euler"}, default "implicit"
+        "implicit" takes any g and keeps the levels in order at every step size; it has weak order 1, and
+        exact second moments for a linear drift. "matrix" needs equal g and β = 1, 2 or 4, and is exact in law
+        for one Ornstein–Uhlenbeck drift. "euler" is there for comparison.
+    records : int, default 11
+        Number of stored times, equally spaced from 0 to the end, rounded to whole steps.
+    safeguard : int, default 6
+        How often "euler" halves a step where gaps are small, from 0 (never) to 30.
+    progress : callable, optional
+        Called with (steps done, steps) after every segment.
 
-    Raises InputError for crossed, non-finite or out-of-domain starts, g² ≤ 0, β < 1, non-positive time or
-    steps, and for a method that does not fit the noise.
+    Returns
+    -------
+    Path
+        Levels at the stored times.
 
+    Raises
+    ------
+    InputError
+        For starts that are crossed, not finite or out of the domain; for g² ≤ 0, β < 1 or a time or number of
+        steps that is not positive; and for a method that does not fit the noise.
+
+    Warns
+    -----
+    RuntimeWarning
+        If steps of the implicit method did not converge.
+
+    Notes
+    -----
+    The equation is dx_i = (K_i + β Σ_{j≠i} g_i²/(x_i − x_j)) dt + √2 g_i dB_i, [A] Eq. 2.3.
+
+    Examples
+    --------
     >>> x0 = np.tile([-1.0, 0.0, 1.0], (4, 1))
-    >>> path = integrate(quadratic(), 0.5, x0, time=1.0, steps=50, key=jax.random.key(0))
+    >>> path = dj.dyson.integrate(dj.dyson.quadratic(), 0.5, x0, time=1.0, steps=50, key=0)
     >>> path.levels.shape
     (4, 11, 3)
+    >>> bool((np.diff(path.levels) > 0).all())
+    True
     """
     problem = check(
         potential, g2, x0, time, steps, beta, key, pairs=pairs, method=method, records=records,

@@ -29,12 +29,30 @@ STUCK = 1.1  # R̂ above which draws are refused: chains are still where they be
 
 @dataclasses.dataclass(frozen=True)
 class Chains:
-    """Samples with their diagnostics.
+    """Samples of Markov chains with their diagnostics, as `CoulombGas.run_mcmc` returns them.
 
-    samples: float64, shape (chains, draws, levels). r_hat: largest rank-normalised split-R̂ over levels and
-    log-gaps; below 1.01 is good. ess: smallest effective sample size, of bulk or tails, over the same.
-    acceptance: mean acceptance rate. jumps: share of updates in which a level went to another well; NaN for
-    a law with one maximum.
+    Attributes
+    ----------
+    samples : float64 array, shape (chains, draws, levels)
+        The draws of every chain, units of x.
+    r_hat : float
+        Largest rank-normalised split-R̂ over levels and log-gaps. Below 1.01 is good.
+    ess : float
+        Smallest effective sample size, of bulk or tails, over the same quantities.
+    acceptance : float
+        Mean acceptance rate.
+    jumps : float
+        Share of updates in which a level went to another well. NaN for a law with one maximum.
+
+    Examples
+    --------
+    Ten draws of two chains, in which every other draw counts as independent of the last:
+
+    >>> chains = dj.dyson.Chains(np.arange(20.0).reshape(2, 10, 1), r_hat=1.0, ess=13.4, acceptance=0.8)
+    >>> chains.stride
+    2
+    >>> chains.independent().ravel()
+    array([ 0., 10.,  2., 12.,  4., 14.,  6., 16.,  8., 18.])
     """
 
     samples: np.ndarray
@@ -44,7 +62,18 @@ class Chains:
     jumps: float = float("nan")
 
     def flat(self, n: int) -> np.ndarray:
-        """The first n draws of all chains in turn, shape (n, levels)."""
+        """The first draws of all chains, in turn.
+
+        Parameters
+        ----------
+        n : int
+            Number of draws.
+
+        Returns
+        -------
+        float64 array, shape (n, levels)
+            Fewer rows if the chains hold fewer draws.
+        """
         return np.swapaxes(self.samples, 0, 1).reshape(-1, self.samples.shape[-1])[:n]
 
     @property
@@ -57,11 +86,28 @@ class Chains:
         return max(1, int(np.ceil(2 * size / self.ess - 1))) if self.ess > 0 else self.samples.shape[1]
 
     def independent(self) -> np.ndarray:
-        """Draws thinned to the effective sample size, shape (n, levels)."""
+        """Draws thinned to the effective sample size.
+
+        Returns
+        -------
+        float64 array, shape (n, levels)
+            Every `stride`-th draw of every chain.
+        """
         return self.thinned(self.stride)
 
     def thinned(self, stride: int) -> np.ndarray:
-        """Every `stride`-th draw of every chain, shape (n, levels)."""
+        """Every so many draws of every chain.
+
+        Parameters
+        ----------
+        stride : int
+            Distance of the draws that are kept.
+
+        Returns
+        -------
+        float64 array, shape (n, levels)
+            The draws that are kept, of all chains in turn.
+        """
         thin = self.samples[:, ::stride]
         return np.swapaxes(thin, 0, 1).reshape(-1, thin.shape[-1])
 

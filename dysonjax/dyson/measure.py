@@ -16,8 +16,10 @@ linear in (K_i, g_i²) and are solved together.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dysonjax.checks import InputError, finite_array, positive, positive_int
 from dysonjax.dyson.potentials import Potential, piecewise_linear
@@ -27,12 +29,28 @@ GROUPS = 40  # jackknife groups of members
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """Measured drift and noise.
+    """Measured drift and noise, as `measure` returns them. Errors are a jackknife over groups of members.
 
-    knots: shape (levels, knots), units of x. drift, drift_err: K_i at the knots with standard errors, same
-    shape, units of x over time. g2, g2_err: shape (levels,), units of x² over time. slope, slope_err: of the
-    straight line through K_i at the knots, (levels,), one over time; −slope is the rate at which a level
-    returns to a zero of the drift. Errors are a jackknife over groups of members.
+    Attributes
+    ----------
+    knots : array, shape (levels, knots)
+        Where the drift is given, units of x.
+    drift, drift_err : array, shape (levels, knots)
+        K_i at the knots and its standard errors, units of x over time.
+    g2, g2_err : array, shape (levels,)
+        Noise strengths g_i² and their standard errors, units of x² over time.
+    slope, slope_err : array, shape (levels,)
+        Slope of the straight line through K_i at the knots and its standard error, 1/time. −slope is the rate
+        at which a level returns to a zero of the drift.
+
+    Examples
+    --------
+    A measured drift goes back into the integrator, interpolated between the knots:
+
+    >>> one, knots, drift = np.ones(1), np.array([[-1.0, 1.0]]), np.array([[2.0, -2.0]])
+    >>> measured = dj.dyson.Measured(knots, drift, 0.1 * drift, one, 0.1 * one, -2 * one, 0.1 * one)
+    >>> [round(float(measured.potential().drift(np.array([x]))[0]), 3) for x in (-1.0, 0.0, 0.5)]
+    [2.0, 0.0, -1.0]
     """
 
     knots: np.ndarray
@@ -43,23 +61,71 @@ class Measured:
     slope: np.ndarray
     slope_err: np.ndarray
 
-    def potential(self, **limits) -> Potential:
-        """K_i interpolated between the knots, for `integrate(measured.potential(), measured.g2, …)`.
+    def potential(self, **limits: Any) -> Potential:
+        """The measured K_i between the knots, for `integrate(measured.potential(), measured.g2, …)`.
 
-        limits: `lower`, `upper` and `reflecting` of the domain.
+        Parameters
+        ----------
+        **limits
+            `lower`, `upper` and `reflecting` of the domain, see `Potential`.
+
+        Returns
+        -------
+        Potential
+            As made by `piecewise_linear`.
         """
         return piecewise_linear(self.knots, self.drift, **limits)
 
 
-def measure(levels, times, beta: float = 1.0, knots: int = 4, repulsion: bool = True) -> Measured:
-    """K_i(x) and g_i² from trajectories.
+def measure(
+    levels: ArrayLike, times: ArrayLike, beta: float = 1.0, knots: int = 4, repulsion: bool = True
+) -> Measured:
+    """Drift K_i(x) and noise g_i² from trajectories, as conditional moments of their increments.
 
-    levels: shape (members, records, levels), ascending. times: shape (records,), ascending. beta: Dyson index
-    of the repulsion. knots: per level, at quantiles of its positions, ≥ 2. With repulsion=False the Coulomb
-    term counts as drift, for data that are not known to repel.
+    Parameters
+    ----------
+    levels : array, shape (members, records, levels)
+        Ascending. 40 members or more.
+    times : array, shape (records,)
+        Ascending, two or more. The interval between records should be short against the relaxation time. With
+        three records or more, what is left of it is of second order.
+    beta : float, default 1.0
+        Dyson index of the repulsion.
+    knots : int, default 4
+        Knots for each level, at quantiles of its positions; 2 or more.
+    repulsion : bool, default True
+        Whether the Coulomb term is taken off. If False it counts as drift, for data that are not known to
+        repel.
 
-    The interval between records should be short against the relaxation time; with three records or more what
-    is left of it is of second order. Raises InputError if shapes do not fit or members are fewer than 40.
+    Returns
+    -------
+    Measured
+        K_i at the knots, g_i² and the slope of K_i, each with its standard error.
+
+    Raises
+    ------
+    InputError
+        If shapes do not fit, times do not ascend, members are fewer than 40, levels coincide (with
+        `repulsion`) or do not move.
+
+    Notes
+    -----
+    With F_i = K_i + β g_i² Σ_j 1/(x_i − x_j), the means of δx_i and of its square are integrals of F_i. Both
+    equations are linear in (K_i, g_i²) and are solved together. The end point of an increment shares its
+    noise, so instruments that know the start alone keep the regression unbiased. Derived here.
+
+    Examples
+    --------
+    Ornstein–Uhlenbeck paths of a single level with K = −2x and g² = 1/2:
+
+    >>> rng, x, path, dt = np.random.default_rng(0), np.zeros(1000), [], 0.05
+    >>> keep, spread = np.exp(-2 * dt), np.sqrt((1 - np.exp(-4 * dt)) / 4)
+    >>> for _ in range(101):
+    ...     x = keep * x + spread * rng.normal(size=1000)
+    ...     path.append(x)
+    >>> found = dj.dyson.measure(np.stack(path[20:], 1)[..., None], dt * np.arange(81))
+    >>> bool(abs(found.slope[0] + 2) < 4 * found.slope_err[0]), bool(abs(found.g2[0] - 0.5) < 0.01)
+    (True, True)
     """
     x = finite_array("levels", levels, min_ndim=3)
     times = finite_array("times", times)

@@ -16,11 +16,18 @@ FEW = 5  # members and draws that an occupation should have in a χ² test
 class Mixing(NamedTuple):
     """How levels moved between wells.
 
-    wells: number of places that barriers separate. crossings: mean number of passages of a member over a
-    barrier, as seen between records: some are missed. p_value: of a χ² test whether the wells are filled at
-    the end as in the stationary law, members being the unit. mixed: True where members crossed often enough
-    to forget their start; False where they did not and the wells are filled differently, so that the end
-    tells of the start; None where neither holds, as the start may have been filled like the law.
+    Attributes
+    ----------
+    wells : int
+        Number of places that barriers separate.
+    crossings : float
+        Mean number of passages of a member over a barrier, as seen between records: some are missed.
+    p_value : float
+        Of a χ² test whether the wells are filled at the end as in the stationary law. Members are the unit.
+    mixed : bool or None
+        True where members crossed often enough to forget their start. False where they did not and the wells
+        are filled differently, so that the end tells of the start. None where neither holds: the start may
+        have been filled like the law.
     """
 
     wells: int
@@ -30,9 +37,31 @@ class Mixing(NamedTuple):
 
 
 def mixing(gas: CoulombGas, path: Path, stationary: np.ndarray) -> Mixing | None:
-    """Of trajectories in a gas with several wells and independent draws of its law; None for one well.
+    """Whether trajectories had the time to go from well to well.
 
-    path.levels: shape (members, records, levels). stationary: (n, levels).
+    Parameters
+    ----------
+    gas : CoulombGas
+        The law towards which the trajectories go.
+    path : Path
+        Trajectories, of levels with shape (members, records, levels).
+    stationary : array, shape (n, levels)
+        Independent draws of the law of `gas`.
+
+    Returns
+    -------
+    Mixing or None
+        None for a law with one well.
+
+    Examples
+    --------
+    Trajectories that stay in the left one of two wells, although the law fills both:
+
+    >>> gas = dj.dyson.CoulombGas(dj.dyson.quartic(stiffness=1.0, omega=-4.0), g2=0.2, levels=1)
+    >>> stuck = dj.dyson.Path(np.full((200, 2, 1), -2.0), np.arange(2.0), "implicit", 1, 1.0, 0.0, 0.0)
+    >>> found = dj.dyson.mixing(gas, stuck, gas.sample(0, 200))
+    >>> found.wells, found.crossings, found.mixed
+    (2, 0.0, False)
     """
     if gas.one_maximum or not gas.maxima.barriers.size:
         return None

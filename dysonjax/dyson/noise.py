@@ -14,11 +14,29 @@ from dysonjax.checks import InputError, finite_array, positive
 
 @dataclasses.dataclass(frozen=True)
 class SquareRoot:
-    """State-dependent noise g_i² = c x_i (Itô), that of eigenvalues of X = WᵀW when W has additive noise.
+    """State-dependent noise g_i² = c x_i (Itô): that of the eigenvalues of X = WᵀW when W has additive noise.
 
-    The integrators then work with ξ = 2√(x/c), in which the noise is additive (Lamperti) and the repulsion
-    becomes β/(ξ_i − ξ_j) + β/(ξ_i + ξ_j): exact positivity, and no order lost at x = 0. With `wishart`
-    this is the β-Laguerre process. c: units of x over time; entries of W with dW = √(c/2) dB give c.
+    Attributes
+    ----------
+    c : float, default 1.0
+        Units of x over time, above 0. Entries of W with dW = √(c/2) dB give this c.
+
+    Raises
+    ------
+    InputError
+        If `c` is not positive and finite.
+
+    Notes
+    -----
+    The integrators work with ξ = 2√(x/c), in which the noise is additive (Lamperti) and the repulsion becomes
+    β/(ξ_i − ξ_j) + β/(ξ_i + ξ_j). Levels stay positive exactly, and no order is lost at x = 0. Together with
+    `wishart` this is the β-Laguerre process.
+
+    Examples
+    --------
+    >>> noise = dj.dyson.SquareRoot(c=2.0)
+    >>> noise(np.array([0.0, 0.5, 3.0]))
+    array([0., 1., 6.])
     """
 
     c: float = 1.0
@@ -26,7 +44,7 @@ class SquareRoot:
     def __post_init__(self):
         positive("c of SquareRoot", self.c)
 
-    def __call__(self, x):
+    def __call__(self, x: Any) -> Any:
         return self.c * x
 
 

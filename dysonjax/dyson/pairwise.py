@@ -16,22 +16,36 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from numpy.typing import ArrayLike
 
 from dysonjax.checks import InputError, finite_array
 
 
 @dataclasses.dataclass(frozen=True)
 class Pairwise:
-    """A force Σ_{j≠i} force(x_i, x_j, *params_ij) on every level, finite where levels meet.
+    """A smooth force between levels beside the Coulomb repulsion, Σ_{j≠i} force(x_i, x_j, *params_ij).
 
-    force: elementwise jax function, units of x over time. params: arrays of shape (levels, levels), entry
-    [i, j] for the force on level i by level j.
+    Attributes
+    ----------
+    force : callable
+        force(x, other, *params), elementwise, written with jax.numpy, units of x over time. It must be finite
+        where levels meet.
+    params : tuple of arrays, each of shape (levels, levels)
+        Entry [i, j] is for the force of level j on level i.
+
+    Examples
+    --------
+    Levels that attract each other like springs of stiffness 0.1:
+
+    >>> springs = dj.dyson.Pairwise(lambda x, other, k: -k * (x - other), params=(np.full((3, 3), 0.1),))
+    >>> [round(float(f), 3) for f in springs(np.array([-1.0, 0.0, 2.0]))]
+    [0.4, 0.1, -0.5]
     """
 
     force: Callable[..., Any]
     params: tuple[np.ndarray, ...] = ()
 
-    def __call__(self, x):
+    def __call__(self, x: ArrayLike) -> jax.Array:
         """The force on levels of shape (..., levels)."""
         x = jnp.asarray(x)
         each = self.force(x[..., :, None], x[..., None, :], *self.params)
@@ -59,15 +73,37 @@ def total_force(force: Callable, params, x: jax.Array) -> jax.Array:
     return lax.fori_loop(0, x.shape[0], add, jnp.zeros_like(x))
 
 
-def mixing_share(gap, target_gap, variance):
+def mixing_share(gap: ArrayLike, target_gap: ArrayLike, variance: ArrayLike) -> jax.Array:
     """Mean of (u_i·e_j)² for two levels a distance `gap` apart whose targets are `target_gap` apart.
 
-    variance: of the off-diagonal element of X in the frame of the targets; of the diagonal ones it is twice
-    that. Then X has the weight exp(−tr(X − X_t)²/4v), and at given levels, a distance S apart, the angle θ by
-    which u turns away from e has exp(z cos 2θ) with z = S S_t/4v, hence ⟨sin²θ⟩ = (1 − I₁(z)/I₀(z))/2: v/S²
-    for levels far apart, 1/2 where they meet. Exact for two levels (the β = 1 integral over the rotations);
-    with more, pairs are taken as independent, which is exact again to leading order in v/S². The stationary
-    law gets a factor e^{−z} I₀(z) ~ S^{−1/2}: levels of different targets repel like β = 1/2.
+    Parameters
+    ----------
+    gap : float or array
+        Distance S of the two levels, units of x. Its sign does not matter.
+    target_gap : float or array
+        Distance S_t of their targets, units of x, not negative.
+    variance : float or array
+        Variance v of the off-diagonal element of X in the frame of the targets, units of x². The diagonal
+        ones have twice that.
+
+    Returns
+    -------
+    array, of the common shape of the arguments
+        Between 0 and 1/2.
+
+    Notes
+    -----
+    X has the weight exp(−tr(X − X_t)²/4v). At given levels the angle θ by which u turns away from e has the
+    weight exp(z cos 2θ) with z = S S_t/4v. Hence ⟨sin²θ⟩ = (1 − I₁(z)/I₀(z))/2: v/S² for levels far apart and
+    1/2 where they meet. This is exact for two levels (the β = 1 integral over the rotations). With more
+    levels, pairs are taken as independent, which is exact again to leading order in v/S². The stationary law
+    gets a factor e^{−z} I₀(z) ~ S^{−1/2}: levels of different targets repel like β = 1/2.
+
+    Examples
+    --------
+    >>> share = dj.dyson.mixing_share(np.array([0.0, 10.0]), target_gap=10.0, variance=0.1)
+    >>> [round(float(s), 4) for s in share]
+    [0.5, 0.001]
     """
     z = jnp.abs(gap) * target_gap / (4 * variance)
     return 0.5 * (1 - jax.scipy.special.i1e(z) / jax.scipy.special.i0e(z))

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dysonjax.checks import InputError, finite_array
 from dysonjax.dyson.line import Line, integral
@@ -23,16 +24,38 @@ UNBOUNDED = 1e12  # an expansion rate above this is treated as infinite
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Potential:
-    """A separable potential; build one with `quadratic`, `rbm`, …, or `custom`.
+    """A separable potential: a drift K = −V′ for every level, and the interval on which the levels live.
 
-    name: what messages and figures call it.
-    drift_fn, potential_fn: K(x, *params) and V(x, *params), elementwise in x, written with jax.numpy.
-    params: tuple of float64 arrays that broadcast against x of shape (..., levels).
-    lower, upper: limits of the domain, units of x; infinite where there is none.
-    reflecting: (at lower, at upper), whether levels are reflected there. False where the drift itself
+    Build one with `quadratic`, `rbm` and the like, or with `custom`. Its parameters may be numbers, the same
+    for all levels; arrays of shape (levels,); or arrays of shape (..., members, levels), so that one call
+    integrates a whole grid of parameters.
+
+    Attributes
+    ----------
+    name : str
+        What messages and figures call it.
+    drift_fn : callable
+        K(x, *params), elementwise in x, written with jax.numpy. Units of x over time.
+    potential_fn : callable
+        V(x, *params), elementwise in x, written with jax.numpy. Units of x² over time.
+    params : tuple of float64 arrays
+        Each broadcasts against x of shape (..., levels).
+    lower, upper : float or array
+        Limits of the domain, units of x. Infinite where there is none.
+    reflecting : (bool, bool)
+        Whether levels are reflected at the lower and at the upper limit. False where the drift itself
         diverges at the limit and keeps the levels inside.
-    expansion: upper bound of K′ on the domain, 1/time. The implicit method takes steps below 1/expansion,
-        where its equation has one solution only.
+    expansion : float or array
+        Upper bound of K′ on the domain, 1/time. The implicit method takes steps below 1/expansion, where its
+        equation has one solution only.
+
+    Examples
+    --------
+    >>> well = dj.dyson.quadratic(omega=2.0, center=1.0)
+    >>> well.name, well.params
+    ('quadratic', (array(2.), array(1.)))
+    >>> well.drift(np.array([0.0, 2.0]))
+    array([ 2., -2.])
     """
 
     name: str = dataclasses.field(metadata={"static": True})
@@ -44,21 +67,60 @@ class Potential:
     reflecting: tuple[bool, bool] = dataclasses.field(default=(False, False), metadata={"static": True})
     expansion: Any = 0.0
 
-    def drift(self, x):
-        """K(x) for x of shape (..., levels), units of x over time."""
+    def drift(self, x: ArrayLike) -> Any:
+        """The drift K of every level.
+
+        Parameters
+        ----------
+        x : array, shape (..., levels)
+            Levels.
+
+        Returns
+        -------
+        array, shape (..., levels)
+            K(x), units of x over time.
+        """
         return self.drift_fn(x, *self.params)
 
-    def potential(self, x):
-        """V(x) for x of shape (..., levels), units of x² over time, up to a constant per level."""
+    def potential(self, x: ArrayLike) -> Any:
+        """The potential V of every level.
+
+        Parameters
+        ----------
+        x : array, shape (..., levels)
+            Levels.
+
+        Returns
+        -------
+        array, shape (..., levels)
+            V(x), units of x² over time, up to a constant for each level.
+        """
         return self.potential_fn(x, *self.params)
 
 
-def quadratic(omega=1.0, center=0.0) -> Potential:
-    """K = −omega (x − center): the Ornstein–Uhlenbeck drift, whose stationary law is the β-Hermite ensemble.
+def quadratic(omega: ArrayLike = 1.0, center: ArrayLike = 0.0) -> Potential:
+    """K = −omega (x − center), the Ornstein–Uhlenbeck drift. Its stationary law is the β-Hermite ensemble.
 
-    omega: rate of return, 1/time, > 0. center: position of the minimum. Both may differ from level to level.
+    Parameters
+    ----------
+    omega : float or array, default 1.0
+        Rate of return, 1/time, above 0. It may differ from level to level.
+    center : float or array, default 0.0
+        Position of the minimum, units of x. It may differ from level to level.
 
-    >>> quadratic(omega=2.0).drift(np.array([-1.0, 1.0]))
+    Returns
+    -------
+    Potential
+        On the whole line.
+
+    Raises
+    ------
+    InputError
+        If `omega` is not positive or a number is not finite.
+
+    Examples
+    --------
+    >>> dj.dyson.quadratic(omega=2.0).drift(np.array([-1.0, 1.0]))
     array([ 2., -2.])
     """
     omega, center = _parameter("omega", omega, positive=True), _parameter("center", center)
@@ -66,38 +128,130 @@ def quadratic(omega=1.0, center=0.0) -> Potential:
 
 
 def free() -> Potential:
-    """K = 0: levels that only repel each other. They spread for ever, so there is no stationary law."""
+    """K = 0: levels that only repel each other.
+
+    They spread for ever, so there is no stationary law.
+
+    Returns
+    -------
+    Potential
+        On the whole line.
+
+    Examples
+    --------
+    >>> dj.dyson.free().drift(np.array([-1.0, 2.0])) == 0
+    array([ True,  True])
+    >>> dj.dyson.CoulombGas(dj.dyson.free(), g2=0.5, levels=2)
+    Traceback (most recent call last):
+    ...
+    dysonjax.checks.InputError: the free potential is not confining: ...
+    """
     return Potential("free", _free, _free, ())
 
 
-def quartic(stiffness=1.0, omega=0.0) -> Potential:
-    """V = stiffness x⁴/4 + omega x²/2; a double well if omega < 0.
+def quartic(stiffness: ArrayLike = 1.0, omega: ArrayLike = 0.0) -> Potential:
+    """V = stiffness x⁴/4 + omega x²/2: a double well if omega is negative.
 
-    stiffness: > 0, units of 1/(time x²). omega: 1/time, any sign.
+    Parameters
+    ----------
+    stiffness : float or array, default 1.0
+        Coefficient of the quartic term, units of 1/(time x²), above 0.
+    omega : float or array, default 0.0
+        Coefficient of the quadratic term, 1/time, of any sign.
+
+    Returns
+    -------
+    Potential
+        On the whole line. The minima of a double well lie at ±√(−omega/stiffness).
+
+    Raises
+    ------
+    InputError
+        If `stiffness` is not positive or a number is not finite.
+
+    Examples
+    --------
+    The drift vanishes at the minima ±2 and at the top of the barrier between them:
+
+    >>> dj.dyson.quartic(stiffness=1.0, omega=-4.0).drift(np.array([-2.0, 0.0, 2.0]))
+    array([0., 0., 0.])
     """
     stiffness, omega = _parameter("stiffness", stiffness, positive=True), _parameter("omega", omega)
     expansion = float(np.max(-omega, initial=0.0))
     return Potential("quartic", _quartic_drift, _quartic_potential, (stiffness, omega), expansion=expansion)
 
 
-def laguerre(omega=1.0, shape=1.0) -> Potential:
-    """V = omega x − shape log x on x > 0, K = shape/x − omega, for constant noise.
+def laguerre(omega: ArrayLike = 1.0, shape: ArrayLike = 1.0) -> Potential:
+    """V = omega x − shape log x on x > 0, hence K = shape/x − omega, for constant noise.
 
-    With equal g its stationary law is the β-Laguerre ensemble: shape/g² = β(m − n + 1)/2 − 1. For the
-    square-root process, whose moments relax along exact exponentials, see `wishart`.
+    Parameters
+    ----------
+    omega : float or array, default 1.0
+        Pull towards 0, units of x over time, above 0.
+    shape : float or array, default 1.0
+        Strength of the logarithm that keeps the levels positive, units of x² over time, above 0.
 
-    omega: units of x over time, > 0. shape: units of x² over time, > 0.
+    Returns
+    -------
+    Potential
+        On x > 0.
+
+    Raises
+    ------
+    InputError
+        If a parameter is not positive or not finite.
+
+    See Also
+    --------
+    wishart : the square-root process, whose moments relax along exact exponentials.
+
+    Notes
+    -----
+    If all levels have the same noise g², the stationary law is the β-Laguerre ensemble with
+    shape/g² = β(m − n + 1)/2 − 1.
+
+    Examples
+    --------
+    A single level is Gamma distributed, with mean (shape + g²)/omega:
+
+    >>> gas = dj.dyson.CoulombGas(dj.dyson.laguerre(omega=1.0, shape=2.0), g2=1.0, levels=1)
+    >>> round(float(gas.sample(0, 20_000).mean()), 1)
+    3.0
     """
     omega, shape = _parameter("omega", omega, positive=True), _parameter("shape", shape, positive=True)
     return Potential("laguerre", _laguerre_drift, _laguerre_potential, (omega, shape), lower=0.0)
 
 
-def wishart(omega=1.0, shape=1.0) -> Potential:
-    """K = shape − omega x on x ≥ 0: with noise `SquareRoot(c)` the eigenvalue process of a Wishart matrix.
+def wishart(omega: ArrayLike = 1.0, shape: ArrayLike = 1.0) -> Potential:
+    """K = shape − omega x on x ≥ 0: with noise `SquareRoot(c)`, the eigenvalue process of a Wishart matrix.
 
-    Stationary law: β-Laguerre with shape/c = β(m − n + 1)/2; for constant noise a Gaussian on x ≥ 0.
+    Parameters
+    ----------
+    omega : float or array, default 1.0
+        Rate of return, 1/time, above 0.
+    shape : float or array, default 1.0
+        Constant part of the drift, units of x over time, above 0.
 
-    omega: 1/time, > 0. shape: units of x over time, > 0.
+    Returns
+    -------
+    Potential
+        On x ≥ 0, with reflection at 0.
+
+    Raises
+    ------
+    InputError
+        If a parameter is not positive or not finite.
+
+    Notes
+    -----
+    With `SquareRoot(c)` the stationary law is the β-Laguerre ensemble with shape/c = β(m − n + 1)/2. With
+    constant noise it is a Gaussian on x ≥ 0.
+
+    Examples
+    --------
+    >>> well = dj.dyson.wishart(omega=2.0, shape=3.0)
+    >>> well.drift(np.array([0.0, 1.5]))
+    array([3., 0.])
     """
     omega, shape = _parameter("omega", omega, positive=True), _parameter("shape", shape, positive=True)
     return Potential(
@@ -105,15 +259,40 @@ def wishart(omega=1.0, shape=1.0) -> Potential:
     )
 
 
-def rbm(mu2=9.0, kappa=None) -> Potential:
-    """Gaussian restricted Boltzmann machine: eigenvalues of X = σ_h² WᵀW, 0 ≤ x < μ². [A] Eq. 3.2.
+def rbm(mu2: ArrayLike = 9.0, kappa: ArrayLike | None = None) -> Potential:
+    """Gaussian restricted Boltzmann machine: eigenvalues x of X = σ_h² WᵀW with 0 ≤ x < μ².
 
-    K_i = (1/κ_i − 1/(μ² − x)) x, V_i = −x²/(2κ_i) − x − μ² log(μ² − x), in time τ = 2σ_h²αt. The minimum
-    lies at μ² − κ_i with curvature Ω_i = (μ² − κ_i)/κ_i². X is positive, so levels are reflected at 0, which
-    the drift alone does not do: below 0 it would send them off without bound.
+    Parameters
+    ----------
+    mu2 : float or array, default 9.0
+        μ², above 0.
+    kappa : array, shape (levels,)
+        Eigenvalues of the target precision, 0 < κ_i < μ², in the order of the levels. That is descending: the
+        largest κ belongs to the smallest x.
 
-    mu2: μ², > 0. kappa: eigenvalues of the target precision, one per level, 0 < κ_i < μ², in the order of
-    the levels, that is descending: the largest κ belongs to the smallest x. Raises InputError otherwise.
+    Returns
+    -------
+    Potential
+        In the time τ = 2σ_h²αt, on 0 ≤ x < μ².
+
+    Raises
+    ------
+    InputError
+        If `kappa` is missing, not below `mu2`, not positive or not in descending order.
+
+    Notes
+    -----
+    K_i = (1/κ_i − 1/(μ² − x)) x and V_i = −x²/(2κ_i) − x − μ² log(μ² − x), [A] Eq. 3.2. The minimum lies at
+    μ² − κ_i with the curvature Ω_i = (μ² − κ_i)/κ_i². X is positive, so levels are reflected at 0. The drift
+    alone does not do that: below 0 it would send them off without bound.
+
+    Examples
+    --------
+    The levels come to rest at μ² − κ:
+
+    >>> machine = dj.dyson.rbm(mu2=9.0, kappa=[8.0, 6.0, 4.0])
+    >>> bool(np.allclose(machine.drift(np.array([1.0, 3.0, 5.0])), 0))
+    True
     """
     if kappa is None:
         raise InputError("kappa must give the target precision of every level, e.g. kappa=[8.0, 6.0, 4.0]")
@@ -132,13 +311,48 @@ def rbm(mu2=9.0, kappa=None) -> Potential:
     )  # fmt: skip
 
 
-def linear_network(teacher=2.0, z2=1.0, levels: str = "eigenvalues", shape=0.0) -> Potential:
-    """One hidden linear layer, mean dynamics dW/dt = ZᵀZ (W_t − W), mode by mode ([B] Fig. 4).
+def linear_network(
+    teacher: ArrayLike = 2.0, z2: ArrayLike = 1.0, levels: str = "eigenvalues", shape: ArrayLike = 0.0
+) -> Potential:
+    """One hidden linear layer with the mean dynamics dW/dt = ZᵀZ (W_t − W), mode by mode.
 
-    teacher: singular values of W_t, ascending. z2: eigenvalue of ZᵀZ of every mode, 1/time.
-    levels: "singular values": K = z2 (teacher − ξ), which is `quadratic`; "eigenvalues": of X = WᵀW,
-    K = 2 z2 (teacher √x − x) + shape on x ≥ 0, where `shape` holds the Itô term c(m − n + 1)/2 that noise
-    `SquareRoot(c)` brings (β = 1).
+    Parameters
+    ----------
+    teacher : float or array, default 2.0
+        Singular values of W_t, ascending, above 0.
+    z2 : float or array, default 1.0
+        Eigenvalue of ZᵀZ of every mode, 1/time, above 0.
+    levels : {"eigenvalues", "singular values"}, default "eigenvalues"
+        What the levels are: eigenvalues x of X = WᵀW, or singular values ξ of W.
+    shape : float or array, default 0.0
+        For eigenvalues, the Itô term c(m − n + 1)/2 that noise `SquareRoot(c)` brings at β = 1; units of x
+        over time.
+
+    Returns
+    -------
+    Potential
+        On x ≥ 0 for eigenvalues, on the whole line for singular values.
+
+    Raises
+    ------
+    InputError
+        If `teacher` or `z2` is not positive, or for other `levels`.
+
+    Notes
+    -----
+    K = z2 (teacher − ξ) for singular values, which is `quadratic`; K = 2 z2 (teacher √x − x) + shape for
+    eigenvalues. [B] Fig. 4.
+
+    Examples
+    --------
+    Learning rests at the singular values of the teacher, or at their squares:
+
+    >>> by_value = dj.dyson.linear_network([1.0, 3.0], levels="singular values")
+    >>> bool(np.allclose(by_value.drift(np.array([1.0, 3.0])), 0))
+    True
+    >>> by_square = dj.dyson.linear_network([1.0, 3.0])
+    >>> bool(np.allclose(by_square.drift(np.array([1.0, 9.0])), 0))
+    True
     """
     teacher, z2 = _parameter("teacher", teacher, positive=True), _parameter("z2", z2, positive=True)
     if levels == "singular values":
@@ -166,16 +380,43 @@ def custom(
     reference: float | None = None,
     name: str = "custom",
 ) -> Potential:
-    """A potential from a drift K(x, *params), a potential V(x, *params) or both, elementwise jax functions.
+    """A potential from a drift K(x, *params), a potential V(x, *params) or both.
 
-    A missing V is K integrated by quadrature from `reference`, by default a place where K is zero; a missing
-    K is −V′ by automatic differentiation. Where both are given, K = −V′ is checked. `reflecting` defaults to
-    every finite limit at which the drift stays finite. `expansion` (upper bound of K′) is estimated on a grid
-    that spans all zeros of K if not given. Raises InputError if nothing is given, the limits are reversed,
-    K ≠ −V′ or values are not finite.
+    Parameters
+    ----------
+    drift : callable, optional
+        K, elementwise in x, written with jax.numpy. If missing, K = −V′ by automatic differentiation.
+    potential : callable, optional
+        V, likewise. If missing, −K integrated by quadrature from `reference`.
+    params : tuple of arrays, optional
+        Numbers of the two functions. Each may differ from level to level, see `Potential`.
+    lower, upper : float, optional
+        Limits of the domain, units of x. Infinite by default.
+    reflecting : (bool, bool), optional
+        Whether levels are reflected at the limits. By default they are at every finite limit at which the
+        drift stays finite.
+    expansion : float, optional
+        Upper bound of K′, 1/time. By default it is estimated on a grid that spans all zeros of K.
+    reference : float, optional
+        Where a V that is integrated vanishes. By default a place where K is zero.
+    name : str, default "custom"
+        What messages and figures call it.
 
-    >>> custom(potential=lambda x: jnp.cosh(x)).drift(np.array(0.0))
-    Array(-0., dtype=float64, weak_type=True)
+    Returns
+    -------
+    Potential
+        With K = −V′, which is checked where both are given.
+
+    Raises
+    ------
+    InputError
+        If neither function is given, the limits are reversed, K ≠ −V′, or the drift is not finite inside the
+        domain.
+
+    Examples
+    --------
+    >>> print(dj.dyson.custom(potential=lambda x: x**4).drift(np.array(1.0)))
+    -4.0
     """
     if drift is None and potential is None:
         raise InputError("custom needs a drift function, a potential function or both")
@@ -222,10 +463,37 @@ def slope(potential: Potential, x):
     return _slope(potential.drift_fn, x, *potential.params)
 
 
-def piecewise_linear(knots, values, name: str = "measured", **limits) -> Potential:
-    """K_i(x) that interpolates `values` between `knots`, both of shape (levels, knots), and goes on linearly.
+def piecewise_linear(knots: ArrayLike, values: ArrayLike, name: str = "measured", **limits: Any) -> Potential:
+    """A drift that interpolates values between knots and goes on linearly beyond the last ones.
 
     This is how a measured drift is fed back into the integrator.
+
+    Parameters
+    ----------
+    knots : array, shape (levels, knots)
+        Places, ascending, units of x. Two or more for every level.
+    values : array, shape (levels, knots)
+        K_i at the knots, units of x over time.
+    name : str, default "measured"
+        What messages and figures call it.
+    **limits
+        `lower`, `upper` and `reflecting` of the domain, see `Potential`.
+
+    Returns
+    -------
+    Potential
+        With one drift for every level.
+
+    Raises
+    ------
+    InputError
+        If the two arrays differ in shape or have fewer than two knots.
+
+    Examples
+    --------
+    >>> hinge = dj.dyson.piecewise_linear(knots=[[0.0, 1.0, 2.0]], values=[[1.0, 0.0, -3.0]])
+    >>> [round(float(hinge.drift(np.array([x]))[0]), 6) for x in (0.5, 1.5, 3.0)]
+    [0.5, -1.5, -6.0]
     """
     knots, values = finite_array("knots", knots, 2), finite_array("values", values, 2)
     if knots.shape != values.shape or knots.shape[1] < 2:

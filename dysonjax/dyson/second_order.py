@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dysonjax.dyson.noise import Strength
 from dysonjax.dyson.pairwise import Pairwise, mixing_share
@@ -31,7 +32,17 @@ from dysonjax.dyson.potentials import Potential, quadratic, rbm
 
 
 class SecondOrder(NamedTuple):
-    """Arguments of `integrate`."""
+    """Arguments of `integrate` for the motion to second order.
+
+    Attributes
+    ----------
+    potential : Potential
+        The drift of every level by itself.
+    g2 : float, array or callable
+        Noise strength, units of x² over time.
+    pairs : Pairwise
+        The smooth forces between levels.
+    """
 
     potential: Potential
     g2: Strength
@@ -52,8 +63,50 @@ class RBMNoise(NamedTuple):
         return 2 * self.strength * (x / precision) ** 2 / (1 - relaxed)
 
 
-def rbm_second_order(kappa, mu2: float, lr: float, batch_size: int, sigma_h: float = 1.0) -> SecondOrder:
-    """The RBM's levels x of X = σ_h² WᵀW in τ = 2σ_h²αt; kappa: (levels,), descending, 0 < κ < mu2."""
+def rbm_second_order(
+    kappa: ArrayLike, mu2: float, lr: float, batch_size: int, sigma_h: float = 1.0
+) -> SecondOrder:
+    """The Gaussian RBM to second order in √(α/|B|): levels x of X = σ_h² WᵀW.
+
+    Parameters
+    ----------
+    kappa : array, shape (levels,)
+        Eigenvalues of the target precision, descending, 0 < κ < `mu2`.
+    mu2 : float
+        μ².
+    lr : float
+        Learning rate α.
+    batch_size : int
+        Number of chains, |B|.
+    sigma_h : float, default 1.0
+        Width of the hidden units.
+
+    Returns
+    -------
+    SecondOrder
+        In the time τ = 2σ_h²αt.
+
+    Raises
+    ------
+    InputError
+        If `kappa` is not as `rbm` asks for.
+
+    Notes
+    -----
+    To first order repulsion has the strength g_i² and eigenvectors stay at those of the target. Here
+    repulsion is g_i g_j, g is read at the moving level with its Itô drift, eigenvectors mix (`mixing_share`),
+    and steps of finite length make fluctuations larger. The module `dysonjax.dyson.second_order` has the
+    derivation.
+
+    Examples
+    --------
+    >>> machine = dj.dyson.rbm_second_order(kappa=[8.0, 6.0, 4.0], mu2=9.0, lr=0.1, batch_size=16)
+    >>> machine.potential.name
+    'rbm, second order'
+    >>> levels = np.array([1.0, 3.0, 5.0])
+    >>> bool((machine.g2(levels) > 0).all()), machine.pairs(levels).shape
+    (True, (3,))
+    """
     first = rbm(mu2, kappa)
     kappa = np.asarray(kappa, np.float64)
     strength, step = sigma_h**2 * lr / batch_size, sigma_h**2 * lr
@@ -77,10 +130,36 @@ def rbm_second_order(kappa, mu2: float, lr: float, batch_size: int, sigma_h: flo
     return SecondOrder(potential, noise, Pairwise(_rbm_pair, params))
 
 
-def linear_second_order(teacher, sigma2: float, omega: float = 1.0) -> SecondOrder:
-    """Singular values ξ of the linear network in time αt.
+def linear_second_order(teacher: ArrayLike, sigma2: float, omega: float = 1.0) -> SecondOrder:
+    """The linear network to second order in √(α/|B|): singular values ξ, for equal z_i and a symmetric W_t.
 
-    teacher: (levels,), ascending. sigma2: σ_i² = g²/Ω. omega: Ω = z², the rate that all levels share.
+    Parameters
+    ----------
+    teacher : array, shape (levels,)
+        Singular values of the teacher, ascending.
+    sigma2 : float
+        Stationary variance of a single level, σ_i² = g²/Ω.
+    omega : float, default 1.0
+        Ω = z², the rate that all levels share.
+
+    Returns
+    -------
+    SecondOrder
+        In the time αt.
+
+    Notes
+    -----
+    W − W_t is a symmetric Ornstein–Uhlenbeck matrix. Noise is therefore additive, and what is left of second
+    order is the mixing of eigenvectors, K_i = z² (Σ_k (u_i·e_k)² ξ_k − ξ). Derived here.
+
+    Examples
+    --------
+    Mixing pulls neighbours with different targets towards each other:
+
+    >>> network = dj.dyson.linear_second_order([1.0, 2.0], sigma2=0.1)
+    >>> down, up = network.pairs(np.array([1.0, 2.0]))
+    >>> bool(down > 0), bool(up < 0)
+    (True, True)
     """
     teacher = np.asarray(teacher, np.float64)
     gap = teacher - teacher[:, None]

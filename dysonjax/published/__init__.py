@@ -23,6 +23,7 @@ from dysonjax.published import (
     record,
     released,
     spikes,
+    spikes_blocks,
     width_depth,
 )
 from dysonjax.published.recipe import SCALES, Check, Recipe, Reproduction
@@ -60,6 +61,7 @@ RECIPES: tuple[Recipe, ...] = (
     nanogpt_spikes.GPT_SPIKES,
     spikes.SPIKES,
     spikes.SPIKES_LAW,
+    spikes_blocks.SPIKES_BLOCKS,
     optimizers.OPTIMIZERS,
     digits.DIGITS,
 )

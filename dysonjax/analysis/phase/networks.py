@@ -114,8 +114,32 @@ def full_gradient_norm(dataset: xr.Dataset, record: int = 0) -> xr.DataArray:
 
     `grad_norm` of a run is that of 256 samples. Both are norms of a mean: 256 samples leave more of the
     single gradients in it than 4000 do, and most where a gradient is small beside its scatter, at large σ_W.
-    Dims (batch_size, lr, sigma_w, seed). Raises InputError without the weights, for fresh samples, and for
-    other networks than a tanh one with a fixed first and last matrix.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A run that kept its weights.
+    record : int, default 0
+        Number of the record.
+
+    Returns
+    -------
+    xarray.DataArray, dims (batch_size, lr, sigma_w, seed)
+        The Frobenius norm, units of the loss over those of a weight.
+
+    Raises
+    ------
+    InputError
+        Without the weights, for fresh samples, and for other networks than a tanh one with a fixed first and
+        last matrix.
+
+    Examples
+    --------
+    >>> grid = dj.Grid(lr=0.1, batch_size=4, sigma_w=[1.0, 64.0], seeds=2)
+    >>> run = dj.train(dj.models.teacher_student(batches=20), grid, 2, 2, keep_weights="all")
+    >>> norm = dj.phase.full_gradient_norm(run.dataset).mean("seed").squeeze()
+    >>> bool(norm.sel(sigma_w=64) < norm.sel(sigma_w=1))  # features of ±1 have no slope
+    True
     """
     weights, config = _weights(dataset).isel(record=record), configuration(dataset)["model"]
     if config["data"] != "fixed" or config["activation"] != "tanh":

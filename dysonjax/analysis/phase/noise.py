@@ -18,6 +18,7 @@ import xarray as xr
 
 from dysonjax import checks
 from dysonjax.analysis.phase.matrix import main_matrix, matrix_shape
+from dysonjax.keys import Key, keyed
 
 CONTOURS = (0.68, 0.95, 0.997)
 CRITERIA = {"published": "noise_gap_published", "variance": "noise_gap"}  # the variable that holds V
@@ -96,24 +97,48 @@ def noise_line(
     )
 
 
+@keyed
 def noise_line_error(
     dataset: xr.Dataset,
     contour: float = CONTOURS[0],
     criterion: str = "published",
     resamples: int = 200,
-    seed: int = 0,
+    key: Key = 0,
 ) -> xr.DataArray:
     """Standard error of log₂ of `noise_line` at one contour, by a bootstrap over networks, dims (sigma_w,).
 
-    For one batch size. Resamples without a line, where the fraction stays above or below the contour, are
-    left out; NaN where fewer than nine in ten have one.
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A run with one batch size.
+    contour : float
+        Fraction of the networks, by default the lowest of `CONTOURS`.
+    criterion : str, default "published"
+        Which line, one of `CRITERIA`.
+    resamples : int, default 200
+        Number of resampled ensembles. Those without a line, where the fraction stays above or below the
+        contour, are left out.
+    key : int or jax.Array, default 0
+        Decides the resampling.
+
+    Returns
+    -------
+    xarray.DataArray, dims (sigma_w,)
+        The error; NaN where fewer than nine in ten resampled ensembles have a line.
+
+    Examples
+    --------
+    >>> grid = dj.Grid(lr=[1.0, 8.0, 64.0], batch_size=4, sigma_w=1.0, seeds=8)
+    >>> run = dj.train(dj.models.teacher_student(batches=20), grid, 200, 2)
+    >>> dj.phase.noise_line_error(run.dataset, resamples=20).dims
+    ('sigma_w',)
     """
     passes = noise_passes(dataset, criterion=criterion).isel(batch_size=0)
     known = dataset["alive"].isel(record=-1) | (dataset["diverged_at"] >= 0)
     passes = passes.where(known.isel(batch_size=0)).transpose("sigma_w", "lr", "seed", ...)
     passes = passes.mean(passes.dims[3:]).values
     temperature = (dataset["lr"] / dataset["batch_size"].values[0]).values
-    rng, found = np.random.default_rng(seed), []
+    rng, found = np.random.default_rng(key), []
     for _ in range(resamples):
         drawn = passes[..., rng.integers(passes.shape[-1], size=passes.shape[-1])]
         with np.errstate(invalid="ignore"):
