@@ -15,6 +15,7 @@ from dysonjax.compare.rungs import CLOSED, DYSON, GAS, LANGEVIN, RUNGS, SGD
 from dysonjax.compare.steps import Step, compare, verdict
 from dysonjax.compare.systems import OPTIONS, START_WIDTH, STEPS, SYSTEMS, System
 from dysonjax.ensemble import Grid, train
+from dysonjax.keys import Key, keyed
 from dysonjax.spectra.averages import mean_and_sem
 
 SETTLED = 4.0  # relaxation times of the slowest level after which a stationary law may be expected
@@ -118,11 +119,12 @@ def ladder(system: str, *, lr: float = 0.1, batch_size: int = 16, **options: Any
     return ladders(system, lr=(lr,), batch_size=(batch_size,), **options)[0]
 
 
+@keyed
 @threefry.settled()
 def ladders(
     system: str, *, lr: Sequence[float] = (0.1,), batch_size: Sequence[int] = (16,),
     sigma_w: float | None = None, members: int = 500, steps: int | None = None, noise: str = "theory",
-    order: int = 1, seed: int = 0,
+    order: int = 1, key: Key = 0,
     permutations: int = 999, progress: Progress | None = None, **options: Any,
 ) -> tuple[Ladder, ...]:  # fmt: skip
     """All rungs from SGD to closed forms at every combination of batch size (outer) and learning rate.
@@ -147,7 +149,7 @@ def ladders(
         starts rung 3 there, since K_i is not known elsewhere. Rung 5 stays that of theory.
     order : {1, 2}, default 1
         Of rung 3 in √(α/|B|): 1 as printed in [A] or 2, see `dysonjax.dyson.second_order`.
-    seed : int, default 0
+    key : int or jax.Array, default 0
         Randomness.
     permutations : int, default 999
         Relabellings of each permutation test.
@@ -181,7 +183,7 @@ def ladders(
     >>> bool(both[0].sigma[0] < both[1].sigma[0])
     True
     """
-    task = check(system, lr, batch_size, sigma_w, members, steps, noise, order, seed, permutations, options)
+    task = check(system, lr, batch_size, sigma_w, members, steps, noise, order, key, permutations, options)
     begin = clock.perf_counter()
     records = sorted({step for window in task.windows.values() for step in window})
     any_law = task.laws[0, 0]
@@ -192,10 +194,11 @@ def ladders(
     # Different roots: with one, both runs would share teacher, start and part of the noise.
     runs = {
         SGD: train(
-            any_law.sgd, task.grid, task.steps, records, seed=2 * seed, progress=report(0.0, PROGRESS[SGD])
+            any_law.sgd, task.grid, task.steps, records, key=2 * key % 2**32,
+            progress=report(0.0, PROGRESS[SGD]),
         ).dataset,
         LANGEVIN: train(
-            any_law.langevin, task.grid, task.steps, (task.steps,), seed=2 * seed + 1,
+            any_law.langevin, task.grid, task.steps, (task.steps,), key=(2 * key + 1) % 2**32,
             progress=report(PROGRESS[SGD], PROGRESS[LANGEVIN]),
         ).dataset,
     }  # fmt: skip
@@ -203,9 +206,9 @@ def ladders(
     share = (1 - spent) / len(task.laws)
     found = []
     for number, index in enumerate(task.laws):
-        key = threefry.derive(threefry.root(seed), number) if number else threefry.root(seed)
+        root = threefry.derive(threefry.root(key), number) if number else threefry.root(key)
         inner = report(spent + number * share, share)
-        found.append(_one(system, task, index, runs, noise, order, key, seed, permutations, inner))
+        found.append(_one(system, task, index, runs, noise, order, root, key, permutations, inner))
     seconds = (clock.perf_counter() - begin) / len(found)
     return tuple(dataclasses.replace(one, seconds=seconds) for one in found)
 

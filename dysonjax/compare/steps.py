@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dysonjax.keys import Key, keyed
 from dysonjax.spectra import permutation_test, wasserstein
 from dysonjax.spectra.averages import mean_and_sem
 from dysonjax.spectra.distances import chance_distance
@@ -46,7 +47,8 @@ class Step(NamedTuple):
     p_value: float
 
 
-def compare(first: str, second: str, x: np.ndarray, y: np.ndarray, n: int = 999, seed: int = 0) -> Step:
+@keyed
+def compare(first: str, second: str, x: np.ndarray, y: np.ndarray, n: int = 999, key: Key = 0) -> Step:
     """How two named ensembles of levels differ.
 
     Parameters
@@ -59,7 +61,7 @@ def compare(first: str, second: str, x: np.ndarray, y: np.ndarray, n: int = 999,
         Levels of the second.
     n : int, default 999
         Relabellings of the permutation test.
-    seed : int, default 0
+    key : int or jax.Array, default 0
         Randomness of that test.
 
     Returns
@@ -76,7 +78,7 @@ def compare(first: str, second: str, x: np.ndarray, y: np.ndarray, n: int = 999,
     """
     z, shift = zip(*(_difference(a, b) for a, b in ((x, y), (np.diff(x), np.diff(y)))), strict=True)
     effects = wasserstein(x, y, levels="each")
-    test = permutation_test(x, y, n=n, key=seed)
+    test = permutation_test(x, y, n=n, key=key)
     return Step(first, second, *z, *shift, effects, test.statistic, chance_distance(x, y), test.p_value)
 
 

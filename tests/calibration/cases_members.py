@@ -189,7 +189,7 @@ def compared(number):
 
     def experiment(rng):
         x, y = (10 + np.sort(shifted(rng, m), axis=-1) for m in (50, 70))
-        return number(compare.compare("a", "b", x, y, n=199, seed=int(rng.integers(2**31))))
+        return number(compare.compare("a", "b", x, y, n=199, key=int(rng.integers(2**31))))
 
     return experiment
 
