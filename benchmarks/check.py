@@ -41,19 +41,21 @@ def main() -> int:
         print(f"there are no ratios to compare with; run with --write to make {FILE.name}", file=sys.stderr)
         return 2
     committed = json.loads(FILE.read_text()) if FILE.exists() else {"ratios": {}}
-    measured, chosen = {}, {}
+    measured, chosen, rates = {}, {}, {}
     for case in options.cases:
         name, settings = CASES[case]
         print(f"{case} ...", flush=True)
         found = table.run(name, repetitions=options.repetitions, say=lambda text: None, **settings)
         measured[case] = {variant: float(f"{ratio:.3g}") for variant, ratio in found["ratios"].items()}
+        rates[case] = float(f"{found['net_steps_per_second']:.3g}")
         print(f"  {found['net_steps_per_second']:.3g} {found['unit']}, ratios {measured[case]}", flush=True)
         # PyTorch and others need not be installed here.
         before = committed["ratios"].get(case, {})
         chosen[case] = {name: ratio for name, ratio in before.items() if name not in found["unavailable"]}
     if options.write:
         record = {"processor": table.processor(), "versions": table.versions()}
-        FILE.write_text(json.dumps(record | {"ratios": committed["ratios"] | measured}, indent=2) + "\n")
+        record |= {"rates": committed.get("rates", {}) | rates, "ratios": committed["ratios"] | measured}
+        FILE.write_text(json.dumps(record, indent=2) + "\n")
         return 0
     found = regressions(measured, chosen)
     print("\n".join(found) if found else "no ratio fell by more than 20 %")

@@ -1,8 +1,10 @@
-"""A file is there as a whole or not at all, and what cannot be written is named."""
+"""A file is there as a whole or not at all, and what cannot be written or read is named."""
 
 import contextlib
 import errno
 import os
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,3 +34,18 @@ def put(path: Path, content: str | bytes) -> None:
     """Write a file, replacing the one that was there."""
     with aside(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def arrays(path: Path) -> dict:
+    """The arrays of an .npz file by name; raises InputError if it is damaged, FileNotFoundError if absent."""
+    import numpy as np
+
+    from dysonjax.checks import InputError
+
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            return {name: found[name] for name in found.files}
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, AttributeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        raise InputError(f"{path} is damaged") from None

@@ -1,23 +1,41 @@
-"""The gallery shows every figure; a page that has fallen behind is renewed by `python docs/gallery.py`."""
+"""Pages that programs write are what these write: `python docs/gallery.py`, `python docs/tables.py`."""
 
 import importlib.util
 import re
 from pathlib import Path
+
+import pytest
 
 from dysonjax.published import RECIPES
 
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-def written() -> str:
-    specification = importlib.util.spec_from_file_location("gallery", DOCS / "gallery.py")
+def program(name: str):
+    specification = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
-    return module.page()
+    return module
 
 
 def test_the_gallery_is_what_its_program_writes():
-    assert (DOCS / "gallery.md").read_text() == written(), "python docs/gallery.py renews the page"
+    assert (DOCS / "gallery.md").read_text() == program("gallery").page(), (
+        "python docs/gallery.py renews the page"
+    )
+
+
+@pytest.mark.parametrize("page", program("tables").TABLES)
+def test_the_numbers_of_a_page_are_those_of_the_files(page):
+    assert (DOCS / page).read_text() == program("tables").renewed(page), "python docs/tables.py renews it"
+
+
+def test_a_number_that_has_changed_is_seen(monkeypatch, tmp_path):
+    tables = program("tables")
+    changed = tables.RATIOS.read_text().replace('"numpy_loop": 535.0', '"numpy_loop": 536.0')
+    assert changed != tables.RATIOS.read_text()
+    (tmp_path / "ratios.json").write_text(changed)
+    monkeypatch.setattr(tables, "RATIOS", tmp_path / "ratios.json")
+    assert "| 536 |" in tables.renewed("performance.md") != (DOCS / "performance.md").read_text()
 
 
 def test_the_gallery_shows_every_figure_once_and_all_its_pictures_exist():

@@ -10,13 +10,14 @@ import pytest
 import dysonjax
 
 PACKAGE = Path(__file__).parents[1] / "dysonjax"
-OPEN = {"checks", "files", "forks", "lazy", "threefry", "xla_flags"}  # to all packages
+OPEN = {"checks", "files", "forks", "keys", "lazy", "threefry", "xla_flags"}  # to all packages
 TOP = {"__init__", "__main__", "cli", "bench"}  # may import everything
 # package or module: the siblings that it may import (besides `OPEN`).
 ALLOWED = {
     "checks": set(),
     "files": set(),
     "forks": set(),
+    "keys": {"forks"},
     "xla_flags": set(),
     "lazy": set(),
     "threefry": set(),

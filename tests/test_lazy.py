@@ -6,7 +6,17 @@ import sys
 
 import pytest
 
-PACKAGES = ["analysis", "analysis.phase", "compare", "dyson", "layers", "models", "spectra", "weights"]
+PACKAGES = [
+    "analysis",
+    "analysis.phase",
+    "compare",
+    "dyson",
+    "ensemble",
+    "layers",
+    "models",
+    "spectra",
+    "weights",
+]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -39,3 +49,15 @@ def test_training_a_phase_diagram_waits_for_no_library_that_it_does_not_use():
         "assert not found, found"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_reading_a_run_waits_for_no_jax(tmp_path):
+    import dysonjax as dj
+
+    grid = dj.Grid(lr=[0.1], batch_size=[2], sigma_w=[1.0], seeds=1)
+    dj.train(dj.models.teacher_student((2, 3, 3, 1), batches=2), grid, 2, 2, out=tmp_path / "run")
+    code = (
+        "import sys; from dysonjax.cli import main; main(['info', sys.argv[1], '--quiet']); "
+        "assert 'xarray' in sys.modules and 'jax' not in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")]).returncode == 0

@@ -13,7 +13,7 @@ A prediction is made for every seed by itself; the share of seeds that converge 
 How good it is, is stated in `advise`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,26 +32,54 @@ MAX_GAIN = 2.0  # steepest such power
 class Advice(NamedTuple):
     """A predicted converged window with its evidence."""
 
-    pilot: xr.Dataset  # of the pilot runs, dims (batch_size, lr, sigma_w, seed, record)
-    window: xr.Dataset  # dims (sigma_w, quantile): lr_low, lr_high, the edges over seeds; dim sigma_w: share
-    evidence: xr.Dataset  # dims (sigma_w, seed): curvature, lr_stable, lr_mean_square, signal_to_noise
-    best: dict[str, float]  # lr, sigma_w, temperature, share, loss: the lowest predicted median loss
-    steps: int  # the length of training that the advice is for
-    threshold: float  # the loss below which a network counts as converged
+    pilot: xr.Dataset
+    """of the pilot runs, dims (batch_size, lr, sigma_w, seed, record)"""
+    window: xr.Dataset
+    """dims (sigma_w, quantile): lr_low, lr_high, the edges over seeds; dim sigma_w: share"""
+    evidence: xr.Dataset
+    """dims (sigma_w, seed): curvature, lr_stable, lr_mean_square, signal_to_noise"""
+    best: dict[str, float]
+    """lr, sigma_w, temperature, share, loss: the lowest predicted median loss"""
+    steps: int
+    """the length of training that the advice is for"""
+    threshold: float
+    """the loss below which a network counts as converged"""
 
     def loss(self, lr, sigma_w) -> np.ndarray:
-        """Predicted loss after `steps` steps at each pair, shape (pairs, seeds); NaN for divergence."""
+        """Predict the training loss after `steps` steps.
+
+        Parameters
+        ----------
+        lr, sigma_w : array_like, shape (pairs,)
+            Learning rates and widths, pair by pair.
+
+        Returns
+        -------
+        ndarray, shape (pairs, seeds)
+            Predicted losses, infinite where networks diverge.
+        """
         return predict(self.pilot, np.atleast_1d(lr), np.atleast_1d(sigma_w), self.steps)
 
     def share(self, lr, sigma_w) -> np.ndarray:
-        """The share of seeds predicted to converge at each pair of lr and sigma_w, shape (pairs,)."""
+        """Predict the share of seeds that converge.
+
+        Parameters
+        ----------
+        lr, sigma_w : array_like, shape (pairs,)
+            Learning rates and widths, pair by pair.
+
+        Returns
+        -------
+        ndarray, shape (pairs,)
+            The share, between 0 and 1.
+        """
         return (self.loss(lr, sigma_w) < self.threshold).mean(axis=-1)
 
 
 def advise(
     model: Model,
-    lr=(0.125, 256.0),
-    sigma_w=(0.125, 256.0),
+    lr: Sequence[float] = (0.125, 256.0),
+    sigma_w: Sequence[float] = (0.125, 256.0),
     batch_size: int = 4,
     steps: int = 20_000,
     *,
@@ -64,27 +92,73 @@ def advise(
     devices: int | str | None = None,
     progress: Callable[[float, float], None] | None = None,
 ) -> Advice:
-    """Predict where networks of this kind converge within `steps` plain gradient steps.
+    """Predict where networks of a kind converge within `steps` plain gradient steps, from short pilot runs.
 
-    lr, sigma_w: first and last value of the region of interest, both explored at `points` values in equal
-    ratios. pilot_steps: length of the pilot runs (None: a tenth of `steps`, at least 200). threshold: a
-    network has converged when its training loss is below this fraction of `reference` (None: the smallest
-    median loss over the widths before training). Raises InputError on bad input.
+    Parameters
+    ----------
+    model : Model
+        What is to be trained.
+    lr : tuple of float, default (0.125, 256.0)
+        First and last learning rate of the region of interest.
+    sigma_w : tuple of float, default (0.125, 256.0)
+        First and last width of the initial weights.
+    batch_size : int, default 4
+        Mini-batch size |B|.
+    steps : int, default 20_000
+        Length of the training that the advice is for.
+    points : int, default 6
+        Values of lr, and of sigma_w, in equal ratios, at which pilots are run.
+    seeds : int, default 8
+        Networks at each point.
+    pilot_steps : int, optional
+        Length of the pilot runs; by default a tenth of `steps`, at least 200.
+    threshold : float, default 0.03
+        A network has converged when its training loss is below this fraction of `reference`.
+    reference : float, optional
+        By default the smallest median loss over the widths before training.
+    seed : int, default 0
+        Root of all randomness.
+    devices : int or str, optional
+        As in `train`.
+    progress : callable, optional
+        Called with network-steps done and in all.
 
+    Returns
+    -------
+    Advice
+        The window of convergence, the best point, and the evidence.
+
+    Raises
+    ------
+    InputError
+        On bad input.
+
+    Notes
+    -----
     Hit rate against measured phase diagrams of the teacher-student network: the share of grid points whose
-    membership of the converged phase (most seeds, by test loss) is predicted, with the defaults, other seeds,
-    and 121 points between those of the pilots: 0.983 ± 0.012 at |B| = 4 (always "no" scores 0.65), 0.950 ±
-    0.020 at |B| = 16 (0.51), 0.934 ± 0.023 for twice the widths (0.75). These grids had been looked at while
-    the method was made; on one that was defined before and run once (widths 3, 40, 20, 1, |B| = 6) it was
-    0.975 ± 0.014 (0.66). 3 % of the steps of those grids were spent. Misses lie at the edge. The edges of
-    `curvature` alone are no substitute: where sigma_w ≤ 2 such networks go on to learn, to a higher loss, at
-    2 to 8 times `lr_mean_square`; the lowest loss lies close to the edge.
+    membership of the converged phase (most seeds, by test loss) is predicted. With the defaults, other seeds,
+    and 121 points between those of the pilots it is 0.983 ± 0.012 at |B| = 4 (always "no" scores 0.65), 0.950
+    ± 0.020 at |B| = 16 (0.51), and 0.934 ± 0.023 for twice the widths (0.75). These grids had been looked at
+    while the method was made. On one that was defined before and run once (widths 3, 40, 20, 1, |B| = 6) it
+    was 0.975 ± 0.014 (0.66). The pilots took 3 % of the steps of those grids. Misses lie at the edge. The
+    edges of `curvature` alone are no substitute: where sigma_w ≤ 2, such networks go on to learn, to a higher
+    loss, at 2 to 8 times `lr_mean_square`. The lowest loss lies close to the edge.
 
     Of other models less is known. Where the loss does not fall as a power of time, pilots of a tenth of the
-    steps mislead: the Gaussian RBM, whose levels are learned one after the other down to a floor of noise,
-    needs half of the steps (0.93 ± 0.03 of 100 points, |B| = 8, threshold 0.1; always "no": 0.51; with a
-    tenth of them no better than that). Regressions by small flax networks, which wait before they learn, gave
-    0.75 to 0.85 ± 0.04 (0.55). Optimisers other than plain gradient steps, such as AdamW, are not covered.
+    steps mislead. The Gaussian RBM, whose levels are learned one after the other down to a floor of noise,
+    needs half of the steps: 0.93 ± 0.03 of 100 points, |B| = 8, threshold 0.1; always "no" scores 0.51, and a
+    tenth of the steps is no better than that. Regressions by small flax networks, which wait before they
+    learn, gave 0.75 to 0.85 ± 0.04 (0.55). Optimisers other than plain gradient steps, such as AdamW, are not
+    covered.
+
+    Examples
+    --------
+    Linear networks learn at a small step and not at a large one. Compilation takes some seconds.
+
+    >>> model, region = dj.models.linear(), {"lr": (0.1, 10.0), "sigma_w": (0.5, 2.0)}
+    >>> found = dj.advise(model, **region, steps=400, points=2, seeds=2)  # doctest: +SKIP
+    >>> found.share([0.1, 10.0], [1.0, 1.0])  # doctest: +SKIP
+    array([1., 0.])
     """
     grid, pilot_steps = check(
         lr, sigma_w, batch_size, steps,

@@ -71,16 +71,33 @@ def emergence_of(time, strength) -> float:
     """When a spike left the bulk: where the line through its strength θ/θ_c was 1, steps.
 
     Inside the bulk nothing is seen, and a finite matrix shows a spike late; so the line through the first two
-    records from which on the strength that the positions mean stays above 1.15 is continued back to 1, at
-    most to two records before the first. time, strength: (records,). NaN if the last two are not above.
+    records of the last time that the strength which the positions mean stays above 1.15, for two records or
+    more, is continued back to 1, at most to two records before. time, strength: (records,). NaN if it never
+    stays.
     """
-    seen = np.asarray(strength) > CLEAR
-    first = len(seen) - int(np.argmin(seen[::-1])) if not seen.all() else 0
-    if first > len(seen) - 2:
+    first, end = _last_stay(strength)
+    if end - first < 2:
         return np.nan
     slope = (strength[first + 1] - strength[first]) / (time[first + 1] - time[first])
     back = time[first] - (strength[first] - 1) / slope if slope > 0 else -np.inf
     return float(np.clip(back, time[max(first - 2, 0)], time[first]))
+
+
+def disappearance_of(time, strength) -> float:
+    """When it was back, by the line through the last two records of that stay, in the same way; NaN if it is
+    outside at the end, or never stayed."""
+    time, strength = np.asarray(time), np.asarray(strength)
+    if _last_stay(strength)[1] == len(strength):
+        return np.nan
+    return -emergence_of(-time[::-1], strength[::-1])
+
+
+def _last_stay(strength) -> tuple[int, int]:
+    """First and one past the last of the last two or more records in a row above 1.15; (0, 0) if none."""
+    seen = np.concatenate([[False], np.asarray(strength) > CLEAR, [False]])
+    starts, ends = np.flatnonzero(seen[1:] & ~seen[:-1]), np.flatnonzero(seen[:-1] & ~seen[1:])
+    long = [(int(a), int(b)) for a, b in zip(starts, ends, strict=True) if b - a > 1]
+    return long[-1] if long else (0, 0)
 
 
 def compare(dataset: xr.Dataset) -> xr.Dataset:
@@ -88,8 +105,9 @@ def compare(dataset: xr.Dataset) -> xr.Dataset:
 
     `position`, `overlap_right`, `overlap_left` with `_sem` and `_theory`; `strength` θ/θ_c by the position
     and `strength_theory`; `outside`, the fraction of seeds with an outlier, the `edge` and σ² of their fit;
-    `emergence` and `emergence_theory`, steps; `visible_theory` at the end. What the theory does not cover
-    (inputs that are not white, outputs that are not linear) is NaN.
+    `emergence` and `disappearance` with `_theory`, steps; `visible_theory` at the end. Outputs that are not
+    linear have no theory: NaN. Inputs in blocks make a bulk that is not that of Marchenko and Pastur: with a
+    theory its edge and scale are those of theory, and σ² is NaN.
     """
     model = configuration(dataset)["model"]
     if model["name"] != "spiked-teacher":
@@ -103,16 +121,33 @@ def compare(dataset: xr.Dataset) -> xr.Dataset:
     chosen = levels if whole else levels.isel(record=[-1])
     made = []
     for spike in range(len(model["profile"])):
-        found = observed(dataset, spike).merge(outliers(chosen, ratio, spike), join="left")
-        y = squared_strength(found["position"] / found["sigma2"], ratio)
-        found["strength"] = found["position"].copy(data=np.sqrt(y) / ratio**0.25)
+        theory = _theory(dataset, spike)
+        found = observed(dataset, spike)
+        if model["blocks"] and model["activation"] == "identity":
+            found = found.assign(_beside_blocks(dataset, levels, found["position"], spike))
+        else:
+            found = found.merge(outliers(chosen, ratio, spike), join="left")
+            y = squared_strength(found["position"] / found["sigma2"], ratio)
+            found["strength"] = found["position"].copy(data=np.sqrt(y) / ratio**0.25)
         found["strength"] = found["strength"].where(np.isfinite(found["position"]))
-        found["emergence"] = xr.apply_ufunc(
-            emergence_of, found["record"].astype(float), found["strength"],
-            input_core_dims=[["record"]] * 2, vectorize=True,
-        )  # fmt: skip
-        made.append(found.merge(_theory(dataset, spike)))
+        for name, measure in (("emergence", emergence_of), ("disappearance", disappearance_of)):
+            found[name] = xr.apply_ufunc(
+                measure, found["record"].astype(float), found["strength"],
+                input_core_dims=[["record"]] * 2, vectorize=True,
+            )  # fmt: skip
+        made.append(found.merge(theory))
     return xr.concat(made, "spike")
+
+
+def _beside_blocks(dataset: xr.Dataset, levels: xr.DataArray, position: xr.DataArray, spike: int) -> dict:
+    """`outside`, `edge`, `sigma2` and `strength` by the bulk that theory has for inputs in blocks."""
+    edge = spikes_theory.edge(dataset, FALSE_POSITIVES / dataset.sizes["seed"])
+    return {
+        "outside": ((levels > edge).sum("mode") > spike).mean("seed"),
+        "edge": edge,
+        "sigma2": xr.full_like(edge, np.nan),
+        "strength": spikes_theory.strength_at(dataset, position, spike),
+    }
 
 
 def _theory(dataset: xr.Dataset, spike: int) -> xr.Dataset:
@@ -123,7 +158,8 @@ def _theory(dataset: xr.Dataset, spike: int) -> xr.Dataset:
         nothing = xr.full_like(point, np.nan, float)
         names = ("position", "overlap_right", "overlap_left", "strength", "theta", "sigma", "spread")
         found = xr.Dataset(dict.fromkeys(names, nothing))
-        found["emergence"] = found["visible"] = nothing.isel(record=0, drop=True)
+        for name in ("emergence", "disappearance", "visible"):
+            found[name] = nothing.isel(record=0, drop=True)
     return found.rename({name: f"{name}_theory" for name in found.data_vars})
 
 
@@ -196,10 +232,11 @@ def border(dataset: xr.Dataset, found: xr.Dataset) -> dict[str, int] | None:
     }
 
 
-def emergence(found: xr.Dataset) -> dict[str, float] | None:
-    """How far measured times of emergence lie from the predicted ones, in distances of records there."""
+def emergence(found: xr.Dataset, name: str = "emergence") -> dict[str, float] | None:
+    """How far measured times of emergence (or "disappearance") lie from the predicted ones, in distances of
+    records there."""
     steps = found["record"].values
-    theory, measured = (found[name].values.ravel() for name in ("emergence_theory", "emergence"))
+    theory, measured = (found[key].values.ravel() for key in (f"{name}_theory", name))
     both = np.isfinite(theory) & np.isfinite(measured)
     if not both.any() or len(steps) < 2:
         return None

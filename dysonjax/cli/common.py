@@ -142,11 +142,17 @@ def draw(terminal: Terminal, folder: Path, name: str, make: Callable[[], "Figure
 
     What was trained is there, whatever can be drawn of it.
     """
-    from dysonjax.figures.style import save
+    from dysonjax.figures.artist import drawn
 
+    write_drawn(terminal, folder, name, lambda: drawn(make))
+
+
+def write_drawn(terminal: Terminal, folder: Path, name: str, drawn: Callable[[], dict[str, bytes]]) -> None:
+    """As `draw`, for a function that returns what the files hold, by how their names end."""
     try:
-        figure = make()
+        contents = drawn()
     except InputError as error:
         terminal.warn(f"{name} was not drawn: {error}")
         return
-    save(figure, folder, name)
+    for suffix, content in contents.items():
+        files.put(folder / f"{name}{suffix}", content)

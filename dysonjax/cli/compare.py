@@ -86,10 +86,8 @@ class Compare:
     execution: Execution = EXECUTION
 
     def run(self, terminal: Terminal) -> dict:
-        import jax
-
         from dysonjax import compare
-        from dysonjax.ensemble import one_device_per_core
+        from dysonjax.ensemble import devices, one_device_per_core
 
         one_device_per_core()
         options = self._model_options()
@@ -119,7 +117,7 @@ class Compare:
             "members": members,
             "steps": ladders[0].training_steps,
             "seconds": round(sum(ladder.seconds for ladder in ladders), 3),
-            "device": f"{jax.local_device_count()} x {jax.devices()[0].device_kind}",
+            "device": devices.named(),
             "version": __version__,
             "noise": self.noise,
             "seed": self.execution.seed,

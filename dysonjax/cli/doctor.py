@@ -112,9 +112,9 @@ def _machine() -> dict:
 
     from dysonjax import ensemble
     from dysonjax.compile import compiler_path
+    from dysonjax.ensemble import devices
 
     ensemble.one_device_per_core()
-    devices = jax.devices()
     text = _read("/proc/cpuinfo")
     flags = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.M)
     wanted = ("avx2", "fma", "avx512f", "amx_tile", "asimd", "sve")
@@ -128,7 +128,7 @@ def _machine() -> dict:
         "cores": ensemble.cores(),
         "memory_free_gb": round(int(memory[1]) / 1e6, 1) if memory else None,
         "backend": jax.default_backend(),
-        "devices": f"{len(devices)} x {devices[0].device_kind}",
+        "devices": devices.named(),
         "c_compiler": compiler_path() or "none",
         "training_precision": "float32, products in full float32",
         "x64_by_default": bool(jax.config.jax_enable_x64),

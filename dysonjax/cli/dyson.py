@@ -70,12 +70,11 @@ class Dyson:
     execution: Execution = EXECUTION
 
     def run(self, terminal: Terminal) -> dict:
-        import jax
         import numpy as np
 
         from dysonjax import dyson, threefry
         from dysonjax.dyson.integrate import check
-        from dysonjax.ensemble import one_device_per_core
+        from dysonjax.ensemble import devices, one_device_per_core
         from dysonjax.figures.dyson import dyson_figure
 
         one_device_per_core()
@@ -102,7 +101,6 @@ class Dyson:
         computed(folder)
         end = path.levels[:, -1]
         spacings = np.diff(end, axis=1)
-        device = jax.devices()[0]
         summary = {
             "command": "dyson",
             "out": str(folder),
@@ -119,7 +117,7 @@ class Dyson:
             "level_steps_per_second": path.level_steps_per_second,
             "seconds": path.seconds,
             "compile_seconds": path.compile_seconds,
-            "device": f"{device.device_kind} x {jax.local_device_count()}",
+            "device": devices.named(),
             "version": __version__,
         }
         law = {} if stationary is None else {"stationary": stationary}
@@ -154,7 +152,7 @@ class Dyson:
         if stationary is None:
             return dict.fromkeys(names)
         end = path.levels[:, -1]
-        test = permutation_test(end, stationary, n=999, seed=self.execution.seed)
+        test = permutation_test(end, stationary, n=999, key=self.execution.seed)
         wells = dyson.mixing(gas, path, stationary)
         values = (
             stationary.mean(0).tolist(),

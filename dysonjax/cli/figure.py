@@ -28,7 +28,8 @@ class Figure:
     """
 
     name: Annotated[str, tyro.conf.Positional] = ""
-    """Which figure; --list names them, all makes one after the other."""
+    """Which figure; --list names them, all makes one after the other, released those that have released
+    numbers."""
     list: bool = False
     """List all figures with their sources and times, and stop."""
     quick: bool = False
@@ -62,7 +63,9 @@ class Figure:
             raise InputError("name a figure; dysonjax figure --list shows them")
         if self.quick and self.paper:
             raise InputError("choose one of --quick and --paper")
-        recipes = published.RECIPES if self.name == "all" else (published.get(self.name),)
+        if self.name == "released" and self.released is None:
+            raise InputError("dysonjax figure released needs --released FOLDER, the numbers to compare with")
+        recipes = self._recipes(published)
         for recipe in recipes:
             if self.run_dir is not None and recipe.draw is None:
                 raise InputError(f"{recipe.name} draws from no run; leave out --run")
@@ -74,7 +77,17 @@ class Figure:
         for recipe in recipes:
             _claim(self.out, recipe.name, self.overwrite)
         summaries = [self._make(recipe, dataset, terminal) for recipe in recipes]
-        return summaries[0] if self.name != "all" else {"command": "figure", "figures": summaries}
+        many = self.name in ("all", "released")
+        return {"command": "figure", "figures": summaries} if many else summaries[0]
+
+    def _recipes(self, published) -> tuple:
+        """The figures that the name means; of the released ones those that can be drawn from the run."""
+        if self.name == "all":
+            return published.RECIPES
+        if self.name == "released":
+            named = [published.get(name) for name in published.record.FIGURES]
+            return tuple(recipe for recipe in named if self.run_dir is None or recipe.draw is not None)
+        return (published.get(self.name),)
 
     def _make(self, recipe, dataset, terminal: Terminal) -> dict:
         scale = "quick" if self.quick else "paper" if self.paper else "default"
@@ -91,12 +104,12 @@ class Figure:
         return self._write(recipe, made, scale, time.perf_counter() - begin, terminal)
 
     def _write(self, recipe, made, scale: str, seconds: float, terminal: Terminal) -> dict:
-        import jax
 
+        from dysonjax.ensemble import devices
         from dysonjax.figures.style import add_caption, save
         from dysonjax.published.recipe import value
 
-        device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+        device = devices.named()
         how = f"drawn from {self.run_dir}" if scale == "run" else f"made on {device}"
         caption = (
             f"{recipe.title} ({recipe.source}). {made.caption} Command: dysonjax figure {recipe.name}"
@@ -122,7 +135,8 @@ class Figure:
                 {**{k: _number(v) for k, v in dataclasses.asdict(check).items()}, "z": _number(check.z)}
                 for check in made.checks
             ],
-            **self._against_released(made.data, terminal),
+            **{name: int(made.data.attrs[name]) for name in ("networks", "steps") if name in made.data.attrs},
+            **self._against_released(recipe.name, made.data, terminal),
             "seconds": round(seconds, 2),
             "device": device,
             "version": __version__,
@@ -136,12 +150,23 @@ class Figure:
         terminal.print(f"wrote {self.out}/{recipe.name}.png, .pdf, .nc, .txt, .json in {duration(seconds)}")
         return summary
 
-    def _against_released(self, data, terminal: Terminal) -> dict:
+    def _against_released(self, figure: str, data, terminal: Terminal) -> dict:
         """What the summary says about the released numbers, if they are given and this figure has any."""
-        from dysonjax.published import released
+        from dysonjax.published import record, released
 
         if self.released is None:
             return {}
+        rows = record.rows(figure, data, self.released)
+        terminal.table(
+            "means over released points",
+            ["quantity", "where", "points", "ours", "released", "z", "largest z", "verdict"],
+            [
+                [r.quantity, r.where, str(r.points), f"{r.ours:.4g} ± {r.ours_err:.2g}",
+                 f"{r.released:.4g} ± {r.released_err:.2g}", f"{r.z:+.1f}", f"{r.largest_z:+.1f}", r.verdict]
+                for r in rows
+            ],
+        )  # fmt: skip
+        kept = {"rows": [row._asdict() for row in rows]} if rows else {}
         networks = int(data.attrs.get("networks", 0))
         points = released.compare(data, self.released, networks) if networks else []
         line = released.compare_line(data["noise_line"], self.released) if "noise_line" in data else []
@@ -152,7 +177,7 @@ class Figure:
                 f"mean spacings beside the released ones, {len(z)} rows: z {z.mean():+.2f} on average, "
                 f"scatter {z.std():.2f}, largest {z[np.argmax(np.abs(z))]:+.1f}"
             )
-            return {"released": {"spacings": spacings}}
+            return {"released": {"spacings": spacings, **kept}}
         if not points and not line:
             terminal.print("none of the released numbers has a counterpart in this figure")
             return {}
@@ -176,6 +201,7 @@ class Figure:
                     {"inverse_sigma_w": w, "temperature": _number(ours), "released": theirs}
                     for w, ours, theirs in line
                 ],
+                **kept,
                 "noise_line_median_log2_ratio": _number(np.median(ratios)) if len(ratios) else None,
             }
         }

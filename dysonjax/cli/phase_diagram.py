@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from dysonjax import checks
-from dysonjax.cli.common import EXECUTION, Execution, draw, parse_integers, write_summary
+from dysonjax.cli.common import EXECUTION, Execution, draw, parse_integers, write_drawn, write_summary
 from dysonjax.cli.terminal import Terminal
 from dysonjax.cli.training import Training, TrainingOptions, train
 
@@ -67,6 +67,12 @@ class PhaseDiagram:
     execution: Execution = EXECUTION
 
     def run(self, terminal: Terminal) -> dict:
+        from dysonjax.figures.artist import artists
+
+        with artists(0 if self.training.dry_run else 2) as there:
+            return self._run(terminal, there)
+
+    def _run(self, terminal: Terminal, there: list) -> dict:
         from dysonjax import ensemble, models
         from dysonjax.analysis import phase
 
@@ -92,7 +98,7 @@ class PhaseDiagram:
         if folder is None:
             return {"command": "phase-diagram", **done._asdict()}
         summary = {"command": "phase-diagram", "out": str(folder), **done.summary}
-        summary |= analyse(done.dataset, thresholds, folder, terminal)
+        summary |= analyse(done.dataset, thresholds, folder, terminal, there)
         write_summary(folder, summary)
         terminal.print(
             f"{summary['net_steps_per_second'] / 1e6:.2f} M network-steps/s on {summary['device']}, "
@@ -103,31 +109,37 @@ class PhaseDiagram:
         return summary
 
 
-def analyse(dataset: xr.Dataset, thresholds, folder: Path, terminal: Terminal) -> dict:
-    """Classify, draw, and return the part of the summary that is about phases."""
+def analyse(dataset: xr.Dataset, thresholds, folder: Path, terminal: Terminal, there: list) -> dict:
+    """Classify, draw, and return the part of the summary that is about phases. there: who draws."""
     from dysonjax.analysis import phase
-    from dysonjax.figures import phase_diagram
+    from dysonjax.figures.artist import figure
 
     averages = phase.observables(dataset)
     phases = phase.classify(dataset, thresholds)
     jamming = phase.jamming_line(dataset)
     steps, seeds = int(dataset["record"][-1]), dataset.sizes["seed"]
+    pictures = {}
     for index, batch_size in enumerate(dataset["batch_size"].values):
+        suffix = "" if dataset.sizes["batch_size"] == 1 else f"_{batch_size}"
         caption = f"|B| = {batch_size}, {seeds} seeds, {steps} steps"
         of_size = dataset.isel(batch_size=[index])
-        figure = functools.partial(
-            phase_diagram.phase_diagram,
+        pictures[f"phase_diagram{suffix}"] = functools.partial(
+            figure, "phase_diagram", "phase_diagram",
             averages.isel(batch_size=index), phases.isel(batch_size=index), jamming,
             phase.noise_line(of_size), seeds, caption, phase.noise_line(of_size, criterion="variance"),
         )  # fmt: skip
-        suffix = "" if dataset.sizes["batch_size"] == 1 else f"_{batch_size}"
-        draw(terminal, folder, f"phase_diagram{suffix}", figure)
     typical = phase.typical_members(dataset, phases)
     if typical:
-        draw(terminal, folder, "spectra", functools.partial(phase_diagram.spectra_of_phases, typical))
+        pictures["spectra"] = functools.partial(figure, "phase_diagram", "spectra_of_phases", typical)
+    begun = {name: artist.ask(make) for artist, (name, make) in zip(there, pictures.items(), strict=False)}
     counts = phase.count(phases)
     converged = phase.convergence_line(phases)
     noise = {name: phase.noise_line(dataset, criterion=name) for name in phase.CRITERIA}
+    for name, make in pictures.items():
+        if name not in begun:
+            draw(terminal, folder, name, make)
+    for name, drawn in begun.items():
+        write_drawn(terminal, folder, name, drawn)
     terminal.table(
         "phases",
         ["phase", "points", "seeds that agree"],

@@ -8,7 +8,7 @@ import tyro
 
 from dysonjax import checks
 from dysonjax.checks import InputError
-from dysonjax.cli import run_folder
+from dysonjax.cli import repetition, run_folder
 from dysonjax.cli.terminal import Terminal
 
 
@@ -19,11 +19,12 @@ class Verify:
     Members are trained with those that shared their tile, on which the last bits depend. On the machine,
     versions and backend of the run all numbers must then be the same to the last bit. Elsewhere levels must
     agree within 1e-3 (double precision: 1e-9) of the largest level, and what differs between then and now is
-    named. The exit code is 0 if all is equal, 1 if not, 2 if there is nothing to verify.
+    named. `dysonjax dyson` and `dysonjax compare`, which train no ensemble, are repeated as a whole. The exit
+    code is 0 if all is equal, 1 if not, 2 if there is nothing to verify.
     """
 
     folder: Annotated[Path, tyro.conf.Positional]
-    """A run folder with a training run, finished or not."""
+    """A run folder: of a training run, finished or not, or of `dyson` or `compare`."""
     members: int = 8
     """How many members to compare at least, each for as many steps as in the run; tiles are kept whole."""
     seed: int = 0
@@ -39,6 +40,10 @@ class Verify:
         checks.positive_int("members", self.members)
         if not self.folder.is_dir():
             raise InputError(f"{self.folder} holds no run: it is not a folder")
+        if (self.folder / "run.json").exists():
+            command = run_folder.read(self.folder)
+            if not hasattr(command, "training"):
+                return repetition.verify(self.folder, command, terminal)
         dataset = ensemble.read(self.folder)
         model = model_of(self.folder, ensemble.configuration(dataset))
         ensemble.one_device_per_core()
@@ -85,12 +90,7 @@ def model_of(folder: Path, config: dict):
     from dysonjax.cli.training import described
 
     if (folder / "run.json").exists():
-        command = run_folder.read(folder)
-        if not hasattr(command, "training"):
-            raise InputError(
-                f"dysonjax {run_folder.name_of(command)} trains no ensemble; repeat it as a whole"
-            )
-        return described(command)[0]
+        return described(run_folder.read(folder))[0]
     settings = dict(config["model"])
     name = settings.pop("name")
     known = {"teacher-student": models.teacher_student, "spiked-teacher": models.spiked_teacher}

@@ -76,7 +76,7 @@ def compare(first: str, second: str, x: np.ndarray, y: np.ndarray, n: int = 999,
     """
     z, shift = zip(*(_difference(a, b) for a, b in ((x, y), (np.diff(x), np.diff(y)))), strict=True)
     effects = wasserstein(x, y, levels="each")
-    test = permutation_test(x, y, n=n, seed=seed)
+    test = permutation_test(x, y, n=n, key=seed)
     return Step(first, second, *z, *shift, effects, test.statistic, chance_distance(x, y), test.p_value)
 
 

@@ -18,7 +18,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from dysonjax.checks import InputError
@@ -64,6 +63,8 @@ def take(state: Any, index: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
 
     index: (devices, worlds, points), -1 where no member stands.
     """
+    import jax  # here: who only reads a run need not wait for it
+
     kept = index >= 0
     return index[kept], [leaf[kept] for leaf in jax.tree.leaves(state)]
 
@@ -73,6 +74,8 @@ def place(fragment: Fragment, index: np.ndarray, state: Any) -> Any:
 
     Raises InputError if the state has another structure, as after a change of the model or the optimiser.
     """
+    import jax
+
     order = {int(member): i for i, member in enumerate(fragment.members)}
     source = np.array([order.get(int(member), 0) for member in index.ravel()]).reshape(index.shape)
     shapes, tree = jax.tree.flatten(state)

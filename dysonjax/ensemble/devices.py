@@ -11,10 +11,22 @@ from dysonjax.cache import cores
 
 
 def one_device_per_core() -> None:
-    """Give JAX one single-threaded host device for each core; call it before JAX is used for the first time.
+    """Give JAX one single-threaded host device for each core.
 
-    Small products do not profit from threads, members spread over such devices do. The commands call this;
-    the library never does it on import.
+    Call it before JAX is used for the first time. Small products do not profit from threads, members that are
+    spread over such devices do. The commands call this; the library never does it on import.
+
+    Warns
+    -----
+    UserWarning
+        If JAX runs already, with fewer devices than cores.
+
+    Examples
+    --------
+    At the top of a program:
+
+    >>> import dysonjax as dj
+    >>> dj.one_device_per_core()  # doctest: +SKIP
     """
     flag = "--xla_cpu_multi_thread_eigen"
     flags = os.environ.get("XLA_FLAGS", "")
@@ -89,3 +101,10 @@ def resolve(devices: int | str | Sequence[jax.Device] | None) -> list[jax.Device
     if count > len(found):
         raise checks.InputError(f"devices must be at most {len(found)}, got {count}")
     return found[:count]
+
+
+def named(devices: Sequence[jax.Device] | None = None, processes: int = 1) -> str:
+    """The kind of devices, by default of all of this process, with their number if there are several."""
+    devices = jax.local_devices() if devices is None else devices
+    total = len(devices) * processes
+    return f"{total} x {devices[0].device_kind}" if total > 1 else devices[0].device_kind

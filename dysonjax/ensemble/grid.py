@@ -19,15 +19,33 @@ RESERVED = (*OUTER, "seed", "record", "mode")
 class Grid:
     """Every combination of learning rate, batch size, initial width and a model's scalars, times seeds.
 
-    lr: learning rates alpha. batch_size: mini-batch sizes |B|. sigma_w: std of the initial weights times
-    sqrt(n_in). Each may be one number or a sequence. seeds: number of seeds; first_seed: index of the first,
-    so that a second run can go on where a first one ended. scalars: further axes by name, among those that
-    the model declares in `Model.scalars`, such as {"epsilon": [0.05, 0.1]} for the linear network; what is
-    not named here keeps the model's own value. Raises InputError if a value is not finite (the first three
-    must be positive), if a value stands twice, or if a list is empty.
+    Parameters
+    ----------
+    lr : float or sequence of float
+        Learning rates α, positive.
+    batch_size : int or sequence of int
+        Mini-batch sizes |B|.
+    sigma_w : float or sequence of float, default 1.0
+        Standard deviations of the initial weights times √n_in, positive.
+    seeds : int, default 1
+        Number of seeds.
+    first_seed : int, default 0
+        Index of the first seed, so that a second run can go on where a first one ended.
+    scalars : mapping of str to float or sequence of float, optional
+        Further axes by name, among those that the model declares in `Model.scalars`, such as
+        `{"epsilon": [0.05, 0.1]}` for the linear network. What is not named keeps the model's own value.
 
-    >>> Grid(lr=[0.1, 0.2], batch_size=16, scalars={"epsilon": [0.05, 0.1, 0.2]}, seeds=10).shape
-    (1, 2, 1, 3, 10)
+    Raises
+    ------
+    InputError
+        If a value is not finite (the first three must be positive), if a value stands twice, or if a list is
+        empty.
+
+    Examples
+    --------
+    >>> grid = dj.Grid(lr=[0.1, 0.2], batch_size=16, scalars={"epsilon": [0.05, 0.1, 0.2]}, seeds=10)
+    >>> grid.dims, grid.shape, grid.members
+    (('batch_size', 'lr', 'sigma_w', 'epsilon', 'seed'), (1, 2, 1, 3, 10), 60)
     """
 
     lr: Sequence[float] | float
@@ -75,7 +93,13 @@ class Grid:
         return math.prod(self.shape)
 
     def points(self) -> list[dict[str, float]]:
-        """The traced hyperparameters at one batch size; the first dimension makes the outermost loop."""
+        """Traced hyperparameters of all points at one batch size.
+
+        Returns
+        -------
+        list of dict
+            Values by name; the first dimension makes the outermost loop.
+        """
         return [dict(zip(self._traced, p, strict=True)) for p in itertools.product(*self._traced.values())]
 
     @property
@@ -152,7 +176,30 @@ def record_steps(records: int | Sequence[int], steps: int) -> tuple[int, ...]:
 
 
 def log_spaced(count: int, steps: int) -> tuple[int, ...]:
-    """Record steps 0, 1, ... `steps` in logarithmic distances; at most `count` of them."""
+    """Steps of records in logarithmic distances: 0, 1, ... `steps`.
+
+    Parameters
+    ----------
+    count : int
+        The largest number of records, at least 2.
+    steps : int
+        Length of the training.
+
+    Returns
+    -------
+    tuple of int
+        The steps, ascending. They are fewer than `count` where neighbours coincide.
+
+    Raises
+    ------
+    InputError
+        If an argument is no positive integer, or so many records do not fit the memory.
+
+    Examples
+    --------
+    >>> dj.log_spaced(6, 10_000)
+    (0, 1, 10, 100, 1000, 10000)
+    """
     count = checks.positive_int("records", count, 2)
     checks.memory(f"{count} records", 200 * count, "take fewer records")
     inner = np.geomspace(1, checks.positive_int("steps", steps), count - 1).round()

@@ -20,25 +20,54 @@ from dysonjax.models.base import Model
 class Member(NamedTuple):
     """What one member was made of."""
 
-    world: Any  # the realisation: teacher, data set and what else all members of a seed share
-    params: Any  # its weights before the first step, in the model's own structure
-    memory: Any  # what else it carried, such as Markov chains
-    observation_key: jax.Array  # the key of its observables, such as of their fresh inputs
-    point: dict[str, jax.Array]  # its learning rate, width and scalars
+    world: Any
+    """the realisation: teacher, data set and what else all members of a seed share"""
+    params: Any
+    """its weights before the first step, in the model's own structure"""
+    memory: Any
+    """what else it carried, such as Markov chains"""
+    observation_key: jax.Array
+    """the key of its observables, such as of their fresh inputs"""
+    point: dict[str, jax.Array]
+    """its learning rate, width and scalars"""
 
 
 @threefry.settled()
 def member_of(
     model: Model, run: xr.Dataset, *, seed: int, batch_size: int, lr: float, sigma_w: float, **scalars: float
 ) -> Member:
-    """What the member of a run at this place of its grid was made of, to rounding.
+    """Make again what the member of a run at this place of its grid was made of.
 
-    run: the dataset of a run, of whose configuration root seed, randomness and precision are taken. model:
-    the one with which it was made. seed: as in the coordinate `seed`. scalars: those that the grid varies.
-    The place need not be in the grid, since a member is what its identity makes it. Raises InputError if
-    the run was made with another model, or if a scalar of its grid is not given.
+    Parameters
+    ----------
+    model : Model
+        The one with which the run was made.
+    run : Dataset
+        Of the run. Its configuration gives root seed, randomness and precision.
+    seed : int
+        Index of the seed, as in the coordinate `seed`.
+    batch_size : int
+        Mini-batch size |B|.
+    lr : float
+        Learning rate α.
+    sigma_w : float
+        Width of the initial weights.
+    **scalars : float
+        Those that the grid of the run varies.
 
-    >>> import dysonjax as dj
+    Returns
+    -------
+    Member
+        Realisation, weights before the first step, memory and key of the observables, equal to those of the
+        run up to rounding. The place need not be in the grid, since a member is what its identity makes it.
+
+    Raises
+    ------
+    InputError
+        If the run was made with another model, or a scalar of its grid is not given.
+
+    Examples
+    --------
     >>> model, grid = dj.models.teacher_student(batches=5), dj.Grid(lr=0.1, batch_size=4, seeds=2)
     >>> run = dj.train(model, grid, 1, [0, 1], keep_weights="all").dataset
     >>> member = dj.member_of(model, run, seed=1, batch_size=4, lr=0.1, sigma_w=1.0)
@@ -72,9 +101,39 @@ def member_of(
 
 
 def world_of(model: Model, run: xr.Dataset, *, seed: int, batch_size: int) -> Any:
-    """The realisation (teacher, data set) that all members of a seed of a run share; see `member_of`.
+    """Make again the realisation (teacher, data set) that all members of a seed of a run share.
 
-    Raises InputError for a run with randomness="independent", where every member has one of its own.
+    Parameters
+    ----------
+    model : Model
+        The one with which the run was made.
+    run : Dataset
+        Of the run.
+    seed : int
+        Index of the seed.
+    batch_size : int
+        Mini-batch size |B|.
+
+    Returns
+    -------
+    Any
+        The realisation, in the model's own structure.
+
+    Raises
+    ------
+    InputError
+        For another model, and for a run with randomness="independent", where every member has a realisation
+        of its own: use `member_of(...).world`.
+
+    Examples
+    --------
+    >>> model, grid = dj.models.teacher_student(batches=5), dj.Grid(lr=[0.1, 0.2], batch_size=4, seeds=2)
+    >>> run = dj.train(model, grid, 1, 1).dataset
+    >>> world = dj.world_of(model, run, seed=1, batch_size=4)
+    >>> member = dj.member_of(model, run, seed=1, batch_size=4, lr=0.2, sigma_w=1.0)
+    >>> same = jax.tree.map(lambda a, b: bool((a == b).all()), world, member.world)
+    >>> all(jax.tree.leaves(same))
+    True
     """
     config = configuration_with(model, run)
     if config["randomness"] != "common":

@@ -19,7 +19,7 @@ from dysonjax.ensemble.keys import Identity
 from dysonjax.ensemble.programs import build
 from dysonjax.models.base import Model
 
-CALIBRATION_SECONDS = 0.2
+CALIBRATION_SECONDS = 0.05  # at least, and less than four times that
 PIECE_SECONDS = 1.0  # a signal waits for the end of a piece
 
 

@@ -10,7 +10,7 @@ import xarray as xr
 
 import dysonjax
 from dysonjax import cache, checks
-from dysonjax.ensemble import processes
+from dysonjax.ensemble import devices, processes
 from dysonjax.ensemble.config import Config
 
 CODE = (".py", ".c", ".h", ".json")  # what a result may depend on
@@ -42,10 +42,8 @@ def hardware() -> str:
 
 
 def device_name(config: Config) -> str:
-    """The kind of the devices, with their number if there are several."""
-    kind = config.devices[0].device_kind
-    total = len(config.devices) * processes.count()
-    return f"{total} x {kind}" if total > 1 else kind
+    """The kind of the devices of a run, with their number if there are several."""
+    return devices.named(config.devices, processes.count())
 
 
 def session(template: xr.Dataset, chosen: dict[str, str | None]) -> dict[str, str | None]:

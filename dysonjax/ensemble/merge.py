@@ -16,10 +16,33 @@ from dysonjax.ensemble.interrupts import resume_command
 
 
 def merge(folders: Sequence[str | Path], out: str | Path) -> xr.Dataset:
-    """Write the seeds of several finished runs into one run folder and return its dataset.
+    """Join finished runs that trained different seeds of one grid into one run folder.
 
-    Raises InputError if a run is not finished or damaged, if the runs differ in anything but their seeds, or
-    if a seed is there twice or missing in between.
+    Parameters
+    ----------
+    folders : sequence of str or Path
+        Folders of the runs.
+    out : str or Path
+        Folder to write, new or empty.
+
+    Returns
+    -------
+    Dataset
+        Of all seeds.
+
+    Raises
+    ------
+    InputError
+        If a run is not finished or damaged, if the runs differ in anything but their seeds, if a seed is
+        there twice or missing in between, or if `out` is not empty.
+
+    Examples
+    --------
+    >>> for first in (0, 2):
+    ...     grid = dj.Grid(lr=0.1, batch_size=4, seeds=2, first_seed=first)
+    ...     run = dj.train(dj.models.linear(), grid, 2, 2, out=f"from-{first}")
+    >>> dj.merge(["from-0", "from-2"], "all").seed.values.tolist()
+    [0, 1, 2, 3]
     """
     if isinstance(folders, str | Path):
         raise InputError(f"folders must be a list of run folders, got {folders!r}")

@@ -33,13 +33,33 @@ COSINE_END = 0.1  # the last step's share of the learning rate
 class Optimizer:
     """How a direction becomes a step of length lr.
 
-    name: "sgd"; "momentum", m′ = μm + g; "adam" and "adamw", the averages of g and g² with the same μ and
-    0.999; or "muon", μm + (1 − μ)g of the averages made orthogonal in five Newton-Schulz steps, for the
-    matrices, and Adam for whatever else is learned (steps are lr times a matrix with singular values between
-    0.7 and 1.2, of any shape). momentum: μ; None: 0.9, for muon 0.95, and none for sgd, which takes none.
-    weight_decay: decoupled, shrinks weights by lr · weight_decay a step; None: 0.01 for adamw, else none.
-    schedule: "constant", or "cosine", which falls to a tenth of lr at the last step. warmup: steps during
-    which lr rises from zero in equal parts. Raises InputError.
+    Parameters
+    ----------
+    name : {"sgd", "momentum", "adam", "adamw", "muon"}, default "sgd"
+        "momentum" is m′ = μm + g. "adam" and "adamw" take the averages of g and g² with the same μ and 0.999.
+        "muon" makes μm + (1 − μ)g of the averages orthogonal in five Newton-Schulz steps, for the matrices,
+        and is Adam for whatever else is learned. Its steps are lr times a matrix with singular values between
+        0.7 and 1.2, of any shape.
+    weight_decay : float, optional
+        Decoupled: shrinks weights by lr · weight_decay a step. By default 0.01 for adamw, else none.
+    schedule : {"constant", "cosine"}, default "constant"
+        "cosine" falls to a tenth of lr at the last step.
+    warmup : int, default 0
+        Steps during which lr rises from zero in equal parts.
+    momentum : float, optional
+        μ, at least 0 and below 1. By default 0.9, for muon 0.95. There is none for sgd, which takes none.
+
+    Raises
+    ------
+    InputError
+        For an unknown name or schedule, or an option that the optimiser does not take.
+
+    Examples
+    --------
+    >>> optimizer = dj.Optimizer("adamw", schedule="cosine", warmup=2)
+    >>> optimizer.label
+    'adamw(schedule=cosine, warmup=2)'
+    >>> run = dj.train(dj.models.linear(), dj.Grid(lr=0.01, batch_size=4), 4, 2, optimizer=optimizer)
     """
 
     name: str = "sgd"
@@ -74,7 +94,23 @@ class Optimizer:
         return f"{self.name}({options})" if options else self.name
 
     def transform(self, steps: int) -> optax.GradientTransformation | Plain:
-        """For a run of that many steps. Raises InputError if the warm-up takes all of them."""
+        """Make the transform of optax, without learning rate, for a run.
+
+        Parameters
+        ----------
+        steps : int
+            Length of the run.
+
+        Returns
+        -------
+        GradientTransformation
+            The transform.
+
+        Raises
+        ------
+        InputError
+            If the warm-up takes all steps.
+        """
         if self.warmup >= steps:
             raise checks.InputError(
                 f"warmup must be shorter than the run of {steps} steps, got {self.warmup}"

@@ -23,15 +23,41 @@ def train_each(
     progress: Callable[[float, float], None] | None = None,
     **options: Any,
 ) -> xr.Dataset:
-    """Train the same grid with several models and put the results side by side, along an axis of their own.
+    """Train the same grid with several models, and put the results side by side along an axis of their own.
 
-    models: by the value on the axis, such as {32: teacher_student((3, 32, 32, 1)), ...}. Learning rates,
-    batch sizes and so on are axes of a grid; a width is none, since each is compiled by itself. axis: its
-    name. options: of `train`, but `out`. Returns the datasets with the dimension `axis` in front; levels and
-    weights that a narrower model does not have are NaN. A seed has the same randomness in every model, as far
-    as shapes allow. Raises InputError for an empty mapping, or an axis that a grid has already.
+    Learning rates, batch sizes and so on are axes of a grid. A width is none, since a network of each width
+    is compiled by itself.
 
-    >>> import dysonjax as dj
+    Parameters
+    ----------
+    models : mapping of float to Model
+        The models by their value on the axis, such as `{32: teacher_student((3, 32, 32, 1)), ...}`.
+    grid : Grid
+        The members, of every model.
+    steps : int
+        Length of the training.
+    records : int or sequence of int, default 11
+        Number of records in equal distances, or the steps themselves.
+    axis : str, default "width"
+        Name of the axis.
+    progress : callable, optional
+        Called with network-steps done and in all, of all models together.
+    **options
+        Of `train`, but `out`.
+
+    Returns
+    -------
+    Dataset
+        With the dimension `axis` in front. Levels and weights that a narrower model does not have are NaN. A
+        seed has the same randomness in every model, as far as shapes allow.
+
+    Raises
+    ------
+    InputError
+        For an empty mapping, or an axis that the grid has already.
+
+    Examples
+    --------
     >>> models = {n: dj.models.teacher_student((2, n, n, 1), batches=3) for n in (4, 8)}
     >>> data = dj.train_each(models, dj.Grid(lr=0.1, batch_size=2, seeds=2), 2, 2)
     >>> dict(data.sizes)["width"], data.eigenvalues.sel(width=4).isel(mode=-1).isnull().all().item()

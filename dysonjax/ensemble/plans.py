@@ -12,11 +12,16 @@ class Plan(NamedTuple):
 
     members: int
     steps: int
-    seconds: float  # training and observation, compilation excluded
-    bytes: int  # of the results, uncompressed
-    tuning_seconds: float = 0.0  # spent before, to find the fastest size of a tile
-    tile: int = 0  # networks that are trained together on a device
-    member_bytes: int = 0  # of memory that each of them takes there
+    seconds: float
+    """training and observation, compilation excluded"""
+    bytes: int
+    """of the results, uncompressed"""
+    tuning_seconds: float = 0.0
+    """spent before, to find the fastest size of a tile"""
+    tile: int = 0
+    """networks that are trained together on a device"""
+    member_bytes: int = 0
+    """of memory that each of them takes there"""
 
 
 def foreseen(

@@ -9,8 +9,6 @@ import json
 import time
 from pathlib import Path
 
-import jax
-
 from dysonjax import files
 from dysonjax.checks import InputError, RunError
 from dysonjax.ensemble.interrupts import resume_command
@@ -21,10 +19,14 @@ LOOK_SECONDS = 2.0
 
 
 def index() -> int:
+    import jax  # here: who only reads a run need not wait for it
+
     return jax.process_index()
 
 
 def count() -> int:
+    import jax
+
     return jax.process_count()
 
 

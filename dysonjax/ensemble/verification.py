@@ -37,9 +37,12 @@ class MemberCheck(NamedTuple):
 
     place: dict[str, float]
     bit_equal: bool
-    deviation: float  # largest |difference| of a level over the largest level of its record
-    first_step: int | None  # of the first record with a number that differs
-    variables: tuple[str, ...]  # in which numbers differ
+    deviation: float
+    """largest |difference| of a level over the largest level of its record"""
+    first_step: int | None
+    """of the first record with a number that differs"""
+    variables: tuple[str, ...]
+    """in which numbers differ"""
 
 
 class Verification(NamedTuple):
@@ -47,7 +50,8 @@ class Verification(NamedTuple):
 
     equal: bool
     bit_equal: bool
-    differences: tuple[str, ...]  # between the machine, versions and backend then and now, in words
+    differences: tuple[str, ...]
+    """between the machine, versions and backend then and now, in words"""
     tolerance: float
     members: tuple[MemberCheck, ...]
 
@@ -62,13 +66,45 @@ def verify(
     progress: Callable[[float, float], None] | None = None,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> Verification:
-    """Train some tiles of a run again and compare all that was recorded of their members.
+    """Train some members of a run again, and compare all that was recorded of them.
 
-    folder: of the run, which may be under way: members with a last record are compared. model: the one with
-    which it was made. members: at least so many, if the run has them; tiles are trained as a whole. key:
-    chooses which. optimizer: as in `resume`. progress: called with network-steps done and in all. say: called
-    with a sentence about anything unusual. Raises InputError if the folder holds no run, that of another
-    model, or no member with all records.
+    Parameters
+    ----------
+    folder : str or Path
+        Of the run. It may be under way: members with a last record are compared.
+    model : Model
+        The one with which it was made.
+    members : int, default 8
+        At least so many, if the run has them. Tiles are trained as a whole.
+    key : int, default 0
+        Chooses which.
+    optimizer : GradientTransformation, optional
+        Needed only if it was a transform of your own, as in `resume`.
+    progress : callable, optional
+        Called with network-steps done and in all.
+    say : callable, optional
+        Called with a sentence about anything unusual.
+
+    Returns
+    -------
+    Verification
+        The verdict, what differs between the machine, versions and backend then and now, and every member.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no run, that of another model, or no member with all records.
+
+    Notes
+    -----
+    On the machine, versions and backend of the run all numbers must be the same to the last bit. Elsewhere
+    rounding differs, and levels are compared within 1e-3 (1e-9 in double precision) of the largest one.
+
+    Examples
+    --------
+    >>> run = dj.train(dj.models.linear(), dj.Grid(lr=0.1, batch_size=4, seeds=3), 2, 2, out="run")
+    >>> dj.verify("run", dj.models.linear()).bit_equal
+    True
     """
     members, key = checks.positive_int("members", members), checks.seed("key", key)
     dataset = results.read(folder)

@@ -6,12 +6,10 @@ import json
 import os
 import shutil
 import uuid
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import xarray as xr
 import zarr
 
@@ -182,7 +180,7 @@ def _write(run, target, summary, dataset, info, options) -> Iterator[crate.Part]
         about = "Everything recorded; for xarray.open_zarr, with CF and ACDD attributes."
         found.append(crate.Part("run.zarr/", about, None, None))
     elif (run / "levels.npz").is_file():
-        written += tables.of_levels(_arrays(run / "levels.npz"))
+        written += tables.of_levels(files.arrays(run / "levels.npz"))
     try:
         written += tables.of_numbers(summary)
     except (TypeError, ValueError, LookupError, AttributeError):
@@ -215,14 +213,6 @@ def _public(name: str, content: bytes) -> bytes:
 def _thresholds(options: dict[str, Any]) -> phase.Thresholds:
     usual = phase.DEFAULT_THRESHOLDS
     return phase.Thresholds(*(options.get(f"threshold_{k}", v) for k, v in usual._asdict().items()))
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as found:
-            return {name: found[name] for name in found.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError):
-        raise InputError(f"{path} is damaged") from None
 
 
 def _store(run: Path, target: Path, info: words.About) -> None:

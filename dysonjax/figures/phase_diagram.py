@@ -6,7 +6,7 @@ from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from dysonjax.figures.style import BLACK, BLUE, PAGE, RED, new_figure, style
+from dysonjax.figures.style import BLACK, BLUE, PAGE, RED, new_figure, power_label, style
 
 PHASE_COLOURS = {
     "converged": "#56B4E9", "jammed": "#F5D08A", "divergent": "#8C564B", "undecided": "#FFFFFF",
@@ -85,6 +85,7 @@ def spectra_of_phases(members: dict[str, xr.Dataset], caption: str = "") -> Figu
             levels = axis.plot(steps, member["levels"].values, color=BLUE, lw=0.9)
             targets = [axis.axhline(x, color=RED, lw=0.7, ls=":") for x in member["targets"].values]
             axis.set_yscale("log")
+            axis.yaxis.set_major_formatter(power_label(10))
             axis.set_ylim(*_decades(member["levels"].values, member["targets"].values))
             axis.set_title(
                 f"{name}\n" + rf"$1/\sigma_W={1 / float(member['sigma_w']):.3g}$, "
@@ -111,6 +112,8 @@ def heat_map(axis, values: xr.DataArray, **options):
     )
     axis.set_xscale("log", base=2)
     axis.set_yscale("log", base=2)
+    for side in (axis.xaxis, axis.yaxis):
+        side.set_major_formatter(power_label(2))
     return mesh
 
 
@@ -138,7 +141,8 @@ def boundary_lines(axis, jamming, noise, variance=None):
     The published jamming line ends where it meets the noise line's first contour.
     """
     limits = axis.get_xlim(), axis.get_ylim()
-    end = _crossing(noise.isel(contour=0), jamming[0], limits[1])
+    end = temperature_at(noise.isel(contour=0), jamming[0])
+    end = limits[1][1] if end is None else float(np.clip(end, *limits[1]))
     handles = [
         axis.plot([jamming[0]] * 2, [limits[1][0], end], color=RED, ls="-",
                   label=r"jamming, published ($\sigma_W^2=\frac{1}{2}$)")[0],
@@ -161,15 +165,17 @@ def _temperature_line(axis, noise: xr.DataArray, **options):
     return axis.plot(width[order], shown[order], marker=".", ms=2, **options)
 
 
-def _crossing(noise: xr.DataArray, width: float, limits: tuple[float, float]) -> float:
-    """The temperature of a noise line at one 1/sigma_w, between its points; the upper limit without one."""
-    at = 1 / noise["sigma_w"].values
-    known = np.isfinite(noise.values)
-    if not known.any() or not at[known].min() <= width <= at[known].max():
-        return limits[1]
+def temperature_at(line: xr.DataArray, inverse_sigma_w: float) -> float | None:
+    """The temperature of a noise line, dims (sigma_w), at one 1/σ_W.
+
+    Between two points the line is straight in logarithms. None where it has no point on one of the sides.
+    """
+    at, known = 1 / line["sigma_w"].values, np.isfinite(line.values)
+    if not known.any() or not at[known].min() <= inverse_sigma_w <= at[known].max():
+        return None
     order = np.argsort(at[known])
-    logs = np.interp(np.log(width), np.log(at[known][order]), np.log(noise.values[known][order]))
-    return float(np.clip(np.exp(logs), *limits))
+    logs = np.interp(np.log(inverse_sigma_w), np.log(at[known][order]), np.log(line.values[known][order]))
+    return float(np.exp(logs))
 
 
 def _edges(centres: np.ndarray) -> np.ndarray:

@@ -170,3 +170,50 @@ def law(found: xr.Dataset, far: float) -> Figure:
         axes[3].minorticks_off()
         axes[3].legend(fontsize=6)
     return figure
+
+
+def blocks(found: xr.Dataset) -> Figure:
+    """The largest level, its overlaps and its strength over time, for one point of inputs in blocks.
+
+    found: as `analysis.spikes.compare` makes it, dims (record), with `position_one_block` and so on, the law
+    of one block with the mean squares.
+    """
+    with style():
+        figure, (left, middle, right) = new_figure(1, 3, width=PAGE, height=2.7)
+        time = found["record"].values
+        for axis, names in ((left, ("position",)), (middle, ("overlap_right", "overlap_left"))):
+            for colour, name in zip(CYCLE, names, strict=False):
+                label = name.removeprefix("overlap_") if axis is middle else "largest level"
+                axis.errorbar(
+                    time,
+                    found[name],
+                    found[f"{name}_sem"],
+                    color=colour,
+                    ls="none",
+                    marker="o",
+                    ms=3,
+                    label=label,
+                )
+                axis.plot(time, found[f"{name}_theory"], color=colour)
+                axis.plot(time, found[f"{name}_one_block"], color=colour, ls=":")
+        left.plot(time, found["edge"], color=BLACK, ls="--", lw=0.8, label="edge of noise, 1 %")
+        left.set(yscale="log", ylabel="eigenvalue of $X=W^TW$", title="outlier")
+        middle.set(ylim=(-0.02, 1.02), ylabel="squared overlap", title="with the teacher")
+        right.plot(
+            time, found["strength"], color=CYCLE[0], ls="none", marker="o", ms=3, label="by the position"
+        )
+        right.plot(time, found["strength_theory"], color=CYCLE[0], label="theory")
+        right.plot(
+            time, found["outside"], color=CYCLE[1], marker="s", ms=3, lw=0.8, label="seeds with an outlier"
+        )
+        right.axhline(1, color=RED, lw=0.8, ls="--")
+        right.set(
+            ylabel=r"strength $\theta/\theta_c$",
+            title="leaves and returns",
+            ylim=(-0.05, 1.45 * float(found["strength_theory"].max())),
+        )
+        for axis in (left, middle, right):
+            axis.set_xscale("symlog", linthresh=1)
+            axis.set(xlabel="training step", xlim=(0, None))
+            axis.legend(fontsize=6)
+    return figure

@@ -1,12 +1,14 @@
 """One look for every figure: sizes for half a page, the Okabe-Ito colours, labelled axes."""
 
 import io
+import math
 import textwrap
 from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from dysonjax import files
 
@@ -17,6 +19,7 @@ BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW, BLACK = (
 CYCLE = [BLUE, RED, GREEN, ORANGE, PURPLE, SKY, BLACK]
 COLUMN = 3.4  # width of one journal column, inches
 PAGE = 7.0  # width of two columns, inches
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 RC = {
     "axes.prop_cycle": mpl.cycler(color=CYCLE),
@@ -58,26 +61,50 @@ def add_caption(figure: Figure, text: str, size: float = 6.5) -> None:
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=size, linespacing=1.2)
 
 
+def power_label(base: int):
+    """A formatter of powers of a base, 2⁻³: plain text, since TeX formulas are parsed for 5 ms each."""
+
+    def label(value: float, _position=None) -> str:
+        exponent = round(math.log(value, base)) if value > 0 else None
+        if exponent is None or not math.isclose(base**exponent, value, rel_tol=1e-6):
+            return ""
+        return f"{base}{str(exponent).translate(SUPERSCRIPTS)}"
+
+    return FuncFormatter(label)
+
+
 def write(figure: Figure, path: Path, dpi: int) -> None:
     """Write one file, of the kind that its name ends in."""
-    drawn = io.BytesIO()  # in memory: matplotlib's own errors on a full disk name neither disk nor file
-    figure.savefig(drawn, format=path.suffix.removeprefix("."), dpi=dpi)
-    files.put(path, drawn.getvalue())
+    files.put(path, drawn(figure, path.suffix, dpi))
 
 
-def save(figure: Figure, folder: Path, name: str, dpi: int = 160) -> list[Path]:
-    """Write `name.png` and `name.pdf` into the folder; return both paths.
+def drawn(figure: Figure, suffix: str, dpi: int) -> bytes:
+    """What a file of a kind, such as .png, would hold."""
+    # In memory: matplotlib's own errors on a full disk name neither disk nor file.
+    content = io.BytesIO()
+    figure.savefig(content, format=suffix.removeprefix("."), dpi=dpi)
+    return content.getvalue()
+
+
+def drawn_files(figure: Figure, dpi: int = 160) -> dict[str, bytes]:
+    """What the files of a figure hold, by how their names end: .png and .pdf.
 
     The layout is found once, for both files, and each is drawn once. An engine of the layout that is still
     there makes matplotlib draw every file twice, and so does cropping, for which the layout leaves nothing.
+    While the style asks for such an engine, writing a file puts a new one into the figure.
     """
-    paths = [folder / f"{name}.png", folder / f"{name}.pdf"]
     with style():
         figure.dpi = dpi
         if figure.get_layout_engine() is not None:
             figure.get_layout_engine().execute(figure)
-            with mpl.rc_context({"figure.constrained_layout.use": False}):
-                figure.set_layout_engine(None)
-        for path in paths:
-            write(figure, path, dpi)
-    return paths
+        with mpl.rc_context({"figure.constrained_layout.use": False}):
+            figure.set_layout_engine(None)
+            return {suffix: drawn(figure, suffix, dpi) for suffix in (".png", ".pdf")}
+
+
+def save(figure: Figure, folder: Path, name: str, dpi: int = 160) -> list[Path]:
+    """Write `name.png` and `name.pdf` into the folder; return both paths."""
+    contents = {folder / f"{name}{suffix}": content for suffix, content in drawn_files(figure, dpi).items()}
+    for path, content in contents.items():
+        files.put(path, content)
+    return list(contents)

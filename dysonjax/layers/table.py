@@ -25,23 +25,54 @@ def spectrum(
     jobs: int = 1,
     quick: bool = False,
 ):
-    """Spectral statistics of every weight matrix of a network, as an `xarray.Dataset` over `matrix`.
+    """Spectral statistics of every weight matrix of a network, in one labelled table.
 
-    source: a path (any format that `dysonjax spectrum` reads), a mapping of arrays, flax parameters, a torch
-    module or its `state_dict()`, a Keras model, or one array. only: analyse names that contain this text.
-    layout, split: rules as on the command line, such as ["query/kernel=ieo"]. start: the same network before
-    training, for its change. n: simulated spectra and samples behind each p-value. nulls: draws of shuffled
-    and signed matrices, None for as many as the size allows, 0 for none. jobs: processes, for paths.
-    quick: leave out what no verdict needs: spacings, and shuffled and signed matrices.
+    Parameters
+    ----------
+    source : path, mapping, module or array
+        A path (any format that `dysonjax spectrum` reads), a mapping of arrays, flax parameters, a torch
+        module or its `state_dict()`, a Keras model, or one array.
+    only : str, optional
+        Analyse only tensors whose name contains this text.
+    layout : str or iterable of str, default ()
+        What the axes of tensors are, as on the command line, such as `["query/kernel=ieo"]`. See
+        `dysonjax.weights.plan`.
+    split : str or iterable of str, default ()
+        How fused tensors are cut, in the same way.
+    start : path, mapping, module or array, optional
+        The same network before training, for its change.
+    n : int, default 200
+        Simulated spectra and samples behind each p-value, at least 20.
+    seed : int, default 0
+        Of their randomness.
+    nulls : int, optional
+        Draws of matrices with shuffled and with signed entries, 0 for none. By default as many as the size
+        allows.
+    jobs : int, default 1
+        Processes, for paths.
+    quick : bool, default False
+        Leave out what no verdict needs: spacings, and shuffled and signed matrices.
 
-    Variables are the columns of the table, NaN or "" where there is none; `level` holds the eigenvalues of
-    WᵀW, all members pooled, ascending and padded with NaN. The attribute `tensors` says for every tensor of
-    the source what was done and why. Raises InputError if no matrix can be analysed.
+    Returns
+    -------
+    Dataset
+        Over the dimension `matrix`. Variables are the columns of the table, NaN or "" where there is none.
+        `level` holds the eigenvalues of WᵀW, all members pooled, ascending and padded with NaN. The attribute
+        `tensors` says for every tensor of the source what was done and why.
 
+    Raises
+    ------
+    InputError
+        If no matrix can be analysed.
+
+    Examples
+    --------
     >>> w = np.random.default_rng(0).normal(size=(60, 30))
-    >>> found = spectrum({"layer.weight": w, "layer.bias": np.zeros(60)})
+    >>> found = dj.spectrum({"layer.weight": w, "layer.bias": np.zeros(60)}, quick=True)
     >>> str(found.verdict.sel(matrix="layer.weight").item())
     'noise'
+    >>> [account["done"] for account in found.attrs["tensors"]]
+    ['matrix', 'skipped']
     """
     rules = tuple([layout] if isinstance(layout, str) else layout)
     cuts = tuple([split] if isinstance(split, str) else split)

@@ -20,28 +20,65 @@ from dysonjax.weights.mapping import from_memory
 
 @dataclass(frozen=True)
 class Unit:
-    """One row of the table to be."""
+    """One row of the table to be: a matrix of a checkpoint, or the recorded levels of a run."""
 
     name: str
+    """of the matrix, with its place in the grid if it is of a run"""
     role: str
+    """as in `dysonjax.weights.Matrix`"""
     members: int
+    """matrices of the ensemble"""
     rows: int
+    """M, the longer side"""
     modes: int
+    """N, the shorter side"""
     analyse: Callable[..., tuple[MatrixSpectrum, Change | None]] = field(repr=False)
     """(n, seed, nulls, quick, progress) -> statistics and change since the start; raises InputError"""
 
 
 @dataclass(frozen=True)
 class Units:
+    """All that is to be analysed in a source.
+
+    Examples
+    --------
+    >>> from dysonjax.layers import units_of
+    >>> found = units_of({"first.weight": np.zeros((4, 3)), "second.weight": np.zeros((3, 2))})
+    >>> [(unit.name, unit.rows, unit.modes) for unit in found.only("second").units]
+    [('second.weight', 3, 2)]
+    """
+
     source: str
+    """path of the source, or `memory`"""
     format: str
+    """such as `safetensors` or `run`"""
     framework: str | None
+    """`torch`, `keras`, `flax`, `onnx` or `mlx`, where that is known"""
     units: tuple[Unit, ...]
+    """what can be analysed"""
     accounts: tuple[Account, ...]
+    """what became of every tensor"""
     notes: tuple[str, ...]
+    """what was left aside"""
 
     def only(self, text: str | None) -> "Units":
-        """Those whose name contains a text. Raises InputError if there are none."""
+        """Keep what has a text in its name.
+
+        Parameters
+        ----------
+        text : str or None
+            The text; None keeps everything.
+
+        Returns
+        -------
+        Units
+            Units and accounts whose name contains the text.
+
+        Raises
+        ------
+        InputError
+            If there are none.
+        """
         if text is None:
             return self
         units = tuple(unit for unit in self.units if text in unit.name)
@@ -52,12 +89,34 @@ class Units:
 
 
 def units_of(source: Any, layout: Iterable[str] = (), split: Iterable[str] = (), start: Any = None) -> Units:
-    """Everything in a path, a mapping of arrays, flax parameters or a torch module.
+    """Find everything to analyse in a path, a mapping of arrays, flax parameters or a torch module.
 
-    layout, split: as in `dysonjax.weights.plan`. start: the same network before training, in any of these
-    forms; its matrices are found by name. Of a run, every matrix at every grid point and record is an
-    ensemble over the seeds. Raises InputError for what cannot be opened, and if no matrix of `start` has a
-    name of `source`.
+    Parameters
+    ----------
+    source : path, mapping, module or array
+        As for `spectrum`. Of a run folder, every matrix at every grid point and record is an ensemble over
+        the seeds.
+    layout, split : iterable of str, default ()
+        Rules, as for `dysonjax.weights.plan`.
+    start : path, mapping, module or array, optional
+        The same network before training, in any of these forms. Its matrices are found by name.
+
+    Returns
+    -------
+    Units
+        What can be analysed, and an account of every tensor.
+
+    Raises
+    ------
+    InputError
+        For what cannot be opened, and if no matrix of `start` has a name of `source`.
+
+    Examples
+    --------
+    >>> from dysonjax.layers import units_of
+    >>> found = units_of({"layer.weight": np.zeros((4, 3)), "layer.bias": np.zeros(3)})
+    >>> [unit.name for unit in found.units], [account.done for account in found.accounts]
+    (['layer.weight'], ['matrix', 'skipped'])
     """
     if isinstance(source, str | os.PathLike):
         path = checks.path("file", source)

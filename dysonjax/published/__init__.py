@@ -20,13 +20,15 @@ from dysonjax.published import (
     rbm,
     rbm_pairs,
     rbm_spacings,
+    record,
     released,
     spikes,
+    spikes_blocks,
     width_depth,
 )
 from dysonjax.published.recipe import SCALES, Check, Recipe, Reproduction
 
-__all__ = ["RECIPES", "SCALES", "Check", "Recipe", "Reproduction", "get", "released"]
+__all__ = ["RECIPES", "SCALES", "Check", "Recipe", "Reproduction", "get", "record", "released"]
 
 RECIPES: tuple[Recipe, ...] = (
     rbm.REPULSION,
@@ -59,6 +61,7 @@ RECIPES: tuple[Recipe, ...] = (
     nanogpt_spikes.GPT_SPIKES,
     spikes.SPIKES,
     spikes.SPIKES_LAW,
+    spikes_blocks.SPIKES_BLOCKS,
     optimizers.OPTIMIZERS,
     digits.DIGITS,
 )

@@ -87,6 +87,13 @@ def noise_line(dataset: xr.Dataset, criterion: str) -> xr.DataArray:
     return xr.full_like(other, np.nan)
 
 
+def line_error(dataset: xr.Dataset) -> xr.DataArray:
+    """`phase.noise_line_error` of the published line at 68 %; NaN for runs that did not record it."""
+    if "published" in phase.criteria(dataset):
+        return phase.noise_line_error(dataset)
+    return xr.full_like(dataset["sigma_w"], np.nan, dtype=float)
+
+
 def described(dataset: xr.Dataset) -> str:
     """Parameters and statistics for a caption."""
     return (
@@ -96,6 +103,11 @@ def described(dataset: xr.Dataset) -> str:
         f"{dataset['sigma_w'].values[-1]:g}; {dataset.sizes['seed']} seeds (root seed 0), "
         f"{int(dataset['record'][-1])} steps"
     )
+
+
+def statistics(dataset: xr.Dataset) -> dict[str, int]:
+    """What a comparison must know of a run: networks behind each average, and steps."""
+    return {"networks": dataset.sizes["seed"], "steps": int(dataset["record"][-1])}
 
 
 @functools.cache
@@ -166,11 +178,12 @@ def phase_diagram(dataset: xr.Dataset) -> Reproduction:
             "phase": point["point"].astype(np.int32),
             "agreement": point["agreement"],
             "noise_line": noise,
+            "noise_line_error": line_error(dataset),
             "noise_line_variance": variance,
         },
         attrs={"jamming_published": float(jamming.published), "jamming_measured": float(jamming.measured)},
     )
-    return Reproduction(figure, data.assign_attrs(networks=dataset.sizes["seed"]), caption, (check,))
+    return Reproduction(figure, data.assign_attrs(statistics(dataset)), caption, (check,))
 
 
 def draw_lines(figure, axes, jamming, noise, variance, seeds: int) -> None:
@@ -267,7 +280,7 @@ def field_alignment(dataset: xr.Dataset) -> Reproduction:
         },
         attrs={"parallel": 1 / SAMPLES},
     )
-    return Reproduction(figure, data.assign_attrs(networks=dataset.sizes["seed"]), caption, (check,))
+    return Reproduction(figure, data.assign_attrs(statistics(dataset)), caption, (check,))
 
 
 def exact_alignment(dataset: xr.Dataset) -> xr.DataArray:
@@ -351,7 +364,7 @@ def feature_correlation(dataset: xr.Dataset) -> Reproduction:
         },
         {"record": dataset["record"].values},
     )
-    return Reproduction(figure, data.assign_attrs(networks=dataset.sizes["seed"]), caption, (check,))
+    return Reproduction(figure, data.assign_attrs(statistics(dataset)), caption, (check,))
 
 
 def initial_overlap(sigma_w: float) -> float:

@@ -7,7 +7,7 @@ from dysonjax import models
 from dysonjax.analysis import phase
 from dysonjax.ensemble import Grid, train
 from dysonjax.figures.style import CYCLE, PAGE, new_figure, style
-from dysonjax.published.phase import POWERS, described, published, variance_check
+from dysonjax.published.phase import POWERS, described, published, statistics, variance_check
 from dysonjax.published.phase import SIZES as GRIDS
 from dysonjax.published.recipe import Recipe, Reproduction, trained_once, value
 
@@ -29,20 +29,26 @@ def ensemble(scale: str, progress=None) -> xr.Dataset:
 
 
 def cuts(dataset: xr.Dataset) -> Reproduction:
-    """Loss and the norm of the gradient averaged over an epoch, at the start and at the end."""
+    """Loss; norm of the gradient, of all samples at the start and averaged over an epoch at the end."""
     dataset = published(dataset)
     averages = phase.observables(dataset).isel(batch_size=0)
     kept = "weights" in dataset and "record" in dataset["weights"].dims
     if kept:
-        norms = np.log10(phase.epoch_gradient_norm(dataset)).isel(batch_size=0)
-        what, short = "norm of the gradient averaged over an epoch", "norm of an epoch's mean gradient"
+        norms = {
+            "first": phase.full_gradient_norm(dataset),
+            "last": phase.epoch_gradient_norm(dataset).isel(record=-1),
+        }
+        what = "norm of the gradient, of all samples before training and averaged over the last epoch"
+        titles = {"first": "gradient norm, start", "last": "norm of an epoch's mean gradient, end"}
     else:
-        norms = np.log10(dataset["grad_norm"]).isel(batch_size=0)
-        what = short = "norm of the gradient of 256 samples"
+        norms = {"first": dataset["grad_norm"].isel(record=0), "last": dataset["grad_norm"].isel(record=-1)}
+        what = "norm of the gradient of 256 samples"
+        titles = {"first": f"{what}, start", "last": f"{what}, end"}
+    sample = float(dataset["grad_norm"].isel(record=0, lr=0, batch_size=0, sigma_w=-1).mean())
     alive = dataset["alive"].isel(batch_size=0, record=-1)
     curves = {
-        name: phase.mean_of_members(norms.isel(record=index).where(alive))
-        for name, index in (("first", 0), ("last", -1))
+        name: phase.mean_of_members(np.log10(values.isel(batch_size=0)).where(alive))
+        for name, values in norms.items()
     }
     temperature = (dataset["lr"] / dataset["batch_size"].item()).values
     with style():
@@ -59,7 +65,9 @@ def cuts(dataset: xr.Dataset) -> Reproduction:
             for axis, (mean, error) in zip(axes, panels, strict=True):
                 axis.errorbar(temperature, mean.sel(at), error.sel(at), label=label, **options)
         for axis, title in zip(
-            axes, (r"$\log_{10}$ test loss", rf"$\log_{{10}}$ {short}, end", "the same, start"), strict=True
+            axes,
+            (r"$\log_{10}$ test loss", *(rf"$\log_{{10}}$ {titles[n]}" for n in ("last", "first"))),
+            strict=True,
         ):
             axis.set(xlabel=r"$T=\alpha/|B|$")
             axis.set_title(title, fontsize=8)
@@ -74,8 +82,9 @@ def cuts(dataset: xr.Dataset) -> Reproduction:
     caption = (
         f"{described(dataset)}. Means of log₁₀ over networks with errors, along the learning rate at fixed "
         f"σ_W: test loss; {what}"
-        f"{', the change of the weights in 1000 steps over 1000 learning rates,' if kept else ''} at the end "
-        f"and at the start. At the lowest temperature it starts from {starts}. "
+        f"{', the change of the weights in 1000 steps over 1000 learning rates' if kept else ''}. "
+        f"At the lowest temperature it starts from {starts}. On 256 samples its mean at the largest σ_W is "
+        f"{sample:.3g}. "
         f"{check.name[0].upper()}{check.name[1:]}: {value(check)} (theory {check.expected:.4f})."
     )
     data = xr.Dataset(
@@ -89,7 +98,7 @@ def cuts(dataset: xr.Dataset) -> Reproduction:
         },
         attrs={"gradient": what},
     ).drop_vars("record", errors="ignore")  # fmt: skip
-    return Reproduction(figure, data.assign_attrs(networks=dataset.sizes["seed"]), caption, (check,))
+    return Reproduction(figure, data.assign_attrs(statistics(dataset)), caption, (check,))
 
 
 CUTS = Recipe(

@@ -14,6 +14,7 @@ from dysonjax.published.phase import (
     draw_lines,
     line_text,
     phase_recipe,
+    statistics,
     variance_check,
 )
 from dysonjax.published.recipe import Check, Reproduction, value
@@ -52,10 +53,11 @@ def growth_rate(dataset: xr.Dataset) -> Reproduction:
             "growth_rate_per_epoch": rate,
             "growth_rate_per_epoch_err": error,
             "growth": total,
+            "growth_err": averages["growth_rate_err"] * steps,
             "noise_line": lines[1],
         }
     )
-    return Reproduction(figure, data.assign_attrs(networks=dataset.sizes["seed"]), caption, (check,))
+    return Reproduction(figure, data.assign_attrs(statistics(dataset)), caption, (check,))
 
 
 def start_distance(dataset: xr.Dataset) -> Check:
@@ -118,7 +120,7 @@ def noise_fraction(dataset: xr.Dataset) -> Reproduction:
         },
         attrs={"jamming_published": float(jamming.published)},
     )
-    return Reproduction(figure, data.assign_attrs(networks=dataset.sizes["seed"]), caption, (check,))
+    return Reproduction(figure, data.assign_attrs(statistics(dataset)), caption, (check,))
 
 
 GROWTH = phase_recipe(

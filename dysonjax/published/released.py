@@ -17,6 +17,7 @@ import xarray as xr
 from dysonjax.checks import InputError
 
 PUBLISHED_NETWORKS = 100  # at each point
+PUBLISHED_EPOCHS = 95_001  # of 1000 batches, up to the last record
 GROWTH_FLOOR = 0.0  # the released map of the growth rate is clipped here from below
 
 
@@ -26,13 +27,15 @@ class Column(NamedTuple):
     ours: str  # variable of a figure's data; its error is `ours_err`
     reading: float  # error with which the released number was read off, of its log10 if that is compared
     logarithm: bool = False  # compare log10 of both
+    factor: float = 1.0  # of the released number, to make it ours
 
 
 COLUMNS = {
     "test_loss": Column("mean_test_loss", 0.05, True),
     "feature_overlap": Column("feature_overlap", 0.005),
     "field_alignment": Column("field_alignment", 1e-5),
-    "growth_rate_per_epoch": Column("growth_rate_per_epoch", 1e-6),
+    # ln(u_t/u_0) itself: a rate over a shorter time has another scale, and so have its errors.
+    "growth_rate_per_epoch": Column("growth", 1e-6 * PUBLISHED_EPOCHS, factor=PUBLISHED_EPOCHS),
 }
 
 MAPS = ("phase_maps.csv", ("temperature", "inverse_sigma_w", *COLUMNS))
@@ -50,6 +53,7 @@ class Comparison(NamedTuple):
     error: float
     released: float
     z: float  # with our error, that of 100 networks, and that of reading
+    difference_err: float  # all three together
 
 
 class Summary(NamedTuple):
@@ -77,7 +81,7 @@ def compare(data: xr.Dataset, folder: Path, networks: int) -> list[Comparison]:
             if at is None or not np.isfinite(at[column.ours]):
                 continue
             measured, error = float(at[column.ours]), float(at[f"{column.ours}_err"])
-            released = row[name]
+            released = row[name] * column.factor
             if column.logarithm:
                 error /= measured * np.log(10)
                 measured, released = np.log10(measured), np.log10(released)
@@ -86,7 +90,7 @@ def compare(data: xr.Dataset, folder: Path, networks: int) -> list[Comparison]:
             found.append(
                 Comparison(
                     name, row["temperature"], row["inverse_sigma_w"], float(measured), float(error),
-                    float(released), float((measured - released) / total),
+                    float(released), float((measured - released) / total), float(total),
                 )
             )  # fmt: skip
     return found
@@ -112,6 +116,32 @@ def compare_spacings(data: xr.Dataset, folder: Path) -> list[dict[str, float]]:
             expected, scatter = (float(data[n][at]) for n in ("shared_inputs", "shared_inputs_scatter"))
             z = (row["mean_spacing"] - expected) / np.hypot(scatter, row["sem"])
             found.append({**row, "expected": expected, "scatter": scatter, "z": float(z)})
+    return found
+
+
+class LinePoint(NamedTuple):
+    """log₂ of the temperature of the noise line at one 1/σ_W; NaN where ours has none."""
+
+    inverse_sigma_w: float
+    ours: float
+    error: float
+    released: float
+    difference_err: float
+    z: float
+
+
+def line_points(data: xr.Dataset, folder: Path) -> list[LinePoint]:
+    """The noise line of a figure's data, with its error and that of 100 networks, beside the released one."""
+    if "noise_line_error" not in data:
+        return []
+    found, networks = [], int(data.attrs["networks"])
+    for inverse, ours, theirs in compare_line(data["noise_line"], folder):
+        at = np.argmin(np.abs(data["sigma_w"].values * inverse - 1))
+        error = float(data["noise_line_error"][at])
+        total = error * np.sqrt(1 + networks / PUBLISHED_NETWORKS)
+        # A bootstrap that always finds the same line does not know its error.
+        z = np.log2(ours / theirs) / total if np.isfinite(ours) and total > 0 else np.nan
+        found.append(LinePoint(inverse, float(np.log2(ours)), error, float(np.log2(theirs)), total, float(z)))
     return found
 
 

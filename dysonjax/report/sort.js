@@ -17,7 +17,7 @@ document.addEventListener("click", ({ target }) => {
     // Cells without a number stay at the end, whatever the order.
     if (typeof x === "number") return -1;
     if (typeof y === "number") return 1;
-    return direction * x.localeCompare(y);
+    return direction * x.localeCompare(y, undefined, { numeric: true }); // layer 2 before layer 10
   };
   table.tBodies[0].append(...[...table.tBodies[0].rows].sort(order));
 });

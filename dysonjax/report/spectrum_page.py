@@ -242,7 +242,9 @@ def _profile(title: str, points: list[tuple[int, float]], count: int, rows: list
 _STYLE = """
 .profiles, .layers { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem; }
 .profiles figure { margin: 0; }
-td.text:first-child { min-width: 15rem; }
+td.text:first-child { min-width: 15rem; background: var(--paper); } th:first-child { z-index: 2; }
+td.text:first-child, th:first-child { position: sticky; left: 0; }
+@media (max-width: 40rem) { td.text:first-child { min-width: 8rem; max-width: 8rem; font-size: .72rem; } }
 article { border: 1px solid var(--line); border-radius: .4rem; padding: .6rem .8rem; min-width: 0; }
 article h3 { margin: 0 0 .2rem; overflow-wrap: anywhere; font-size: .9rem; }
 article p { margin: .25rem 0; font-size: .8rem; color: var(--soft); overflow-wrap: anywhere; }

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from dysonjax.spectra.shrinkage import Denoised, denoise, shrink
     from dysonjax.spectra.spacings import MeanRatio, mean_spacing_ratio, spacing_ratio, spacings, unfold
     from dysonjax.spectra.spiked import Spiked, spiked
+    from dysonjax.spectra.spiked_blocks import SpikedBlocks, spiked_blocks
     from dysonjax.spectra.surmise import PairSpacing, WignerSurmise
+    from dysonjax.spectra.tail_parts import TailParts, tail_parts
     from dysonjax.spectra.tracy_widom import TracyWidom
     from dysonjax.spectra.two_level import TwoMode, TwoSpecies
     from dysonjax.spectra.wishart_density import WishartDensity
@@ -51,7 +53,9 @@ __all__ = [
     "SpacingTest",
     "SpikeEstimate",
     "Spiked",
+    "SpikedBlocks",
     "SurmiseFit",
+    "TailParts",
     "TracyWidom",
     "TwoMode",
     "TwoModeFit",
@@ -89,6 +93,8 @@ __all__ = [
     "spacing_test",
     "spacings",
     "spiked",
+    "spiked_blocks",
+    "tail_parts",
     "unfold",
     "wasserstein",
 ]

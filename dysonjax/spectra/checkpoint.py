@@ -5,8 +5,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dysonjax.checks import InputError, positive_int
+from dysonjax.keys import Key, keyed
 from dysonjax.spectra.degenerate import ZERO, degeneracy, without_empty_sides
 from dysonjax.spectra.fit_marchenko_pastur import MarchenkoPasturFit, fit_marchenko_pastur
 from dysonjax.spectra.matrix_nulls import MatrixNulls, default_draws, matrix_nulls
@@ -25,9 +27,18 @@ MAX_CANDIDATES = 100  # values of xmin tried; keeps a layer of thousands of leve
 
 @dataclass(frozen=True)
 class MatrixSpectrum:
-    """Statistics of one weight matrix, or of an ensemble of them; None where a fit was not possible."""
+    """Statistics of one weight matrix, or of an ensemble of them; None where a fit was not possible.
+
+    Examples
+    --------
+    >>> w = np.random.default_rng(0).normal(size=(60, 30))
+    >>> found = dj.spectra.analyse_matrix(w, quick=True)
+    >>> found.verdict, found.row()["shape"]
+    ('noise', '60x30')
+    """
 
     name: str
+    """what the caller calls it"""
     how: str
     """how the tensor became a matrix"""
     rows: int
@@ -35,18 +46,22 @@ class MatrixSpectrum:
     modes: int
     """N, the shorter side = number of levels of a member"""
     members: int
+    """matrices of the ensemble, 1 for a single one"""
     levels: np.ndarray = field(repr=False)
     """squared singular values, shape (members, modes), ascending"""
     marchenko_pastur: MarchenkoPasturFit | None
+    """area and width of the bulk"""
     edge: float | None
     """what the largest level of noise stays below with 99 %, by Tracy-Widom at this M, N and number of
     members"""
     outliers: int | None
     """levels beyond `edge`, over all members"""
     spacings: SpacingTest | None
+    """level repulsion against Gaussian matrices"""
     unfolded: np.ndarray | None = field(repr=False)
     """spacings of mean one, shape (members, modes − 1)"""
     tail: PowerLawFit | None
+    """power law through the largest levels"""
     exponential_p: float | None
     """one-sided p-value of the power law against an exponential tail from the same start: small if the
     exponential describes the tail better (Vuong's test)"""
@@ -65,7 +80,13 @@ class MatrixSpectrum:
     """the p-values behind it"""
 
     def row(self) -> dict[str, Any]:
-        """The numbers as plain Python values for a table, CSV or JSON; None where there is none."""
+        """The numbers as plain Python values, for a table, CSV or JSON.
+
+        Returns
+        -------
+        dict
+            Values by the name of their column; None where there is none.
+        """
         mp, s, tail, spikes, nulls = self.marchenko_pastur, self.spacings, self.tail, self.spikes, self.nulls
         row = {
             "name": self.name,
@@ -104,27 +125,63 @@ class MatrixSpectrum:
         return {key: _plain(value) for key, value in row.items()}
 
 
+@keyed
 def analyse_matrix(
-    weights,
+    weights: ArrayLike,
     name: str = "",
     how: str = "as stored",
     n: int = 200,
-    seed: int = 0,
+    key: Key = 0,
     nulls: int | None = 0,
     progress: Callable[[int, int], None] | None = None,
     quick: bool = False,
 ) -> MatrixSpectrum:
-    """Spectral statistics of a weight matrix.
+    """Spectral statistics of a weight matrix, or of an ensemble of them.
 
-    weights: shape (rows, columns), or (members, rows, columns) for an ensemble; the levels are the squared
-    singular values, those of the smaller of WᵀW and WWᵀ, whichever side is the longer one. n: replicates,
-    simulated spectra and synthetic samples behind each error and p-value. nulls: draws of the matrix with its
-    entries shuffled and with random signs; None for as many as its size allows. progress: called as
-    progress(done, total). quick: leave out what no verdict needs, spacings and nulls. Errors and the p-value
-    of the tail of an ensemble are over its members; the levels of a single matrix count as independent. A fit
-    for which the matrix is too small or degenerate is left out with a note. Raises InputError for NaN,
-    infinity or fewer than 2
-    levels.
+    Levels are the squared singular values, those of the smaller of WᵀW and WWᵀ, whichever side is the longer
+    one.
+
+    Parameters
+    ----------
+    weights : array_like, shape (rows, columns) or (members, rows, columns)
+        The matrix, or an ensemble.
+    name : str, default ""
+        What it is called in the table.
+    how : str, default "as stored"
+        How a tensor became this matrix, for the table.
+    n : int, default 200
+        Replicates, simulated spectra and synthetic samples behind each error and p-value.
+    key : int or jax.Array, default 0
+        Of all of these.
+    nulls : int or None, default 0
+        Draws of the matrix with its entries shuffled and with random signs. None: as many as its size allows.
+    progress : callable, optional
+        Called as progress(done, total).
+    quick : bool, default False
+        Leave out what no verdict needs: spacings, and shuffled and signed matrices.
+
+    Returns
+    -------
+    MatrixSpectrum
+        All statistics. A fit for which the matrix is too small or degenerate is left out with a note.
+
+    Raises
+    ------
+    InputError
+        For NaN, infinity or fewer than 2 levels.
+
+    Notes
+    -----
+    Errors and the p-value of the tail of an ensemble are over its members. The levels of a single matrix
+    count as independent.
+
+    Examples
+    --------
+    >>> w = np.random.default_rng(0).normal(size=(60, 30))
+    >>> w[0, 0] += 30.0
+    >>> found = dj.spectra.analyse_matrix(w, quick=True)
+    >>> found.verdict, found.outliers
+    ('noise with 1 spike', 1)
     """
     w = np.asarray(weights)
     if w.ndim not in (2, 3) or not _is_real(w):
@@ -150,14 +207,14 @@ def analyse_matrix(
     if draws:
 
         def make_nulls(top: float) -> MatrixNulls:
-            return matrix_nulls(wide[0], top, draws, seed)
+            return matrix_nulls(wide[0], top, draws, key)
 
     notes = (empty,) if empty else ()
-    return analyse_levels(levels, rows, name, how, n, seed, make_nulls, notes, progress, quick)
+    return analyse_levels(levels, rows, name, how, n, key, make_nulls, notes, progress, quick)
 
 
 def analyse_levels(
-    levels,
+    levels: ArrayLike,
     rows: int,
     name: str = "",
     how: str = "levels",
@@ -189,8 +246,8 @@ def analyse_levels(
         found.append(degenerate)
     else:
         null = max(n, FEWEST_NULL)
-        test = {"n": n, "seed": seed, "progress": progress}
-        mp = _noted(found, lambda: fit_marchenko_pastur(levels, ratio, seed=seed, null=null))
+        test = {"n": n, "key": seed, "progress": progress}
+        mp = _noted(found, lambda: fit_marchenko_pastur(levels, ratio, key=seed, null=null))
         if mp is not None:
             spikes = find_spikes(levels, float(mp.sigma2), rows)
             if mp.note:
@@ -202,7 +259,7 @@ def analyse_levels(
         x = levels if members > 1 else levels.ravel()
         tail = _noted(
             found,
-            lambda: fit_power_law(x, n=n, seed=seed, max_candidates=MAX_CANDIDATES, member_axis=axis),
+            lambda: fit_power_law(x, n=n, key=seed, max_candidates=MAX_CANDIDATES, member_axis=axis),
         )
         if tail is not None:
             exponential = exponential_p(levels[levels >= tail.xmin], float(tail.xmin))

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dysonjax.checks import InputError, one_of, positive, positive_int
+from dysonjax.keys import Key, keyed
 from dysonjax.spectra.batching import as_members, over_leading_axes
 from dysonjax.spectra.marchenko_pastur import MarchenkoPastur
-from dysonjax.spectra.marchenko_pastur_match import COARSE, FINE, bins, counts, even_bins, match
+from dysonjax.spectra.marchenko_pastur_match import COARSE, FINE, Bins, counts, even_bins, match
 from dysonjax.spectra.marchenko_pastur_notes import advice
 from dysonjax.spectra.marchenko_pastur_null import (
     draws,
@@ -56,40 +58,78 @@ class MarchenkoPasturFit:
     """what to know before reading A and σ², in sentences; empty if nothing speaks against them"""
 
 
+@keyed
 @of_members(trailing=())
 def fit_marchenko_pastur(
-    x,
+    x: ArrayLike,
     ratio: float,
     method: str = "least_squares",
     n: int = 300,
-    seed: int = 0,
+    key: Key = 0,
     matrices: int = 1,
     common_scale: bool = False,
     null: int = 199,
 ) -> MarchenkoPasturFit:
-    """Fit A and σ² of A·ρ to eigenvalues of X = WᵀW, whose tail, if any, is left unexplained.
+    """Fit area A and width σ² of a Marchenko-Pastur density to eigenvalues of X = WᵀW.
 
-    x: eigenvalues ≥ 0, shape (..., members, modes) or labelled, in any order. ratio: r = N/M,
-    columns over rows of W. method: `least_squares` compares the density, as in [A]; `likelihood` maximises
-    the probability of the levels up to the edge and counts the others, assuming nothing about where those
-    lie. n: bootstrap replicates over members for the errors.
-    matrices: from how many matrices of the same shape a member's levels come, such as the heads of one
-    network, one after the other: they are fitted together and resampled together.
-    common_scale: bring every matrix to the same median level first. Matrices that differ in scale look, when
-    pooled, like a bulk with a tail: Gaussian ones that differ by 30 % like A = 0.94. Entries that are not
-    Gaussian then leave a bias of order 1/N: uniform ones of 64 × 16 give A = 1.003 and σ² 1 % high.
-    null: ensembles of Gaussian matrices of the same shape that are simulated for the p-values, 0 for none.
+    Levels of a tail, if there is one, are left unexplained: A is the fraction of the others.
 
-    ρ is the exact law of Gaussian matrices of this size (`WishartDensity`), whose limit is the law of
-    Marchenko and Pastur, corrected to order 1/N for the kurtosis of the entries, which is fitted between −2
-    and 0.3, so that it also fits uniform entries. It is compared in bins of equal width in √x, where it stays
-    finite at r = 1. The result scales exactly with the data. For r > 1 the N − M zero levels are set aside,
-    `area` refers to the others and `sigma2` still is M times the variance of an entry.
-    Raises InputError for NaN, negative levels beyond rounding, ratio ≤ 0, a ratio > 1 without the zero levels
-    that belong to it, fewer than 8 non-zero levels, or levels that are mostly zero.
+    Parameters
+    ----------
+    x : array_like or DataArray, shape (..., members, modes)
+        Eigenvalues ≥ 0, in any order.
+    ratio : float
+        r = N/M, columns over rows of W.
+    method : {"least_squares", "likelihood"}, default "least_squares"
+        "least_squares" compares the density, as [A] does. "likelihood" maximises the probability of the
+        levels up to the edge and counts the others, assuming nothing about where those lie.
+    n : int, default 300
+        Bootstrap replicates over members, for the errors.
+    key : int or jax.Array, default 0
+        Of bootstrap and simulation.
+    matrices : int, default 1
+        From how many matrices of one shape a member's levels come, one after the other, such as the heads of
+        a network. They are fitted together and resampled together.
+    common_scale : bool, default False
+        Bring every matrix to the same median level first.
+    null : int, default 199
+        Ensembles of Gaussian matrices of the same shape that are simulated for the p-values, 0 for none.
 
+    Returns
+    -------
+    MarchenkoPasturFit
+        σ², A, their errors and p-values. σ² scales exactly with the data. For r > 1 it still is M times the
+        variance of an entry, and A refers to the levels that are not zero.
+
+    Other Parameters
+    ----------------
+    member_axis : int or str, optional
+        Where the members are, if not next to last; of labelled levels the name of their dimension.
+    nan_policy : {"raise", "propagate", "omit"}, default "raise"
+        Refuse NaN, answer NaN where one went in, or leave out whole members that hold one.
+
+    Raises
+    ------
+    InputError
+        For NaN, levels that are negative beyond rounding, ratio ≤ 0, a ratio > 1 without the zero levels that
+        belong to it, fewer than 8 levels that are not zero, or levels that are mostly zero.
+
+    Notes
+    -----
+    The law is the exact one of Gaussian matrices of this size (`WishartDensity`), whose limit is the law of
+    Marchenko and Pastur, [A] Eq. 3.3. It is corrected to order 1/N for the kurtosis of the entries, which is
+    fitted between −2 and 0.3, so that it also fits uniform entries. Bins are of equal width in √x, where the
+    density stays finite at r = 1. For r > 1 the N − M zero levels are set aside.
+
+    Matrices that differ in scale look, when pooled, like a bulk with a tail: Gaussian ones that differ by 30
+    % like A = 0.94. `common_scale` removes that. Entries that are not Gaussian then leave a bias of order
+    1/N: uniform ones of 64 × 16 give A = 1.003 and σ² 1 % high.
+
+    Examples
+    --------
     >>> w = np.random.default_rng(0).normal(size=(50, 64, 16))
-    >>> fit = fit_marchenko_pastur(np.linalg.svd(w, compute_uv=False) ** 2, ratio=16 / 64)
+    >>> levels = np.linalg.svd(w, compute_uv=False) ** 2
+    >>> fit = dj.spectra.fit_marchenko_pastur(levels, ratio=16 / 64, n=50, null=49)
     >>> bool(abs(fit.sigma2 / 64 - 1) < 0.02), bool(abs(fit.area - 1) < 0.02), str(fit.note)
     (True, True, '')
     """
@@ -106,7 +146,7 @@ def fit_marchenko_pastur(
     levels = x.shape[-3] * x.shape[-2] * x.shape[-1]
     if levels < MIN_LEVELS:
         raise InputError(f"a Marchenko-Pastur fit needs at least {MIN_LEVELS} non-zero levels, got {levels}")
-    return over_leading_axes(lambda y: _fit(y, ratio, method, n, seed, common_scale, null), x, core=3)
+    return over_leading_axes(lambda y: _fit(y, ratio, method, n, key, common_scale, null), x, core=3)
 
 
 def nonnegative_levels(x: np.ndarray) -> np.ndarray:
@@ -147,15 +187,15 @@ def _fit(
     weights = np.ones((1, members))
     if members > 1:
         weights = np.concatenate([weights, draws(rng, members, members, n)])
-    edges = bins(root, np.sqrt(COARSE[-1] * template.limit.upper))
-    total = counts(root, edges).sum(axis=0, keepdims=True) / x.size
-    center = match(total, edges, template, COARSE, "least_squares", NO_KURTOSIS).sigma2[0]
-    stop, count = even_bins(root / np.sqrt(center), np.sqrt(COARSE[-1] * template.limit.upper))
+    stop = np.sqrt(COARSE.high * template.limit.upper)
+    bins = even_bins(root, stop)
+    total = counts(root, bins.edges).sum(axis=0, keepdims=True) / x.size
+    center = match(total, bins, template, COARSE, "least_squares", NO_KURTOSIS).sigma2[0]
+    bins = even_bins(root / np.sqrt(center), stop)
     if method == "likelihood":
-        stop, count = float(np.sqrt(template.limit.upper)), 100
-    edges = np.sqrt(center) * np.linspace(0, stop, count + 1)
-    found = match(weights @ counts(root, edges) / x.size, edges, template, center * FINE, method)
-    sigma2, errors = found.sigma2 * scale / max(ratio, 1.0), [np.nan, np.nan]
+        bins = Bins(float(np.sqrt(template.limit.upper)), 100)
+    found = match(weights @ counts(root / np.sqrt(center), bins.edges) / x.size, bins, template, FINE, method)
+    sigma2, errors = found.sigma2 * center * scale / max(ratio, 1.0), [np.nan, np.nan]
     if common_scale:
         sigma2 *= weights @ own.mean(axis=1) / (members * own.mean())
     if members > 1:
@@ -164,7 +204,7 @@ def _fit(
         errors = [few * values[1:].std(ddof=1) for values in (sigma2, found.area)]
     p_value = area_p = np.nan
     if null:
-        noise = noise_fits(members * matrices, modes, shape, common_scale, stop, count, method, null, seed)
+        noise = noise_fits(members * matrices, modes, shape, common_scale, bins, method, null, seed)
         p_value = (1 + np.count_nonzero(noise.misfit >= found.misfit[0])) / (1 + null)
         area_p = two_sided(noise.area, found.area[0])
     spread = scale_spread(rng, own.ravel(), modes, shape)

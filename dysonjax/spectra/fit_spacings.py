@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
 
 from dysonjax.checks import InputError, positive, positive_int
+from dysonjax.keys import Key, keyed
 from dysonjax.spectra.batching import as_members, over_leading_axes
 from dysonjax.spectra.likelihood import grouped, maximise, member_weights, standard_errors
 from dysonjax.spectra.members import of_members
@@ -32,30 +34,63 @@ class SurmiseFit:
 
 @dataclass(frozen=True)
 class BrodyFit:
-    """P(s) = (q+1) b s^q exp(−b s^(q+1)), ⟨s⟩ = 1: q = 0 is Poisson, q = 1 the Wigner surmise."""
+    """Fit of Brody's law, P(s) = (q+1) b s^q exp(−b s^(q+1)) with ⟨s⟩ = 1."""
 
     q: np.ndarray
+    """exponent of the repulsion: 0 for Poisson, 1 for the Wigner surmise"""
     q_err: np.ndarray
     """standard error by bootstrap over members"""
 
 
+@keyed
 @of_members(min_members=MIN_MEMBERS)
-def fit_wigner_surmise(spacings, beta: float = 1.0, n: int = 1000, seed: int = 0) -> SurmiseFit:
-    """Fit and test the pair-spacing law, one σ for each of k spacings.
+def fit_wigner_surmise(spacings: ArrayLike, beta: float = 1.0, n: int = 1000, key: Key = 0) -> SurmiseFit:
+    """Fit and test the law of a pair's spacing, with a width σ for each of k spacings.
 
-    spacings: S > 0, shape (..., members, k) or labelled, not normalised; every column is one spacing (of one
-    degenerate pair, or between levels i and i + 1) over the members, which are independent. n: replicates of
-    the bootstrap and of the simulated null. For the bulk of one spectrum use `spacing_test`, which knows that
-    neighbouring spacings are correlated. Raises ValueError for NaN, fewer than 5 members, S < 0 (unsorted
-    levels), or a column of zeros. [A] 2.5, beta = 1: P(S) = S/(2σ²) exp(−S²/4σ²).
+    For the bulk of one spectrum use `spacing_test`, which knows that neighbouring spacings are correlated.
 
-    >>> pairs = np.random.default_rng(0).exponential(size=(400, 1)) ** 0.5 * 2 * 0.3
-    >>> fit = fit_wigner_surmise(pairs)
+    Parameters
+    ----------
+    spacings : array_like or DataArray, shape (..., members, k)
+        Spacings S ≥ 0, not normalised. Every column is one spacing, of one degenerate pair or between levels
+        i and i + 1, over the members, which are independent.
+    beta : float, default 1.0
+        Dyson index, positive.
+    n : int, default 1000
+        Replicates of the bootstrap and of the simulated null.
+    key : int or jax.Array, default 0
+        Of both.
+
+    Returns
+    -------
+    SurmiseFit
+        σ, its error and the test of the law, each for every spacing.
+
+    Other Parameters
+    ----------------
+    member_axis : int or str, optional
+        Where the members are, if not next to last; of labelled levels the name of their dimension.
+    nan_policy : {"raise", "propagate", "omit"}, default "raise"
+        Refuse NaN, answer NaN where one went in, or leave out whole members that hold one.
+
+    Raises
+    ------
+    InputError
+        For NaN, fewer than 5 members, S < 0 (unsorted levels), or a column of zeros.
+
+    Notes
+    -----
+    P(S) ∝ S^beta exp(−S²/4σ²). [A] section 2.5 has beta = 1: P(S) = S/(2σ²) exp(−S²/4σ²).
+
+    Examples
+    --------
+    >>> pairs = dj.spectra.PairSpacing(sigma=0.3).rvs((400, 1), random_state=0)
+    >>> fit = dj.spectra.fit_wigner_surmise(pairs)
     >>> bool(abs(fit.sigma[0] - 0.3) < 3 * fit.sigma_err[0]), bool(fit.p_value[0] > 0.05)
     (True, True)
     """
     beta, n = positive("beta", beta), positive_int("n", n, minimum=2)
-    return over_leading_axes(lambda s: _surmise(s, beta, n, seed), _checked(spacings))
+    return over_leading_axes(lambda s: _surmise(s, beta, n, key), _checked(spacings))
 
 
 def _checked(spacings) -> np.ndarray:
@@ -103,16 +138,52 @@ def _ks(s: np.ndarray, beta: float) -> np.ndarray:
     return np.abs(cdf - (np.arange(count) + 0.5) / count).max(axis=1) + 0.5 / count
 
 
+@keyed
 @of_members(min_members=MIN_MEMBERS)
-def fit_brody(spacings, n: int = 300, seed: int = 0) -> BrodyFit:
-    """Brody's repulsion exponent of unfolded spacings, pooled over members and columns.
+def fit_brody(spacings: ArrayLike, n: int = 300, key: Key = 0) -> BrodyFit:
+    """Fit Brody's repulsion exponent q to unfolded spacings, pooled over members and columns.
 
-    spacings: s ≥ 0, shape (..., members, k) or labelled, unfolded; only their ratios to the mean matter.
-    q > −1 is fitted by maximum likelihood, its error by bootstrap over members. Raises ValueError for NaN,
-    s < 0 or fewer than 5 members. Brody, Lett. Nuovo Cimento 7, 482 (1973).
+    Parameters
+    ----------
+    spacings : array_like or DataArray, shape (..., members, k)
+        Unfolded spacings s ≥ 0. Only their ratios to the mean matter.
+    n : int, default 300
+        Bootstrap replicates over members, for the error.
+    key : int or jax.Array, default 0
+        Of the bootstrap.
+
+    Returns
+    -------
+    BrodyFit
+        q > −1, by maximum likelihood, and its error.
+
+    Other Parameters
+    ----------------
+    member_axis : int or str, optional
+        Where the members are, if not next to last; of labelled levels the name of their dimension.
+    nan_policy : {"raise", "propagate", "omit"}, default "raise"
+        Refuse NaN, answer NaN where one went in, or leave out whole members that hold one.
+
+    Raises
+    ------
+    InputError
+        For NaN, s < 0 or fewer than 5 members.
+
+    Notes
+    -----
+    Brody, Lett. Nuovo Cimento 7, 482 (1973).
+
+    Examples
+    --------
+    Independent levels give q = 0, those of a random matrix nearly 1.
+
+    >>> rng = np.random.default_rng(0)
+    >>> poisson, wigner = rng.exponential(size=(400, 1)), dj.spectra.WignerSurmise(1).rvs((400, 1), rng)
+    >>> [dj.spectra.fit_brody(s, n=50).q.round(1).tolist() for s in (poisson, wigner)]
+    [0.0, 1.1]
     """
     n = positive_int("n", n, minimum=2)
-    return over_leading_axes(lambda s: _brody(s, n, seed), _checked(spacings))
+    return over_leading_axes(lambda s: _brody(s, n, key), _checked(spacings))
 
 
 def _brody(s: np.ndarray, n: int, seed: int) -> BrodyFit:

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dysonjax.checks import InputError, positive_int
+from dysonjax.keys import Key, keyed
 from dysonjax.spectra.batching import as_members, over_leading_axes
 from dysonjax.spectra.likelihood import grouped, maximise, member_weights, standard_errors
 from dysonjax.spectra.members import of_members
@@ -15,48 +17,88 @@ MIN_MEMBERS = 5
 
 @dataclass(frozen=True)
 class TwoModeFit:
-    """Fit of the density `TwoMode(sigma, center)`; units of the levels, arrays of the leading shape."""
+    """Fit of the density `TwoMode(sigma, center)`. Arrays of the leading shape, in units of the levels."""
 
     sigma: np.ndarray
     """width of the common well, to be compared with σ = ⟨S⟩/√π from the spacing"""
     center: np.ndarray
+    """center of the pair"""
     sigma_err: np.ndarray
     """standard error by bootstrap over members"""
     center_err: np.ndarray
+    """standard error of `center`"""
 
 
 @dataclass(frozen=True)
 class TwoSpeciesFit:
-    """Fit of the joint law of a pair with widths sigma1 ≥ sigma2 about one center, units of the levels."""
+    """Fit of the joint law of a pair with two widths about one center.
+
+    Arrays of the leading shape, in units of the levels where nothing else is said.
+    """
 
     sigma1: np.ndarray
+    """the larger width"""
     sigma2: np.ndarray
+    """the smaller width"""
     center: np.ndarray
+    """common center of the wells"""
     sigma1_err: np.ndarray
     """standard error by bootstrap over members"""
     sigma2_err: np.ndarray
+    """standard error of `sigma2`"""
     center_err: np.ndarray
+    """standard error of `center`"""
     aic: np.ndarray
     """Akaike's criterion 2·3 − 2 ln L of two species"""
     aic_two_mode: np.ndarray
     """2·2 − 2 ln L of one width for both; smaller is better"""
 
 
+@keyed
 @of_members(min_members=MIN_MEMBERS)
-def fit_two_mode(x, n: int = 300, seed: int = 0) -> TwoModeFit:
-    """Fit the two-mode density to the levels of degenerate pairs.
+def fit_two_mode(x: ArrayLike, n: int = 300, key: Key = 0) -> TwoModeFit:
+    """Fit the level density of a degenerate pair, `TwoMode`.
 
-    x: levels, shape (..., members, modes) or labelled, all of one law (a pair has modes = 2). The levels of
-    a member are correlated, which leaves the estimate consistent; the errors come from a bootstrap of `n`
-    replicates over members. Raises ValueError for NaN, fewer than 5 members, or levels without spread.
+    Parameters
+    ----------
+    x : array_like or DataArray, shape (..., members, modes)
+        Levels, all of one law. A pair has modes = 2.
+    n : int, default 300
+        Bootstrap replicates over members, for the errors.
+    key : int or jax.Array, default 0
+        Of the bootstrap.
 
-    >>> x = TwoMode(sigma=0.3, center=5.0).rvs((4000, 1), random_state=0)
-    >>> fit = fit_two_mode(x)
+    Returns
+    -------
+    TwoModeFit
+        Width and center with their errors.
+
+    Other Parameters
+    ----------------
+    member_axis : int or str, optional
+        Where the members are, if not next to last; of labelled levels the name of their dimension.
+    nan_policy : {"raise", "propagate", "omit"}, default "raise"
+        Refuse NaN, answer NaN where one went in, or leave out whole members that hold one.
+
+    Raises
+    ------
+    InputError
+        For NaN, fewer than 5 members, or levels without spread.
+
+    Notes
+    -----
+    The levels of a member are correlated. That leaves the estimate consistent, and the errors are right
+    because whole members are drawn.
+
+    Examples
+    --------
+    >>> x = dj.spectra.TwoMode(sigma=0.3, center=5.0).rvs((4000, 1), random_state=0)
+    >>> fit = dj.spectra.fit_two_mode(x, n=50)
     >>> bool(abs(fit.sigma - 0.3) < 4 * fit.sigma_err)
     True
     """
     n = positive_int("n", n, minimum=2)
-    return over_leading_axes(lambda levels: _two_mode(levels, n, seed), as_members("x", x, MIN_MEMBERS))
+    return over_leading_axes(lambda levels: _two_mode(levels, n, key), as_members("x", x, MIN_MEMBERS))
 
 
 def _two_mode(x: np.ndarray, n: int, seed: int) -> TwoModeFit:
@@ -77,15 +119,51 @@ def _two_mode(x: np.ndarray, n: int, seed: int) -> TwoModeFit:
     return TwoModeFit(*values[0], *standard_errors(values, len(x)))
 
 
+@keyed
 @of_members(min_members=MIN_MEMBERS)
-def fit_two_species(x, n: int = 300, seed: int = 0) -> TwoSpeciesFit:
-    """Fit a width for each level of a pair and weigh it against one width for both.
+def fit_two_species(x: ArrayLike, n: int = 300, key: Key = 0) -> TwoSpeciesFit:
+    """Fit a width for each level of a pair, and weigh it against one width for both.
 
-    x: pairs of levels, shape (..., members, 2), or labelled. Both models are fitted to the joint law
-    ∝ |x₁−x₂| exp(−(x₁−c)²/2σ₁² − (x₂−c)²/2σ₂²) of the unordered pair, not to the density: the pair is what
-    is independent from member to member, so that the likelihoods in the AIC count each observation once.
-    Errors by a bootstrap of `n` replicates over members. Raises ValueError for NaN, fewer than 5 members,
-    modes other than 2, or a pair that coincides in some member.
+    Parameters
+    ----------
+    x : array_like or DataArray, shape (..., members, 2)
+        Pairs of levels.
+    n : int, default 300
+        Bootstrap replicates over members, for the errors.
+    key : int or jax.Array, default 0
+        Of the bootstrap.
+
+    Returns
+    -------
+    TwoSpeciesFit
+        Both widths, the center, their errors and Akaike's criterion of either model.
+
+    Other Parameters
+    ----------------
+    member_axis : int or str, optional
+        Where the members are, if not next to last; of labelled levels the name of their dimension.
+    nan_policy : {"raise", "propagate", "omit"}, default "raise"
+        Refuse NaN, answer NaN where one went in, or leave out whole members that hold one.
+
+    Raises
+    ------
+    InputError
+        For NaN, fewer than 5 members, modes other than 2, or a pair that coincides in some member.
+
+    Notes
+    -----
+    Both models are fitted to the joint law ∝ |x₁−x₂| exp(−(x₁−c)²/2σ₁² − (x₂−c)²/2σ₂²) of the unordered pair,
+    not to the density. The pair is what is independent from member to member, so that the likelihoods in
+    Akaike's criterion count each observation once.
+
+    Examples
+    --------
+    Pairs with equal widths need no second one: its criterion is not lower by more than chance.
+
+    >>> x = dj.spectra.sample_beta_hermite(0, n=2, beta=1.0, shape=500)
+    >>> fit = dj.spectra.fit_two_species(x, n=20)
+    >>> bool(fit.sigma1 / fit.sigma2 < 1.5), bool(fit.aic - fit.aic_two_mode > -4)
+    (True, True)
     """
     x = as_members("x", x, MIN_MEMBERS)
     n = positive_int("n", n, minimum=2)
@@ -93,7 +171,7 @@ def fit_two_species(x, n: int = 300, seed: int = 0) -> TwoSpeciesFit:
         raise InputError(f"x must hold pairs of levels, shape (..., members, 2), got {x.shape}")
     if (x[..., 0] == x[..., 1]).any():
         raise InputError("the two levels of a member coincide, which has probability zero in this law")
-    return over_leading_axes(lambda levels: _two_species(levels, n, seed), x)
+    return over_leading_axes(lambda levels: _two_species(levels, n, key), x)
 
 
 def _two_species(x: np.ndarray, n: int, seed: int) -> TwoSpeciesFit:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.polynomial import Chebyshev
+from numpy.typing import ArrayLike
 from scipy.fft import dct
 
 Size = int | tuple[int, ...] | None
@@ -21,13 +22,13 @@ RandomState = int | np.random.Generator | np.random.RandomState | None
 class Law(Protocol):
     """A distribution of levels or spacings, in the units of its parameters."""
 
-    def pdf(self, x: Any) -> Any:
+    def pdf(self, x: ArrayLike) -> Any:
         """Density at `x`, in 1/units of x."""
 
-    def cdf(self, x: Any) -> Any:
+    def cdf(self, x: ArrayLike) -> Any:
         """Probability of a value ≤ x."""
 
-    def ppf(self, u: Any) -> Any:
+    def ppf(self, u: ArrayLike) -> Any:
         """Smallest x with cdf(x) ≥ u."""
 
     def rvs(self, size: Size = None, random_state: RandomState = None) -> Any:
@@ -43,16 +44,16 @@ class Law(Protocol):
 class Derived:
     """What follows from density, distribution function, its inverse and the variance."""
 
-    def logpdf(self, x: Any) -> Any:
+    def logpdf(self, x: ArrayLike) -> Any:
         """Logarithm of the density, −inf where it is zero."""
         with np.errstate(divide="ignore"):
             return scalar_or_array(np.log(self.pdf(x)))
 
-    def sf(self, x: Any) -> Any:
+    def sf(self, x: ArrayLike) -> Any:
         """Probability of a value > x, 1 − cdf: good to 1e-16, not to a relative error far out."""
         return scalar_or_array(1 - real(self.cdf(x)))
 
-    def isf(self, u: Any) -> Any:
+    def isf(self, u: ArrayLike) -> Any:
         """Inverse of `sf`."""
         return self.ppf(1 - real(u))
 
@@ -68,27 +69,27 @@ class Derived:
 class ScipyLaw(Derived):
     """A law that SciPy has, under the name and in the parameters of the field; `scipy` is the frozen one."""
 
-    def pdf(self, x: Any) -> Any:
+    def pdf(self, x: ArrayLike) -> Any:
         """Density at `x`, in 1/units of x."""
         return scalar_or_array(self.scipy.pdf(real(x)))
 
-    def cdf(self, x: Any) -> Any:
+    def cdf(self, x: ArrayLike) -> Any:
         """Probability of a value ≤ x."""
         return scalar_or_array(self.scipy.cdf(real(x)))
 
-    def ppf(self, u: Any) -> Any:
+    def ppf(self, u: ArrayLike) -> Any:
         """Inverse of `cdf`."""
         return scalar_or_array(self.scipy.ppf(real(u)))
 
-    def logpdf(self, x: Any) -> Any:
+    def logpdf(self, x: ArrayLike) -> Any:
         """Logarithm of the density, −inf where it is zero."""
         return scalar_or_array(self.scipy.logpdf(real(x)))
 
-    def sf(self, x: Any) -> Any:
+    def sf(self, x: ArrayLike) -> Any:
         """Probability of a value > x, to a relative error also far out."""
         return scalar_or_array(self.scipy.sf(real(x)))
 
-    def isf(self, u: Any) -> Any:
+    def isf(self, u: ArrayLike) -> Any:
         """Inverse of `sf`."""
         return scalar_or_array(self.scipy.isf(real(u)))
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dysonjax.checks import InputError, finite_array, positive_int
 from dysonjax.spectra.levels import ascending
@@ -15,16 +16,48 @@ _WEARS = of_members(
 
 
 @_WEARS
-def number_variance(x: Any, lengths: Any, windows: int = 64) -> np.ndarray:
-    """Σ²(L), the variance of the number of levels in an interval of length L.
+def number_variance(x: ArrayLike, lengths: ArrayLike, windows: int = 64) -> np.ndarray:
+    """Number variance Σ²(L): the variance of the number of levels in an interval of length L.
 
-    x: unfolded levels, shape (..., members, modes), or labelled, ascending, mean spacing one; cut the edges
-        off first where the unfolding is poor. `member_axis`, `nan_policy`: see `of_members`.
-    lengths: interval lengths L, shape (k,), in mean spacings.
-    windows: intervals per member, evenly spread (overlapping where need be) over the range that every
-        member covers. The variance is over members and windows together.
-    Returns shape (..., k). L for Poisson levels; (2/π²)(ln 2πL + γ + 1 − π²/8) + O(1/L) for GOE: Mehta,
-    Random Matrices, 3rd ed., Eq. 16.1.4. Raises InputError if an interval is longer than the levels' range.
+    Parameters
+    ----------
+    x : array_like or DataArray, shape (..., members, modes)
+        Unfolded levels, ascending, of mean spacing one. Cut the edges off first where the unfolding is poor.
+    lengths : array_like, shape (k,)
+        Lengths L of the intervals, in mean spacings.
+    windows : int, default 64
+        Intervals of each member, evenly spread over the range that every member covers; they overlap where
+        need be. The variance is over members and windows together.
+
+    Returns
+    -------
+    ndarray or DataArray, shape (..., k)
+        Σ²(L), without unit; of labelled levels along the dimension `length`.
+
+    Other Parameters
+    ----------------
+    member_axis : int or str, optional
+        Where the members are, if not next to last; of labelled levels the name of their dimension.
+    nan_policy : {"raise", "propagate", "omit"}, default "raise"
+        Refuse NaN, answer NaN where one went in, or leave out whole members that hold one.
+
+    Raises
+    ------
+    InputError
+        If lengths are not positive, or one is longer than the range of the levels.
+
+    Notes
+    -----
+    Σ² = L for Poisson levels, and (2/π²)(ln 2πL + γ + 1 − π²/8) + O(1/L) for GOE: Mehta, Random Matrices, 3rd
+    ed., Eq. 16.1.4.
+
+    Examples
+    --------
+    >>> x = dj.spectra.sample_beta_hermite(0, n=100, beta=1.0, shape=200)
+    >>> x = dj.spectra.unfold(x, dj.spectra.Semicircle(radius=20.0))
+    >>> poisson = 100 * np.sort(np.random.default_rng(0).random((200, 100)), axis=1)
+    >>> [dj.spectra.number_variance(y[:, 20:-20], [5.0]).round(1).tolist() for y in (x, poisson)]
+    [[0.8], [4.8]]
     """
     x, lengths = _prepare(x, lengths)
     windows = positive_int("windows", windows)
@@ -34,12 +67,48 @@ def number_variance(x: Any, lengths: Any, windows: int = 64) -> np.ndarray:
 
 
 @_WEARS
-def rigidity(x: Any, lengths: Any, windows: int = 64) -> np.ndarray:
-    """Δ₃(L), the least mean square distance of the staircase from a straight line over a length L.
+def rigidity(x: ArrayLike, lengths: ArrayLike, windows: int = 64) -> np.ndarray:
+    """Spectral rigidity Δ₃(L): the least mean square distance of the staircase from a straight line over a
+    length L.
 
-    Arguments as in `number_variance`; returns shape (..., k). L/15 for Poisson levels;
-    (ln 2πL + γ − 5/4 − π²/8)/π² + O(1/L) for GOE: Mehta, 3rd ed., Eq. 16.2.4. The minimum over the line
-    is taken in closed form (Bohigas & Giannoni, Ann. Phys. 89 (1975) 393).
+    Parameters
+    ----------
+    x : array_like or DataArray, shape (..., members, modes)
+        Unfolded levels, ascending, of mean spacing one.
+    lengths : array_like, shape (k,)
+        Lengths L of the intervals, in mean spacings.
+    windows : int, default 64
+        Intervals of each member, as in `number_variance`.
+
+    Returns
+    -------
+    ndarray or DataArray, shape (..., k)
+        Δ₃(L), without unit; of labelled levels along the dimension `length`.
+
+    Other Parameters
+    ----------------
+    member_axis : int or str, optional
+        Where the members are, if not next to last; of labelled levels the name of their dimension.
+    nan_policy : {"raise", "propagate", "omit"}, default "raise"
+        Refuse NaN, answer NaN where one went in, or leave out whole members that hold one.
+
+    Raises
+    ------
+    InputError
+        If lengths are not positive, or one is longer than the range of the levels.
+
+    Notes
+    -----
+    Δ₃ = L/15 for Poisson levels, and (ln 2πL + γ − 5/4 − π²/8)/π² + O(1/L) for GOE: Mehta, Random Matrices,
+    3rd ed., Eq. 16.2.4. The minimum over the line is taken in closed form: Bohigas & Giannoni, Ann. Phys. 89
+    (1975) 393.
+
+    Examples
+    --------
+    >>> x = dj.spectra.sample_beta_hermite(0, n=100, beta=1.0, shape=200)
+    >>> x = dj.spectra.unfold(x, dj.spectra.Semicircle(radius=20.0))
+    >>> dj.spectra.rigidity(x[:, 20:-20], [5.0, 10.0]).round(2).tolist()
+    [0.17, 0.24]
     """
     x, lengths = _prepare(x, lengths)
     windows = positive_int("windows", windows)

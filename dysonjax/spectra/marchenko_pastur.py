@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dysonjax import checks
 from dysonjax.spectra.law import (
@@ -20,15 +21,31 @@ from dysonjax.spectra.law import (
 
 @dataclass(frozen=True)
 class MarchenkoPastur(Derived):
-    """Limit density of the eigenvalues of X = WᵀW, W of shape (M, N) with entries of variance sigma2/M.
+    """Law of Marchenko and Pastur: the limit density of the eigenvalues of X = WᵀW.
 
-    ρ(x) = √((x₊−x)(x−x₋)) / (2π σ² r x) between x± = σ²(1±√r)². [A] Eq. 3.3 with A = 1.
-    ratio: r = N/M > 0, the number of levels over the number of rows. For r > 1 the fraction 1 − 1/r of
-        the levels is exactly zero: `cdf` and `ppf` contain that atom, `pdf` is the continuous part alone.
-    sigma2: σ² > 0, units of X; for entries of variance v, σ² = M v. It is the mean of the law.
-    Raises InputError if either is not positive and finite.
+    W has the shape (M, N) and independent entries of variance sigma2/M. Between the edges x± = σ²(1 ± √r)²
+    the density is ρ(x) = √((x₊ − x)(x − x₋)) / (2π σ² r x).
 
-    >>> law = MarchenkoPastur(ratio=0.25, sigma2=1 / 3)
+    Parameters
+    ----------
+    ratio : float
+        r = N/M > 0, the number of levels over the number of rows. For r > 1 the fraction 1 − 1/r of the
+        levels is exactly zero. `cdf` and `ppf` contain that atom, `pdf` is the continuous part alone.
+    sigma2 : float
+        σ² > 0, units of X, and the mean of the law. For entries of variance v it is M v.
+
+    Raises
+    ------
+    InputError
+        If one of them is not positive and finite.
+
+    Notes
+    -----
+    [A] Eq. 3.3 with A = 1.
+
+    Examples
+    --------
+    >>> law = dj.spectra.MarchenkoPastur(ratio=0.25, sigma2=1 / 3)
     >>> round(law.lower, 6), round(law.upper, 6), round(law.var(), 6)
     (0.083333, 0.75, 0.027778)
     """
@@ -55,8 +72,19 @@ class MarchenkoPastur(Derived):
         """Probability of the eigenvalue zero."""
         return max(0.0, 1 - 1 / self.ratio)
 
-    def pdf(self, x: Any) -> Any:
-        """Continuous part of the density; infinite at x = 0 for ratio = 1, where it grows as x^(−1/2)."""
+    def pdf(self, x: ArrayLike) -> Any:
+        """Continuous part of the density.
+
+        Parameters
+        ----------
+        x : array_like
+            Where to take it, units of X.
+
+        Returns
+        -------
+        float or ndarray
+            The density, in 1/units of X. It is infinite at x = 0 for ratio = 1, where it grows as x^(−1/2).
+        """
         x = real(x)
         inside = (x > self.lower) & (x < self.upper)
         y = np.where(inside, x, self.sigma2 * (1 + self.ratio))
@@ -66,8 +94,19 @@ class MarchenkoPastur(Derived):
             density = np.where(x == 0, np.inf, density)
         return scalar_or_array(np.where(np.isnan(x), np.nan, density))
 
-    def cdf(self, x: Any) -> Any:
-        """Probability of a level ≤ x, with the atom at zero."""
+    def cdf(self, x: ArrayLike) -> Any:
+        """Probability of a level ≤ x, with the atom at zero.
+
+        Parameters
+        ----------
+        x : array_like
+            The upper end, units of X.
+
+        Returns
+        -------
+        float or ndarray
+            The probability, between 0 and 1.
+        """
         x = real(x)
         clipped = np.clip(x, self.lower, self.upper)
         theta = 2 * np.arctan2(np.sqrt(clipped - self.lower), np.sqrt(self.upper - clipped))
@@ -77,8 +116,19 @@ class MarchenkoPastur(Derived):
         )
         return scalar_or_array(np.where(np.isnan(x), np.nan, value))
 
-    def ppf(self, u: Any) -> Any:
-        """Smallest x with cdf(x) ≥ u; 0 for u up to the atom's weight."""
+    def ppf(self, u: ArrayLike) -> Any:
+        """Smallest x with cdf(x) ≥ u.
+
+        Parameters
+        ----------
+        u : array_like
+            Probabilities; outside [0, 1] the result is NaN.
+
+        Returns
+        -------
+        float or ndarray
+            The quantile, in units of X; 0 up to the weight of the atom.
+        """
         u = probability(u)
         v = np.clip((u - self.atom) / self._weight, 0, 1)
         q = self._q
@@ -87,15 +137,40 @@ class MarchenkoPastur(Derived):
         return scalar_or_array(np.where((u <= self.atom) & (self.atom > 0), 0.0, x))
 
     def rvs(self, size: Size = None, random_state: RandomState = None) -> Any:
-        """Independent draws by inversion; those on the atom are exactly zero."""
+        """Independent draws by inversion.
+
+        Parameters
+        ----------
+        size : int or tuple of int, optional
+            Shape of the result.
+        random_state : int or Generator or RandomState, optional
+            Seed or generator, as in SciPy.
+
+        Returns
+        -------
+        float or ndarray
+            The draws; those on the atom are exactly zero.
+        """
         return self.ppf(uniform(size, random_state))
 
     def mean(self) -> float:
-        """σ², the atom included."""
+        """Mean of the levels, the atom included.
+
+        Returns
+        -------
+        float
+            σ², in units of X.
+        """
         return self.sigma2
 
     def var(self) -> float:
-        """r σ⁴, the atom included."""
+        """Variance of the levels, the atom included.
+
+        Returns
+        -------
+        float
+            r σ⁴.
+        """
         return self.ratio * self.sigma2**2
 
     @property

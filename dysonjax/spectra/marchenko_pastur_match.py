@@ -11,8 +11,32 @@ from scipy.interpolate import CubicSpline, make_lsq_spline
 from dysonjax.spectra.law import Law
 from dysonjax.spectra.marchenko_pastur import MarchenkoPastur
 
-COARSE = np.geomspace(0.1, 8.0, 350)  # σ² in units of the median's σ²: a tail of half the levels is inside
-FINE = np.geomspace(0.7, 1.4, 141)  # about the first estimate; in steps of 0.5 %, then interpolated
+
+class Grid(NamedTuple):
+    """Values of σ² to try, in even steps of their logarithm."""
+
+    low: float
+    high: float
+    steps: int
+
+    @property
+    def values(self) -> np.ndarray:
+        return np.geomspace(*self)
+
+
+class Bins(NamedTuple):
+    """Even bins of √x from 0 on."""
+
+    stop: float
+    count: int
+
+    @property
+    def edges(self) -> np.ndarray:
+        return np.linspace(0, self.stop, self.count + 1)
+
+
+COARSE = Grid(0.1, 8.0, 88)  # in units of the median's σ²: a tail of half the levels is inside
+FINE = Grid(0.7, 1.4, 141)  # about the first estimate; in steps of 0.5 %, then interpolated
 # Excess kurtosis of the entries: −2 for ±1, −1.2 for uniform ones. Reaches half a step less than the ends.
 KURTOSIS = np.linspace(-2.4, 0.6, 6)
 BULK = 0.999  # share of the law below the end of its bulk, where its shape is judged
@@ -65,14 +89,14 @@ class Template:
         grid = np.linspace(0, self.limit.upper, 4000)
         return float(grid[np.searchsorted(self.cdf(grid), 0.5)])
 
-    def masses(self, edges: np.ndarray, sigma2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Probability of each bin of √x, and what a unit of excess kurtosis adds, (len(sigma2), bins).
+    def masses(self, bins: Bins, sigma2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Probability of each bin, and what a unit of excess kurtosis adds, (len(sigma2), bins).
 
         Entries of excess kurtosis κ add (κ/N) T₂(u)/(π√(1−u²)) du to the density, to order 1/N, where
         u ∈ (−1, 1) runs from edge to edge: the linear statistics of Lytova & Pastur, Ann. Probab. 37, 1778
         (2009). At finite N it is smeared as the edges are.
         """
-        root = edges / np.sqrt(sigma2)[:, None]
+        root = bins.edges / np.sqrt(sigma2)[:, None]
         added = _kurtosis(self.limit.ratio, self.modes)(np.minimum(root, _END))
         return np.diff(self.cdf(root**2), axis=1), np.diff(added, axis=1)
 
@@ -93,13 +117,17 @@ def _kurtosis(ratio: float, modes: int) -> CubicSpline:
     return CubicSpline(root, weight @ added / weight.sum())
 
 
-def match(share, edges, template: Template, grid, method: str, kurtosis=KURTOSIS) -> Match:
-    """Fit every row of `share`, the levels in each bin of √x over all levels, shape (samples, bins).
+@lru_cache(maxsize=16)
+def _masses(template: Template, bins: Bins, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """`Template.masses`, the same for all data of one shape."""
+    return template.masses(bins, grid.values)
 
-    grid: values of σ² to try, in even steps of their logarithm.
-    """
+
+def match(share, bins: Bins, template: Template, grid: Grid, method: str, kurtosis=KURTOSIS) -> Match:
+    """Fit every row of `share`, the levels in each bin over all levels, shape (samples, bins)."""
     compare = _likelihood if method == "likelihood" else _least_squares
-    mass, added = template.masses(edges, grid)
+    mass, added = _masses(template, bins, grid)
+    grid = grid.values
     peaks = []
     for kappa in kurtosis:
         value, areas = compare(share, mass + kappa * added)
@@ -115,11 +143,11 @@ def match(share, edges, template: Template, grid, method: str, kurtosis=KURTOSIS
         kappa = peak(top, kurtosis)[0]
         place = (kappa - kurtosis[0]) / (kurtosis[1] - kurtosis[0])
         found = np.exp(_between(log_sigma2, place)), _between(area, place), kappa
-    return Match(*found, _misfit(share, edges, template, *found))
+    return Match(*found, _misfit(share, bins, template, *found))
 
 
-def _misfit(share, edges, template: Template, sigma2, area, kappa) -> np.ndarray:
-    mass, added = template.masses(edges, sigma2)
+def _misfit(share, bins: Bins, template: Template, sigma2, area, kappa) -> np.ndarray:
+    mass, added = template.masses(bins, sigma2)
     law = mass + kappa[:, None] * added
     cumulative = np.cumsum(law, axis=1)
     bulk = np.where(cumulative - law < BULK, np.maximum(law, 0), 0)
@@ -171,20 +199,14 @@ def peak(value: np.ndarray, position: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return position[k] + shift * (position[1] - position[0]), top - 0.25 * (left - right) * shift
 
 
-def even_bins(root: np.ndarray, stop: float) -> tuple[float, int]:
-    """`stop` and a number of bins of about the Freedman-Diaconis width, from a ladder in steps of a tenth:
-    spectra of one shape share their bins, and the simulated noise that is sorted into them."""
-    count = len(bins(root, stop)) - 1
-    return float(stop), int(np.ceil(1.1 ** np.round(np.log(count) / np.log(1.1))))
-
-
-def bins(root: np.ndarray, stop: float) -> np.ndarray:
-    """Edges of Freedman-Diaconis width from 0 to the highest edge in question."""
+def even_bins(root: np.ndarray, stop: float) -> Bins:
+    """Bins from 0 to `stop` of about the Freedman-Diaconis width, their number from a ladder in steps of a
+    tenth: spectra of one shape share their bins, and the simulated noise that is sorted into them."""
     quartiles = np.quantile(root, [0.25, 0.75])
     width = 2 * (quartiles[1] - quartiles[0]) / root.size ** (1 / 3)
     # Equal levels have no width of their own; a hundred bins then say as much as a thousand.
-    count = int(np.clip(np.ceil(stop / width), 40, 1000)) if width > 0 else 100
-    return np.linspace(0, stop, count + 1)
+    count = np.clip(np.ceil(stop / width), 40, 1000) if width > 0 else 100
+    return Bins(float(stop), int(np.ceil(1.1 ** np.round(np.log(count) / np.log(1.1)))))
 
 
 def counts(root: np.ndarray, edges: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from dysonjax.spectra.marchenko_pastur_match import FINE, Match, Template, counts, match
+from dysonjax.spectra.marchenko_pastur_match import FINE, Bins, Match, Template, counts, match
 from dysonjax.spectra.wishart_density import WishartDensity
 from dysonjax.spectra.wishart_pool import LARGEST, pool_counts, pool_medians, pool_size, wishart_pool
 
@@ -39,27 +39,25 @@ def noise_fits(
     modes: int,
     ratio: float,
     common_scale: bool,
-    stop: float,
-    bins: int,
+    bins: Bins,
     method: str,
     n: int,
     seed: int,
 ) -> Match:
-    """Fits to `n` ensembles of `count` matrices of noise, by `bins` even bins of √x up to `stop` in units of
-    their σ². They are the same for all data of one shape, and made once."""
+    """Fits to `n` ensembles of `count` matrices of noise, whose σ² is 1 in the bins. They are the same for
+    all data of one shape, and made once."""
     template = template_of(modes, ratio, common_scale)
-    edges = np.linspace(0, stop, bins + 1)
     size = min(modes, LARGEST)
     if common_scale:
-        found = counts(np.sqrt(to_common_scale(noise_pool(modes, ratio))), edges) / size
+        found = counts(np.sqrt(to_common_scale(noise_pool(modes, ratio))), bins.edges) / size
     else:
-        found = pool_counts(size, size / ratio, stop, bins) / size
+        found = pool_counts(size, size / ratio, *bins) / size
     share = draws(np.random.default_rng([seed, 1]), len(found), count, n) @ found / count
     # The pool has a mean of its own, which must not count as that of the law; and the shares of larger
     # matrices fluctuate less, as 1/N.
-    law = template.masses(edges, np.ones(1))[0]
+    law = template.masses(bins, np.ones(1))[0]
     spread = size / modes * (template_error(template, count) if common_scale else 1.0)
-    return match(law + (share - found.mean(axis=0)) * spread, edges, template, FINE, method)
+    return match(law + (share - found.mean(axis=0)) * spread, bins, template, FINE, method)
 
 
 def template_error(template: Template, count: int) -> float:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dysonjax.checks import InputError, positive, positive_int
 from dysonjax.spectra.batching import as_members, over_leading_axes
@@ -41,20 +42,52 @@ class _Shape(NamedTuple):
 
 
 @of_members(trailing=(), axes={"count": Axes(("member",))})
-def count_outliers(x, ratio: float, false_positives: float = 0.01, sigma2: float | None = None) -> Outliers:
+def count_outliers(
+    x: ArrayLike, ratio: float, false_positives: float = 0.01, sigma2: float | None = None
+) -> Outliers:
     """Count levels of X = WᵀW beyond the edge of noise.
 
-    x: levels, shape (..., members, modes) or labelled, in any order; ratio: r = N/M, columns over rows.
-    false_positives: the probability that noise alone shows any outlier, in all members together; the edge is
-    that of Tracy and Widom, moved outward for the error of σ² as simulated noise demands when the same fit is
-    made to it. sigma2: σ² = M × variance of the noise if it is known, instead of that of a
-    Marchenko-Pastur fit to all members. Raises InputError for what the fit refuses, and for a probability
-    outside (0, 1).
+    Parameters
+    ----------
+    x : array_like or DataArray, shape (..., members, modes)
+        Levels in any order.
+    ratio : float
+        r = N/M, columns over rows of W.
+    false_positives : float, default 0.01
+        Probability that noise alone shows any outlier, in all members together.
+    sigma2 : float, optional
+        σ² = M × variance of the noise, where it is known. By default it is that of a Marchenko-Pastur fit to
+        all members.
 
+    Returns
+    -------
+    Outliers
+        How many levels lie outside, and the edge.
+
+    Other Parameters
+    ----------------
+    member_axis : int or str, optional
+        Where the members are, if not next to last; of labelled levels the name of their dimension.
+    nan_policy : {"raise", "propagate", "omit"}, default "raise"
+        Refuse NaN, answer NaN where one went in, or leave out whole members that hold one.
+
+    Raises
+    ------
+    InputError
+        For what `fit_marchenko_pastur` refuses, and for a probability outside (0, 1).
+
+    Notes
+    -----
+    The edge is that of Tracy and Widom. Where σ² is fitted, it is moved outward for the error of σ²: by as
+    much as simulated noise demands when the same fit is made to it.
+
+    Examples
+    --------
     >>> rng = np.random.default_rng(0)
     >>> w = rng.normal(size=(5, 256, 64)) / 16
     >>> w[:3, 0, 0] += 2.0
-    >>> count_outliers(np.linalg.svd(w, compute_uv=False) ** 2, ratio=64 / 256).count.tolist()
+    >>> levels = np.linalg.svd(w, compute_uv=False) ** 2
+    >>> dj.spectra.count_outliers(levels, ratio=64 / 256, sigma2=1.0).count.tolist()
     [1, 1, 1, 0, 0]
     """
     ratio, x = _levels(x, ratio)
@@ -89,13 +122,53 @@ class SpikeEstimate:
 
 
 @of_members(trailing=("spike",), axes={"sigma2": Axes(())})
-def estimate_spikes(x, ratio: float, count: int | None = None, sigma2: float | None = None) -> SpikeEstimate:
-    """θ and the overlaps of spikes from levels alone, with errors from the spread of members.
+def estimate_spikes(
+    x: ArrayLike, ratio: float, count: int | None = None, sigma2: float | None = None
+) -> SpikeEstimate:
+    """Estimate strengths θ and overlaps of spikes from levels alone, with errors from the spread of members.
 
-    x, ratio, sigma2: as for `count_outliers`. count: how many of the largest levels of each member are
-    spikes; None: the largest number that `count_outliers` finds in more than half of the members. The law is
-    that of large matrices: at 256×64 θ is right to 1 % from 1.5 θ_c on. Overlaps are those that the levels
-    imply if the noise is white, not measured ones. Raises InputError for more spikes than levels, or none.
+    Parameters
+    ----------
+    x : array_like or DataArray, shape (..., members, modes)
+        Levels in any order.
+    ratio : float
+        r = N/M, columns over rows of W.
+    count : int, optional
+        How many of the largest levels of each member are spikes. By default the largest number that
+        `count_outliers` finds in more than half of the members.
+    sigma2 : float, optional
+        σ² = M × variance of the noise, as in `count_outliers`.
+
+    Returns
+    -------
+    SpikeEstimate
+        Strengths, overlaps and their errors, the strongest spike first.
+
+    Other Parameters
+    ----------------
+    member_axis : int or str, optional
+        Where the members are, if not next to last; of labelled levels the name of their dimension.
+    nan_policy : {"raise", "propagate", "omit"}, default "raise"
+        Refuse NaN, answer NaN where one went in, or leave out whole members that hold one.
+
+    Raises
+    ------
+    InputError
+        For no spike, or as many as there are levels.
+
+    Notes
+    -----
+    The law is that of large matrices, see `spiked`. At 256×64, θ is right to 1 % from 1.5 θ_c on. Overlaps
+    are those that the levels imply if the noise is white, not measured ones.
+
+    Examples
+    --------
+    >>> w = np.random.default_rng(0).normal(size=(8, 256, 64)) / 16
+    >>> w[:, 0, 0] += 2.0
+    >>> levels = np.linalg.svd(w, compute_uv=False) ** 2
+    >>> found = dj.spectra.estimate_spikes(levels, ratio=64 / 256, count=1, sigma2=1.0)
+    >>> bool(abs(found.theta[0] - 2.0) < 3 * found.theta_err[0])
+    True
     """
     ratio, x = _levels(x, ratio)
     sigma2 = None if sigma2 is None else positive("sigma2", sigma2)

@@ -9,8 +9,10 @@ counts as a sample is the member: its levels are correlated.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dysonjax.checks import InputError, finite_array, one_of, positive_int
+from dysonjax.keys import Key, keyed
 from dysonjax.spectra.batching import as_members
 from dysonjax.spectra.members import POLICIES, of_members
 from dysonjax.spectra.power_law_samples import candidate_starts, member_fits, scan_xmin, synthetic_fits
@@ -19,7 +21,15 @@ from dysonjax.spectra.tail_alternatives import clustering, likelihood_ratios
 
 @dataclass(frozen=True)
 class PowerLawFit:
-    """p(x) ∝ x^(−alpha) for x ≥ xmin. Arrays have the leading shape of the data."""
+    """Fit of a power-law tail, p(x) ∝ x^(−alpha) for x ≥ xmin. Arrays have the leading shape of the data.
+
+    Examples
+    --------
+    >>> x = (1 - np.random.default_rng(0).random(500)) ** (-1 / 1.5)
+    >>> fit = dj.spectra.fit_power_law(x, n=100)
+    >>> bool(fit.p_value > 0.1), bool(fit.accepted())
+    (True, True)
+    """
 
     alpha: np.ndarray
     """exponent 1 + n_tail/Σ ln(x/xmin)"""
@@ -47,17 +57,27 @@ class PowerLawFit:
     """its p-value under a true power law"""
 
     def accepted(self, level: float = 0.1) -> np.ndarray:
-        """Whether the tail passes all three tests: goodness of fit and both likelihood ratios, at `level`.
+        """Whether the tail passes all three tests: the goodness of fit and both likelihood ratios.
 
-        Without replicates the goodness of fit is unknown and nothing is accepted.
+        Parameters
+        ----------
+        level : float, default 0.1
+            p-value above which a test is passed.
+
+        Returns
+        -------
+        bool or ndarray
+            The verdict, for every sample. Without replicates the goodness of fit is unknown, and nothing is
+            accepted.
         """
         return (self.p_value > level) & (self.lognormal_p > level) & (self.truncated_p > level)
 
 
+@keyed
 def fit_power_law(
-    x,
+    x: ArrayLike,
     n: int = 1000,
-    seed: int = 0,
+    key: Key = 0,
     min_tail: int | None = None,
     max_candidates: int | None = None,
     member_axis: int | str | None = None,
@@ -65,38 +85,67 @@ def fit_power_law(
 ) -> PowerLawFit:
     """Fit a power-law tail to every sample along the last axis, or to ensembles of members.
 
-    x: positive numbers, shape (..., points), or labelled levels with their members, in any order; zeros and
-    below are refused. n: samples for the p-value, 0 for none; every one is scanned like the data.
-    min_tail: fewest points that may count as a tail; by default 50, or three quarters of the points if there
-    are fewer than 67: in a shorter tail even Marchenko-Pastur noise passes for a power law.
-    max_candidates: scan at most so many evenly spaced values of xmin, in data and samples; None scans all.
-    member_axis: the axis of the members of an ensemble, at least 2 and not the last axis, such as −2 for
-    shape (..., members, levels); labelled levels need none. Their levels are pooled for the fit,
-    but whole members are resampled, so that levels may be correlated inside a member in any way.
+    Parameters
+    ----------
+    x : array_like or DataArray, shape (..., points)
+        Positive numbers in any order, or labelled levels with their members. Zeros and below are refused.
+    n : int, default 1000
+        Samples for the p-value, 0 for none. In every one xmin is searched as in the data.
+    key : int or jax.Array, default 0
+        Of the samples.
+    min_tail : int, optional
+        Fewest points that may count as a tail. By default 50, or three quarters of the points if there are
+        fewer than 67: in a shorter tail even Marchenko-Pastur noise passes for a power law.
+    max_candidates : int, optional
+        Try at most so many evenly spaced values of xmin, in data and samples. By default all are tried.
+    member_axis : int or str, optional
+        Axis of the members of an ensemble, at least 2 of them; not the last axis, but −2 for shape (...,
+        members, levels). Labelled levels need none. Their levels are pooled for the fit, but whole members
+        are resampled, so that levels may be correlated inside a member in any way.
+    nan_policy : {"raise", "propagate", "omit"}, default "raise"
+        Refuse NaN, answer NaN where one went in, or leave out whole members that hold one.
+
+    Returns
+    -------
+    PowerLawFit
+        Exponent, start of the tail and their tests.
+
+    Raises
+    ------
+    InputError
+        If x is not finite and positive, or has fewer than max(min_tail, 10) distinct values.
+
+    Notes
+    -----
+    Clauset, Shalizi & Newman, SIAM Rev. 51, 661 (2009).
 
     Independent points: the synthetic samples keep the data's body and redraw the tail from a power law. Here
-    the tail is the longest one compatible with a power law, not the one of smallest distance: that choice of
-    Clauset et al. leaves part of a true tail in the body, and its p-values come out too large. A single
-    spectrum repels and fits any smooth curve better than independent points do, so p alone is too lenient
-    with it: read `accepted()`.
+    the tail is the longest one compatible with a power law, not the one of smallest distance. The latter, the
+    choice of Clauset et al., leaves part of a true tail in the body, and its p-values come out too large. A
+    single spectrum repels and fits any smooth curve better than independent points do. So p alone is too
+    lenient with it: read `accepted()`.
 
     Members: alpha_err is the spread of alpha over ensembles drawn with replacement. For the p-value the
     levels of the tail (that of smallest distance) are moved to the quantiles of the fitted power law in their
-    order, which keeps the correlations inside the members, and ensembles are drawn from that. These p-values
-    are uniform or too large, never too small: at 16 members and more 2 to 10 % are below 0.1. The
-    likelihood ratios are divided by the variance inflation that the members' correlations cause.
-    Raises InputError if x is not finite and positive or has fewer than max(min_tail, 10) distinct values.
+    order, which keeps the correlations inside the members. Ensembles are drawn from that. These p-values are
+    uniform or too large, never too small: at 16 members and more, 2 to 10 % are below 0.1. The likelihood
+    ratios are divided by the variance inflation that the members' correlations cause.
 
+    Examples
+    --------
     >>> x = (1 - np.random.default_rng(0).random(2000)) ** (-1 / 1.5)  # Pareto, alpha = 2.5
-    >>> bool(abs(fit_power_law(x, n=0).alpha - 2.5) < 0.2)
+    >>> bool(abs(dj.spectra.fit_power_law(x, n=0).alpha - 2.5) < 0.2)
     True
-    >>> x = np.repeat(x[:50, None], 16, axis=1)  # 16 equal levels are no more than one
-    >>> bool(fit_power_law(x, n=100, member_axis=-2).alpha_err > 0.15)
+
+    Sixteen equal levels are no more than one, and the error says so.
+
+    >>> x = np.repeat(x[:50, None], 16, axis=1)
+    >>> bool(dj.spectra.fit_power_law(x, n=100, member_axis=-2).alpha_err > 0.15)
     True
     """
     n = positive_int("n", n, minimum=0)
     one_of("nan_policy", nan_policy, POLICIES)
-    settings = n, seed, min_tail, max_candidates
+    settings = n, key, min_tail, max_candidates
     if member_axis is not None or hasattr(x, "dims"):
         return _fit_members(x, settings, member_axis=member_axis, nan_policy=nan_policy)
     if nan_policy != "raise":

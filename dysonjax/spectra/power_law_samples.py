@@ -107,10 +107,11 @@ def synthetic_fits(
     single = logs.astype(np.float32)
     distances, rates = np.empty(n), np.empty(n)
     enough = int(np.ceil(0.1 * (1 + n)))
-    chunk = max(1, 2 * CHUNK // points)
+    chunk = max(1, 6 * CHUNK // points)  # of half the size, and with so many starts the calls cost more
     done = 0
     while done < n:
-        sample = np.tile(single, (min(chunk, n - done), 1))
+        first = FEWEST if not done else chunk
+        sample = np.tile(single, (min(first, chunk, n - done), 1))
         tail = rng.exponential(excess, size=(len(sample), points - start)) + logs[start]
         sample[:, start:] = tail
         sample[:, start:].sort(axis=1)

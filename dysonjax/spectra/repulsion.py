@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dysonjax.checks import InputError, positive, positive_int
+from dysonjax.keys import Key, keyed
 from dysonjax.spectra.batching import as_members, over_leading_axes
 from dysonjax.spectra.members import of_members
 from dysonjax.spectra.wishart_pool import LARGEST, wishart_pool
@@ -50,22 +52,60 @@ class SpacingTest:
     """how the spacings were made free of units: index, or local (running mean of 11 spacings)"""
 
 
+@keyed
 @of_members(trailing=())
 def spacing_test(
-    x, ratio: float, n: int = 500, seed: int = 0, progress: Progress | None = None
+    x: ArrayLike, ratio: float, n: int = 500, key: Key = 0, progress: Progress | None = None
 ) -> SpacingTest:
-    """Compare spacing ratio and unfolded spacings with Gaussian matrices of the same shape.
+    """Compare spacing ratio and unfolded spacings with those of Gaussian matrices of the same shape.
 
-    x: eigenvalues of WᵀW, shape (..., members, modes) or labelled, ascending, at least 3 modes.
-    ratio: r = N/M ≤ 1 with N = modes; take the smaller of WᵀW and WWᵀ. n: simulated ensembles; p-values are
-    (1 + k)/(1 + n).
-    progress: called as progress(done, total) while they are made.
-    From 10 members on the spacings are unfolded by index, after every member was divided by its median level,
-    so that members may differ in scale; below that by a local running mean. The null is treated alike. Beyond
-    256 levels it is simulated at 256: mean ratio and distribution of spacings are carried on with their 1/N
-    approach to the bulk, and their spread falls as that of independent spacings.
-    Of more than 500 members, 500 evenly spaced ones are tested. Raises InputError for NaN, unsorted levels,
-    fewer than 3 modes, or ratio outside (0, 1].
+    Parameters
+    ----------
+    x : array_like or DataArray, shape (..., members, modes)
+        Eigenvalues of WᵀW, ascending, at least 3 modes. Of more than 500 members, 500 evenly spaced ones are
+        tested.
+    ratio : float
+        r = N/M ≤ 1 with N = modes. Take the smaller of WᵀW and WWᵀ.
+    n : int, default 500
+        Simulated ensembles. p-values are (1 + k)/(1 + n).
+    key : int or jax.Array, default 0
+        Of the simulation.
+    progress : callable, optional
+        Called as progress(done, total) while they are made.
+
+    Returns
+    -------
+    SpacingTest
+        The mean spacing ratio and the spacings beside those of the null, with p-values.
+
+    Other Parameters
+    ----------------
+    member_axis : int or str, optional
+        Where the members are, if not next to last; of labelled levels the name of their dimension.
+    nan_policy : {"raise", "propagate", "omit"}, default "raise"
+        Refuse NaN, answer NaN where one went in, or leave out whole members that hold one.
+
+    Raises
+    ------
+    InputError
+        For NaN, unsorted levels, fewer than 3 modes, or a ratio outside (0, 1].
+
+    Notes
+    -----
+    From 10 members on, the spacings are unfolded by index after every member was divided by its median level,
+    so that members may differ in scale. Below that they are unfolded by a local running mean. The null is
+    treated alike. Beyond 256 levels the null is simulated at 256. Mean ratio and distribution of spacings are
+    carried on with their 1/N approach to the bulk, and their spread falls as that of independent spacings.
+
+    Examples
+    --------
+    Independent levels do not repel, and the test notices.
+
+    >>> x = dj.spectra.sample_wishart(0, n=16, m=32, shape=20)
+    >>> apart = np.sort(np.random.default_rng(0).random((20, 16)), axis=1)
+    >>> found = [dj.spectra.spacing_test(y, ratio=0.5, n=99) for y in (x, apart)]
+    >>> [bool(test.ratio_p > 0.05) for test in found]
+    [True, False]
     """
     x = as_members("x", x)
     ratio, n = positive("ratio", ratio), positive_int("n", n, minimum=2)
@@ -77,7 +117,7 @@ def spacing_test(
         raise InputError("levels must be ascending along the last axis; sort them first")
     if x.shape[-2] > MOST_MEMBERS:
         x = x[..., np.linspace(0, x.shape[-2] - 1, MOST_MEMBERS).round().astype(int), :]
-    shape = (*x.shape[-2:], ratio, n, seed)
+    shape = (*x.shape[-2:], ratio, n, key)
     null = _MADE.get(shape) or _null(*shape, progress)
     _MADE.pop(shape, None)
     _MADE[shape] = null

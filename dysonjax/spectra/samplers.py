@@ -27,15 +27,42 @@ CHUNK = 100_000
 
 
 def sample_beta_hermite(key: Any, n: int, beta: float, scale: float = 1.0, shape: Shape = ()) -> np.ndarray:
-    """Levels with joint law ∝ Π_{i<j}|x_i − x_j|^β exp(−β Σ x²/(4 scale²)), shape (*shape, n).
+    """Draw levels of the β-Hermite ensemble, the Gaussian ensemble at any β.
 
-    β = 1 is a GOE matrix with off-diagonal variance scale² (`sample_goe`); the density tends to a
-    semicircle of radius 2 scale √n for every β. ⟨Σx²⟩ = scale² n (n − 1 + 2/β).
-    Tridiagonal model of Dumitriu & Edelman, J. Math. Phys. 43 (2002) 5830.
-    key: JAX key; n: number of levels ≥ 1; beta, scale: positive. Raises InputError.
+    Parameters
+    ----------
+    key : int or JAX key
+        Randomness.
+    n : int
+        Number of levels, at least 1.
+    beta : float
+        Dyson index β > 0. β = 1 is a GOE matrix whose entries off the diagonal have the variance scale², as
+        in `sample_goe`.
+    scale : float, default 1.0
+        Unit of the levels, positive.
+    shape : int or tuple of int, default ()
+        Number of draws along each axis.
 
-    >>> x = sample_beta_hermite(jax.random.key(0), n=8, beta=2.0, scale=1.0, shape=(1000,))
-    >>> x.shape, bool((np.diff(x) > 0).all())
+    Returns
+    -------
+    ndarray, shape (*shape, n)
+        Levels, ascending along the last axis.
+
+    Raises
+    ------
+    InputError
+        If an argument is not positive, or key is no key.
+
+    Notes
+    -----
+    The joint law is ∝ Π_{i<j}|x_i − x_j|^β exp(−β Σ x²/(4 scale²)), drawn exactly by the tridiagonal model of
+    Dumitriu & Edelman, J. Math. Phys. 43 (2002) 5830. For every β the density tends to a semicircle of radius
+    2 scale √n, and ⟨Σx²⟩ = scale² n (n − 1 + 2/β).
+
+    Examples
+    --------
+    >>> x = dj.spectra.sample_beta_hermite(0, n=8, beta=2.0, shape=(1000,))
+    >>> x.shape, bool(abs((x**2).sum(axis=1).mean() / (8 * 8) - 1) < 0.02)
     ((1000, 8), True)
     """
     n, beta, scale = positive_int("n", n), positive("beta", beta), positive("scale", scale)
@@ -52,14 +79,45 @@ def sample_beta_hermite(key: Any, n: int, beta: float, scale: float = 1.0, shape
 def sample_beta_laguerre(
     key: Any, n: int, m: float, beta: float, scale: float = 1.0, shape: Shape = ()
 ) -> np.ndarray:
-    """Levels with joint law ∝ Π_{i<j}|x_i − x_j|^β Π x^{β(m−n+1)/2−1} exp(−β Σ x/(2 scale²)).
+    """Draw levels of the β-Laguerre ensemble, the Wishart ensemble at any β.
 
-    Shape (*shape, n). β = 1 with an integer m are the eigenvalues of WᵀW, W of shape (m, n) with entries
-    N(0, scale²) (`sample_wishart`); the density tends to MarchenkoPastur(n/m, m scale²) for every β.
-    ⟨Σx⟩ = scale² m n.
-    Bidiagonal model of Dumitriu & Edelman (2002).
-    key: JAX key; n: number of levels ≥ 1; m: any real number > n − 1; beta, scale: positive.
-    Raises InputError.
+    Parameters
+    ----------
+    key : int or JAX key
+        Randomness.
+    n : int
+        Number of levels, at least 1.
+    m : float
+        Any real number above n − 1. For β = 1 it is the number of rows of W.
+    beta : float
+        Dyson index β > 0. β = 1 with an integer m are the eigenvalues of WᵀW for W of shape (m, n) with
+        entries N(0, scale²), as in `sample_wishart`.
+    scale : float, default 1.0
+        Standard deviation of an entry, positive; the unit of the levels is scale².
+    shape : int or tuple of int, default ()
+        Number of draws along each axis.
+
+    Returns
+    -------
+    ndarray, shape (*shape, n)
+        Levels, ascending along the last axis.
+
+    Raises
+    ------
+    InputError
+        If an argument is not positive, m is too small, or key is no key.
+
+    Notes
+    -----
+    The joint law is ∝ Π_{i<j}|x_i − x_j|^β Π x^{β(m−n+1)/2−1} exp(−β Σ x/(2 scale²)), drawn exactly by the
+    bidiagonal model of Dumitriu & Edelman, J. Math. Phys. 43 (2002) 5830. For every β the density tends to
+    MarchenkoPastur(n/m, m scale²), and ⟨Σx⟩ = scale² m n.
+
+    Examples
+    --------
+    >>> x = dj.spectra.sample_beta_laguerre(0, n=8, m=10.5, beta=2.0, shape=(1000,))
+    >>> bool(abs(x.sum(axis=1).mean() / (10.5 * 8) - 1) < 0.02)
+    True
     """
     n, beta, scale = positive_int("n", n), positive("beta", beta), positive("scale", scale)
     m = finite("m", m)
@@ -79,9 +137,37 @@ def sample_beta_laguerre(
 
 
 def sample_goe(key: Any, n: int, scale: float = 1.0, shape: Shape = ()) -> np.ndarray:
-    """Eigenvalues of dense symmetric matrices: variance scale² off the diagonal, 2 scale² on it.
+    """Draw eigenvalues of dense symmetric Gaussian matrices.
 
-    The law of `sample_beta_hermite` with β = 1, at O(n³) a draw. Shape (*shape, n). Raises InputError.
+    The law is that of `sample_beta_hermite` with β = 1, at the cost of O(n³) a draw.
+
+    Parameters
+    ----------
+    key : int or JAX key
+        Randomness.
+    n : int
+        Number of rows, columns and levels, at least 1.
+    scale : float, default 1.0
+        Standard deviation of the entries off the diagonal, positive. On the diagonal the variance is 2
+        scale².
+    shape : int or tuple of int, default ()
+        Number of draws along each axis.
+
+    Returns
+    -------
+    ndarray, shape (*shape, n)
+        Levels, ascending along the last axis, units of scale.
+
+    Raises
+    ------
+    InputError
+        If n or scale is not positive, or key is no key.
+
+    Examples
+    --------
+    >>> x = dj.spectra.sample_goe(0, n=10, shape=2000)
+    >>> bool(abs(x.var() / dj.spectra.GOEDensity(n=10).var() - 1) < 0.03)
+    True
     """
     n, scale = positive_int("n", n), positive("scale", scale)
 
@@ -94,9 +180,38 @@ def sample_goe(key: Any, n: int, scale: float = 1.0, shape: Shape = ()) -> np.nd
 
 
 def sample_wishart(key: Any, n: int, m: int, scale: float = 1.0, shape: Shape = ()) -> np.ndarray:
-    """Eigenvalues of WᵀW, W of shape (m, n) with entries N(0, scale²); n − m exact zeros for m < n.
+    """Draw eigenvalues of X = WᵀW for dense Gaussian matrices W.
 
-    The law of `sample_beta_laguerre` with β = 1. Shape (*shape, n). Raises InputError.
+    The law is that of `sample_beta_laguerre` with β = 1.
+
+    Parameters
+    ----------
+    key : int or JAX key
+        Randomness.
+    n : int
+        Columns of W and number of levels, at least 1.
+    m : int
+        Rows of W, at least 1. For m < n, n − m levels are exactly zero.
+    scale : float, default 1.0
+        Standard deviation of the entries of W, positive.
+    shape : int or tuple of int, default ()
+        Number of draws along each axis.
+
+    Returns
+    -------
+    ndarray, shape (*shape, n)
+        Levels, ascending along the last axis, units of scale².
+
+    Raises
+    ------
+    InputError
+        If an argument is not positive, or key is no key.
+
+    Examples
+    --------
+    >>> x = dj.spectra.sample_wishart(0, n=3, m=2, shape=4)
+    >>> (x > 0).astype(int).tolist()  # a matrix of two rows has rank two
+    [[0, 1, 1], [0, 1, 1], [0, 1, 1], [0, 1, 1]]
     """
     n, m, scale = positive_int("n", n), positive_int("m", m), positive("scale", scale)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.polynomial import Chebyshev
+from numpy.typing import ArrayLike
 from scipy import stats
 from scipy.special import erf
 
@@ -26,9 +27,28 @@ from dysonjax.spectra.law import (
 
 @dataclass(frozen=True)
 class Semicircle(ScipyLaw):
-    """Limit density 2√(R² − x²)/(πR²) of the eigenvalues of a large symmetric random matrix, variance R²/4.
+    """Wigner's semicircle: the limit density of the eigenvalues of a large symmetric random matrix.
 
-    radius: R > 0, units of x; 2 scale √n for `sample_beta_hermite`, whatever β. Raises InputError.
+    Parameters
+    ----------
+    radius : float
+        R > 0, units of x. For the levels of `sample_beta_hermite` it is 2 scale √n, whatever β.
+
+    Raises
+    ------
+    InputError
+        If the radius is not positive and finite.
+
+    Notes
+    -----
+    The density is 2√(R² − x²)/(πR²), its variance R²/4. Methods are those of every law: `pdf`, `logpdf`,
+    `cdf`, `sf`, `ppf`, `isf`, `rvs`, `mean`, `var`, `std` and `support`, as in SciPy.
+
+    Examples
+    --------
+    >>> law = dj.spectra.Semicircle(radius=2.0)
+    >>> law.var(), law.support(), round(law.pdf(0.0), 4)
+    (1.0, (-2.0, 2.0), 0.3183)
     """
 
     radius: float
@@ -45,13 +65,31 @@ class Semicircle(ScipyLaw):
 class GOEDensity(Derived):
     """Exact density of one eigenvalue of an n×n GOE matrix, normalised to one.
 
-    In y = x/(√2 scale): n ρ = Σ_{j<n} φ_j² + √(n/2) φ_{n−1} ½∫sgn(y−t)φ_n(t)dt, and for odd n also
-    φ_{n−1}/∫φ_{n−1}, with the oscillator functions φ_j. Mehta, Random Matrices, 3rd ed., Eqs. 7.2.27-32.
-    n: number of levels, at least 1; scale: standard deviation of the off-diagonal entries, units of x,
-    twice that variance on the diagonal (`sample_goe`). Raises InputError.
+    Parameters
+    ----------
+    n : int
+        Number of levels, at least 1.
+    scale : float, default 1.0
+        Standard deviation of the entries off the diagonal, units of x. On the diagonal the variance is twice
+        as large, as in `sample_goe`.
 
-    >>> GOEDensity(n=10, scale=1.0).var()
-    11.0
+    Raises
+    ------
+    InputError
+        If n is not a positive integer or scale not positive.
+
+    Notes
+    -----
+    In y = x/(√2 scale): n ρ = Σ_{j<n} φ_j² + √(n/2) φ_{n−1} ½∫sgn(y−t)φ_n(t)dt with the oscillator functions
+    φ_j. For odd n, φ_{n−1}/∫φ_{n−1} is added. Mehta, Random Matrices, 3rd ed., Eqs. 7.2.27-32.
+
+    Examples
+    --------
+    The limit law, a semicircle, ends at 2√10. A finite matrix has levels beyond.
+
+    >>> law = dj.spectra.GOEDensity(n=10, scale=1.0)
+    >>> law.var(), round(law.sf(2 * 10**0.5), 4)
+    (11.0, 0.0126)
     """
 
     n: int
@@ -61,17 +99,50 @@ class GOEDensity(Derived):
         object.__setattr__(self, "n", checks.positive_int("n", self.n))
         object.__setattr__(self, "scale", checks.positive("scale", self.scale))
 
-    def pdf(self, x: Any) -> Any:
-        """Density at x, in 1/units of x."""
+    def pdf(self, x: ArrayLike) -> Any:
+        """Density at x.
+
+        Parameters
+        ----------
+        x : array_like
+            Where to take it, units of the level.
+
+        Returns
+        -------
+        float or ndarray
+            The density, in 1/units of the level.
+        """
         unit = np.sqrt(2) * self.scale
         return scalar_or_array(_goe_pdf(real(x) / unit, self.n) / unit)
 
-    def cdf(self, x: Any) -> Any:
-        """Probability of a level ≤ x."""
+    def cdf(self, x: ArrayLike) -> Any:
+        """Probability of a level ≤ x.
+
+        Parameters
+        ----------
+        x : array_like
+            The upper end, units of the level.
+
+        Returns
+        -------
+        float or ndarray
+            The probability, between 0 and 1.
+        """
         return scalar_or_array(_goe_cdf(real(x) / (np.sqrt(2) * self.scale), self.n))
 
-    def ppf(self, u: Any) -> Any:
-        """Inverse of `cdf`, whose support is cut where less than 1e-15 of the weight is left."""
+    def ppf(self, u: ArrayLike) -> Any:
+        """Inverse of `cdf`.
+
+        Parameters
+        ----------
+        u : array_like
+            Probabilities; outside [0, 1] the result is NaN.
+
+        Returns
+        -------
+        float or ndarray
+            The quantile. The support is cut where less than 1e-15 of the weight is left.
+        """
         reach = _reach(self.n)
         y = invert(
             lambda t: _goe_cdf(t, self.n), lambda t: _interpolant(self.n)[0](t), probability(u), -reach, reach
@@ -79,15 +150,40 @@ class GOEDensity(Derived):
         return scalar_or_array(np.sqrt(2) * self.scale * y)
 
     def rvs(self, size: Size = None, random_state: RandomState = None) -> Any:
-        """Independent levels, shape `size`, each from a matrix of its own."""
+        """Independent levels, each from a matrix of its own.
+
+        Parameters
+        ----------
+        size : int or tuple of int, optional
+            Shape of the result.
+        random_state : int or Generator or RandomState, optional
+            Seed or generator, as in SciPy.
+
+        Returns
+        -------
+        float or ndarray
+            The draws, a float where `size` is None.
+        """
         return self.ppf(uniform(size, random_state))
 
     def mean(self) -> float:
-        """Zero."""
+        """Mean of the levels.
+
+        Returns
+        -------
+        float
+            Zero.
+        """
         return 0.0
 
     def var(self) -> float:
-        """(n + 1) scale², from ⟨tr X²⟩/n."""
+        """Variance of the levels, from ⟨tr X²⟩/n.
+
+        Returns
+        -------
+        float
+            (n + 1) scale².
+        """
         return (self.n + 1) * self.scale**2
 
 

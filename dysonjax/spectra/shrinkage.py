@@ -9,6 +9,7 @@ Probab. Lett. 186 (2022)).
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dysonjax.checks import InputError, finite_array, one_of, positive
 from dysonjax.spectra.outliers import between_0_and_1, count_outliers
@@ -18,17 +19,44 @@ LOSSES = ("frobenius", "operator", "nuclear")
 MIN_SIDE = 8  # levels that a fit of σ² needs
 
 
-def shrink(values, sigma: float, ratio: float, loss: str = "frobenius") -> np.ndarray:
-    """What takes the place of singular values of W = signal + noise, any shape.
+def shrink(values: ArrayLike, sigma: float, ratio: float, loss: str = "frobenius") -> np.ndarray:
+    """Singular values of the signal that belong to those of W = signal + noise.
 
-    sigma: σ, σ² = M × variance of the noise; ratio: r = N/M. loss: the norm of the difference to the signal
-    that is made smallest. With θ the strength that belongs to a value and c, s the cosine and sine of the
-    angles by which noise turns the right and left vector: θ c c̃ (frobenius), θ (c c̃ − s s̃), not below 0
-    (nuclear), θ times the smaller of c/c̃ and c̃/c (operator; θ alone for square matrices): the difference to
-    the signal then has a singular vector along the one that turned more. Inside the bulk 0. Raises
-    InputError for negative values or another loss.
+    Parameters
+    ----------
+    values : array_like
+        Singular values of W, any shape.
+    sigma : float
+        σ > 0, where σ² = M × variance of the noise.
+    ratio : float
+        r = N/M, columns over rows.
+    loss : {"frobenius", "operator", "nuclear"}, default "frobenius"
+        Norm of the difference to the signal that is made smallest.
 
-    >>> shrink([1.4, 3.0], sigma=1.0, ratio=0.25).round(4).tolist()
+    Returns
+    -------
+    ndarray
+        Shrunk values, of the shape of `values`; 0 inside the bulk of the noise.
+
+    Raises
+    ------
+    InputError
+        For negative values or another loss.
+
+    Notes
+    -----
+    θ is the strength that belongs to a value, and c, s are the cosine and the sine of the angle by which
+    noise turns the right vector, c̃, s̃ those of the left one. The result is θ c c̃ for the Frobenius norm, θ
+    (c c̃ − s s̃), but not below 0, for the nuclear norm, and θ times the smaller of c/c̃ and c̃/c for the
+    operator norm (θ alone for square matrices): the difference to the signal then has a singular vector along
+    the one that turned more. Gavish & Donoho, IEEE Trans. Inf. Theory 63, 2137 (2017); Leeb, Stat. Probab.
+    Lett. 186 (2022).
+
+    Examples
+    --------
+    Noise has singular values up to σ(1 + √r) = 1.5, so that 1.4 tells of no signal.
+
+    >>> dj.spectra.shrink([1.4, 3.0], sigma=1.0, ratio=0.25).round(4).tolist()
     [0.0, 2.5617]
     """
     values = finite_array("values", values, min_ndim=0)
@@ -64,19 +92,42 @@ class Denoised:
 
 
 def denoise(
-    w, loss: str = "frobenius", sigma2: float | None = None, false_positives: float = 0.01
+    w: ArrayLike, loss: str = "frobenius", sigma2: float | None = None, false_positives: float = 0.01
 ) -> Denoised:
     """Remove the noise part of a weight matrix, or of matrices of one shape that share their noise.
 
-    w: shape (M, N) or (members, M, N). loss: what the signal is to be close in, see `shrink`. sigma2: of the
-    noise if known, else that of a Marchenko-Pastur fit to the levels of all matrices. false_positives: the
-    probability that a pure noise matrix (of all together, any) is left with a signal. A tail that is not
-    low rank plus white noise is treated as if it were: look at the fit's p-value first. Raises InputError for
-    another shape, or fewer than 8 rows or columns without sigma2.
+    Parameters
+    ----------
+    w : array_like, shape (M, N) or (members, M, N)
+        The matrices.
+    loss : {"frobenius", "operator", "nuclear"}, default "frobenius"
+        What the signal is to be close in, see `shrink`.
+    sigma2 : float, optional
+        σ² = M × variance of the noise, where it is known. By default it is that of a Marchenko-Pastur fit to
+        the levels of all matrices.
+    false_positives : float, default 0.01
+        Probability that pure noise is left with a signal, in any of all matrices together.
 
+    Returns
+    -------
+    Denoised
+        Signal, noise, rank of the signal and σ².
+
+    Raises
+    ------
+    InputError
+        For another shape, or for fewer than 8 rows or columns without sigma2.
+
+    Notes
+    -----
+    A tail that is not low rank plus white noise is treated as if it were: look at the p-value of
+    `fit_marchenko_pastur` first.
+
+    Examples
+    --------
     >>> rng = np.random.default_rng(0)
     >>> signal = 2 * np.outer(np.eye(200)[0], np.eye(100)[0])
-    >>> found = denoise(signal + rng.normal(size=(200, 100)) / np.sqrt(200))
+    >>> found = dj.spectra.denoise(signal + rng.normal(size=(200, 100)) / np.sqrt(200), sigma2=1.0)
     >>> int(found.rank), bool(np.linalg.norm(found.signal - signal) < 1.5)
     (1, True)
     """

@@ -1,12 +1,14 @@
 """Level spacings: bare, unfolded, and as ratios that need no unfolding."""
 
 import warnings
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dysonjax import threefry
 from dysonjax.checks import InputError, one_of, positive_int
+from dysonjax.keys import Key, keyed
 from dysonjax.spectra.averages import mean_and_sem
 from dysonjax.spectra.law import Law
 from dysonjax.spectra.levels import ascending
@@ -17,31 +19,81 @@ UNFOLDINGS = ("index", "density", "polynomial")
 
 
 @of_members(keeps="spacing", alone=True, one_axis="modes")
-def spacings(x: Any) -> np.ndarray:
-    """S_i = x_{i+1} − x_i, shape (..., modes − 1), in the units of the levels.
+def spacings(x: ArrayLike) -> np.ndarray:
+    """Spacings of neighbouring levels, S_i = x_{i+1} − x_i.
 
-    x: levels, shape (..., modes), ascending, at least 2, or labelled: the dimension of the result is then
-        `spacing`. `nan_policy` as everywhere, see `of_members`. Raises InputError if not.
+    Parameters
+    ----------
+    x : array_like or DataArray, shape (..., modes)
+        Levels, ascending, at least 2.
+
+    Returns
+    -------
+    ndarray or DataArray, shape (..., modes − 1)
+        Spacings in the units of the levels; of labelled levels along the dimension `spacing`.
+
+    Other Parameters
+    ----------------
+    member_axis : int or str, optional
+        Where the members are, if not next to last; of labelled levels the name of their dimension.
+    nan_policy : {"raise", "propagate", "omit"}, default "raise"
+        Refuse NaN, answer NaN where one went in, or leave out whole members that hold one.
+
+    Raises
+    ------
+    InputError
+        If x has fewer than 2 levels or they are not ascending.
+
+    Examples
+    --------
+    >>> dj.spectra.spacings([[0.0, 1.0, 3.0], [1.0, 1.5, 2.5]]).tolist()
+    [[1.0, 2.0], [0.5, 1.0]]
     """
     return np.diff(ascending(x), axis=-1)
 
 
 @of_members(keeps=MODE)
-def unfold(x: Any, method: str | Law = "index", degree: int = 5) -> np.ndarray:
-    """Levels on the scale on which their mean density is one; `spacings` of the result are unfolded.
+def unfold(x: ArrayLike, method: str | Law = "index", degree: int = 5) -> np.ndarray:
+    """Put levels on the scale on which their mean density is one.
 
-    x: levels, shape (..., members, modes), ascending, or labelled; leading axes are unfolded separately.
-    method: what the mean density is taken from,
-        "index": s_i = S_i/⟨S_i⟩ over the members, level by level; the result starts at 0;
-        "density": the members' averaged cumulative density, by rank among all their levels;
-        "polynomial": a polynomial of `degree` through that averaged staircase;
-        a law: modes · law.cdf(x), with the law of a single level.
-    Returns float64 of x's shape. Raises InputError for fewer than 2 members with "index" or "density",
-    spacings that vanish in all members ("index") and a polynomial that is not increasing.
+    `spacings` of the result are unfolded spacings.
 
-    >>> from dysonjax.spectra import Semicircle, sample_beta_hermite, unfold
-    >>> x = sample_beta_hermite(jax.random.key(0), n=64, beta=1.0, scale=1.0, shape=(200,))
-    >>> s = np.diff(unfold(x, Semicircle(radius=16.0)))[:, 16:-16]
+    Parameters
+    ----------
+    x : array_like or DataArray, shape (..., members, modes)
+        Levels, ascending. Leading axes are unfolded separately.
+    method : {"index", "density", "polynomial"} or law, default "index"
+        What the mean density is taken from:
+
+        - "index": s_i = S_i/⟨S_i⟩ over the members, level by level. The result starts at 0.
+        - "density": the members' averaged cumulative density, by rank among all their levels.
+        - "polynomial": a polynomial through that averaged staircase.
+        - a law of a single level, such as `Semicircle`: modes · law.cdf(x).
+    degree : int, default 5
+        Degree of the polynomial.
+
+    Returns
+    -------
+    ndarray or DataArray
+        Unfolded levels in float64, with the shape of x.
+
+    Other Parameters
+    ----------------
+    member_axis : int or str, optional
+        Where the members are, if not next to last; of labelled levels the name of their dimension.
+    nan_policy : {"raise", "propagate", "omit"}, default "raise"
+        Refuse NaN, answer NaN where one went in, or leave out whole members that hold one.
+
+    Raises
+    ------
+    InputError
+        For fewer than 2 members with "index" or "density", for spacings that vanish in all members ("index"),
+        and for a polynomial that is not increasing.
+
+    Examples
+    --------
+    >>> x = dj.spectra.sample_beta_hermite(0, n=64, beta=1.0, shape=(200,))
+    >>> s = dj.spectra.spacings(dj.spectra.unfold(x, dj.spectra.Semicircle(radius=16.0)))[:, 16:-16]
     >>> bool(abs(s.mean() - 1) < 0.02)
     True
     """
@@ -66,12 +118,41 @@ def unfold(x: Any, method: str | Law = "index", degree: int = 5) -> np.ndarray:
 
 
 @of_members(keeps="ratio", alone=True, one_axis="modes")
-def spacing_ratio(x: Any) -> np.ndarray:
-    """r̃ = min(S_i, S_{i+1})/max(S_i, S_{i+1}) of every consecutive pair of spacings, shape (..., modes − 2).
+def spacing_ratio(x: ArrayLike) -> np.ndarray:
+    """Ratio r̃ of every two neighbouring spacings, the smaller over the larger one.
 
-    x: levels, shape (..., modes), ascending, at least 3, or labelled: the dimension of the result is then
-    `ratio`. Needs no unfolding. Atas et al., PRL 110 (2013) 084101. Raises InputError, also for three equal
-    levels, where r̃ is undefined.
+    It needs no unfolding.
+
+    Parameters
+    ----------
+    x : array_like or DataArray, shape (..., modes)
+        Levels, ascending, at least 3.
+
+    Returns
+    -------
+    ndarray or DataArray, shape (..., modes − 2)
+        r̃ = min(S_i, S_{i+1})/max(S_i, S_{i+1}); of labelled levels along the dimension `ratio`.
+
+    Other Parameters
+    ----------------
+    member_axis : int or str, optional
+        Where the members are, if not next to last; of labelled levels the name of their dimension.
+    nan_policy : {"raise", "propagate", "omit"}, default "raise"
+        Refuse NaN, answer NaN where one went in, or leave out whole members that hold one.
+
+    Raises
+    ------
+    InputError
+        If x has fewer than 3 levels, if they are not ascending, or if three are equal, where r̃ is undefined.
+
+    Notes
+    -----
+    Atas et al., PRL 110 (2013) 084101.
+
+    Examples
+    --------
+    >>> dj.spectra.spacing_ratio([0.0, 1.0, 3.0, 3.5]).tolist()
+    [0.5, 0.25]
     """
     s = np.diff(ascending(x, modes=3), axis=-1)
     small, large = np.minimum(s[..., 1:], s[..., :-1]), np.maximum(s[..., 1:], s[..., :-1])
@@ -83,13 +164,21 @@ def spacing_ratio(x: Any) -> np.ndarray:
 
 
 class MeanRatio(NamedTuple):
-    """⟨r̃⟩ of an ensemble beside what random matrices of the same size give; numbers of the leading shape."""
+    """Mean spacing ratio ⟨r̃⟩ of an ensemble, beside what random matrices of the same size give.
 
-    value: float  # mean over all pairs and members
-    error: float  # standard error over members; for a single member, from the null's scatter
-    null: float  # the same mean in the null ensemble
-    null_err: float  # its standard error
-    z: float  # (value − null) in combined standard errors
+    Numbers or arrays of the leading shape.
+    """
+
+    value: float
+    """mean over all pairs and members"""
+    error: float
+    """standard error over members; for a single member, from the null's scatter"""
+    null: float
+    """the same mean in the null ensemble"""
+    null_err: float
+    """its standard error"""
+    z: float
+    """(value − null) in combined standard errors"""
 
     @property
     def null_error(self) -> float:
@@ -98,26 +187,69 @@ class MeanRatio(NamedTuple):
         return self.null_err
 
 
+@keyed
 @of_members(one_axis="modes")
 def mean_spacing_ratio(
-    x: Any, null: Any = None, rows: float | None = None, beta: float = 1.0, draws: int = 2000, seed: int = 0
+    x: ArrayLike,
+    null: ArrayLike | None = None,
+    rows: float | None = None,
+    beta: float = 1.0,
+    draws: int = 2000,
+    key: Key = 0,
 ) -> MeanRatio:
-    """⟨r̃⟩ with its error over members and a null of the same number of levels.
+    """Mean spacing ratio ⟨r̃⟩ with its error, beside a null ensemble of the same number of levels.
 
-    At small N and near a hard edge ⟨r̃⟩ differs from its bulk value (0.5307 for β = 1), so that the null
-    must be of the same size and kind.
-    x: levels, shape (..., members, modes), ascending, or labelled; every entry of the leading axes, such as
-        a record, is an ensemble of its own. `member_axis`, `nan_policy`: see `of_members`.
-    null: levels of the null ensemble, shape (..., modes) with the same modes, all of them independent; by
-        default `draws` samples of the β-Hermite ensemble, or of β-Laguerre with `rows` rows where that is
-        given (X = WᵀW, W of shape (rows, modes)).
-    Raises InputError for fewer than 3 levels or a null of other size.
+    At small N and near a hard edge ⟨r̃⟩ differs from its bulk value, 0.5307 for β = 1. The null must
+    therefore be of the same size and kind.
+
+    Parameters
+    ----------
+    x : array_like or DataArray, shape (..., members, modes)
+        Levels, ascending, at least 3. Every entry of the leading axes, such as a record, is an ensemble of
+        its own.
+    null : array_like or DataArray, shape (..., modes), optional
+        Levels of the null ensemble, all of them independent, with as many modes as x. By default `draws`
+        samples are made: of the β-Laguerre ensemble where `rows` is given, else of the β-Hermite ensemble.
+    rows : float, optional
+        Rows of W, where the levels are those of X = WᵀW and W has the shape (rows, modes).
+    beta : float, default 1.0
+        Dyson index of the null.
+    draws : int, default 2000
+        Samples of the null.
+    key : int or jax.Array, default 0
+        Of the null's randomness.
+
+    Returns
+    -------
+    MeanRatio
+        Mean and error of data and null, and their distance in errors.
+
+    Other Parameters
+    ----------------
+    member_axis : int or str, optional
+        Where the members are, if not next to last; of labelled levels the name of their dimension.
+    nan_policy : {"raise", "propagate", "omit"}, default "raise"
+        Refuse NaN, answer NaN where one went in, or leave out whole members that hold one.
+
+    Raises
+    ------
+    InputError
+        For fewer than 3 levels, or a null of another size.
+
+    Examples
+    --------
+    Levels of a Wishart matrix repel as those of another one, independent ones do not repel.
+
+    >>> x = dj.spectra.sample_wishart(1, n=10, m=20, shape=500)
+    >>> apart = np.sort(np.random.default_rng(0).random((500, 10)), axis=1)
+    >>> [bool(abs(dj.spectra.mean_spacing_ratio(y, rows=20).z) < 3) for y in (x, apart)]
+    [True, False]
     """
     x = ascending(x, modes=3)
     x = x[None] if x.ndim == 1 else x
     modes = x.shape[-1]
     if null is None:
-        key, draws = threefry.root(seed), positive_int("draws", draws, 2)
+        key, draws = threefry.root(key), positive_int("draws", draws, 2)
         if rows is None:
             null = sample_beta_hermite(key, modes, beta, 1.0, (draws,))
         else:

@@ -69,11 +69,11 @@ def spike_null(members: int, modes: int, rows: int) -> SpikeNull:
         drawn = rng.integers(len(largest), size=(_DRAWS // 2, members))
     # The bins that a fit to as many levels takes.
     levels = template.limit.ppf((np.arange(members * size) + 0.5) / (members * size))
-    stop, bins = even_bins(np.sqrt(levels), np.sqrt(COARSE[-1] * template.limit.upper))
+    bins = even_bins(np.sqrt(levels), np.sqrt(COARSE.high * template.limit.upper))
     chosen = drawn + len(largest) * np.arange(len(drawn))[:, None]
     weights = np.bincount(chosen.ravel(), minlength=len(drawn) * len(largest)).reshape(len(drawn), -1)
-    share = weights @ (pool_counts(size, size / ratio, stop, bins) / size) / members
-    fitted = match(share, np.linspace(0, stop, bins + 1), template, FINE, "least_squares").sigma2
+    share = weights @ (pool_counts(size, size / ratio, *bins) / size) / members
+    fitted = match(share, bins, template, FINE, "least_squares").sigma2
     top = largest[drawn].max(axis=1) * (size / ratio)
     centre, scale = centre_and_scale(round(size / ratio), size)
     known, seen = (top - centre) / scale, (top / fitted - centre) / scale

@@ -65,16 +65,26 @@ def likelihood_ratios(y: np.ndarray, inflation: tuple[float, float] = (1.0, 1.0)
 
 
 def _best_gain(t_mean: float, t_nodes: np.ndarray, t_max: float) -> float:
-    """Largest mean log-likelihood over θ and λ > 0, less that of the power law (which is −1 at ⟨u⟩ = 1)."""
+    """Largest mean log-likelihood over θ and λ > 0, less that of the power law (which is −1 at ⟨u⟩ = 1).
+
+    It is concave, with the slope ⟨t⟩ of the power law − t_mean at λ = 0: where that is not positive the
+    power law is the best.
+    """
+    if np.exp(_LOG_W - _U) @ t_nodes <= t_mean:
+        return 0.0
     low, high = np.log(1e-8 / max(t_max, t_mean)), np.log(1e3 / max(t_mean, 1e-300))
     known, theta = np.array([low, high]), np.ones(2)
-    for points in (41, 15, 15, 15, 15):
+    for points in (41, 15, 15):
         grid = np.linspace(low, high, points)
         value, theta = _profile(np.exp(grid), t_mean, t_nodes, np.interp(grid, known, theta))
         known = grid
         best = int(np.argmax(value))
         low, high = grid[max(best - 1, 0)], grid[min(best + 1, points - 1)]
-    return float(value[best]) + 1.0
+    around = value[max(best - 1, 0) : best + 2]
+    bend = around[0] - 2 * around[1] + around[2] if around.size == 3 else 0.0
+    # The top of the parabola through the three highest points.
+    top = value[best] - (around[2] - around[0]) ** 2 / (8 * bend) if bend < 0 else value[best]
+    return float(top) + 1.0
 
 
 def _profile(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import erf, ndtr
 
 from dysonjax import checks
@@ -21,12 +22,33 @@ from dysonjax.spectra.law import (
 
 @dataclass(frozen=True)
 class TwoSpecies(Derived):
-    """Density of two levels with joint law ∝ |x₁−x₂| exp(−x₁²/2σ₁² − x₂²/2σ₂²) about `center`, β = 1.
+    """Level density of a pair with a well of its own for each level, β = 1.
 
-    ρ is the mean of the two marginals; that of x₁ is
+    The levels have the joint law ∝ |x₁ − x₂| exp(−x₁²/2σ₁² − x₂²/2σ₂²) about `center`. The density is the
+    mean of their two marginals. At σ₁ = σ₂ it is that of `TwoMode`.
+
+    Parameters
+    ----------
+    sigma1, sigma2 : float
+        Widths of the wells, positive, units of the level. They may be interchanged.
+    center : float, default 0.0
+        Where the wells are, finite, units of the level.
+
+    Raises
+    ------
+    InputError
+        If a width is not positive or the center not finite.
+
+    Notes
+    -----
+    The marginal of x₁ is
     e^{−x²/2σ₁²} [2σ₂² e^{−x²/2σ₂²} + √(2π) σ₂ x erf(x/√2σ₂)] / (2√(2π) σ₁σ₂ √(σ₁²+σ₂²)).
-    It reduces to `TwoMode` at σ₁ = σ₂.
-    sigma1, sigma2: widths > 0, units of the level, interchangeable; center: finite. Raises InputError.
+
+    Examples
+    --------
+    >>> law = dj.spectra.TwoSpecies(sigma1=2.0, sigma2=1.0)
+    >>> law.var(), round(law.std(), 4)
+    (4.2, 2.0494)
     """
 
     sigma1: float
@@ -38,39 +60,114 @@ class TwoSpecies(Derived):
             object.__setattr__(self, name, checks.positive(name, getattr(self, name)))
         object.__setattr__(self, "center", checks.finite("center", self.center))
 
-    def pdf(self, x: Any) -> Any:
-        """Density at x, in 1/units of the level."""
+    def pdf(self, x: ArrayLike) -> Any:
+        """Density at x.
+
+        Parameters
+        ----------
+        x : array_like
+            Where to take it, units of the level.
+
+        Returns
+        -------
+        float or ndarray
+            The density, in 1/units of the level.
+        """
         return scalar_or_array(_pdf(real(x) - self.center, self.sigma1, self.sigma2))
 
-    def cdf(self, x: Any) -> Any:
-        """Probability of a level, either of the two, ≤ x."""
+    def cdf(self, x: ArrayLike) -> Any:
+        """Probability of a level, either of the two, ≤ x.
+
+        Parameters
+        ----------
+        x : array_like
+            The upper end, units of the level.
+
+        Returns
+        -------
+        float or ndarray
+            The probability, between 0 and 1.
+        """
         return scalar_or_array(_cdf(real(x) - self.center, self.sigma1, self.sigma2))
 
-    def ppf(self, u: Any) -> Any:
-        """Inverse of `cdf`; infinite at 0 and 1."""
+    def ppf(self, u: ArrayLike) -> Any:
+        """Inverse of `cdf`.
+
+        Parameters
+        ----------
+        u : array_like
+            Probabilities; outside [0, 1] the result is NaN.
+
+        Returns
+        -------
+        float or ndarray
+            The quantile, in units of the level; infinite at 0 and 1.
+        """
         return scalar_or_array(self.center + _ppf(probability(u), self.sigma1, self.sigma2))
 
     def rvs(self, size: Size = None, random_state: RandomState = None) -> Any:
-        """Independent levels, shape `size`, each from a pair of its own."""
+        """Independent levels, each from a pair of its own.
+
+        Parameters
+        ----------
+        size : int or tuple of int, optional
+            Shape of the result.
+        random_state : int or Generator or RandomState, optional
+            Seed or generator, as in SciPy.
+
+        Returns
+        -------
+        float or ndarray
+            The draws, a float where `size` is None.
+        """
         return scalar_or_array(self.center + _rvs(size, random_state, self.sigma1, self.sigma2))
 
     def mean(self) -> float:
-        """The center."""
+        """Mean of the levels.
+
+        Returns
+        -------
+        float
+            The center.
+        """
         return self.center
 
     def var(self) -> float:
-        """(σ₁⁴ + σ₂⁴ + σ₁²σ₂²)/(σ₁² + σ₂²)."""
+        """Variance of the levels.
+
+        Returns
+        -------
+        float
+            (σ₁⁴ + σ₂⁴ + σ₁²σ₂²)/(σ₁² + σ₂²).
+        """
         return _var(self.sigma1, self.sigma2)
 
 
 @dataclass(frozen=True)
 class TwoMode(Derived):
-    """Density of a degenerate pair about its center, the two-level "semicircle", β = 1. [C].
+    """Level density of a degenerate pair about its center, the "semicircle" of two levels, β = 1.
 
-    ρ(x) = e^{−x²/2σ²}/(4√π σ) [2e^{−x²/2σ²} + √(2π)(x/σ) erf(x/√2σ)]; Binder cumulant −4/27.
-    sigma: σ > 0, the same σ as in `PairSpacing`, units of the level; center: finite. Raises InputError.
+    Parameters
+    ----------
+    sigma : float
+        σ > 0, units of the level; the same σ as in `PairSpacing`.
+    center : float, default 0.0
+        Center of the pair, finite, units of the level.
 
-    >>> TwoMode(sigma=2.0, center=5.0).var()
+    Raises
+    ------
+    InputError
+        If sigma is not positive or the center not finite.
+
+    Notes
+    -----
+    ρ(x) = e^{−x²/2σ²}/(4√π σ) [2e^{−x²/2σ²} + √(2π)(x/σ) erf(x/√2σ)], with the Binder cumulant −4/27. [C].
+
+    Examples
+    --------
+    Repulsion widens the density: its variance is not σ² but 3/2 σ².
+
+    >>> dj.spectra.TwoMode(sigma=2.0, center=5.0).var()
     6.0
     """
 
@@ -81,28 +178,86 @@ class TwoMode(Derived):
         object.__setattr__(self, "sigma", checks.positive("sigma", self.sigma))
         object.__setattr__(self, "center", checks.finite("center", self.center))
 
-    def pdf(self, x: Any) -> Any:
-        """Density at x, in 1/units of the level."""
+    def pdf(self, x: ArrayLike) -> Any:
+        """Density at x.
+
+        Parameters
+        ----------
+        x : array_like
+            Where to take it, units of the level.
+
+        Returns
+        -------
+        float or ndarray
+            The density, in 1/units of the level.
+        """
         return scalar_or_array(_pdf(real(x) - self.center, self.sigma, self.sigma))
 
-    def cdf(self, x: Any) -> Any:
-        """Probability of a level ≤ x."""
+    def cdf(self, x: ArrayLike) -> Any:
+        """Probability of a level, either of the two, ≤ x.
+
+        Parameters
+        ----------
+        x : array_like
+            The upper end, units of the level.
+
+        Returns
+        -------
+        float or ndarray
+            The probability, between 0 and 1.
+        """
         return scalar_or_array(_cdf(real(x) - self.center, self.sigma, self.sigma))
 
-    def ppf(self, u: Any) -> Any:
-        """Inverse of `cdf`; infinite at 0 and 1."""
+    def ppf(self, u: ArrayLike) -> Any:
+        """Inverse of `cdf`.
+
+        Parameters
+        ----------
+        u : array_like
+            Probabilities; outside [0, 1] the result is NaN.
+
+        Returns
+        -------
+        float or ndarray
+            The quantile, in units of the level; infinite at 0 and 1.
+        """
         return scalar_or_array(self.center + _ppf(probability(u), self.sigma, self.sigma))
 
     def rvs(self, size: Size = None, random_state: RandomState = None) -> Any:
-        """Independent levels, shape `size`, each from a pair of its own."""
+        """Independent levels, each from a pair of its own.
+
+        Parameters
+        ----------
+        size : int or tuple of int, optional
+            Shape of the result.
+        random_state : int or Generator or RandomState, optional
+            Seed or generator, as in SciPy.
+
+        Returns
+        -------
+        float or ndarray
+            The draws, a float where `size` is None.
+        """
         return scalar_or_array(self.center + _rvs(size, random_state, self.sigma, self.sigma))
 
     def mean(self) -> float:
-        """The center."""
+        """Mean of the levels.
+
+        Returns
+        -------
+        float
+            The center.
+        """
         return self.center
 
     def var(self) -> float:
-        """(3/2) σ²."""
+        """Variance of the levels.
+
+        Returns
+        -------
+        float
+            (3/2) σ².
+        """
         return 1.5 * self.sigma**2
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.interpolate import CubicHermiteSpline
 from scipy.special import gammaln
 
@@ -28,18 +29,37 @@ _POINTS = 16  # nodes of a panel
 
 @dataclass(frozen=True)
 class WishartDensity(Derived):
-    """Law of one eigenvalue of X = WᵀW, W of shape (rows, modes) with Gaussian entries of variance σ²/rows.
+    """Exact density of one eigenvalue of X = WᵀW for a Gaussian W of finite size.
 
+    W has the shape (rows, modes) and entries of variance σ²/rows. The limit for large matrices is
+    `MarchenkoPastur`.
+
+    Parameters
+    ----------
+    modes : int
+        Number of levels N ≥ 1. Above 256 the law is the limit plus its difference from the exact law at 256
+        levels of the same ratio, times 256/N.
+    rows : float
+        M ≥ N, any real number.
+    sigma2 : float, default 1.0
+        σ² > 0, units of x, the mean of the law.
+
+    Raises
+    ------
+    InputError
+        If a parameter is not positive, or rows is smaller than modes.
+
+    Notes
+    -----
     With w(x) = x^{(rows−modes−1)/2} e^{−x/2}, functions f_j = w × (a polynomial of degree j), (εf)(x) =
-    ½∫sgn(x−y) f(y) dy and A_jk = ∫ f_j εf_k the density of all levels is Σ_jk (A⁻¹)_kj f_j(x) εf_k(x) for an
-    even number of them (de Bruijn, J. Indian Math. Soc. 19 (1955) 133); for an odd one A is bordered by ∫f_j.
+    ½∫sgn(x−y) f(y) dy and A_jk = ∫ f_j εf_k, the density of all levels is Σ_jk (A⁻¹)_kj f_j(x) εf_k(x) for an
+    even number of them; for an odd one A is bordered by ∫f_j. De Bruijn, J. Indian Math. Soc. 19 (1955) 133.
     With Laguerre functions of x = t², integrated over t, A is well conditioned (10³ at 256 levels), and the
-    moments come out exact to 1e-15.
-    modes: number of levels N ≥ 1; above 256 the difference from the limit law at 256 levels of the same ratio
-        is taken, times 256/N. rows: any real number M ≥ N. sigma2: σ² > 0, units of x, the mean of the law.
-    Raises InputError.
+    moments are exact to 1e-15.
 
-    >>> law = WishartDensity(modes=16, rows=64, sigma2=1.0)
+    Examples
+    --------
+    >>> law = dj.spectra.WishartDensity(modes=16, rows=64, sigma2=1.0)
     >>> bool(abs(law.var() - 17 / 64) < 1e-12), bool(law.sf(2.25) > 0.005)  # the limit law ends at 2.25
     (True, True)
     """
@@ -55,8 +75,19 @@ class WishartDensity(Derived):
         if self.rows < self.modes:
             raise InputError(f"rows must be at least modes = {self.modes}, got {self.rows:g}: transpose W")
 
-    def pdf(self, x: Any) -> Any:
-        """Density at x, in 1/units of x; infinite at 0 for a square matrix."""
+    def pdf(self, x: ArrayLike) -> Any:
+        """Density at x.
+
+        Parameters
+        ----------
+        x : array_like
+            Where to take it, units of x.
+
+        Returns
+        -------
+        float or ndarray
+            The density, in 1/units of x; infinite at 0 for a square matrix.
+        """
         y = real(x) / self.sigma2
         if self.modes <= LARGEST:
             return scalar_or_array(_pdf(y, self.modes, self.rows) / self.sigma2)
@@ -64,16 +95,38 @@ class WishartDensity(Derived):
         near = share * _pdf(y, LARGEST, self.rows * share) + (1 - share) * self._limit.pdf(y)
         return scalar_or_array(near / self.sigma2)
 
-    def cdf(self, x: Any) -> Any:
-        """Probability of a level ≤ x."""
+    def cdf(self, x: ArrayLike) -> Any:
+        """Probability of a level ≤ x.
+
+        Parameters
+        ----------
+        x : array_like
+            The upper end, units of x.
+
+        Returns
+        -------
+        float or ndarray
+            The probability, between 0 and 1.
+        """
         y = real(x) / self.sigma2
         if self.modes <= LARGEST:
             return scalar_or_array(_cdf(y, self.modes, self.rows))
         share = LARGEST / self.modes
         return scalar_or_array(share * _cdf(y, LARGEST, self.rows * share) + (1 - share) * self._limit.cdf(y))
 
-    def ppf(self, u: Any) -> Any:
-        """Inverse of `cdf`."""
+    def ppf(self, u: ArrayLike) -> Any:
+        """Inverse of `cdf`.
+
+        Parameters
+        ----------
+        u : array_like
+            Probabilities; outside [0, 1] the result is NaN.
+
+        Returns
+        -------
+        float or ndarray
+            The quantile, in units of x.
+        """
         modes = min(self.modes, LARGEST)
         low, high = _table(modes, self.rows * modes / self.modes)[0].x[[0, -1]]
         unit = WishartDensity(self.modes, self.rows)
@@ -88,15 +141,40 @@ class WishartDensity(Derived):
         return scalar_or_array(self.sigma2 * root**2)
 
     def rvs(self, size: Size = None, random_state: RandomState = None) -> Any:
-        """Independent levels, shape `size`, each from a matrix of its own."""
+        """Independent levels, each from a matrix of its own.
+
+        Parameters
+        ----------
+        size : int or tuple of int, optional
+            Shape of the result.
+        random_state : int or Generator or RandomState, optional
+            Seed or generator, as in SciPy.
+
+        Returns
+        -------
+        float or ndarray
+            The draws, a float where `size` is None.
+        """
         return self.ppf(uniform(size, random_state))
 
     def mean(self) -> float:
-        """σ², from ⟨tr X⟩."""
+        """Mean of the levels, from ⟨tr X⟩.
+
+        Returns
+        -------
+        float
+            σ².
+        """
         return self.sigma2
 
     def var(self) -> float:
-        """σ⁴ (N + 1)/M, from ⟨tr X²⟩."""
+        """Variance of the levels, from ⟨tr X²⟩.
+
+        Returns
+        -------
+        float
+            σ⁴ (N + 1)/M.
+        """
         return self.sigma2**2 * (self.modes + 1) / self.rows
 
     @property

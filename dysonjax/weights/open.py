@@ -30,10 +30,32 @@ _POINTER = b"version https://git-lfs"
 
 
 def open_checkpoint(path: str | os.PathLike) -> Checkpoint:
-    """The tensors of a file or folder, none of them read yet. Nothing of it is ever executed.
+    """List the tensors of a file or folder. None of them is read yet, and nothing of it is ever executed.
 
-    Raises InputError if it does not exist, is of a format that is not read (with the line that converts it),
-    or is not what its name claims.
+    Parameters
+    ----------
+    path : str or Path
+        The file or folder: .safetensors, .npz, .npy, .pt/.pth/.bin/.ckpt of PyTorch, .h5/.keras, .onnx,
+        .gguf, .msgpack of flax, a folder of shards or of orbax, or a run folder. What it holds decides, not
+        its name.
+
+    Returns
+    -------
+    Checkpoint
+        Its tensors, and what format and metadata say about them.
+
+    Raises
+    ------
+    InputError
+        If the file does not exist, is of a format that is not read (with the line that converts it), or is
+        not what its name claims.
+
+    Examples
+    --------
+    >>> np.savez("weights.npz", layer=np.zeros((4, 3)), bias=np.zeros(3))
+    >>> from dysonjax.weights import open_checkpoint
+    >>> [(tensor.name, tensor.shape) for tensor in open_checkpoint("weights.npz").tensors]
+    [('layer', (4, 3)), ('bias', (3,))]
     """
     path = checks.path("file", path)
     if not path.exists():

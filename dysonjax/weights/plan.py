@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dysonjax.checks import InputError
 from dysonjax.weights import evidence, layouts, lora, names, scales, splits
@@ -32,8 +33,11 @@ class Matrix:
     why: str
     """what told so"""
     members: int
+    """matrices of the ensemble, 1 for a single one"""
     inputs: int
+    """length of the side of the inputs"""
     outputs: int
+    """length of the side of the outputs"""
     read: Callable[[], np.ndarray] = field(repr=False)
     """the matrices, shape (members, inputs, outputs); raises InputError if they cannot be read"""
 
@@ -43,27 +47,60 @@ class Account:
     """What became of one tensor of the file."""
 
     name: str
+    """of the tensor"""
     shape: tuple[int, ...]
+    """of the tensor"""
     dtype: str
+    """type of its entries, as the file gives it"""
     done: str
     """`matrix`, `used` by another, `skipped` by its nature or `refused`: a weight that could not be read"""
     why: str
+    """the reason, for people"""
 
 
 @dataclass(frozen=True)
 class Plan:
+    """Which matrices are analysed, and what became of every tensor."""
+
     matrices: tuple[Matrix, ...]
+    """what is analysed"""
     accounts: tuple[Account, ...]
     """one for every tensor, in the order of the file"""
 
 
 def plan(checkpoint: Checkpoint, layout: Iterable[str] = (), split: Iterable[str] = ()) -> Plan:
-    """What to analyse, and an account of every tensor. No entries are read but those of tied embeddings.
+    """Decide what of a checkpoint is analysed, and account for every tensor.
 
-    layout: `PATTERN=LETTERS`, one letter an axis (`i` input, `o` output, `k` kernel position, `e` one matrix
-    a slice), or the name of a framework for all. split: `PATTERN=PARTS` for fused tensors, a number of equal
-    parts, sizes, `heads:N`, `heads:Nx3` or `no`. A pattern is a part of a name, or has wildcards (`*`).
-    Raises InputError for a rule that fits no tensor or not the shape.
+    No entries are read but those of tied embeddings.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        The tensors, as `open_checkpoint` lists them.
+    layout : iterable of str, default ()
+        Rules `PATTERN=LETTERS` with one letter for each axis: `i` input, `o` output, `k` position in a
+        kernel, `e` one matrix for each slice. Or the name of a framework, for all tensors. A pattern is a
+        part of a name, or has wildcards (`*`).
+    split : iterable of str, default ()
+        Rules `PATTERN=PARTS` for fused tensors. Parts are a number of equal ones, sizes, `heads:N`,
+        `heads:Nx3` or `no`.
+
+    Returns
+    -------
+    Plan
+        Matrices and accounts.
+
+    Raises
+    ------
+    InputError
+        For a rule that fits no tensor, or not its shape.
+
+    Examples
+    --------
+    >>> np.savez("weights.npz", layer=np.zeros((4, 3)), bias=np.zeros(3))
+    >>> from dysonjax import weights
+    >>> [(a.name, a.done, a.why) for a in weights.plan(weights.open_checkpoint("weights.npz")).accounts]
+    [('layer', 'matrix', 'as stored'), ('bias', 'skipped', 'a bias')]
     """
     rules = _Rules(layout, split)
     framework = rules.framework or checkpoint.framework
@@ -119,13 +156,40 @@ def plan(checkpoint: Checkpoint, layout: Iterable[str] = (), split: Iterable[str
     return Plan(tuple(matrices), tuple(accounts))
 
 
-def as_matrix(tensor, name: str = "", layout: str | None = None) -> tuple[np.ndarray, str]:
-    """A weight tensor as a matrix, and how it was reshaped.
+def as_matrix(
+    tensor: Tensor | ArrayLike, name: str = "", layout: str | None = None
+) -> tuple[np.ndarray, str]:
+    """Reshape a weight tensor to a matrix, and say how.
 
-    tensor: two axes or more; `name` decides between the orders of the frameworks where the sizes do not
-    (`conv/kernel`, `conv.weight`). layout: one letter an axis instead, see `plan`. Returns the matrix with
-    its sides in the order of the tensor's axes, a stack with its slices first.
-    Raises InputError for fewer than 2 axes, an empty tensor or one that is not of real floats.
+    Parameters
+    ----------
+    tensor : array_like
+        Two axes or more.
+    name : str, default ""
+        Its name. It decides between the orders of the frameworks where the sizes do not (`conv/kernel`,
+        `conv.weight`).
+    layout : str, optional
+        One letter for each axis instead, see `dysonjax.weights.plan`.
+
+    Returns
+    -------
+    matrix : ndarray
+        The matrix with its sides in the order of the tensor's axes; a stack has its slices first.
+    how : str
+        How the tensor was reshaped.
+
+    Raises
+    ------
+    InputError
+        For fewer than 2 axes, an empty tensor, or one that is not of real floats.
+
+    Examples
+    --------
+    A kernel of PyTorch has its outputs first, then inputs and the positions in the kernel.
+
+    >>> matrix, how = dj.spectra.as_matrix(np.zeros((16, 3, 5, 5)), name="conv1.weight")
+    >>> matrix.shape, how
+    ((16, 75), 'out × (3·5·5)')
     """
     tensor = np.asarray(tensor)
     if tensor.ndim < 2 or 0 in tensor.shape:

@@ -17,6 +17,7 @@ class Tensor:
     name: str
     """as in the file; of nested containers the path, joined by `/` or `.` as the framework does"""
     shape: tuple[int, ...]
+    """lengths of its axes"""
     dtype: str
     """name of the type of the entries, as the file gives it"""
     kind: str
@@ -36,6 +37,7 @@ class Tensor:
 
     @property
     def size(self) -> int:
+        """Number of entries."""
         return int(np.prod(self.shape, dtype=object))
 
 
@@ -44,11 +46,13 @@ class Checkpoint:
     """All that a file or folder holds."""
 
     path: Path | None
+    """of the file or folder; None for what is in memory"""
     format: str
     """such as `safetensors` or `torch zip`"""
     framework: str | None
     """`torch`, `keras`, `flax`, `onnx` or `mlx` if the format or its metadata say so"""
     tensors: tuple[Tensor, ...]
+    """in the order of the file, or of the numbers in their names"""
     notes: tuple[str, ...] = ()
     """what was left aside, such as files beside the index of shards"""
     config: dict = field(default_factory=dict, repr=False)

@@ -38,6 +38,40 @@ def test_recursions_are_those_of_drawn_networks(activation, sigma_w):
         assert exact > 4 * error  # a Gaussian would be seen
 
 
+@pytest.mark.parametrize("width", [3, 12])
+def test_moments_of_levels_are_those_of_drawn_matrices(width):
+    w = np.random.default_rng(0).normal(size=(20_000, width, width)) / np.sqrt(width)
+    x = np.linalg.eigvalsh(w.swapaxes(1, 2) @ w)
+    for k, exact in enumerate(initialisation.level_moments(width), start=1):
+        each = (x**k).mean(axis=1)
+        error = each.std(ddof=1) / np.sqrt(len(each))
+        assert abs(each.mean() - exact) < 4 * error
+        if k > 1:  # the twin: the limit of Marchenko and Pastur
+            assert abs(each.mean() - initialisation.level_moments(10**9)[k - 1]) > 10 * error
+
+
+def test_first_step_of_learning_follows_its_law_over_width():
+    """One step on one sample, in NumPy and with other formulas: the derivative of the features, squared."""
+    rng, found = np.random.default_rng(0), {}
+    for width in (16, 128):
+        change = []
+        for _ in range(1500):
+            w1 = rng.normal(size=(3, width)) / np.sqrt(3)
+            w2, z = rng.normal(size=(width, width)) / np.sqrt(width), rng.normal(size=width) / np.sqrt(width)
+            s, x = rng.normal(size=(2, 3))
+            a, b = np.tanh(s @ w1), np.tanh(x @ w1)
+            back = z * (1 - np.tanh(a @ w2) ** 2)
+            first = np.outer(s, (1 - a**2) * (w2 @ back))
+            moved = (a @ b) * back + ((1 - b**2) * (x @ first)) @ w2
+            change.append(np.mean(((1 - np.tanh(b @ w2) ** 2) * moved) ** 2))
+        found[width] = np.mean(change), np.std(change, ddof=1) / np.sqrt(len(change))
+    (small, small_err), (wide, wide_err) = found.values()
+    law = np.divide(*initialisation.learning((128, 16), "standard", 32))
+    error = wide / small * np.hypot(small_err / small, wide_err / wide)
+    assert abs(wide / small - law) < 3 * error + 0.25 * law  # terms of order 4/n are left out
+    assert abs(wide / small - 1) > 10 * error  # the twin: muP without the output at the start
+
+
 def test_mup_is_the_standard_scaling_at_its_base_width_and_differs_elsewhere():
     key, point = jax.random.key(0), {"lr": 0.1, "sigma_w": 1.0}
     for width, factors in ((8, (1, 1, 1)), (16, (2, 1, 0.5))):

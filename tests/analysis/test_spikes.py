@@ -62,7 +62,7 @@ def test_the_time_of_emergence_is_the_noiseless_one_without_noise():
 def test_the_stationary_width_of_the_noise_is_that_of_the_fixed_point():
     setting = spikes_theory.Setting(*(np.asarray(v) for v in (0.2, 4.0, 1.0, 1.0, 0.3)), rows=256, columns=64)
     expected = 256 * 0.2 * 0.3**2 / (4 * (2 - 0.2))
-    assert spikes_theory.course(setting, 500).sigma ** 2 == pytest.approx(expected)
+    assert spikes_theory.course(setting, 500).sigma[..., 0] ** 2 == pytest.approx(expected)
 
 
 def test_emergence_is_read_off_a_line_back_to_one():
@@ -98,15 +98,61 @@ def test_other_models_are_observed_but_not_compared():
         spikes.observed(run, 2)
 
 
-def test_a_spike_emerges_and_disappears_again_if_slow_inputs_gather_noise():
+def test_a_spike_emerges_and_disappears_again_when_theory_says_so():
     """Two blocks of inputs: noise of the fast one is held back at once, that of the slow one, which is not,
-    grows for 1/(αλ) steps: a spike that was learned in between is swallowed. With white inputs it stays."""
-    grid = dj.Grid(lr=0.1, batch_size=1, sigma_w=0.05, seeds=8)
-    records, found = [0, 5, 20, 80, 600], {}
-    for blocks in ((1.0, 0.02), ()):
-        model = spiked_teacher(96, 24, epsilon=0.1, blocks=blocks)
-        run = dj.train(model, grid, 600, records, keep="overlaps-target").dataset
-        found[blocks] = spikes.observed(run).overlap_left.squeeze().values
+    grows for 1/(αλ) steps: a spike that was learned in between is swallowed. Where θ ≥ 1.5 θ_c means of 16
+    seeds are within four errors and 5 % (of order 1/N), those of one block with the mean squares are not.
+    With white inputs the spike stays."""
+    grid = dj.Grid(lr=0.1, batch_size=1, sigma_w=0.05, seeds=16)
+    records, found = [0, 2, 5, 10, 20, 40, 60, 80, 120, 200, 300], {}
+    for blocks in ((1.0, 0.01), ()):
+        model = spiked_teacher(96, 24, epsilon=0.06, blocks=blocks)
+        run = dj.train(model, grid, 300, records, keep="overlaps-target").dataset
+        found[blocks] = spikes.compare(run).isel(spike=0).squeeze()
+        if blocks:
+            mistaken = spikes_theory.law_of_means(run)
     slow, white = found.values()
-    assert slow[0] < 0.1 and slow[2] > 0.6 and slow[-1] < 0.2
-    assert white[0] < 0.1 and white[2] > 0.6 and white[-1] > 0.6
+    far = slow.strength_theory.values > 1.5
+    assert far.sum() >= 3
+
+    def near(name, truth):
+        off = np.abs(slow[name].values - truth)
+        return bool((off < 4 * slow[f"{name}_sem"].values + 0.05 * truth)[far].all())
+
+    for name in ("position", "overlap_right", "overlap_left"):
+        assert near(name, slow[f"{name}_theory"].values), name
+    assert not near("overlap_right", mistaken.overlap_right.squeeze())
+    assert np.isfinite(slow.emergence) and np.isfinite(white.emergence)
+    assert abs(slow.disappearance - slow.disappearance_theory) < 40 and 60 < slow.disappearance_theory < 140
+    assert np.isnan(white.disappearance) and np.isnan(white.disappearance_theory)
+    assert slow.outside[5] > 0.4 and slow.outside[-1] < 0.2 and white.outside[-1] == 1
+
+
+def test_disappearance_is_read_off_a_line_on_to_one():
+    time = np.array([0.0, 10, 20, 30, 40])
+    assert spikes.disappearance_of(time, [1, 2, 1.8, 1.4, 1]) == pytest.approx(40)
+    assert spikes.disappearance_of(time, [1, 3.0, 1.5, 1, 1]) == pytest.approx(20 + 0.5 / 0.15)
+    assert np.isnan(spikes.disappearance_of(time, [1, 1, 1.5, 2, 2.5]))
+    assert np.isnan(spikes.disappearance_of(time, [1, 1, 2.0, 1, 1]))
+
+
+@pytest.mark.parametrize("noise", ["gradient", "label"])
+def test_the_widths_of_blocks_follow_their_recursion(noise):
+    """Loss after 12 steps, by the mean square of W − W* in each block: 64 networks, four errors; with the
+    variances of the inputs exchanged theory is off by more."""
+    model = spiked_teacher(16, 8, s=1.0, epsilon=0.7, noise=noise, blocks=(1.0, 0.3))
+    grid = dj.Grid(lr=0.2, batch_size=8, sigma_w=0.5, seeds=64)
+    run = dj.train(model, grid, 12, [12]).dataset
+    # train_loss is half of Σ λ_j |column j of W − W*|².
+    measured = 2 * run.train_loss.values.ravel()
+    setting = spikes_theory.settings(run)
+
+    def loss(setting, weights=(1.0, 0.3)):
+        at = spikes_theory.course(setting, 12)
+        # Each block has half of the teacher's square and 4 columns of 16 entries of variance σ²/16.
+        each = (1 - at.theta) ** 2 / 2 + 4 * at.sigma**2
+        return float(np.sum(each.squeeze() * np.array(weights)))
+
+    error = measured.std() / 8
+    assert abs(measured.mean() - loss(setting)) < 4 * error
+    assert abs(measured.mean() - loss(setting._replace(blocks=(0.3, 1.0)))) > 4 * error

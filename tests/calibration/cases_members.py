@@ -123,7 +123,7 @@ def surmise_width(rng):
 
 
 def surmise_p(rng):
-    return spectra.fit_wigner_surmise(surmised(rng, 60, 2), n=199, seed=int(rng.integers(2**31))).p_value[0]
+    return spectra.fit_wigner_surmise(surmised(rng, 60, 2), n=199, key=int(rng.integers(2**31))).p_value[0]
 
 
 def brody(rng):
@@ -151,7 +151,7 @@ def permutation(statistic, levels):
     def experiment(rng):
         x, y = shifted(rng, 20, skewed=True), shifted(rng, 30, skewed=True)
         seed = int(rng.integers(2**31))
-        found = spectra.permutation_test(x, y, statistic, n=199, seed=seed, levels=levels)
+        found = spectra.permutation_test(x, y, statistic, n=199, key=seed, levels=levels)
         return float(np.ravel(found.p_value)[0])
 
     return experiment

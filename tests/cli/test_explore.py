@@ -233,6 +233,55 @@ def test_a_click_on_a_cell_shows_its_networks(tab, folder):
     assert tab.errors == [] and tab.requests == []
 
 
+def test_lines_between_the_phases_are_those_of_the_picture(folder):
+    dataset = dj.read(folder).load()
+    found = {line.name: line for line in scenes.of_dataset(dataset).boundaries}
+    assert set(found) == {"jamming", "jamming-measured", "noise-published", "noise-variance"}
+    assert found["jamming"].points[0][:, 0] == pytest.approx(2**0.5)
+    for index in range(2):
+        line = dj.phase.noise_line(dataset.isel(batch_size=[index])).isel(contour=0)
+        widths, temperatures = found["noise-published"].points[index].T
+        assert widths == pytest.approx(np.sort(1 / line["sigma_w"].values))
+        known = np.isfinite(temperatures)
+        assert np.sort(temperatures[known]) == pytest.approx(np.sort(line.values[np.isfinite(line.values)]))
+    without = dataset.drop_vars(["preactivation_variance"])
+    assert scenes.of_dataset(without).boundaries == ()
+
+
+@needs_browser
+def test_the_map_has_the_lines_of_its_batch_size(tab, folder):
+    opened(tab, folder)
+    path = "document.querySelector('.map .boundary.{}').getAttribute('d')"
+    left, top = (
+        np.unique(
+            tab.ask(f"[...document.querySelectorAll('.cell')].map((cell) => +cell.getAttribute('{x}'))")
+        )
+        for x in "xy"
+    )
+    size = float(tab.ask("document.querySelector('.cell').getAttribute('height')"))
+    # Columns are 1/σ_W = 1/8 and 2, rows α = 0.25, 2 and 64, of which the first is the lowest.
+    width, height = np.log([1 / 8, 2]), np.log([0.25, 2, 64])
+    middle = left + (left[1] - left[0]) / 2, top[::-1] + size / 2
+    found = {line.name: line.points[0] for line in scenes.of_dataset(dj.read(folder).load()).boundaries}
+    for name, points in found.items():
+        points = points[np.isfinite(points[:, 1]) & (points[:, 1] > 0)]
+        if name.startswith("noise") and len(points) > 1:
+            drawn = np.array(re.findall(r"[\d.]+", tab.ask(path.format(name))), float).reshape(-1, 2)
+            assert drawn[:, 0] == pytest.approx(np.interp(np.log(points[:, 0]), width, middle[0]), abs=0.1)
+            assert drawn[:, 1] == pytest.approx(
+                np.interp(np.log(2 * points[:, 1]), height, middle[1]), abs=0.1
+            )
+    lines = tab.ask(path.format("jamming"))
+    numbers = [float(x) for x in re.findall(r"[\d.]+", lines)]
+    assert numbers[0] == numbers[2] == pytest.approx(np.interp(np.log(2) / 2, width, middle[0]), abs=0.1)
+    assert numbers[1] == pytest.approx(top[-1] + size, abs=0.1)
+    tab.ask("""(() => { const s = document.querySelector('select'); s.value = 'test_loss';
+            s.dispatchEvent(new Event('change')); })()""")
+    assert tab.ask(path.format("jamming")) == lines
+    assert "jamming, published" in tab.ask("document.querySelector('.map-and-key').textContent")
+    assert tab.errors == []
+
+
 @needs_browser
 def test_numbers_that_are_read_off_are_those_of_the_store(tab, folder):
     dataset = dj.read(folder).load().sel(batch_size=2, lr=2.0, sigma_w=8.0)

@@ -132,3 +132,62 @@ def test_wrong_inputs_are_one_sentence(words, sentence, run, tmp_path, capsys):
     assert main(["verify", *(word.format(**names) for word in words)]) == 2
     error = capsys.readouterr().err
     assert sentence in error and error.count("\n") == 1
+
+
+DYSON = "--levels 3 --members 20 --time 0.2 --steps 20 --records 3 --samples 20".split()
+COMPARE = "linear --members 8 --steps 40 --permutations 20".split()
+
+
+@pytest.fixture(scope="module", params=[("dyson", DYSON), ("compare", COMPARE)], ids=["dyson", "compare"])
+def levels_run(request, tmp_path_factory):
+    """A folder of a command that trains no ensemble."""
+    path = tmp_path_factory.mktemp("verify") / request.param[0]
+    assert main([request.param[0], *request.param[1], "--quiet", "--out", str(path)]) == 0
+    return path
+
+
+def changed(folder, tmp_path, factor):
+    """A copy of a folder with one level changed."""
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    with np.load(copy / "levels.npz") as found:
+        arrays = dict(found)
+    name = min(arrays)
+    arrays[name] = arrays[name].copy()
+    place = np.unravel_index(np.argmax(arrays[name]), arrays[name].shape)
+    arrays[name][place] *= factor
+    np.savez_compressed(copy / "levels.npz", **arrays)
+    return copy, name
+
+
+def test_a_command_without_training_is_repeated_as_a_whole(levels_run, tmp_path, capsys):
+    code, found = verified(levels_run, capsys)
+    assert code == 0 and found["bit_equal"] and found["differing"] == [] and found["differences"] == []
+    copy, name = changed(levels_run, tmp_path, 1 + 1e-6)
+    code, found = verified(copy, capsys)
+    assert code == 1 and not found["equal"] and found["verdict"].startswith(f"NOT verified: {name} of levels")
+    assert found["differing"][0]["variables"] == [name]
+    assert found["differing"][0]["deviation"] == pytest.approx(1e-6, rel=1e-2)
+
+
+@pytest.mark.parametrize(("factor", "code"), [(1 + 1e-6, 0), (1.01, 1)])
+def test_levels_of_another_version_agree_within_the_tolerance(factor, code, levels_run, tmp_path, capsys):
+    copy, _ = changed(levels_run, tmp_path, factor)
+    summary = json.loads((copy / "summary.json").read_text())
+    (copy / "summary.json").write_text(json.dumps(summary | {"version": "0.0.1"}))
+    found = verified(copy, capsys)
+    assert found[0] == code and "dysonjax 0.0.1 then" in found[1]["differences"][0]
+
+
+def test_levels_that_are_not_there_or_damaged_are_one_sentence(levels_run, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(levels_run, copy)
+    content = bytearray((copy / "levels.npz").read_bytes())
+    content[len(content) // 2 - 40 : len(content) // 2 + 40] = b"\xff" * 80
+    (copy / "levels.npz").write_bytes(content)
+    assert main(["verify", str(copy)]) == 2
+    error = capsys.readouterr().err
+    assert "levels.npz is damaged" in error and error.count("\n") == 1
+    (copy / "levels.npz").unlink()
+    assert main(["verify", str(copy)]) == 2
+    assert "has no levels.npz yet" in capsys.readouterr().err

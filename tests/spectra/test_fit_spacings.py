@@ -43,7 +43,7 @@ def test_sigma_from_spacing_and_from_density_disagree_for_two_species():
 
 def test_surmise_error_is_the_spread_and_its_p_value_is_uniform():
     s = PairSpacing(0.7).rvs((200, 60), random_state=2)
-    fits = [fit_wigner_surmise(row, n=200, seed=k) for k, row in enumerate(s)]
+    fits = [fit_wigner_surmise(row, n=200, key=k) for k, row in enumerate(s)]
     sigma, error, p = (np.array([getattr(f, k)[0] for f in fits]) for k in ("sigma", "sigma_err", "p_value"))
     assert abs(sigma.mean() - 0.7) < 3 * error.mean() / 200**0.5
     assert 0.85 < error.mean() / sigma.std(ddof=1) < 1.15

@@ -6,10 +6,17 @@ import pytest
 from dysonjax.spectra import analyse_matrix
 from dysonjax.spectra.checkpoint import analyse_levels
 from dysonjax.spectra.degenerate import degeneracy
-from dysonjax.spectra.matrix_nulls import levels_above, matrix_nulls
+from dysonjax.spectra.matrix_nulls import (
+    FOR_A_P_VALUE,
+    _shuffled,
+    _signs,
+    default_draws,
+    levels_above,
+    matrix_nulls,
+)
 from dysonjax.spectra.ranks import ranks
 from dysonjax.spectra.singular_values import squared_singular_values
-from dysonjax.spectra.spikes import find_spikes, strength_of
+from dysonjax.spectra.spikes import find_spikes, noise_edge, strength_of
 from dysonjax.spectra.tail_exponential import exponential_p
 from dysonjax.spectra.wishart_pool import gaussian_spectra
 
@@ -205,6 +212,33 @@ def test_levels_above_a_value_are_counted_without_the_levels(dtype):
     assert nulls.draws == 2 and nulls.shuffled_p is None and nulls.shuffled_outliers >= 1
 
 
+@pytest.mark.parametrize("top", [0.7, 0.95, 1.02, 1.1, 2.0])
+@pytest.mark.parametrize("shape", [(60, 40), (40, 60), (50, 50)])
+def test_nulls_count_as_the_levels_themselves_do(top, shape):
+    """Whatever lies higher, the edge or the largest level of the data."""
+    w = np.random.default_rng(1).standard_t(4, size=shape).astype(np.float32)
+    modes, rows = sorted(shape)
+    edge = noise_edge(rows * float(np.mean(np.square(w, dtype=np.float64))), rows, modes)
+    found = matrix_nulls(w, top * edge, FOR_A_P_VALUE, seed=3)
+    rng = np.random.default_rng(3)
+    flat = (w if shape[0] >= shape[1] else w.T).ravel()
+    largest, beyond = np.zeros((2, FOR_A_P_VALUE)), np.zeros((2, FOR_A_P_VALUE))
+    shuffled = _shuffled(flat, 3, FOR_A_P_VALUE, rng)
+    for draw in range(FOR_A_P_VALUE):
+        for null, entries in enumerate((next(shuffled), flat * _signs(rng, flat.size))):
+            assert null or np.array_equal(np.sort(entries), np.sort(flat))
+            x = np.linalg.svd(entries.reshape(rows, modes), compute_uv=False) ** 2
+            largest[null, draw], beyond[null, draw] = x[0], (x > edge).sum()
+    p = (1 + (largest > top * edge).sum(axis=1)) / (1 + FOR_A_P_VALUE)
+    assert (found.shuffled_p, found.signed_p) == pytest.approx(tuple(p))
+    assert (found.shuffled_outliers, found.signed_outliers) == pytest.approx(tuple(beyond.mean(axis=1)))
+
+
+def test_large_matrices_get_one_draw_and_small_ones_a_p_value():
+    assert default_draws(512, 512) == default_draws(64, 16) == FOR_A_P_VALUE
+    assert default_draws(768, 768) == default_draws(4096, 4096) == 1
+
+
 def test_exponential_tails_are_told_from_power_laws():
     rng = np.random.default_rng(11)
     exponential = [exponential_p(1 + rng.exponential(size=400), 1.0) for _ in range(40)]
@@ -259,7 +293,7 @@ def test_power_on_planted_tails_and_spikes():
     for i in range(60):
         x = np.sort((1 - rng.random(256)) ** (-1 / 1.5))[None]
         tails.append(analyse_levels(x, 1024, n=50, seed=i).verdict)
-        spikes.append(analyse_matrix(spiked(rng, 512, 128, [2.0])[0], n=20, seed=i).verdict)
+        spikes.append(analyse_matrix(spiked(rng, 512, 128, [2.0])[0], n=20, key=i).verdict)
     assert tails.count("heavy tail") >= 42
     assert spikes.count("noise with 1 spike") >= 50
 

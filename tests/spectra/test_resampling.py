@@ -166,7 +166,7 @@ def permutation_p_values(repetitions, n, unit):
         x, y = correlated_members(rng, 30), correlated_members(rng, 40)
         if unit == "level":
             x, y = x.reshape(-1, 1), y.reshape(-1, 1)
-        values.append(permutation_test(x, y, n=n, seed=k).p_value)
+        values.append(permutation_test(x, y, n=n, key=k).p_value)
     return np.array(values)
 
 
@@ -182,7 +182,7 @@ def coverage(repetitions, n, members, exact):
     for k in range(repetitions):
         # Skewed members: exponential shifts, mean 1.
         x = rng.exponential(size=(members, 1)) + 0.3 * rng.normal(size=(members, 4))
-        fit = bootstrap(x, mean_level, n=n, seed=k)
+        fit = bootstrap(x, mean_level, n=n, key=k)
         for i, level in enumerate((0.68, 0.95)):
             low, high = fit.confidence(level)
             hits[i] += low <= exact <= high

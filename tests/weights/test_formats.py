@@ -255,6 +255,105 @@ def test_ordered_dictionaries_of_python_2_hold_their_tensors(tmp_path):
     np.testing.assert_array_equal(tensor.read(), w)
 
 
+def _gguf_file(gguf, path, tensors):
+    """tensors: name -> (array as it is written, its type or None)"""
+    writer = gguf.GGUFWriter(path, "llama")
+    for name, (data, kind) in tensors.items():
+        writer.add_tensor(name, data, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+# Largest error over the largest entry: half a step of a type, a little more where blocks are coarse.
+GGUF_ERRORS = {
+    **{"F32": 0, "F16": 5e-4, "BF16": 4e-3, "Q8_0": 4e-3, "Q5_1": 0.035, "Q5_0": 0.07},
+    **{"Q4_1": 0.07, "Q4_0": 0.13},
+}
+
+
+@pytest.mark.parametrize("label", GGUF_ERRORS)
+def test_gguf_types_keep_a_planted_spike(tmp_path, label):
+    gguf = pytest.importorskip("gguf")
+    rng = np.random.default_rng(1)
+    u, v = (np.linalg.qr(rng.normal(size=(n, 1)))[0] for n in (96, 64))
+    w = (rng.normal(size=(96, 64)) + 40 * u @ v.T).astype(np.float32)
+    kind = gguf.GGMLQuantizationType[label]
+    packed = w if label == "F32" else w.astype(np.float16)
+    if label not in ("F32", "F16"):
+        packed = gguf.quants.quantize(w, kind)
+    _gguf_file(gguf, tmp_path / "m.gguf", {"blk.0.ffn_up.weight": (packed, kind)})
+    (matrix,) = plan(open_checkpoint(tmp_path / "m.gguf")).matrices
+    read = matrix.read()[0].T.astype(np.float64)
+    assert np.abs(read - w).max() <= GGUF_ERRORS[label] * np.abs(w).max()
+    left, s, right = np.linalg.svd(read)
+    assert s[0] == pytest.approx(np.linalg.norm(w, 2), rel=0.01) and s[1] < s[0] / 2
+    assert abs(left[:, 0] @ u[:, 0]) > 0.9 and abs(right[0] @ v[:, 0]) > 0.9
+
+
+def _gguf_quantised():
+    """Types that the package dequantises, and those that it only knows by name."""
+    try:
+        import gguf
+    except ImportError:
+        return [], []
+    plain = {"F64", "F32", "F16", "BF16", "I8", "I16", "I32", "I64"}
+    able, unable = [], []
+    for kind, (_, size) in gguf.GGML_QUANT_SIZES.items():
+        try:
+            gguf.quants.dequantize(np.zeros((1, size), np.uint8), kind)
+            able.append(kind.name)
+        except NotImplementedError:
+            unable.append(kind.name)
+    return [name for name in able if name not in plain], [name for name in unable if name not in plain]
+
+
+@pytest.mark.parametrize("label", _gguf_quantised()[0])
+def test_gguf_rows_of_every_quantisation_keep_their_place(tmp_path, label):
+    """Forty rows that repeat three different ones have rank three, whatever a type makes of its bytes."""
+    gguf = pytest.importorskip("gguf")
+    kind = gguf.GGMLQuantizationType[label]
+    block, size = gguf.GGML_QUANT_SIZES[kind]
+    rng = np.random.default_rng(2)
+    # No byte from 0x3c on: scales in half precision stay finite.
+    three = rng.integers(0, 0x3C, size=(3, 256 // block * size), dtype=np.uint8)
+    order = np.concatenate([[0, 1, 2], rng.integers(3, size=37)])
+    _gguf_file(gguf, tmp_path / "m.gguf", {"blk.0.ffn_up.weight": (three[order], kind)})
+    checkpoint = open_checkpoint(tmp_path / "m.gguf")
+    (tensor,) = checkpoint.tensors
+    assert tensor.shape == (40, 256) and label in tensor.note and tensor.dtype == label
+    (matrix,) = plan(checkpoint).matrices
+    rows = matrix.read()[0].T
+    expected = np.stack([gguf.quants.dequantize(row, kind) for row in three])
+    np.testing.assert_array_equal(rows, expected[order])
+    s = np.linalg.svd(rows.astype(np.float64), compute_uv=False)
+    assert s[2] > 1e-6 * s[0] > 1e3 * s[3]
+
+
+@pytest.mark.parametrize("label", _gguf_quantised()[1])
+def test_gguf_types_that_cannot_be_dequantised_are_refused_by_name(tmp_path, label):
+    gguf = pytest.importorskip("gguf")
+    kind = gguf.GGMLQuantizationType[label]
+    block, size = gguf.GGML_QUANT_SIZES[kind]
+    packed = np.zeros((4, 256 // block * size), np.uint8)
+    _gguf_file(gguf, tmp_path / "m.gguf", {"blk.0.ffn_up.weight": (packed, kind)})
+    (account,) = plan(open_checkpoint(tmp_path / "m.gguf")).accounts
+    assert account.done == "refused" and label in account.why and account.shape == (4, 256)
+
+
+def test_gguf_of_an_unknown_type_says_so(tmp_path):
+    gguf = pytest.importorskip("gguf")
+    path = tmp_path / "m.gguf"
+    _gguf_file(gguf, path, {"w": (np.zeros((4, 32), np.float32), None)})
+    data = path.read_bytes()
+    # The name, two axes, their sizes, then the type.
+    at = data.index(b"\x01\0\0\0\0\0\0\0w") + 9 + 4 + 16
+    path.write_bytes(data[:at] + (99).to_bytes(4, "little") + data[at + 4 :])
+    with pytest.raises(InputError, match="of the type 99, which this version of gguf"):
+        open_checkpoint(path)
+
+
 def test_gguf_is_read_and_dequantised_by_the_package_that_owns_it(tmp_path, monkeypatch):
     gguf = pytest.importorskip("gguf")
     w = np.random.default_rng(0).normal(size=(48, 64)).astype(np.float32)

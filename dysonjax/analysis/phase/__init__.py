@@ -28,7 +28,13 @@ if TYPE_CHECKING:
         tanh_density,
     )
     from dysonjax.analysis.phase.matrix import main_matrix
-    from dysonjax.analysis.phase.networks import epoch_gradient_norm, features, model_of, two_time_correlation
+    from dysonjax.analysis.phase.networks import (
+        epoch_gradient_norm,
+        features,
+        full_gradient_norm,
+        model_of,
+        two_time_correlation,
+    )
     from dysonjax.analysis.phase.noise import (
         CONTOURS,
         CRITERIA,
@@ -36,6 +42,7 @@ if TYPE_CHECKING:
         falling_line,
         noise_fraction,
         noise_line,
+        noise_line_error,
         noise_passes,
         noise_threshold,
     )
@@ -57,12 +64,14 @@ __all__ = [
     "epoch_gradient_norm",
     "falling_line",
     "features",
+    "full_gradient_norm",
     "jamming_line",
     "main_matrix",
     "mean_of_members",
     "model_of",
     "noise_fraction",
     "noise_line",
+    "noise_line_error",
     "noise_passes",
     "noise_threshold",
     "observables",

@@ -197,6 +197,57 @@ def epoch_gradient_norm(dataset: xr.Dataset) -> xr.DataArray:
     return base.copy(data=norm) / (dataset["lr"] * batches)
 
 
+def full_gradient_norm(dataset: xr.Dataset, record: int = 0) -> xr.DataArray:
+    """Norm of the gradient averaged over all training samples, at the weights of one record.
+
+    `grad_norm` of a run is that of 256 samples. Both are norms of a mean: 256 samples leave more of the
+    single gradients in it than 4000 do, and most where a gradient is small beside its scatter, at large σ_W.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A run that kept its weights.
+    record : int, default 0
+        Number of the record.
+
+    Returns
+    -------
+    xarray.DataArray, dims (batch_size, lr, sigma_w, seed)
+        The Frobenius norm, units of the loss over those of a weight.
+
+    Raises
+    ------
+    InputError
+        Without the weights, for fresh samples, and for other networks than a tanh one with a fixed first and
+        last matrix.
+
+    Examples
+    --------
+    >>> grid = dj.Grid(lr=0.1, batch_size=4, sigma_w=[1.0, 64.0], seeds=2)
+    >>> run = dj.train(dj.models.teacher_student(batches=20), grid, 2, 2, keep_weights="all")
+    >>> norm = dj.phase.full_gradient_norm(run.dataset).mean("seed").squeeze()
+    >>> bool(norm.sel(sigma_w=64) < norm.sel(sigma_w=1))  # features of ±1 have no slope
+    True
+    """
+    weights, config = _weights(dataset).isel(record=record), configuration(dataset)["model"]
+    if config["data"] != "fixed" or config["activation"] != "tanh":
+        raise checks.InputError("the gradient of all samples needs a run with data='fixed' and tanh")
+    model_of(dataset)
+    found = []
+    for index in np.ndindex(weights.shape[:4]):
+        place = {name: weights[name].values[i].item() for name, i in zip(weights.dims, index, strict=False)}
+        world = _member(dataset, place).world
+        below, targets = (
+            np.asarray(a, float).reshape(-1, a.shape[-1]) for a in (world.inputs, world.targets)
+        )
+        readout = np.asarray(world.teacher[-1], float)
+        features = np.tanh(below @ np.asarray(weights.values[index], float))
+        signal = (features @ readout - targets) @ readout.T * (1 - features**2)
+        found.append(np.sqrt(((below.T @ signal / len(below)) ** 2).sum()))
+    base = weights.isel(row=0, column=0, drop=True)
+    return base.copy(data=np.reshape(found, base.shape))
+
+
 def _weights(dataset: xr.Dataset) -> xr.DataArray:
     """The one learned matrix at all records, dims (batch_size, lr, sigma_w, seed, record, row, column)."""
     if "weights" not in dataset or "record" not in dataset["weights"].dims:

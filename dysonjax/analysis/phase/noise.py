@@ -18,6 +18,7 @@ import xarray as xr
 
 from dysonjax import checks
 from dysonjax.analysis.phase.matrix import main_matrix, matrix_shape
+from dysonjax.keys import Key, keyed
 
 CONTOURS = (0.68, 0.95, 0.997)
 CRITERIA = {"published": "noise_gap_published", "variance": "noise_gap"}  # the variable that holds V
@@ -255,6 +256,61 @@ def noise_line(
         ("contour", "sigma_w"),
         name="temperature",
     )
+
+
+@keyed
+def noise_line_error(
+    dataset: xr.Dataset,
+    contour: float = CONTOURS[0],
+    criterion: str = "published",
+    resamples: int = 200,
+    key: Key = 0,
+) -> xr.DataArray:
+    """Standard error of log₂ of `noise_line` at one contour, by a bootstrap over networks, dims (sigma_w,).
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A run with one batch size.
+    contour : float
+        Fraction of the networks, by default the lowest of `CONTOURS`.
+    criterion : str, default "published"
+        Which line, one of `CRITERIA`.
+    resamples : int, default 200
+        Number of resampled ensembles. Those without a line, where the fraction stays above or below the
+        contour, are left out.
+    key : int or jax.Array, default 0
+        Decides the resampling.
+
+    Returns
+    -------
+    xarray.DataArray, dims (sigma_w,)
+        The error; NaN where fewer than nine in ten resampled ensembles have a line.
+
+    Examples
+    --------
+    >>> grid = dj.Grid(lr=[1.0, 8.0, 64.0], batch_size=4, sigma_w=1.0, seeds=8)
+    >>> run = dj.train(dj.models.teacher_student(batches=20), grid, 200, 2)
+    >>> dj.phase.noise_line_error(run.dataset, resamples=20).dims
+    ('sigma_w',)
+    """
+    passes = noise_passes(dataset, criterion=criterion).isel(batch_size=0)
+    known = dataset["alive"].isel(record=-1) | (dataset["diverged_at"] >= 0)
+    passes = passes.where(known.isel(batch_size=0)).transpose("sigma_w", "lr", "seed", ...)
+    passes = passes.mean(passes.dims[3:]).values
+    temperature = (dataset["lr"] / dataset["batch_size"].values[0]).values
+    rng, found = np.random.default_rng(key), []
+    for _ in range(resamples):
+        drawn = passes[..., rng.integers(passes.shape[-1], size=passes.shape[-1])]
+        with np.errstate(invalid="ignore"):
+            fraction = np.nansum(drawn, axis=-1) / np.isfinite(drawn).sum(axis=-1)
+        found.append([falling_line(temperature, row, contour) for row in fraction])
+    lines = np.log2(np.array(found))
+    lines[~np.isfinite(lines)] = np.nan
+    enough = np.isfinite(lines).mean(axis=0) >= 0.9
+    error = np.full(len(enough), np.nan)
+    error[enough] = np.nanstd(lines[:, enough], axis=0, ddof=1)
+    return xr.DataArray(error, {"sigma_w": dataset["sigma_w"]}, ("sigma_w",), name="noise_line_error")
 
 
 def falling_line(temperature: np.ndarray, fraction: np.ndarray, level: float) -> float:

@@ -65,9 +65,19 @@ def embed(scene: Scene, command: list | None = None) -> dict:
             "point": pack_small(scene.phases.point[:, records]),
             "member": pack_small(scene.phases.member),
         },
+        "boundaries": [
+            {"name": line.name, "label": line.label, "points": [_places(points) for points in line.points]}
+            for line in scene.boundaries
+        ],
         "command": command if command and _known(command, scene) else None,
         "notes": notes,
     }
+
+
+def _places(points: np.ndarray) -> list[list[float | str | None]]:
+    """Points of a line: 1/σ_W and T, null where there is no point, "top" at the map's end."""
+    ends = {np.inf: "top"}
+    return [[float(f"{x:.5g}"), None if np.isnan(t) else ends.get(t) or float(f"{t:.5g}")] for x, t in points]
 
 
 def _levels(levels: Levels, kept: np.ndarray, records: np.ndarray, shown: int) -> dict:

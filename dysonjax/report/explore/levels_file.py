@@ -1,11 +1,11 @@
 """The scene of a folder without a training run: levels.npz of `dyson` and of `compare`."""
 
 import re
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from dysonjax import files
 from dysonjax.checks import InputError
 from dysonjax.report.explore.scene import Axis, Levels, Observable, Scene
 
@@ -18,12 +18,11 @@ def of_levels(folder: Path, summary: dict) -> Scene | None:
     if not path.is_file() or path.is_symlink():
         return None
     try:
-        with np.load(path, allow_pickle=False) as found:
-            arrays = {name: np.asarray(found[name], float) for name in found.files}
+        arrays = {name: np.asarray(values, float) for name, values in files.arrays(path).items()}
         if {"levels", "times"} <= arrays.keys():
             return _of_motion(arrays, summary)
         return _of_rungs(arrays, summary)
-    except (OSError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile, EOFError):
+    except (InputError, ValueError, KeyError, IndexError, TypeError):
         raise InputError(f"{path} is damaged: it holds no levels of a {summary.get('command')}") from None
 
 

@@ -123,17 +123,49 @@ function drawMap(across, width) {
   const shades = scale(values.flat(), 0, 1);
   const paint = (value) => (Number.isNaN(value) ? "var(--missing)"
     : state.quantity === "phase" ? data.phases.colours[value] : colour(shades.place(value)));
+  const lines = boundaryLines(across, column, row);
   const reading = element("output", { class: "reading", id: "explore-reading" },
     state.cursor ? describe(placeAt(...state.cursor)) : "A click on a cell, or Enter, shows what its networks did.");
   const picture = map({
     columns: column, rows: row, values, paint, width, cursor: state.cursor, selected: state.open ? selected : null,
-    label: `map of ${state.quantity}`, describe: (r, c) => describe(placeAt(r, c)),
+    label: `map of ${state.quantity}`, lines, describe: (r, c) => describe(placeAt(r, c)),
     choose: (r, c) => change({ place: placeAt(r, c), cursor: [r, c], open: true, seed: null }),
     move: (r, c, drawn) => {
       if (drawn) change({ cursor: [r, c] });
       else reading.textContent = describe(placeAt(r, c));
     } });
-  return element("div", { class: "map-and-key" }, picture, key(shades), reading);
+  return element("div", { class: "map-and-key" }, picture, key(shades), keyOfLines(lines), reading);
+}
+
+// A number's place among the ascending values of an axis, straight in logarithms; at its ends half a cell further.
+function placeAmong(values, wanted) {
+  const last = values.length - 1;
+  if (wanted === null) return NaN;
+  if (wanted === 0) return -0.5;
+  if (wanted === "top") return last + 0.5;
+  const above = values.findIndex((value) => value >= wanted), i = above < 0 ? last : Math.max(above, 1);
+  const found = last > 0 ? i - 1 + Math.log(wanted / values[i - 1]) / Math.log(values[i] / values[i - 1])
+    : Math.log2(wanted / values[0]);
+  return found < -0.5 || found > last + 0.5 ? NaN : found;
+}
+
+// Lines between the phases, over a map of 1/σ_W and α: their points as columns and rows of the map.
+function boundaryLines(across, column, row) {
+  const [sigma, lr] = across.map((i) => data.axes[i]), size = data.axes.findIndex(({ name }) => name === "batch_size");
+  if (!data.boundaries.length || !lr || sigma.name !== "sigma_w" || lr.name !== "lr") return [];
+  const widths = column.order.map((k) => 1 / sigma.values[k]), rates = row.order.map((k) => lr.values[k]);
+  const batch = size < 0 ? 1 : data.axes[size].values[state.place[size]];
+  return data.boundaries.map(({ name, label, points }) => ({ name, label,
+    points: points[size < 0 ? 0 : state.place[size]].map(([width, t]) => [placeAmong(widths, width),
+      placeAmong(rates, typeof t === "number" ? t * batch : t)]) })).filter(({ points }) =>
+    points.filter(([c, r]) => !Number.isNaN(c) && !Number.isNaN(r)).length > 1);
+}
+
+function keyOfLines(lines) {
+  if (!lines.length) return null;
+  return element("p", { class: "key" }, ...lines.map(({ name, label }) => element("span", {},
+    svg("svg", { width: 26, height: 8, "aria-hidden": "true" }, svg("path", { class: `boundary ${name}`, d: "M0 4L26 4" })),
+    label)));
 }
 
 function key(shades) {

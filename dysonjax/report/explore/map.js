@@ -9,7 +9,7 @@ function colour(part) {
 }
 
 // values[row][column], rows from below. choose(row, column) is called by a click, a touch or Enter.
-function map({ columns, rows, values, paint, describe, cursor, selected, width, choose, move, label }) {
+function map({ columns, rows, values, paint, describe, cursor, selected, width, choose, move, label, lines }) {
   const left = 56, bottom = 40, top = 4, right = 4;
   const cell = (width - left - right) / columns.texts.length;
   const high = Math.max(Math.min(cell, 38), 16), height = top + high * rows.texts.length + bottom;
@@ -22,6 +22,13 @@ function map({ columns, rows, values, paint, describe, cursor, selected, width, 
     square.append(svg("title", {}, describe(row, column)));
     picture.append(square);
   }));
+  for (const { name, label: title, points } of lines) {
+    const known = points.map(([c, r]) => (Number.isNaN(c) || Number.isNaN(r) ? null
+      : `${(left + (c + 0.5) * cell).toFixed(1)} ${(top + (rows.texts.length - 0.5 - r) * high).toFixed(1)}`));
+    const d = known.map((point, i) => (point ? (known[i - 1] ? "L" : "M") + point : "")).join("");
+    for (const under of ["boundary under", `boundary ${name}`]) if (d) picture.append(svg("path", { class: under, d },
+      svg("title", {}, title)));
+  }
   const mark = (name, place) => place && picture.append(svg("rect", { class: name, x: x(place[1]) + 1,
     y: y(place[0]) + 1, width: Math.max(cell - 2, 1), height: high - 2 }));
   mark("selected", selected);

@@ -8,6 +8,7 @@ import xarray as xr
 
 from dysonjax.analysis import phase
 from dysonjax.checks import InputError
+from dysonjax.report.explore.boundaries import Boundary, boundaries
 
 MOST_POINTS = 4096  # of the grid; of a larger one every second value is left out until it fits
 SKIP = ("alive", "diverged_at")
@@ -61,6 +62,7 @@ class Scene(NamedTuple):
     observables: list[Observable]
     phases: Phases | None
     notes: list[str]
+    boundaries: tuple[Boundary, ...] = ()
     members: str = "seed"  # what a network is called
     file: str = "run.zarr"  # that holds all numbers
 
@@ -97,8 +99,9 @@ def of_dataset(dataset: xr.Dataset, options: dict[str, Any] | None = None) -> Sc
         diverged=_flat(dataset["diverged_at"], dims, ("seed",)),
         spectra=spectra,
         observables=observables,
-        phases=_phases(dataset, dims, options or {}),
+        phases=(phases := _phases(dataset, dims, options or {})),
         notes=notes,
+        boundaries=tuple(boundaries(dataset)) if phases else (),
     )
 
 

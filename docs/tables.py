@@ -1,0 +1,164 @@
+"""Write the tables of measured numbers into the pages, from the files that commands have written.
+
+    python benchmarks/check.py --write     # benchmarks/ratios.json
+    dysonjax figure released --released FOLDER --out runs/record
+    python docs/tables.py runs/record      # takes the summaries of that folder in, then renews all tables
+    python docs/tables.py                  # renews all tables
+
+Kept of a summary is what may be published: our numbers with errors, theory, and means over released points
+with z-scores; the released points themselves are left where they are.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from dysonjax.published import RECIPES
+
+DOCS = Path(__file__).parent
+NUMBERS = DOCS / "numbers"
+RATIOS = DOCS.parent / "benchmarks" / "ratios.json"
+KEPT = ("name", "source", "scale", "networks", "steps", "version")
+CHECK = ("name", "measured", "error", "expected", "systematic", "z")
+CASES = {  # of benchmarks/check.py
+    "teacher-student": "teacher–student, published grid",
+    "teacher-student all": 'teacher–student, `train="all"`',
+    "teacher-student independent": "teacher–student, independent data",
+    "rbm gibbs": "RBM, gibbs, published setting",
+    "rbm collapsed": "RBM, collapsed",
+    "linear": "linear 2×2",
+    "nanogpt": "nano-GPT, batch 16",
+}
+VARIANTS = {
+    "xla": "XLA",
+    "plain_vmap": "plain vmap",
+    "numpy_loop": "NumPy loop",
+    "torch_loop": "PyTorch loop",
+    "limit": "C kernel",
+}
+OTHER = {("nanogpt", "flax_loop"): "plain_vmap"}  # in the column of its kind
+WORDS = {("nanogpt", "plain_vmap"): " (one-network flax loop)", ("nanogpt", "limit"): " (products alone)"}
+
+
+def kept(summary: dict) -> dict:
+    """The part of a figure's summary that stands in the documents."""
+    return {
+        **{key: summary[key] for key in KEPT if key in summary},
+        "checks": [{key: check[key] for key in CHECK} for check in summary["checks"]],
+        "released": summary.get("released", {}).get("rows", []),
+    }
+
+
+def take(folder: Path) -> None:
+    """Keep the numbers of every figure that has a summary in the folder."""
+    NUMBERS.mkdir(exist_ok=True)
+    for path in sorted(folder.glob("*.json")):
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        if summary.get("command") != "figure" or "checks" not in summary:
+            continue
+        scale = f"{summary['steps']}-steps" if summary["scale"] == "run" else summary["scale"]
+        text = json.dumps(kept(summary), indent=1, ensure_ascii=False) + "\n"
+        (NUMBERS / f"{summary['name']}-{scale}.json").write_text(text, encoding="utf-8")
+
+
+def numbers() -> list[dict]:
+    """What is kept, in the order of `dysonjax figure --list`, short runs first."""
+    order = [recipe.name for recipe in RECIPES]
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in NUMBERS.glob("*.json")]
+    return sorted(found, key=lambda one: (order.index(one["name"]), one.get("steps", 0), one["scale"]))
+
+
+def released_table() -> str:
+    """Means over the released points beside ours."""
+    rows = []
+    for one in numbers():
+        for row in one["released"]:
+            rows.append([
+                f"`{one['name']}`", row["source"].removeprefix("arXiv "), run(one),
+                f"{row['quantity']}, {row['where']}", str(row["points"]),
+                both(row["ours"], row["ours_err"]), both(row["released"], row["released_err"]),
+                f"{row['z']:+.1f}", f"{row['largest_z']:+.1f}", f"{100 * row['within_3']:.0f} %",
+                f"**{row['verdict']}**", row["why"],
+            ])  # fmt: skip
+    heads = ("figure", "arXiv", "networks × steps", "quantity", "points", "ours", "released", "z of the mean",
+             "largest z", "within 3", "verdict", "why")  # fmt: skip
+    return table(heads, rows)
+
+
+def run(one: dict) -> str:
+    """Networks at a point and steps, or the scale of a figure that does not say them."""
+    if "steps" not in one:
+        return one["scale"]
+    return f"{one['networks']} × {one['steps']:.0e}".replace("e+0", "e")
+
+
+def theory_table() -> str:
+    """Every number that a figure holds against its line."""
+    rows = [
+        [f"`{one['name']}`", one["scale"], check["name"], both(check["measured"], check["error"]),
+         both(check["expected"], check["systematic"]), "" if check["z"] is None else f"{check['z']:+.1f}"]
+        for one in numbers()
+        if one["scale"] != "run"
+        for check in one["checks"]
+    ]  # fmt: skip
+    return table(("figure", "scale", "number", "measured", "theory", "z"), rows)
+
+
+def speeds() -> str:
+    """Rates of the engine, and how much faster it is than each variant."""
+    found = json.loads(RATIOS.read_text())
+    rows = [["work", "network-steps/s", *VARIANTS.values()]]
+    for case, name in CASES.items():
+        ratios = {OTHER.get((case, variant), variant): r for variant, r in found["ratios"][case].items()}
+        cells = {v: number(r) + WORDS.get((case, v), "") for v, r in ratios.items()}
+        rows.append([name, rate(found["rates"].get(case)), *(cells.get(v, "") for v in VARIANTS)])
+    return table(rows[0], rows[1:])
+
+
+def number(value: float) -> str:
+    """Three digits, without an exponent."""
+    return f"{float(f'{value:.3g}'):.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def rate(value: float | None) -> str:
+    if value is None:
+        return "not kept"
+    return f"{value / 1e6:.3g} M" if value >= 1e5 else f"{value:.3g}"
+
+
+def both(value: float | None, error: float | None) -> str:
+    """A number with its error, two digits of it."""
+    if value is None:
+        return "not measured"
+    if not error:
+        return f"{value:.4g}"
+    digits = max(0, 1 - int(f"{error:.1e}".split("e")[1]))
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def table(heads, rows) -> str:
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in (heads, ["---"] * len(heads), *rows)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in escaped)
+
+
+TABLES = {  # page: names of its tables, and what makes them
+    "performance.md": {"speeds": speeds},
+    "figures.md": {"released": released_table, "theory": theory_table},
+}
+
+
+def renewed(page: str, text: str | None = None) -> str:
+    """The page with its tables as the files are now, between <!-- numbers: NAME --> and <!-- end -->."""
+    text = (DOCS / page).read_text(encoding="utf-8") if text is None else text
+    for name, make in TABLES[page].items():
+        begin, end = f"<!-- numbers: {name} -->\n", "<!-- end -->"
+        before, rest = text.split(begin)
+        text = before + begin + "\n" + make() + "\n\n" + end + rest.split(end, 1)[1]
+    return text
+
+
+if __name__ == "__main__":
+    for folder in sys.argv[1:]:
+        take(Path(folder))
+    for page in TABLES:
+        (DOCS / page).write_text(renewed(page), encoding="utf-8")

@@ -1,0 +1,60 @@
+"""The tables in the documents are what the committed numbers give; `python docs/tables.py` renews them."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from dysonjax.published import RECIPES
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+@pytest.fixture
+def numbers():
+    specification = importlib.util.spec_from_file_location("tables_of_the_documents", DOCS / "tables.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_the_tables_are_what_the_committed_numbers_give(numbers):
+    text = (DOCS / "figures.md").read_text()
+    assert numbers.renewed("figures.md", text) == text, "python docs/tables.py renews the tables"
+    rows = re.findall(r"^\| `(\S+)` \|", text, re.M)
+    assert set(rows) <= {recipe.name for recipe in RECIPES} and len(rows) > 20
+    # The twin: another number is another page.
+    name = text.index("**agrees**")
+    assert numbers.renewed("figures.md", text[:name] + "**differs**" + text[name + 10 :]) == text
+
+
+def test_committed_numbers_hold_no_released_point(numbers):
+    paths = list((DOCS / "numbers").glob("*.json"))
+    assert paths
+    for path in paths:
+        kept = json.loads(path.read_text())
+        assert set(kept) <= {*numbers.KEPT, "checks", "released"}
+        for row in kept["released"]:
+            assert row["points"] >= 5 and row["verdict"] in ("agrees", "differs")
+            assert bool(row["why"]) == (row["verdict"] == "differs")
+
+
+def test_summaries_are_taken_in_without_released_points(numbers, tmp_path, monkeypatch):
+    monkeypatch.setattr(numbers, "NUMBERS", tmp_path / "numbers")
+    check = {"name": "a|b", "measured": 1.23456, "error": 0.012, "expected": 1.2, "systematic": 0.0, "z": 2.9}
+    summary = {
+        "command": "figure", "name": "phase-diagram", "source": "[C]", "scale": "run", "networks": 4,
+        "steps": 2000, "version": "1", "out": "somewhere", "checks": [{**check, "mistaken": 2.0}],
+        "released": {"points": [{"released": 1.0}], "rows": []},
+    }  # fmt: skip
+    (tmp_path / "phase-diagram.json").write_text(json.dumps(summary))
+    (tmp_path / "other.json").write_text("{}")
+    numbers.take(tmp_path)
+    [path] = (tmp_path / "numbers").iterdir()
+    assert path.name == "phase-diagram-2000-steps.json"
+    kept = json.loads(path.read_text())
+    assert kept["released"] == [] and "out" not in kept and "mistaken" not in kept["checks"][0]
+    path.write_text(json.dumps({**kept, "scale": "quick"}))
+    assert "| a\\|b | 1.235 ± 0.012 | 1.2 | +2.9 |" in numbers.theory_table()
