@@ -44,6 +44,7 @@ validate: $(VENV)/.tested  ## statistical validations that need minutes, and how
 lint: $(VENV)/.linted
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(VENV)/.linted
 	$(BIN)/ruff check --fix .
@@ -87,4 +88,4 @@ $(VENV)/.documented: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-python* .pytest_cache .ruff_cache .jax_cache
+	rm -rf $(VENV) .venv-python* .pytest_cache .ruff_cache .mypy_cache .jax_cache

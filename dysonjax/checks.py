@@ -30,6 +30,7 @@ class RunError(RuntimeError):
 
 def positive_int(name: str, value: Any, minimum: int = 1, maximum: int = LARGEST) -> int:
     """`value` as an int from `minimum` to `maximum`; a float with a fractional part is refused."""
+    number: int | None
     try:
         number = operator.index(value)
     except TypeError:

@@ -8,12 +8,14 @@ import ast
 import importlib
 import sys
 from types import ModuleType
+from typing import Any
 
 
 def attach(package: str) -> None:
     """Make the imports under `if TYPE_CHECKING:` of a package, which is being imported, happen on demand."""
     module = sys.modules[package]
-    module.__dict__["_homes"] = _homes(module.__spec__.loader.get_source(package))
+    loader: Any = module.__spec__.loader if module.__spec__ else None  # one that knows the source
+    module.__dict__["_homes"] = _homes(loader.get_source(package))
     module.__class__ = LazyPackage
 
 
@@ -21,7 +23,8 @@ def _homes(source: str) -> dict[str, tuple[str, str]]:
     """Public name -> (module, name in it), for the imports under `if TYPE_CHECKING:`."""
     blocks = [node for node in ast.parse(source).body if isinstance(node, ast.If)]
     imports = [node for block in blocks for node in block.body if isinstance(node, ast.ImportFrom)]
-    return {alias.asname or alias.name: (node.module, alias.name) for node in imports for alias in node.names}
+    named = [(str(node.module), alias) for node in imports for alias in node.names]
+    return {alias.asname or alias.name: (module, alias.name) for module, alias in named}
 
 
 class LazyPackage(ModuleType):

@@ -76,10 +76,14 @@ def compare(first: str, second: str, x: np.ndarray, y: np.ndarray, n: int = 999,
     >>> dj.compare.compare("before", "after", x, y + 1.0, n=99).p_value
     0.01
     """
-    z, shift = zip(*(_difference(a, b) for a, b in ((x, y), (np.diff(x), np.diff(y)))), strict=True)
+    z_levels, level_shift = _difference(x, y)
+    z_spacings, spacing_shift = _difference(np.diff(x), np.diff(y))
     effects = wasserstein(x, y, levels="each")
     test = permutation_test(x, y, n=n, key=key)
-    return Step(first, second, *z, *shift, effects, test.statistic, chance_distance(x, y), test.p_value)
+    return Step(
+        first, second, z_levels, z_spacings, level_shift, spacing_shift, effects, test.statistic,
+        chance_distance(x, y), test.p_value,
+    )  # fmt: skip
 
 
 def verdict(steps: tuple[Step, ...]) -> str:

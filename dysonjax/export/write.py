@@ -173,7 +173,7 @@ def _write(run, target, summary, dataset, info, options) -> Iterator[crate.Part]
     for path in sorted(run.iterdir()):
         if path.suffix in (".png", ".pdf") and path.is_file() and not path.is_symlink():
             found.append(put(f"figures/{path.name}", "A figure of the run.", path.read_bytes()))
-    written = []
+    written: list[Any] = []
     if dataset is not None:
         written += tables.of_run(dataset, _thresholds(options))
         _store(run, target, info)
@@ -212,7 +212,8 @@ def _public(name: str, content: bytes) -> bytes:
 
 def _thresholds(options: dict[str, Any]) -> phase.Thresholds:
     usual = phase.DEFAULT_THRESHOLDS
-    return phase.Thresholds(*(options.get(f"threshold_{k}", v) for k, v in usual._asdict().items()))
+    named = {name: f"threshold_{name}" for name in usual._fields}
+    return usual._replace(**{name: options[key] for name, key in named.items() if key in options})
 
 
 def _store(run: Path, target: Path, info: words.About) -> None:

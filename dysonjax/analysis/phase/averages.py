@@ -1,5 +1,7 @@
 """Averages over the seeds of a grid point, with errors."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
@@ -59,7 +61,7 @@ def observables(dataset: xr.Dataset) -> xr.Dataset:
     distance = (levels.isel({mode: -1}) - levels.isel({mode: 0})) / max(levels.sizes[mode] - 1, 1)
     steps = float(dataset["record"][-1] - dataset["record"][0])
     with np.errstate(divide="ignore", invalid="ignore"):
-        members = {
+        members: dict[str, Any] = {
             "log10_test_loss": np.log10(last["test_loss"]),
             "log10_train_loss": np.log10(last["train_loss"]),
             "mean_test_loss": last["test_loss"],
@@ -105,4 +107,4 @@ def mean_of_members(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     values = values.where(np.isfinite(values))
     present = values.count("seed")
     variance = ((values - values.mean("seed")) ** 2).sum("seed") / (present - 1).where(present > 1)
-    return values.mean("seed"), np.sqrt(variance / present)
+    return values.mean("seed"), (variance / present) ** 0.5

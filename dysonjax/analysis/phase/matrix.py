@@ -32,7 +32,7 @@ def main_matrix(dataset: xr.Dataset) -> str:
     >>> dj.phase.main_matrix(run)
     'eigenvalues'
     """
-    names = sorted(name for name in dataset.data_vars if str(name).startswith("eigenvalues"))
+    names = sorted(name for name in map(str, dataset.data_vars) if name.startswith("eigenvalues"))
     if not names:
         raise checks.InputError("the dataset holds no eigenvalues; is it the dataset of a run?")
     if names == ["eigenvalues"] or "config" not in dataset.attrs:
@@ -48,4 +48,5 @@ def widths(dataset: xr.Dataset) -> list[int]:
 
 def matrix_shape(dataset: xr.Dataset) -> tuple[int, int]:
     """Rows and columns (n_in, n_out) of the main matrix."""
-    return tuple(widths(dataset)[-3:-1])
+    rows, columns = widths(dataset)[-3:-1]
+    return rows, columns

@@ -6,6 +6,7 @@ identity of a member (`ensemble.member_of`).
 
 import functools
 import json
+from typing import Any
 
 import jax
 import numpy as np
@@ -87,10 +88,8 @@ def features(dataset: xr.Dataset) -> xr.DataArray:
     weights = _weights(dataset)
     model_of(dataset)
     config = configuration(dataset)["model"]
-    if config["activation"] == "identity":
-        activation = np.asarray
-    else:
-        activation = {"tanh": np.tanh, "relu": lambda z: np.maximum(z, 0)}[config["activation"]]
+    known: dict[str, Any] = {"identity": np.asarray, "tanh": np.tanh, "relu": lambda z: np.maximum(z, 0)}
+    activation = known[config["activation"]]
     found = []
     for index in np.ndindex(weights.shape[:4]):
         place = {name: weights[name].values[i].item() for name, i in zip(weights.dims, index, strict=False)}
@@ -134,7 +133,7 @@ def two_time_correlation(features: xr.DataArray) -> xr.Dataset:
     averaged = ("sample", "feature")
     size = features.sizes["sample"] * features.sizes["feature"]
     both = xr.dot(features, later, dim=averaged) / size
-    own = np.sqrt((features**2).mean(averaged))
+    own = (features**2).mean(averaged) ** 0.5
     members = {
         "correlation": both,
         "connected": xr.dot(centred, centred.rename(record="later"), dim=averaged) / size,

@@ -297,11 +297,11 @@ def noise_line_error(
     passes = noise_passes(dataset, criterion=criterion).isel(batch_size=0)
     known = dataset["alive"].isel(record=-1) | (dataset["diverged_at"] >= 0)
     passes = passes.where(known.isel(batch_size=0)).transpose("sigma_w", "lr", "seed", ...)
-    passes = passes.mean(passes.dims[3:]).values
+    shares = passes.mean(passes.dims[3:]).values
     temperature = (dataset["lr"] / dataset["batch_size"].values[0]).values
     rng, found = np.random.default_rng(key), []
     for _ in range(resamples):
-        drawn = passes[..., rng.integers(passes.shape[-1], size=passes.shape[-1])]
+        drawn = shares[..., rng.integers(shares.shape[-1], size=shares.shape[-1])]
         with np.errstate(invalid="ignore"):
             fraction = np.nansum(drawn, axis=-1) / np.isfinite(drawn).sum(axis=-1)
         found.append([falling_line(temperature, row, contour) for row in fraction])

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from dysonjax.checks import InputError
 from dysonjax.weights.tensor import Checkpoint, Tensor, prefixed, unreadable
@@ -43,7 +44,7 @@ def read(path: Path, open_file) -> Checkpoint:
         used = {file.name for file in chosen}
     weights = [name for name in files if name.lower().endswith(_SUFFIXES) and name not in used]
     beside = [f"{name} lies beside and is not read" for name in weights]
-    config = {}
+    config: dict[str, Any] = {}
     for name in ("config.json", "adapter_config.json"):
         config |= _json(files[name]) if name in files else {}
     return Checkpoint(path, found.format, found.framework, found.tensors, (*found.notes, *beside), config)

@@ -52,7 +52,8 @@ def _tensor(gguf, tensor) -> Tensor:
             return np.asarray(tensor.data).reshape(shape)
         return gguf.quants.dequantize(tensor.data, tensor.tensor_type).reshape(shape)
 
-    dtype = numpy_dtype(label) if plain and label != "BF16" else np.dtype(np.float32)
+    stored = numpy_dtype(label) if plain and label != "BF16" else None
+    dtype = np.dtype(np.float32) if stored is None else stored  # float32 is what dequantising makes
     note = "" if plain else f"dequantised from {label}: its rounding is part of the spectrum"
     return tensor_of(name, dtype, shape, read, label, note=note)
 

@@ -7,6 +7,7 @@ memory as a whole and weighs more than this reader; nothing else of it is needed
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -121,7 +122,8 @@ def _constants(path: Path, node: Message, depth: int) -> Iterator[Tensor]:
 
 def _tensor(path: Path, proto: Message, name: str) -> Tensor:
     shape: list[int] = []
-    number_of_type, raw, lists, external, elsewhere = 0, None, {}, {}, False
+    lists: dict[int, Any] = {}
+    number_of_type, raw, external, elsewhere = 0, None, {}, False
     for number, value in proto.fields():
         if number == 1:
             shape += [signed(value)] if isinstance(value, int) else [signed(v) for v in value.varints()]

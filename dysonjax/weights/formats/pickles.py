@@ -76,6 +76,7 @@ def _run(file: BinaryIO, persistent: list[Persistent]) -> Any:
                 return items
         raise InputError("its pickle is damaged (no mark)")
 
+    argument: Any
     for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
         if count > _MOST_OPCODES:
             raise InputError("its pickle is longer than that of any checkpoint")

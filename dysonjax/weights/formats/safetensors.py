@@ -28,7 +28,7 @@ def read(path: Path) -> Checkpoint:
     written_by = metadata.get("format") if isinstance(metadata, dict) else None
     frameworks = {"pt": "torch", "flax": "flax", "tf": "keras", "mlx": "mlx"}
     tensors = [_tensor(source, data, name, entry) for name, entry in header.items()]
-    return Checkpoint(path, "safetensors", frameworks.get(written_by), tuple(tensors))
+    return Checkpoint(path, "safetensors", frameworks.get(str(written_by)), tuple(tensors))
 
 
 def _header(path: Path, source: Source) -> tuple[dict, int]:

@@ -6,7 +6,7 @@ They lie in a zip container, or in the row of pickles that `torch.save` wrote be
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -38,6 +38,7 @@ _DICTIONARIES = {
     "collections.defaultdict",
     "torch.nn.modules.container.ParameterDict",
 }
+Order = Literal["<", ">"]  # of bytes, as NumPy writes it
 
 
 def is_container(members) -> bool:
@@ -93,7 +94,7 @@ def read_legacy(path: Path) -> Checkpoint:
             start = file.tell()
         if version != 1001 or not (isinstance(keys, list) and isinstance(facts, dict)):
             raise InputError(f"it is of version {version!s:.40}, or damaged")
-        order = "<" if facts.get("little_endian", True) else ">"
+        order: Order = "<" if facts.get("little_endian", True) else ">"
         members = _in_a_row(path, start, keys, _types(persistent), order)
     except InputError as error:
         raise InputError(f"{path} cannot be read: {error}") from None
@@ -112,7 +113,7 @@ def _types(persistent: list[Persistent]) -> dict[str, np.dtype]:
 
 
 def _in_a_row(
-    path: Path, start: int, keys: list, types: dict[str, np.dtype], order: str
+    path: Path, start: int, keys: list, types: dict[str, np.dtype], order: Order
 ) -> dict[str, Source]:
     """Where every storage lies; those behind one that is cut off or of an unknown type are missing."""
     found, total = {}, path.stat().st_size
@@ -204,7 +205,7 @@ def _named(name: str, call: Call, storages: "_Storages") -> Tensor | None:
 class _Storages:
     members: dict[str, Source]
     root: str
-    order: str
+    order: Order
 
     def tensor(self, name: str, arguments: tuple, rebuild: str) -> Tensor:
         storage, offset, size, stride = arguments[:4]
