@@ -22,17 +22,42 @@ class Draws(NamedTuple):
 
 
 def elementwise_langevin(model: Model, draws: int = 64) -> Model:
-    """The Langevin twin of a model, from the mean and the elementwise variance of its own directions.
+    """Make the Langevin twin of a model, from mean and elementwise variance of its own update directions.
 
-    Every step draws `draws` mini-batches of |B| samples and takes mean and variance over them of the model's
-    update direction, which has the variance Var(∂L)/|B| already. With a fixed data set of as many batches as
-    `draws` both are exact for that set; otherwise the mean's own error is counted into the noise. The cost of
-    a step is that of `draws` steps of the model. A network is healthy if it is on each of the batches.
-    Raises InputError if draws < 2; ValueError at the first use for a model whose networks carry memory.
+    Parameters
+    ----------
+    model : Model
+        Any model whose networks carry no memory from step to step.
+    draws : int, default 64
+        Mini-batches of |B| samples drawn in every step, at least 2. The cost of a step is that of so many
+        steps of the model.
 
-    >>> from dysonjax.models import teacher_student
-    >>> elementwise_langevin(teacher_student(batches=100), draws=100).config["dynamics"]
-    'langevin-elementwise'
+    Returns
+    -------
+    Model
+        Its name is that of the model with "-langevin" at the end. A network is healthy if it is on each of
+        the batches.
+
+    Raises
+    ------
+    InputError
+        If `draws` is below 2.
+    ValueError
+        At the first use, for a model whose networks carry memory.
+
+    Notes
+    -----
+    W′ = W − α E[∂L] + (α/√|B|) √Var(∂L) ∘ η with η_ij ~ N(0, 1), [A] 2.1. Mean and variance are taken over
+    the drawn mini-batches, whose directions have the variance Var(∂L)/|B| already. With a fixed data set of
+    as many batches as `draws` both are exact for that set; otherwise the mean's own error is counted into the
+    noise.
+
+    Examples
+    --------
+    >>> student = dj.models.teacher_student(batches=100)
+    >>> twin = dj.models.elementwise_langevin(student, draws=100)
+    >>> twin.name, twin.config["dynamics"]
+    ('teacher-student-langevin', 'langevin-elementwise')
     """
     draws = checks.positive_int("draws", draws, 2)
 
