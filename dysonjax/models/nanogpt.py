@@ -153,16 +153,60 @@ def nanogpt(
     matrices: str = "attention",
     line_ends: str = "plain",
 ) -> Model:
-    """The model for the ensemble engine.
+    """Small character-level transformer, whose attention matrices are watched while it learns.
 
-    text: `python-topics` (needs no network), `tinyshakespeare`, a UTF-8 file, or a loaded corpus.
-    vocabulary: at most this many different characters, see `corpus.load` (None: all of the text); line_ends
-    likewise.
-    dropout: probability, drawn anew in every step. matrices: which spectra are recorded; "attention": K, Q,
-    V of every head (names such as `layer1_head1_key`), "all": also the projections, the MLPs and the output.
-    sigma_w of the grid multiplies the initial weights of all linear layers; 1 is the stated initialisation.
-    All members of a seed see the same windows of text. Raises InputError if heads do not divide the width, if
-    the text is too short for the context, or for a text that cannot be read.
+    Parameters
+    ----------
+    text : str, path or Corpus, default "python-topics"
+        `python-topics` (comes with Python), `tinyshakespeare` (is downloaded once), a UTF-8 file, or a loaded
+        corpus.
+    width : int, default 64
+        Width of the stream, a multiple of `heads`.
+    heads : int, default 4
+        Heads of each block.
+    layers : int, default 4
+        Blocks.
+    context : int, default 32
+        Characters that the network sees.
+    vocabulary : int, optional
+        At most so many different characters; the rarest beyond it all become one replacement character. By
+        default all of the text. A loaded corpus keeps its own.
+    dropout : float, default 0.0
+        Probability in 0 ≤ dropout < 1, drawn anew in every step.
+    matrices : {"attention", "all"}, default "attention"
+        Which spectra are recorded. "attention": K, Q, V of every head, under names such as
+        `layer1_head1_key`. "all": also the projections, the MLPs and the output.
+    line_ends : {"plain", "kept"}, default "plain"
+        "plain" reads those of Windows as plain ones, with a warning; "kept" makes the carriage return a
+        character.
+
+    Returns
+    -------
+    Model
+        sigma_w of the grid multiplies the initial weights of all linear layers; at 1 they are those of the
+        Notes. All members of a seed see the same windows of text.
+
+    Raises
+    ------
+    InputError
+        If heads do not divide the width, if the text is too short for the context, if a text cannot be read,
+        or if a number is out of range.
+
+    Notes
+    -----
+    The defaults are the model of [A] 3.2: LayerNorm before attention and before the MLP of hidden width
+    4 `width`, untied output, no bias in K, Q, V. Linear weights and biases start uniform in ±1/√n_in,
+    embeddings from N(0, 1). Weights are stored (n_in, n_out).
+
+    Examples
+    --------
+    A small one, on a text of one's own:
+
+    >>> from pathlib import Path
+    >>> written = Path("spell.txt").write_text("abracadabra " * 100)
+    >>> model = dj.models.nanogpt("spell.txt", width=8, heads=2, layers=1, context=4)
+    >>> model.config["vocabulary"], model.config["parameters"]
+    (' abcdr', 998)
     """
     sizes = {"width": width, "heads": heads, "layers": layers, "context": context}
     sizes = {name: checks.positive_int(name, value) for name, value in sizes.items()}

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dysonjax import checks
 from dysonjax.models import dense
@@ -47,32 +48,73 @@ def rbm(
     k: int = 3,
     *,
     mass: float = 2.0,
-    kappa=None,
-    covariance=None,
-    data=None,
+    kappa: ArrayLike | None = None,
+    covariance: ArrayLike | None = None,
+    data: ArrayLike | None = None,
     sampler: str = "gibbs",
     dynamics: str = "pcd",
 ) -> Model:
-    """The model for the ensemble engine; the published setting by default.
+    """Gaussian restricted Boltzmann machine, trained by persistent contrastive divergence.
 
-    visible, hidden: numbers of components (default: the target's width, else 10; as many hidden as visible).
-    mu, sigma_h: parameters of the energy. k: Gibbs sweeps in a step. The target is one of: a lattice scalar
-    field on a ring of `visible` sites, κ_n = mass² + 2 − 2cos(2πn/visible); its precision's eigenvalues
-    `kappa` (visible,); its `covariance` (visible, visible); or `data` (samples, visible), whose second
-    moments (about zero: the model has no bias) are then drawn in mini-batches of |B| samples.
+    The defaults are the published setting. The target is one of four: a lattice scalar field, `kappa`,
+    `covariance` or `data`.
 
-    sampler="gibbs" runs the sweeps one by one, "collapsed" draws k sweeps at once from the same law.
-    dynamics="pcd" is the real thing; "langevin" replaces Ŝ by its exact mean plus Gaussian noise with its
-    equal-time covariance, fresh in every step ([A] 2.1); "langevin-chains" lets mean and noise relax as the
-    chains do. Both Langevin forms keep the mini-batches of `data`.
+    Parameters
+    ----------
+    visible : int, optional
+        Number of visible components. By default that of the target, or 10 for a lattice field.
+    hidden : int, optional
+        Number of hidden components, by default as many as visible ones.
+    mu, sigma_h : float, default 3.0 and 1.0
+        Parameters μ and σ_h of the energy, positive.
+    k : int, default 3
+        Gibbs sweeps in a step, at least 1.
+    mass : float, default 2.0
+        Mass of a lattice scalar field on a ring of `visible` sites, lattice units. It is the target unless
+        another one is given: κ_n = mass² + 2 − 2cos(2πn/visible).
+    kappa : array, shape (visible,), optional
+        Eigenvalues of the target's precision K_target.
+    covariance : array, shape (visible, visible), optional
+        Covariance of the target, symmetric and positive definite.
+    data : array, shape (samples, visible), optional
+        Data set whose second moments (about zero: the model has no bias) are drawn in mini-batches of |B|
+        samples.
+    sampler : {"gibbs", "collapsed"}, default "gibbs"
+        Whether the sweeps run one by one, or k sweeps are drawn at once from the same law.
+    dynamics : {"pcd", "langevin", "langevin-chains"}, default "pcd"
+        "pcd" is the real thing. "langevin" replaces Ŝ by its exact mean plus Gaussian noise with its
+        equal-time covariance, fresh in every step ([A] 2.1); "langevin-chains" lets mean and noise relax as
+        the chains do. Both Langevin forms keep the mini-batches of `data`.
+
+    Returns
+    -------
+    Model
+        Its recorded levels are eigenvalues of X = σ_h² WᵀW, its stored weights σ_h W of shape (visible,
+        hidden).
+
+    Raises
+    ------
+    InputError
+        If a number is not positive, if more than one target is given, if shapes do not fit, if a covariance
+        is not symmetric positive definite, or if a κ_i ≥ μ², where learning has no fixed point.
+
+    Notes
+    -----
+    Energy E = μ²φᵀφ/2 + hᵀh/(2σ_h²) − φᵀWh. The precision of the model is K = μ² − σ_h² W Wᵀ, and a level
+    x_i rests where μ² − x_i meets an eigenvalue κ_i of K_target. A step takes W to W + α σ_h² (C − Ŝ) W, with
+    the second moments C of the data and Ŝ of |B| persistent chains. Source: [A] 3.1 and [C].
 
     A member is healthy while K is positive definite. Weights start from N(0, sigma_w²/visible): published
-    sigma_w = 0.1·√10. Recorded levels are eigenvalues of X = σ_h² WᵀW, stored weights σ_h W. Raises
-    InputError if k < 1, if shapes do not fit, if a covariance is not symmetric positive definite, or if a
-    κ_i ≥ μ², where learning has no fixed point.
+    sigma_w = 0.1·√10.
 
-    >>> rbm(mass=1.0, visible=4).config["kappa"]
+    Examples
+    --------
+    >>> dj.models.rbm(mass=1.0, visible=4).config["kappa"]
     [1.0, 3.0, 3.0, 5.0]
+    >>> dj.models.rbm(kappa=[4.0, 10.0])
+    Traceback (most recent call last):
+    ...
+    dysonjax.checks.InputError: the target's largest precision 10 must lie below mu² = 9, ...
     """
     mu, sigma_h = checks.positive("mu", mu), checks.positive("sigma_h", sigma_h)
     k = checks.positive_int("k", k)
