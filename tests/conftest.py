@@ -1,5 +1,7 @@
 """Shared set-up: caches of compiled programs, quick compilations, one single-threaded device per core."""
 
+import contextlib
+import ctypes
 import gc
 import os
 import shutil
@@ -86,6 +88,13 @@ def _no_more_programs_than_memory():
     if _resident_bytes() > MOST_RESIDENT_BYTES:
         jax.clear_caches()
         gc.collect()
+        _give_back_memory()
+
+
+def _give_back_memory() -> None:
+    """Else what was freed stays with the process, and the next module forgets its programs again."""
+    with contextlib.suppress(OSError, AttributeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _resident_bytes() -> int:

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from dysonjax import checks, ensemble
+from dysonjax import checks, ensemble, keys
 from dysonjax.advice.curvature import curvature
+from dysonjax.keys import Key, keyed
 from dysonjax.models.base import Model
 
 CONVERGED = 0.03  # of the reference loss, as in `phase.Thresholds`
@@ -76,6 +77,7 @@ class Advice(NamedTuple):
         return (self.loss(lr, sigma_w) < self.threshold).mean(axis=-1)
 
 
+@keyed
 def advise(
     model: Model,
     lr=(0.125, 256.0),
@@ -88,7 +90,7 @@ def advise(
     pilot_steps: int | None = None,
     threshold: float = CONVERGED,
     reference: float | None = None,
-    seed: int = 0,
+    key: Key = 0,
     devices: int | str | None = None,
     progress: Callable[[float, float], None] | None = None,
 ) -> Advice:
@@ -116,7 +118,7 @@ def advise(
         A network has converged when its training loss is below this fraction of `reference`.
     reference : float, optional
         By default the smallest median loss over the widths before training.
-    seed : int, default 0
+    key : int or jax.Array, default 0
         Root of all randomness.
     devices : int or str, optional
         As in `train`.
@@ -162,23 +164,23 @@ def advise(
     """
     grid, pilot_steps = check(
         lr, sigma_w, batch_size, steps,
-        points=points, seeds=seeds, pilot_steps=pilot_steps, threshold=threshold, seed=seed, devices=devices,
+        points=points, seeds=seeds, pilot_steps=pilot_steps, threshold=threshold, key=key, devices=devices,
         reference=reference,
     )  # fmt: skip
     records = ensemble.log_spaced(min(25, pilot_steps), pilot_steps)
     pilot = ensemble.train(
-        model, grid, pilot_steps, records, seed=seed, devices=devices, progress=progress
+        model, grid, pilot_steps, records, key=key, devices=devices, progress=progress
     ).dataset
     if reference is None:
         first = pilot["train_loss"].isel(record=0).median(("batch_size", "lr", "seed"))
         reference = float(first.min())
     level = threshold * reference
-    evidence = curvature(model, grid, seed=seed)
+    evidence = curvature(model, grid, seed=key)
     return Advice(pilot, _window(pilot, steps, level), evidence, _best(pilot, steps, level), steps, level)
 
 
 def check(
-    lr, sigma_w, batch_size, steps, *, points, seeds, pilot_steps, threshold, seed, devices, reference=None
+    lr, sigma_w, batch_size, steps, *, points, seeds, pilot_steps, threshold, key, devices, reference=None
 ) -> tuple[ensemble.Grid, int]:
     """The pilots' grid and length for these arguments of `advise`; raises InputError for bad ones."""
     grid = ensemble.Grid(
@@ -197,7 +199,7 @@ def check(
         raise checks.InputError(f"threshold must be a fraction of the first loss, below 1, got {threshold}")
     if reference is not None:
         checks.positive("reference", reference)
-    checks.seed("seed", seed)
+    keys.number("key", key)
     ensemble.devices.resolve(devices)
     return grid, pilot_steps
 

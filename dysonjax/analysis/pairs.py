@@ -166,7 +166,7 @@ def _densities(levels: np.ndarray, averages: Means, pairs: np.ndarray) -> dict:
             binder = spectra.bootstrap(both, spectra.binder_cumulant, n=200)
             found["sigma_from_density"][p, i] = fit.sigma
             found["sigma_from_density_error"][p, i] = fit.sigma_err
-            found["binder"][p, i], found["binder_error"][p, i] = binder.estimate, binder.error
+            found["binder"][p, i], found["binder_error"][p, i] = binder.estimate, binder.estimate_err
     sigma = averages.spacings[:, pairs] / np.sqrt(np.pi)
     return {"sigma_from_spacing": sigma, **found}
 

@@ -77,7 +77,7 @@ class Advise:
         options["pilot_steps"] = self.pilot_steps
         if self.pilot_steps is None and self.model == "rbm":
             options["pilot_steps"] = max(2, chosen["steps"] // 2)
-        options |= {"seed": self.execution.seed, "devices": self.devices}
+        options |= {"key": checks.seed("seed", self.execution.seed), "devices": self.devices}
         model = self._model()
         advice.check(**chosen, **options)
         folder = output_folder(self.execution.out, "advise", self.execution.overwrite)

@@ -107,7 +107,7 @@ class Compare:
         with terminal.progress("climbing", "%") as progress:
             ladders = compare.ladders(
                 self.system, lr=lr, batch_size=batch_size, sigma_w=self.sigma_w, members=members, steps=steps,
-                noise=self.noise, order=self.order, seed=self.execution.seed, permutations=self.permutations,
+                noise=self.noise, order=self.order, key=self.execution.seed, permutations=self.permutations,
                 progress=lambda done, total: progress(100 * done, 100 * total), **options,
             )  # fmt: skip
         points = [compare.summarise(ladder) for ladder in ladders]

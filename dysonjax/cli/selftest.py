@@ -126,7 +126,7 @@ def dyson_pair() -> Check:
 def linear_ensemble() -> Check:
     """Spacing of the singular values of SGD-trained linear networks against `predictions.linear_pair`."""
     grid = ensemble.Grid(lr=0.2, batch_size=16, sigma_w=0.1 * np.sqrt(2), seeds=4000)
-    dataset = ensemble.train(models.linear(), grid, 150, [150], seed=5).dataset
+    dataset = ensemble.train(models.linear(), grid, 150, [150], key=5).dataset
     s = np.diff(np.sqrt(dataset["eigenvalues"].values[0, 0, 0, :, -1]), axis=-1)[:, 0]
     expected = float(linear_pair(0.1, 0.2, 16, order=2).mean_spacing)
     return _mean("linear networks ⟨S⟩", s, expected, "training does not follow its own theory")

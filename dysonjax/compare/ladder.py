@@ -15,6 +15,7 @@ from dysonjax.compare.rungs import CLOSED, DYSON, GAS, LANGEVIN, RUNGS, SGD
 from dysonjax.compare.steps import Step, compare, verdict
 from dysonjax.compare.systems import OPTIONS, START_WIDTH, STEPS, SYSTEMS, System
 from dysonjax.ensemble import Grid, train
+from dysonjax.keys import Key, keyed
 from dysonjax.spectra.averages import mean_and_sem
 
 SETTLED = 4.0  # relaxation times of the slowest level after which a stationary law may be expected
@@ -28,10 +29,34 @@ Progress = Callable[[float, float], None]
 class Ladder:
     """The five rungs at one grid point.
 
-    levels: rung -> float64 (members, levels), ascending; a rung that does not exist is missing.
-    steps: one `Step` for each pair of neighbouring rungs. verdict: one paragraph. notes: what was left out
-    and why. sigma: width of a single level in theory; g2: noise strengths of rung 3, at the targets; both
-    (levels,). diverged: rung -> members left out. seconds: wall time; for a point of a grid its share.
+    Attributes
+    ----------
+    system : str
+        "rbm" or "linear".
+    lr, batch_size : float, int
+        The grid point.
+    order : int
+        Of rung 3 in √(α/|B|).
+    levels : dict of str to float64 array, shape (members, levels)
+        By rung, ascending. A rung that does not exist is missing.
+    targets : array, shape (levels,)
+        Zeros of the drift, units of the level.
+    sigma : array, shape (levels,)
+        Width of a single level in theory, units of the level.
+    g2 : array, shape (levels,)
+        Noise strengths of rung 3, at the targets.
+    steps : tuple of Step
+        One for each pair of neighbouring rungs.
+    verdict : str
+        One paragraph.
+    notes : tuple of str
+        What was left out and why.
+    diverged : dict of str to int
+        By rung, members that are left out.
+    training_steps : int
+        Steps of SGD.
+    seconds : float
+        Wall time. For a point of a grid, its share.
     """
 
     system: str
@@ -59,33 +84,106 @@ class Checked(NamedTuple):
     windows: dict[tuple[int, int], tuple[int, ...]]  # the steps that the SGD run records for each point
 
 
-def ladder(system: str, *, lr: float = 0.1, batch_size: int = 16, **options) -> Ladder:
-    """All rungs of "rbm" or "linear" at one grid point; options as for `ladders`. Raises InputError."""
+def ladder(system: str, *, lr: float = 0.1, batch_size: int = 16, **options: Any) -> Ladder:
+    """All rungs from SGD to closed forms at one grid point.
+
+    Parameters
+    ----------
+    system : {"rbm", "linear"}
+        Which system.
+    lr : float, default 0.1
+        Learning rate.
+    batch_size : int, default 16
+        Size of a mini-batch.
+    **options
+        As for `ladders`.
+
+    Returns
+    -------
+    Ladder
+        The levels of every rung, and what each step costs.
+
+    Raises
+    ------
+    InputError
+        As `ladders`.
+
+    Examples
+    --------
+    >>> found = dj.compare.ladder("linear", members=40, steps=200, permutations=99)
+    >>> [f"{step.first} -> {step.second}" for step in found.steps][:2]
+    ['SGD -> matrix Langevin', 'matrix Langevin -> Dyson Brownian motion']
+    >>> found.levels["SGD"].shape
+    (40, 2)
+    """
     return ladders(system, lr=(lr,), batch_size=(batch_size,), **options)[0]
 
 
+@keyed
 @threefry.settled()
 def ladders(
     system: str, *, lr: Sequence[float] = (0.1,), batch_size: Sequence[int] = (16,),
     sigma_w: float | None = None, members: int = 500, steps: int | None = None, noise: str = "theory",
-    order: int = 1, seed: int = 0,
-    permutations: int = 999, progress: Progress | None = None, **options,
+    order: int = 1, key: Key = 0,
+    permutations: int = 999, progress: Progress | None = None, **options: Any,
 ) -> tuple[Ladder, ...]:  # fmt: skip
-    """All rungs of "rbm" or "linear" at every combination of batch size (outer) and learning rate.
+    """All rungs from SGD to closed forms at every combination of batch size (outer) and learning rate.
 
-    sigma_w: initial weights are N(0, sigma_w²/n); None: 0.1 √n, as published. members: of every rung, at
-    least 2 (40 with measured noise). steps: training steps; None: 8000 (rbm), 5000 (linear), and more in
-    proportion where the smallest lr is below 0.1. The Dyson motion runs for the same time. noise: "theory"
-    takes K_i and g_i² from the model; "measured" estimates both from the end of the SGD run and starts rung 3
-    there, since K_i is not known elsewhere; rung 5 stays that of theory. order: of rung 3 in √(α/|B|), 1 as
-    printed in [A] or 2, see `dysonjax.dyson.second_order`. The learning rates of a batch size share their
-    randomness; rungs do not. progress: called with the share done and 1.
+    Parameters
+    ----------
+    system : {"rbm", "linear"}
+        Which system.
+    lr : sequence of float, default (0.1,)
+        Learning rates. Those of one batch size share their randomness; rungs do not.
+    batch_size : sequence of int, default (16,)
+        Sizes of mini-batches.
+    sigma_w : float, optional
+        Initial weights are N(0, sigma_w²/n). By default 0.1 √n, as published.
+    members : int, default 500
+        Of every rung, at least 2 (40 with measured noise).
+    steps : int, optional
+        Training steps. By default 8000 (rbm) or 5000 (linear), and more in proportion where the smallest lr
+        is below 0.1. The Dyson motion runs for the same time.
+    noise : {"theory", "measured"}, default "theory"
+        "theory" takes K_i and g_i² from the model. "measured" estimates both from the end of the SGD run and
+        starts rung 3 there, since K_i is not known elsewhere. Rung 5 stays that of theory.
+    order : {1, 2}, default 1
+        Of rung 3 in √(α/|B|): 1 as printed in [A] or 2, see `dysonjax.dyson.second_order`.
+    key : int or jax.Array, default 0
+        Randomness.
+    permutations : int, default 999
+        Relabellings of each permutation test.
+    progress : callable, optional
+        Called with the share done and 1.
+    **options
+        For the RBM: `visible`, `mu`, `sigma_h`, `k`, `mass`, `kappa`, `covariance`, `data` and `sampler` (by
+        default "collapsed", the same law as "gibbs"). For the linear network: `values`, `epsilon`, `z` and
+        `noise_of` ("gradient" or "label").
 
-    options: visible, mu, sigma_h, k, mass, kappa, covariance, data, sampler for the RBM (default sampler
-    "collapsed", the same law as "gibbs"); values, epsilon, z, noise_of ("gradient" or "label") for the linear
-    network. Raises InputError.
+    Returns
+    -------
+    tuple of Ladder
+        One for each grid point.
+
+    Raises
+    ------
+    InputError
+        For an unknown system or option, a number out of range, or learning that diverges.
+
+    Notes
+    -----
+    The rungs are SGD, matrix Langevin, Dyson Brownian motion, the Coulomb gas and closed forms, see
+    `dysonjax.compare`. [A] 2.1-2.5, 3.1; [B]; [C].
+
+    Examples
+    --------
+    >>> both = dj.compare.ladders("linear", lr=(0.1, 0.2), members=40, steps=200, permutations=99)
+    >>> [one.lr for one in both]
+    [0.1, 0.2]
+    >>> bool(both[0].sigma[0] < both[1].sigma[0])
+    True
     """
-    task = check(system, lr, batch_size, sigma_w, members, steps, noise, order, seed, permutations, options)
+    task = check(system, lr, batch_size, sigma_w, members, steps, noise, order, key, permutations, options)
     begin = clock.perf_counter()
     records = sorted({step for window in task.windows.values() for step in window})
     any_law = task.laws[0, 0]
@@ -96,10 +194,11 @@ def ladders(
     # Different roots: with one, both runs would share teacher, start and part of the noise.
     runs = {
         SGD: train(
-            any_law.sgd, task.grid, task.steps, records, seed=2 * seed, progress=report(0.0, PROGRESS[SGD])
+            any_law.sgd, task.grid, task.steps, records, key=2 * key % 2**32,
+            progress=report(0.0, PROGRESS[SGD]),
         ).dataset,
         LANGEVIN: train(
-            any_law.langevin, task.grid, task.steps, (task.steps,), seed=2 * seed + 1,
+            any_law.langevin, task.grid, task.steps, (task.steps,), key=(2 * key + 1) % 2**32,
             progress=report(PROGRESS[SGD], PROGRESS[LANGEVIN]),
         ).dataset,
     }  # fmt: skip
@@ -107,9 +206,9 @@ def ladders(
     share = (1 - spent) / len(task.laws)
     found = []
     for number, index in enumerate(task.laws):
-        key = threefry.derive(threefry.root(seed), number) if number else threefry.root(seed)
+        root = threefry.derive(threefry.root(key), number) if number else threefry.root(key)
         inner = report(spent + number * share, share)
-        found.append(_one(system, task, index, runs, noise, order, key, seed, permutations, inner))
+        found.append(_one(system, task, index, runs, noise, order, root, key, permutations, inner))
     seconds = (clock.perf_counter() - begin) / len(found)
     return tuple(dataclasses.replace(one, seconds=seconds) for one in found)
 
@@ -176,9 +275,33 @@ def _one(system, task: Checked, index, runs, noise, order, key, seed, permutatio
 
 
 def check(
-    system: str, lr, batch_size, sigma_w, members, steps, noise: str, order, seed, permutations, options: dict
-) -> Checked:
-    """The arguments of `ladders` in canonical form; raises InputError without having run anything."""
+    system: str, lr: float | Sequence[float], batch_size: int | Sequence[int], sigma_w: float | None,
+    members: int, steps: int | None, noise: str, order: int, seed: int, permutations: int, options: dict,
+) -> Checked:  # fmt: skip
+    """The arguments of `ladders` in canonical form, without having run anything.
+
+    Parameters
+    ----------
+    system, lr, batch_size, sigma_w, members, steps, noise, order, seed, permutations
+        As for `ladders`.
+    options : dict
+        The other options of `ladders`.
+
+    Returns
+    -------
+    Checked
+        The laws of all grid points, the grid, the training steps and the records of the SGD run.
+
+    Raises
+    ------
+    InputError
+        For whatever `ladders` would refuse.
+
+    Examples
+    --------
+    >>> dj.compare.check("rbm", 0.1, 16, None, 500, None, "theory", 1, 0, 999, options={}).steps
+    8000
+    """
     checks.one_of("system", system, list(OPTIONS))
     for name in options:
         checks.one_of(f"an option of {system}", name, OPTIONS[system])
@@ -210,7 +333,25 @@ def check(
 
 
 def summarise(ladder: Ladder) -> dict[str, Any]:
-    """The ladder as JSON values: by rung the means, and a list over steps for each number of `Step`."""
+    """A ladder as JSON values.
+
+    Parameters
+    ----------
+    ladder : Ladder
+        The ladder.
+
+    Returns
+    -------
+    dict
+        Means and standard errors by rung, and for each number of `Step` a list over the steps.
+
+    Examples
+    --------
+    >>> both = dj.compare.ladders("linear", lr=(0.1, 0.2), members=40, steps=200, permutations=99)
+    >>> summary = dj.compare.summarise(both[0])
+    >>> summary["targets"], len(summary["wasserstein"]) == len(summary["rungs"]) - 1
+    ([2.0, 2.0], True)
+    """
     means = {name: mean_and_sem(x) for name, x in ladder.levels.items()}
     gaps = {name: mean_and_sem(np.diff(x)) for name, x in ladder.levels.items()}
     by_rung = {
@@ -239,7 +380,24 @@ def summarise(ladder: Ladder) -> dict[str, Any]:
 
 
 def overview(found: Sequence[Ladder]) -> str:
-    """One paragraph about several ladders: where each step costs most, and how the cost follows α/|B|."""
+    """One paragraph about several ladders: where each step costs most, and how the cost follows α/|B|.
+
+    Parameters
+    ----------
+    found : sequence of Ladder
+        From `ladders`.
+
+    Returns
+    -------
+    str
+        One paragraph.
+
+    Examples
+    --------
+    >>> both = dj.compare.ladders("linear", lr=(0.1, 0.2), members=40, steps=200, permutations=99)
+    >>> dj.compare.overview(both)
+    'Over 2 points: from SGD to matrix Langevin levels move by ...'
+    """
     sentences = []
     names = list(dict.fromkeys((s.first, s.second) for one in found for s in one.steps))
     for first, second in names:

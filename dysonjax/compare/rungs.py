@@ -2,7 +2,7 @@
 
 import itertools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -10,6 +10,7 @@ import xarray as xr
 
 from dysonjax import checks, dyson
 from dysonjax.compare.systems import System
+from dysonjax.dyson.noise import Strength
 from dysonjax.spectra import sample_beta_hermite, sample_wishart
 
 SGD, LANGEVIN, DYSON, GAS, CLOSED = RUNGS = (
@@ -24,10 +25,41 @@ MEASURED_STEP = 0.05  # interval of that, relative to the fastest relaxation tim
 RESOLUTION = 0.05  # step of the integrator, relative to the fastest relaxation time
 
 
-def trained(system: System, dataset: xr.Dataset, index: tuple[int, int], steps) -> tuple[np.ndarray, int]:
-    """Levels (members, records, levels) of a trained ensemble, and how many members diverged and are missing.
+def trained(
+    system: System, dataset: xr.Dataset, index: tuple[int, int], steps: Sequence[int]
+) -> tuple[np.ndarray, int]:
+    """Levels of a trained ensemble at one grid point.
 
-    index: of the batch size and the learning rate. steps: the records that are wanted.
+    Parameters
+    ----------
+    system : System
+        From `rbm_system` or `linear_system`.
+    dataset : xarray.Dataset
+        The run.
+    index : (int, int)
+        Numbers of the batch size and of the learning rate in the grid.
+    steps : sequence of int
+        The records that are wanted.
+
+    Returns
+    -------
+    levels : float64 array, shape (members, records, levels)
+        Ascending.
+    diverged : int
+        How many members diverged and are missing.
+
+    Raises
+    ------
+    InputError
+        If fewer than two members are left.
+
+    Examples
+    --------
+    >>> system = dj.compare.linear_system(lr=0.1, batch_size=16)
+    >>> run = dj.train(system.sgd, dj.Grid(lr=0.1, batch_size=16, sigma_w=0.1, seeds=8), steps=100)
+    >>> levels, diverged = dj.compare.trained(system, run.dataset, (0, 0), [100])
+    >>> levels.shape, diverged, levels.mean().round()
+    ((8, 1, 2), 0, np.float64(2.0))
     """
     point = dataset.isel(batch_size=index[0], lr=index[1], sigma_w=0).transpose("seed", "record", ...)
     point = point.sel(record=list(steps))
@@ -51,8 +83,32 @@ def window(system: System, steps: int) -> tuple[int, ...]:
     return tuple(steps - interval * k for k in range(count, -1, -1))
 
 
-def start_levels(system: System, sigma_w: float, members: int, key) -> np.ndarray:
-    """Spectra of random square weights N(0, sigma_w²/n), the law with which training starts."""
+def start_levels(system: System, sigma_w: float, members: int, key: jax.Array | int) -> np.ndarray:
+    """Spectra of random square weights N(0, sigma_w²/n), the law with which training starts.
+
+    Parameters
+    ----------
+    system : System
+        From `rbm_system` or `linear_system`.
+    sigma_w : float
+        Width of the initial weights times √n.
+    members : int
+        Number of spectra.
+    key : JAX key or int
+        Randomness.
+
+    Returns
+    -------
+    float64 array, shape (members, levels)
+        Ascending.
+
+    Examples
+    --------
+    >>> system = dj.compare.linear_system(lr=0.1, batch_size=16)
+    >>> start = dj.compare.start_levels(system, sigma_w=0.1, members=1000, key=jax.random.key(0))
+    >>> bool(start.max() < system.targets.min())
+    True
+    """
     size = len(system.targets)
     eigenvalues = system.scale * sample_wishart(key, size, size, sigma_w / np.sqrt(size), (members,))
     if system.singular_values:
@@ -61,14 +117,49 @@ def start_levels(system: System, sigma_w: float, members: int, key) -> np.ndarra
 
 
 def dyson_levels(
-    system: System, potential, g2, start: np.ndarray, steps: int, key, *, pairs=None,
+    system: System, potential: dyson.Potential, g2: Strength, start: np.ndarray, steps: int, key: jax.Array,
+    *, pairs: dyson.Pairwise | None = None,
     progress: Callable[[float, float], None] | None = None,
 ) -> np.ndarray:  # fmt: skip
-    """Levels after the time of `steps` training steps from `start`, both (members, levels).
+    """Levels of Dyson Brownian motion after the time of a number of training steps.
 
     Members that leave the domain are missing at the end: with noise that grows towards μ², a machine of
-    second order can diverge as a trained one can.
-    Where species share a target, members take turns in which of them is the lower level.
+    second order can diverge as a trained one can. Where species share a target, members take turns in which
+    of them is the lower level.
+
+    Parameters
+    ----------
+    system : System
+        From `rbm_system` or `linear_system`.
+    potential : dyson.Potential
+        Drift and domain, `system.potential` or a measured one.
+    g2 : array or callable
+        Noise strengths, as for `dyson.integrate`.
+    start : array, shape (members, levels)
+        Levels at the start, ascending.
+    steps : int
+        Number of training steps.
+    key : JAX key
+        Randomness.
+    pairs : dyson.Pairwise, optional
+        Smooth forces between levels.
+    progress : callable, optional
+        Called with (steps done, steps).
+
+    Returns
+    -------
+    float64 array, shape (members, levels)
+        Ascending.
+
+    Examples
+    --------
+    >>> system = dj.compare.linear_system(lr=0.1, batch_size=16)
+    >>> start = np.tile([0.1, 0.2], (16, 1))
+    >>> end = dj.compare.dyson_levels(
+    ...     system, system.potential, system.g2, start, steps=100, key=jax.random.key(0)
+    ... )
+    >>> float(end.mean().round())
+    2.0
     """
     duration = system.unit * steps
     count = max(100, int(np.ceil(duration * system.omega.max() / RESOLUTION)))
@@ -85,8 +176,32 @@ def dyson_levels(
     return levels[np.isfinite(levels).all(axis=1)]
 
 
-def gas_levels(gas: dyson.CoulombGas, members: int, key) -> tuple[np.ndarray, list[str]]:
-    """Draws of the stationary law, (members, levels), and what the sampler warned of."""
+def gas_levels(gas: dyson.CoulombGas, members: int, key: jax.Array | int) -> tuple[np.ndarray, list[str]]:
+    """Draws of the stationary law, and what the sampler warned of.
+
+    Parameters
+    ----------
+    gas : dyson.CoulombGas
+        The law.
+    members : int
+        Number of draws.
+    key : JAX key or int
+        Randomness.
+
+    Returns
+    -------
+    levels : float64 array, shape (members, levels)
+        Ascending.
+    warned : list of str
+        Warnings of the sampler.
+
+    Examples
+    --------
+    >>> gas = dj.dyson.CoulombGas(dj.dyson.quadratic(center=2.0), g2=0.01, levels=2)
+    >>> levels, warned = dj.compare.gas_levels(gas, 1000, jax.random.key(0))
+    >>> float(levels.mean().round(1)), warned
+    (2.0, [])
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RuntimeWarning)
         drawn = gas.sample(key, members)
@@ -107,12 +222,38 @@ def species_gas_levels(system: System, members: int, key) -> tuple[np.ndarray, l
     return np.concatenate(drawn), notes
 
 
-def closed_forms(targets: np.ndarray, sigma: np.ndarray, members: int, key) -> np.ndarray:
-    """Every degenerate block of m levels drawn from its own law, (members, levels), ascending.
+def closed_forms(targets: np.ndarray, sigma: np.ndarray, members: int, key: jax.Array) -> np.ndarray:
+    """Every degenerate block of levels, drawn from its own law.
 
-    The law is ∝ Π|x_i − x_j| exp(−Σ(x_i − x_t)²/2σ_i²): Gaussian for a single level, and for a pair the
-    surmise of its spacing with the two-mode density, or the two-species law where the widths differ. Blocks
-    ignore each other, and may then overlap.
+    Parameters
+    ----------
+    targets : array, shape (levels,)
+        Target levels, ascending. Equal ones make a block.
+    sigma : array, shape (levels,)
+        Width of a single level.
+    members : int
+        Number of draws.
+    key : JAX key
+        Randomness.
+
+    Returns
+    -------
+    float64 array, shape (members, levels)
+        Ascending.
+
+    Notes
+    -----
+    The law of a block of m levels is ∝ Π|x_i − x_j| exp(−Σ(x_i − x_t)²/2σ_i²): Gaussian for a single level;
+    for a pair the surmise of its spacing with the two-mode density, or the two-species law where the widths
+    differ. Blocks ignore each other, and may then overlap.
+
+    Examples
+    --------
+    The mean spacing of a pair is √π σ:
+
+    >>> pair = dj.compare.closed_forms(np.ones(2), np.full(2, 0.1), 20_000, jax.random.key(0))
+    >>> bool(abs(np.diff(pair).mean() / (np.sqrt(np.pi) * 0.1) - 1) < 0.02)
+    True
     """
     same = np.diff(targets) <= 1e-5 * np.abs(targets).max()
     blocks = np.split(np.arange(len(targets)), np.flatnonzero(~same) + 1)

@@ -4,36 +4,104 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dysonjax.keys import Key, keyed
 from dysonjax.spectra import permutation_test, wasserstein
 from dysonjax.spectra.averages import mean_and_sem
 from dysonjax.spectra.distances import chance_distance
 
 
 class Step(NamedTuple):
-    """What one more approximation changes: `second` against `first`."""
+    """What one more approximation changes: `second` against `first`.
+
+    Attributes
+    ----------
+    first, second : str
+        The rungs.
+    z_levels : array, shape (levels,)
+        Difference of the mean levels over its standard error.
+    z_spacings : array, shape (levels − 1,)
+        The same for spacings.
+    level_shift : (float, float)
+        Mean over levels of the relative change of their mean, and its error.
+    spacing_shift : (float, float)
+        The same for spacings.
+    wasserstein_levels : array, shape (levels,)
+        Distance of each level's laws over that level's width.
+    wasserstein : float
+        Its mean over levels: the effect size.
+    chance : float
+        The effect size expected between two ensembles of one law and these sizes.
+    p_value : float
+        That relabelling whole members gives a larger effect size.
+    """
 
     first: str
     second: str
-    z_levels: np.ndarray  # difference of the mean levels over its standard error, (levels,)
-    z_spacings: np.ndarray  # the same for spacings, (levels − 1,)
-    level_shift: tuple[float, float]  # mean over levels of the relative change of their mean; its error
-    spacing_shift: tuple[float, float]  # the same for spacings
-    wasserstein_levels: np.ndarray  # distance of each level's laws over that level's width, (levels,)
-    wasserstein: float  # its mean over levels: the effect size
-    chance: float  # the effect size expected between two ensembles of one law and these sizes
-    p_value: float  # that relabelling whole members gives a larger effect size
+    z_levels: np.ndarray
+    z_spacings: np.ndarray
+    level_shift: tuple[float, float]
+    spacing_shift: tuple[float, float]
+    wasserstein_levels: np.ndarray
+    wasserstein: float
+    chance: float
+    p_value: float
 
 
-def compare(first: str, second: str, x: np.ndarray, y: np.ndarray, n: int = 999, seed: int = 0) -> Step:
-    """How two named ensembles of levels, shapes (members_x, levels) and (members_y, levels), differ."""
+@keyed
+def compare(first: str, second: str, x: np.ndarray, y: np.ndarray, n: int = 999, key: Key = 0) -> Step:
+    """How two named ensembles of levels differ.
+
+    Parameters
+    ----------
+    first, second : str
+        Their names.
+    x : array, shape (members_x, levels)
+        Levels of the first.
+    y : array, shape (members_y, levels)
+        Levels of the second.
+    n : int, default 999
+        Relabellings of the permutation test.
+    key : int or jax.Array, default 0
+        Randomness of that test.
+
+    Returns
+    -------
+    Step
+        Effect size, chance and p-value.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x, y = np.sort(rng.normal(size=(2, 200, 2)) + 5.0)
+    >>> dj.compare.compare("before", "after", x, y + 1.0, n=99).p_value
+    0.01
+    """
     z, shift = zip(*(_difference(a, b) for a, b in ((x, y), (np.diff(x), np.diff(y)))), strict=True)
     effects = wasserstein(x, y, levels="each")
-    test = permutation_test(x, y, n=n, key=seed)
+    test = permutation_test(x, y, n=n, key=key)
     return Step(first, second, *z, *shift, effects, test.statistic, chance_distance(x, y), test.p_value)
 
 
 def verdict(steps: tuple[Step, ...]) -> str:
-    """One paragraph: the effect sizes, what they do to levels and spacings, and what chance explains."""
+    """One paragraph about a ladder: effect sizes, their consequences for levels and spacings, and chance.
+
+    Parameters
+    ----------
+    steps : tuple of Step
+        From `compare`.
+
+    Returns
+    -------
+    str
+        One paragraph.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x, y = np.sort(rng.normal(size=(2, 200, 2)) + 5.0)
+    >>> dj.compare.verdict((dj.compare.compare("before", "after", x, y + 1.0, n=99),))
+    'The costliest approximation is the step from before to after...'
+    """
     excess = [max(step.wasserstein - step.chance, 0.0) for step in steps]
     seen = [step.p_value < 0.05 for step in steps]
     details = []

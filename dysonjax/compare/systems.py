@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dysonjax import checks, dyson, models
 from dysonjax.models.base import Model
@@ -20,21 +21,49 @@ START_WIDTH = 0.1
 
 
 class System(NamedTuple):
-    """A system at one grid point. Arrays have shape (levels,), targets ascending."""
+    """What theory knows about a system at one grid point, and the models of its first two rungs.
+
+    Attributes
+    ----------
+    sgd, langevin : Model
+        Models of rungs 1 and 2.
+    potential : dyson.Potential
+        Drift and domain of the levels.
+    g2 : array or callable
+        g_i², units of the level squared over time, or a function of the level.
+    pairs : dyson.Pairwise or None
+        Smooth forces between levels, of second order.
+    targets : array, shape (levels,)
+        Zeros of the drift, ascending, units of the level.
+    omega : array, shape (levels,)
+        Ω_i = −K_i′ at the target, 1/time.
+    sigma : array, shape (levels,)
+        Width of a single level, σ_i² = g_i²/Ω_i; units of the level.
+    unit : float
+        Time of one training step, in which K_i is free of α.
+    scale : float
+        A level starts as the scale times an eigenvalue of WᵀW, or the root of it.
+    singular_values : bool
+        Whether levels are singular values of W, not eigenvalues of X.
+    limits : dict
+        Domain of a measured drift.
+    matrix : callable or None
+        At order 2, (members, seed) -> levels of rung 5.
+    """
 
     sgd: Model
     langevin: Model
     potential: dyson.Potential
-    g2: Any  # g_i², units of the level squared over time: an array, or a function of the level
-    pairs: dyson.Pairwise | None  # smooth forces between levels, of second order
-    targets: np.ndarray  # zeros of the drift, units of the level
-    omega: np.ndarray  # Ω_i = −K_i′ at the target, 1/time
-    sigma: np.ndarray  # width of a single level, σ_i² = g_i²/Ω_i; units of the level
-    unit: float  # time of one training step, in which K_i is free of α
-    scale: float  # a level starts as the scale times an eigenvalue of WᵀW, or the root of it
-    singular_values: bool  # levels are singular values of W, not eigenvalues of X
-    limits: dict[str, Any]  # domain of a measured drift
-    matrix: Callable[[int, int], np.ndarray] | None = None  # order 2: members, seed -> levels of rung 5
+    g2: Any
+    pairs: dyson.Pairwise | None
+    targets: np.ndarray
+    omega: np.ndarray
+    sigma: np.ndarray
+    unit: float
+    scale: float
+    singular_values: bool
+    limits: dict[str, Any]
+    matrix: Callable[[int, int], np.ndarray] | None = None
 
     @property
     def several_species(self) -> bool:
@@ -42,15 +71,45 @@ class System(NamedTuple):
         return bool(np.ptp(self.targets) == 0 and np.ptp(self.omega) > 1e-9)
 
 
-def rbm_system(lr: float, batch_size: int, order: int = 1, **options) -> System:
-    """The RBM in τ = 2σ_h²αt: K_i = (1/κ_i − 1/(μ² − x)) x, Ω_i = x_i/κ_i², g_i² = 2σ_h²(α/|B|)(x_i/κ_i)².
+def rbm_system(lr: float, batch_size: int, order: int = 1, **options: Any) -> System:
+    """The RBM in the time τ = 2σ_h²αt: eigenvalues x of X = σ_h² WᵀW.
 
-    The target x_i = μ² − κ_i; σ_i² = 2σ_h²(α/|B|) x_i is the leading order in α for independent chains.
-    Mini-batches of `data` add their own variance to that of the chains.
+    Parameters
+    ----------
+    lr : float
+        Learning rate α.
+    batch_size : int
+        Number of chains, |B|.
+    order : {1, 2}, default 1
+        2 has the repulsion g_i g_j instead of g_i² with g_i at the moving level, the Itô drift and the mixing
+        of eigenvectors, see `dysonjax.dyson.second_order`.
+    **options
+        As for `models.rbm`, without `dynamics`. The default sampler is "collapsed".
 
-    order=1 leaves out, and levels of rung 3 therefore come out some 3 % above SGD in the published setting:
-    the repulsion g_i g_j instead of g_i², g_i at the moving level; the Itô drift; the mixing of eigenvectors.
-    order=2 has them, see `dysonjax.dyson.second_order`.
+    Returns
+    -------
+    System
+        What theory knows, and the models of the first two rungs.
+
+    Raises
+    ------
+    InputError
+        As `models.rbm`; and at order 2 for `data`, since it knows the exact data term only.
+
+    Notes
+    -----
+    K_i = (1/κ_i − 1/(μ² − x)) x, Ω_i = x_i/κ_i² and g_i² = 2σ_h²(α/|B|)(x_i/κ_i)² with the target x_i = μ² −
+    κ_i. σ_i² = 2σ_h²(α/|B|) x_i is the leading order in α for independent chains. Mini-batches of `data` add
+    their own variance to that of the chains. At order 1, levels of rung 3 come out some 3 % above SGD in the
+    published setting.
+
+    Examples
+    --------
+    >>> system = dj.compare.rbm_system(lr=0.1, batch_size=16, kappa=[8.0, 6.0, 4.0])
+    >>> system.targets
+    array([1., 3., 5.])
+    >>> bool(np.allclose(system.sigma**2, 2 * 0.1 / 16 * system.targets))
+    True
     """
     options = {"sampler": "collapsed", **options}
     model = models.rbm(**options)
@@ -94,18 +153,53 @@ def linear_system(
     lr: float,
     batch_size: int,
     order: int = 1,
-    values=(2.0, 2.0),
+    values: ArrayLike = (2.0, 2.0),
     epsilon: float = 0.1,
-    z="identity",
+    z: str | ArrayLike = "identity",
     noise_of: str = "gradient",
 ) -> System:
-    """The linear network in time αt: K_i = z_i² (ξ_t − ξ), g_i² = z_i² σ_i².
+    """The linear network in the time αt: singular values ξ of W.
 
-    σ_i² = 2αε²/(|B| z_i² (2 − αz_i²)): the limit α → 0 of g² is αε²/|B|, and 2/(2 − αz²) makes σ² that of the
-    discrete learning map. Noise of the
-    label reaches the gradient as Zᵀ times a matrix without symmetry, whose symmetric part splits the levels:
-    σ_i² is z_i²/2 of the above. Unequal z_i make a gas of two species ([B]); in the network eigenvectors mix
-    them. order=2 adds the mixing of eigenvectors between different targets.
+    Parameters
+    ----------
+    lr : float
+        Learning rate α, below 2/max z_i², where learning ends.
+    batch_size : int
+        Size of a mini-batch, |B|.
+    order : {1, 2}, default 1
+        2 adds the mixing of eigenvectors between different targets.
+    values : sequence of float, default (2.0, 2.0)
+        Singular values of the teacher.
+    epsilon : float, default 0.1
+        Noise of one sample, above 0: without noise there is no law to compare with.
+    z : str or array, default "identity"
+        Z, as for `models.linear`.
+    noise_of : {"gradient", "label"}, default "gradient"
+        To what the noise is added.
+
+    Returns
+    -------
+    System
+        What theory knows, and the models of the first two rungs.
+
+    Raises
+    ------
+    InputError
+        For a number out of range, a learning rate that is too large, or an unequal Z for more than two equal
+        values or at order 2.
+
+    Notes
+    -----
+    K_i = z_i² (ξ_t − ξ) and g_i² = z_i² σ_i² with σ_i² = 2αε²/(|B| z_i² (2 − αz_i²)): the limit α → 0 of g²
+    is αε²/|B|, and 2/(2 − αz²) makes σ² that of the discrete learning map. Noise of the label reaches the
+    gradient as Zᵀ times a matrix without symmetry, whose symmetric part splits the levels: σ_i² is z_i²/2 of
+    the above. Unequal z_i make a gas of two species ([B]); in the network eigenvectors mix them.
+
+    Examples
+    --------
+    >>> system = dj.compare.linear_system(lr=0.1, batch_size=16)
+    >>> system.targets, system.sigma.round(5)
+    (array([2., 2.]), array([0.00811, 0.00811]))
     """
     values = np.sort(checks.finite_array("values", values))
     epsilon = checks.positive("epsilon", epsilon)  # without noise there is no law to compare with

@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
-from dysonjax import checks
+from dysonjax import checks, keys
 from dysonjax.ensemble import devices, disk, optimizers, overlaps, targets
 from dysonjax.ensemble.grid import Grid, record_steps
 from dysonjax.ensemble.optimizers import Optimizer
@@ -143,12 +144,28 @@ def takes_options(function: Callable) -> Callable:
     own = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
     known = {parameter.name for parameter in own}
     fields = [
-        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type)
+        inspect.Parameter(
+            "key" if f.name == "seed" else f.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=f.default,
+            annotation=f.type,
+        )
         for f in dataclasses.fields(Config)
         if f.name not in known
     ]
     function.__signature__ = inspect.Signature([*own, *fields])
     return function
+
+
+def configured(grid: Grid, steps: int, records: int | Sequence[int], options: dict[str, Any]) -> Config:
+    """The configuration that the arguments of `train` mean: what they call `key` is the run's root seed."""
+    if "seed" in options and "key" not in options:
+        text = "the argument seed of training is now called key"
+        warnings.warn(text, DeprecationWarning, stacklevel=3)
+    elif "key" in options:
+        options = {**options, "seed": keys.number("key", options["key"])}
+        del options["key"]
+    return Config(grid, steps, records, **options)
 
 
 def restored(stored: dict[str, Any], **how: Any) -> Config:

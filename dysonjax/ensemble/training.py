@@ -34,7 +34,7 @@ from dysonjax.ensemble import (
     tuning,
 )
 from dysonjax.ensemble.checkpoints import Progress
-from dysonjax.ensemble.config import Config, check, check_grid, restored, takes_options
+from dysonjax.ensemble.config import Config, check, check_grid, configured, restored, takes_options
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.jobs import Job
 from dysonjax.ensemble.plans import Plan
@@ -110,7 +110,7 @@ def train(
     randomness : {"common", "independent"}, default "common"
         "common" gives all grid points of a seed the same teacher, data and noise, "independent" gives each
         its own.
-    seed : int, default 0
+    key : int or jax.Array, default 0
         Root of all randomness.
     x64 : bool, default False
         Train in double precision.
@@ -158,7 +158,7 @@ def train(
     True
     """
     check_grid(model, grid)
-    config = Config(grid, steps, records, **options)
+    config = configured(grid, steps, records, options)
     return run(model, config, out=out, resume=resume, progress=progress, announce=announce, say=say)
 
 
@@ -235,7 +235,7 @@ def estimate(model: Model, grid: Grid, steps: int, records: int | Sequence[int] 
 
     Other Parameters
     ----------------
-    optimizer, randomness, seed, x64, precision, keep_weights, keep, identity_bits : optional
+    optimizer, randomness, key, x64, precision, keep_weights, keep, identity_bits : optional
         What is computed, as in `train`.
     tile, devices, backend, save_every : optional
         How it is computed, as in `train`.
@@ -251,7 +251,7 @@ def estimate(model: Model, grid: Grid, steps: int, records: int | Sequence[int] 
     >>> plan.members, plan.steps, plan.seconds < 60
     (8, 1000, True)
     """
-    return plan(model, Config(grid, steps, records, **options))
+    return plan(model, configured(grid, steps, records, options))
 
 
 def plan(model: Model, config: Config) -> Plan:

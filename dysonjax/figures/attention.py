@@ -93,7 +93,7 @@ def draw_density(axes, spectrum: Spectrum, whole: bool = False) -> None:
 
 def _histogram(axes, found: LevelDensity) -> None:
     axes.bar(found.edges[:-1], found.density, np.diff(found.edges), align="edge", **_BARS)
-    axes.errorbar(found.centers, found.density, found.error, fmt="none", ecolor=BLUE, lw=0.6, capsize=0)
+    axes.errorbar(found.centers, found.density, found.density_err, fmt="none", ecolor=BLUE, lw=0.6, capsize=0)
 
 
 def spacing_figure(spacings: Mapping[int, np.ndarray]) -> Figure:

@@ -13,7 +13,9 @@ def density(
     """Histogram of levels (members, n) normalised to unit area, with standard errors over members."""
     found = level_density(levels, bins, limits)
     axis.stairs(found.density, found.edges, fill=True, color=colour, alpha=0.3, lw=0, label=label)
-    axis.errorbar(found.centers, found.density, found.error, fmt=".", ms=2, lw=0.8, capsize=0, color=colour)
+    axis.errorbar(
+        found.centers, found.density, found.density_err, fmt=".", ms=2, lw=0.8, capsize=0, color=colour
+    )
     axis.set_xlim(limits)
     axis.set_ylim(0, None)
     return found

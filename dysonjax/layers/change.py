@@ -34,7 +34,8 @@ class Change:
 def compare(after: np.ndarray, before: np.ndarray, k: int) -> Change:
     """Both of shape (members, rows, columns). Raises InputError if they differ or are not finite."""
     if after.shape != before.shape:
-        raise InputError(f"its start has the shape {before.shape}, not {after.shape}")
+        sizes = ("×".join(map(str, w.shape[-2:] if len(w) == 1 else w.shape)) for w in (before, after))
+        raise InputError("its start has the shape {}, not {}".format(*sizes))
     numbers = [_compare(w, w0, k) for w, w0 in zip(after, before, strict=True)]
     mean = np.mean(numbers, axis=0)
     modes = min(after.shape[-2:])

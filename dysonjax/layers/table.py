@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from dysonjax.checks import InputError, positive_int
+from dysonjax.keys import Key, keyed
 from dysonjax.layers.units import units_of
 from dysonjax.layers.walk import Options, Recipe, Result, walk
 
 
+@keyed
 def spectrum(
     source: Any,
     *,
@@ -20,7 +22,7 @@ def spectrum(
     split: Iterable[str] = (),
     start: Any = None,
     n: int = 200,
-    seed: int = 0,
+    key: Key = 0,
     nulls: int | None = None,
     jobs: int = 1,
     quick: bool = False,
@@ -43,8 +45,8 @@ def spectrum(
         The same network before training, for its change.
     n : int, default 200
         Simulated spectra and samples behind each p-value, at least 20.
-    seed : int, default 0
-        Of their randomness.
+    key : int or JAX key, default 0
+        Their randomness.
     nulls : int, optional
         Draws of matrices with shuffled and with signed entries, 0 for none. By default as many as the size
         allows.
@@ -76,7 +78,7 @@ def spectrum(
     """
     rules = tuple([layout] if isinstance(layout, str) else layout)
     cuts = tuple([split] if isinstance(split, str) else split)
-    options = Options(positive_int("n", n, minimum=20), seed, nulls, quick)
+    options = Options(positive_int("n", n, minimum=20), key, nulls, quick)
     units = units_of(source, rules, cuts, start).only(only)
     paths = all(isinstance(s, str | os.PathLike) for s in (source, start) if s is not None)
     recipe = Recipe(source, rules, cuts, start, only) if paths else None

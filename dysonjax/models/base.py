@@ -107,22 +107,6 @@ class Hyperparameter(NamedTuple):
     check: Callable[[str, Any], float] = checks.finite
 
 
-def _no_targets(world: Tree) -> dict[str, jax.Array]:
-    """The matrices that learning aims at, by name: none unless the model says otherwise.
-
-    Parameters
-    ----------
-    world : pytree
-        What all members of a seed share.
-
-    Returns
-    -------
-    dict of str to array
-        Matrices under the names of the learned ones.
-    """
-    return {}
-
-
 @dataclasses.dataclass(frozen=True)
 class Model:
     """One physical system, as pure functions of one network.
@@ -207,7 +191,7 @@ class Model:
     matrices: Callable[[Tree], dict[str, jax.Array]]
     observe: Callable[[Tree, Tree, Tree, Key, Point], dict[str, Scalar]]
     observables: Mapping[str, str]
-    targets: Callable[[Tree], dict[str, jax.Array]] = _no_targets
+    targets: Callable[[Tree], dict[str, jax.Array]] = lambda world: {}
     target_sides: tuple[str, ...] = ("right", "left")
     target_scale: str | None = None
     scalars: Mapping[str, Hyperparameter] = dataclasses.field(default_factory=dict)

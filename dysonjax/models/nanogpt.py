@@ -194,9 +194,10 @@ def nanogpt(
 
     Notes
     -----
-    The defaults are the model of [A] 3.2: LayerNorm before attention and before the MLP of hidden width
-    4 `width`, untied output, no bias in K, Q, V. Linear weights and biases start uniform in ±1/√n_in,
-    embeddings from N(0, 1). Weights are stored (n_in, n_out).
+    The defaults are the model of [A] 3.2, with 209 729 parameters for 65 different characters. LayerNorm
+    stands before attention and before the MLP, whose hidden width is 4 `width`. The output is untied; K, Q, V
+    have no bias. Linear weights and biases start uniform in ±1/√n_in, embeddings from N(0, 1). Weights are
+    stored (n_in, n_out).
 
     Examples
     --------

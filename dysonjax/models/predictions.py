@@ -108,7 +108,7 @@ def rbm_pair(
 
 
 def linear_pair(
-    epsilon: ArrayLike, lr: ArrayLike, batch_size: ArrayLike, z: float = 1.0, order: int = 1
+    epsilon: ArrayLike, lr: ArrayLike, batch_size: ArrayLike, z: float | np.ndarray = 1.0, order: int = 1
 ) -> PairLaw:
     """Law of a degenerate pair of levels of the linear network at rest, where all |z_i| = z.
 
@@ -122,8 +122,8 @@ def linear_pair(
         Learning rate α, with α z² < 2.
     batch_size : float or array
         Mini-batch size |B|.
-    z : float, default 1.0
-        Singular value of Z, the same for all.
+    z : float or array, default 1.0
+        The singular value of Z, the same for all of its directions.
     order : int, default 1
         1 leaves out, and 2 adds, what the fluctuating x xᵀ of the mini-batch does to the fluctuations
         themselves.

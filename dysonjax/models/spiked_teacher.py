@@ -48,13 +48,13 @@ class Batch(NamedTuple):
 def spiked_teacher(
     rows: int = 256,
     columns: int = 64,
-    profile: Sequence[float] = (1.0,),
+    profile: Sequence[float] | np.ndarray = (1.0,),
     *,
     s: float = 1.0,
     epsilon: float = 0.1,
     noise: str = "gradient",
     activation: str = "identity",
-    blocks: Sequence[float] = (),
+    blocks: Sequence[float] | np.ndarray = (),
 ) -> Model:
     """Network that learns a matrix of low rank out of noise: spikes that leave the bulk.
 

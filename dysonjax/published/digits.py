@@ -157,5 +157,5 @@ DIGITS = Recipe(
     "[A] 2.5 linear scaling rule, on real data",
     "Linear scaling of SGD on handwritten digits",
     lambda scale, progress: draw(measured(scale, progress)),
-    {"quick": 60, "default": 240, "paper": 900},
+    {"quick": 12, "default": 20, "paper": 60},
 )

@@ -66,7 +66,7 @@ def initialisation(scale: str, progress=None) -> Reproduction:
     data = xr.Dataset(
         {
             "density": (("ratio", "bin"), np.stack([d.density for d in densities])),
-            "density_sem": (("ratio", "bin"), np.stack([d.error for d in densities])),
+            "density_sem": (("ratio", "bin"), np.stack([d.density_err for d in densities])),
             "x": (("ratio", "bin"), np.stack([d.centers for d in densities])),
             "law_x": (("ratio", "fine"), np.stack([c[0] for c in curves])),
             "law": (("ratio", "fine"), np.stack([c[1] for c in curves])),

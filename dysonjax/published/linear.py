@@ -63,7 +63,7 @@ def relaxation(scale: str, progress=None) -> Reproduction:
             checks.append(
                 Check(
                     f"rate of the {mode} mode, {z} Z", float(found.estimate[i, 2] / alone[i]),
-                    float(found.error[i, 2] / alone[i]), float(expected[i]),
+                    float(found.estimate_err[i, 2] / alone[i]), float(expected[i]),
                     *((np.sqrt(squares(z)[i]) / squares(z)[i], "rates ∝ z, not z²") if i and z == "unequal"
                       else (2.0, "x relaxes at 2 α z²")),
                     systematic=0.005,
@@ -108,7 +108,7 @@ def relaxation(scale: str, progress=None) -> Reproduction:
             "single": (("z", "mode", "seed", "epoch"), np.stack([x[:, :SHOWN] for x in runs])),
             "fit": (("z", "mode", "epoch"), np.stack(curves)),
             "rate": (("z", "mode"), np.stack([r.estimate[:, 2] for r in rates])),
-            "rate_err": (("z", "mode"), np.stack([r.error[:, 2] for r in rates])),
+            "rate_err": (("z", "mode"), np.stack([r.estimate_err[:, 2] for r in rates])),
             "rate_theory": (("z", "mode"), np.stack([RELAXATION_LR * EPOCH * squares(z) for z in NAMES])),
         },
         {"epoch": epochs, "z": list(NAMES)},
@@ -237,7 +237,7 @@ def generalised_semicircle(scale: str, progress=None) -> Reproduction:
     data = xr.Dataset(
         {
             "density": (("z", "bin"), np.stack([d.density for d, _ in densities])),
-            "density_sem": (("z", "bin"), np.stack([d.error for d, _ in densities])),
+            "density_sem": (("z", "bin"), np.stack([d.density_err for d, _ in densities])),
             "xi": (("z", "bin"), np.stack([d.centers for d, _ in densities])),
             "theory": (("z", "bin"), np.stack([t for _, t in densities])),
             "fit_xi": (("z", "fine"), np.stack([one[0] for one, _ in fits])),

@@ -311,6 +311,6 @@ GPT_SPIKES = Recipe(
     "[A] Fig. 4; arXiv 2606.28486 for a transformer",
     "What the tail of a transformer's attention matrices is made of",
     lambda scale, progress: draw(run(scale, progress)),
-    {"quick": 30, "default": 700, "paper": 5_000},
+    {"quick": 30, "default": 300, "paper": 2_400},
     draw,
 )

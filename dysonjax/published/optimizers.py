@@ -220,5 +220,5 @@ OPTIMIZERS = Recipe(
     "[A] 2.3, for optimisers beyond SGD",
     "Drift, noise and temperature of momentum, Adam and Muon",
     lambda scale, progress: draw(measured(scale, progress)),
-    {"quick": 60, "default": 180, "paper": 900},
+    {"quick": 60, "default": 140, "paper": 900},
 )

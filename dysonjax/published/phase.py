@@ -110,6 +110,16 @@ def statistics(dataset: xr.Dataset) -> dict[str, int]:
     return {"networks": dataset.sizes["seed"], "steps": int(dataset["record"][-1])}
 
 
+def halfway(dataset: xr.Dataset, names: tuple[str, ...]) -> dict[str, xr.DataArray]:
+    """Averages at the record nearest to half the steps, `NAME_before`: how far training still moves them."""
+    record = dataset["record"].values
+    middle = max(1, int(np.argmin(np.abs(record - record[-1] / 2))))
+    before = phase.observables(dataset.isel(record=slice(0, middle + 1))).isel(batch_size=0)
+    before["growth"] = before["growth_rate"] * float(record[middle] - record[0])
+    before = before.drop_vars("record", errors="ignore")
+    return {f"{name}_before": before[name] for name in names if name in before}
+
+
 @functools.cache
 def feature_sample(draws: int = 100_000) -> np.ndarray:
     """|tanh(Mx)|²/32 of the features that enter the learned matrix, for random M and x, (draws,).
@@ -175,6 +185,7 @@ def phase_diagram(dataset: xr.Dataset) -> Reproduction:
             "log10_test_loss_err": averages["log10_test_loss_err"],
             "mean_test_loss": averages["mean_test_loss"],
             "mean_test_loss_err": averages["mean_test_loss_err"],
+            **halfway(dataset, ("mean_test_loss",)),
             "phase": point["point"].astype(np.int32),
             "agreement": point["agreement"],
             "noise_line": noise,
@@ -358,6 +369,7 @@ def feature_correlation(dataset: xr.Dataset) -> Reproduction:
         {
             "feature_overlap": averages["feature_overlap"],
             "feature_overlap_err": averages["feature_overlap_err"],
+            **halfway(dataset, ("feature_overlap",)),
             **{f"{name}_overlap": ("record", curve) for name, (curve, _, _) in curves.items()},
             **{f"{name}_overlap_sem": ("record", error) for name, (_, error, _) in curves.items()},
             **{f"{name}_start_theory": initial_overlap(width_) for name, (_, _, width_) in curves.items()},

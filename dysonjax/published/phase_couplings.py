@@ -153,5 +153,5 @@ COUPLINGS = Recipe(
     "[C] neural network as a disordered system",
     "Couplings, fields and energies of the features in the three phases",
     lambda scale, progress: draw(ensembles(scale, progress)),
-    {"quick": 60, "default": 600, "paper": 8_000},
+    {"quick": 15, "default": 60, "paper": 8_000},
 )

@@ -12,6 +12,7 @@ from dysonjax.published.phase import (
     described,
     diagram,
     draw_lines,
+    halfway,
     line_text,
     phase_recipe,
     statistics,
@@ -54,6 +55,7 @@ def growth_rate(dataset: xr.Dataset) -> Reproduction:
             "growth_rate_per_epoch_err": error,
             "growth": total,
             "growth_err": averages["growth_rate_err"] * steps,
+            **halfway(dataset, ("growth",)),
             "noise_line": lines[1],
         }
     )

@@ -87,7 +87,9 @@ def semicircle(scale: str, progress=None) -> Reproduction:
             np.mean(
                 [
                     ((d - y) / e) ** 2
-                    for d, y, e, n in zip(p.density, np.interp(p.centers, *c), p.error, p.counts, strict=True)
+                    for d, y, e, n in zip(
+                        p.density, np.interp(p.centers, *c), p.density_err, p.counts, strict=True
+                    )
                     if n > 20
                 ]
             )
@@ -108,11 +110,11 @@ def semicircle(scale: str, progress=None) -> Reproduction:
     data = xr.Dataset(
         {
             "density": ("x", all_levels.density),
-            "density_sem": ("x", all_levels.error),
+            "density_sem": ("x", all_levels.density_err),
             "target": ("mode", rest.targets),
             "peak_x": (("pair", "bin"), np.stack([p.centers for p in peaks])),
             "peak_density": (("pair", "bin"), np.stack([p.density for p in peaks])),
-            "peak_sem": (("pair", "bin"), np.stack([p.error for p in peaks])),
+            "peak_sem": (("pair", "bin"), np.stack([p.density_err for p in peaks])),
             "fit_x": (("pair", "fine"), np.stack([c[0] for c in curves])),
             "fit_density": (("pair", "fine"), np.stack([c[1] for c in curves])),
         },
@@ -136,7 +138,7 @@ def binder(scale: str, progress=None) -> Reproduction:
     found, error = np.empty(size), np.empty(size)
     for at in np.ndindex(size):
         estimate = bootstrap(rest.pair(at[0], rest.pairs[at[1]]), binder_cumulant, n=RESAMPLES)
-        found[at], error[at] = estimate.estimate, estimate.error
+        found[at], error[at] = estimate.estimate, estimate.estimate_err
     # Fourth moments converge slowly: at 60 000 draws the line itself is known to 0.004.
     drawn = theory(rest, rest.temperature, 60_000)
     expected = np.array(
@@ -170,7 +172,7 @@ def binder(scale: str, progress=None) -> Reproduction:
     stacked = np.stack([[rest.pair(t, first) for first in rest.pairs] for t in range(size[0])])
     mean = bootstrap(stacked, lambda x: binder_cumulant(x).mean(axis=(-2, -1)), n=RESAMPLES)
     check = Check(
-        "U₄ of all pairs", float(mean.estimate), float(mean.error), float(expected.mean()), 0.0,
+        "U₄ of all pairs", float(mean.estimate), float(mean.estimate_err), float(expected.mean()), 0.0,
         "one Gaussian level: no repulsion within the pair", systematic=0.005,
     )  # fmt: skip
     caption = (

@@ -57,7 +57,7 @@ def surmise_collapse(scale: str, progress=None) -> Reproduction:
         top = 3.3 * spacing[point].mean(axis=(0, 1)).max()
         for p, first in enumerate(rest.pairs):
             found = level_density(spacing[point][..., p], 24, (0, top))
-            panels.points(left, found.centers, found.density, found.error, color=CYCLE[p], capsize=0)
+            panels.points(left, found.centers, found.density, found.density_err, color=CYCLE[p], capsize=0)
             law = PairSpacing(float(width.sigma[point, p]))
             label = rf"$\kappa={kappa_of(rest, first):.3g}$"
             panels.law(left, law.pdf, (0, top), color=CYCLE[p], label=label)
@@ -70,7 +70,9 @@ def surmise_collapse(scale: str, progress=None) -> Reproduction:
             found = level_density(at_all, 16, (0, 3.2))
             collapsed.append(found)
             x = found.centers + 0.025 * (p - (len(rest.pairs) - 1) / 2)
-            panels.points(right, x, found.density, found.error, fmt=MARKERS[p], color=CYCLE[p], capsize=0)
+            panels.points(
+                right, x, found.density, found.density_err, fmt=MARKERS[p], color=CYCLE[p], capsize=0
+            )
         panels.law(right, WignerSurmise(beta=1).pdf, (0, 3.2), label="Wigner surmise")
         right.set(xlabel=r"$s=S/\langle S\rangle$", ylabel="$P(s)$", xlim=(0, 3.2), ylim=(0, None))
         right.set_title(f"each pair at {len(np.unique(rest.temperature))} temperatures")
@@ -115,7 +117,7 @@ def surmise_collapse(scale: str, progress=None) -> Reproduction:
             "sigma_sem": (("point", "pair"), width.error),
             "sigma_theory": (("point", "pair"), in_theory),
             "collapsed_density": (("pair", "s"), np.stack([c.density for c in collapsed])),
-            "collapsed_sem": (("pair", "s"), np.stack([c.error for c in collapsed])),
+            "collapsed_sem": (("pair", "s"), np.stack([c.density_err for c in collapsed])),
             "surmise": ("s", WignerSurmise(beta=1).pdf(collapsed[0].centers)),
             "lr": ("point", rest.lr),
             "batch_size": ("point", rest.batch_size),

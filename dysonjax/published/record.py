@@ -59,7 +59,6 @@ def rows(figure: str, data: xr.Dataset, folder) -> list[Row]:
         return []
     source, quantities = FIGURES[figure]
     networks = int(data.attrs.get("networks", 0))
-    short = _length(int(data.attrs.get("steps", PUBLISHED_STEPS)))
     found = []
     points = released.compare(data, folder, networks) if networks else []
     for quantity in (name for name in released.COLUMNS if name in quantities):
@@ -69,13 +68,14 @@ def rows(figure: str, data: xr.Dataset, folder) -> list[Row]:
             if of:
                 values = unit * np.array([(p.measured, p.error, p.released, p.difference_err) for p in of])
                 z = np.array([p.z for p in of])
-                found.append(_row(source, LABELS[quantity], where, *values.T, z, short))
+                why = _length(data, quantity, folder, (low, high), values[:, 0] / unit, values[:, 2] / unit)
+                found.append(_row(source, LABELS[quantity], where, *values.T, z, why))
     if "noise_line" in quantities:
         line = [p for p in released.line_points(data, folder) if np.isfinite(p.z)]
         if line:
             values = np.array([(p.ours, p.error, p.released, p.difference_err) for p in line])
             z = np.array([p.z for p in line])
-            found.append(_row(source, "log₂ T of the noise line, 68 %", "all widths", *values.T, z, short))
+            found.append(_row(source, "log₂ T of the noise line, 68 %", "all widths", *values.T, z, ""))
     if "spacings" in quantities and "shared_inputs" in data:
         pairs = released.compare_spacings(data, folder)
         for where, key, fixed in (
@@ -126,8 +126,21 @@ def _row(source, quantity, where, ours, error, theirs, total, z, why) -> Row:
     )  # fmt: skip
 
 
-def _length(steps: int) -> str:
-    """The one reason that a comparison can see by itself."""
-    if steps >= 0.9 * PUBLISHED_STEPS:
+def _length(data, quantity, folder, temperatures, ours, theirs) -> str:
+    """Whether training still moves our numbers towards the released ones: the one reason that a run can see.
+
+    It is none if the run is as long as the released ones, or if its second half moved the mean the other way.
+    """
+    steps, name = int(data.attrs.get("steps", PUBLISHED_STEPS)), released.COLUMNS[quantity].ours
+    if steps >= 0.9 * PUBLISHED_STEPS or f"{name}_before" not in data:
         return ""
-    return f"length: {steps:.0e} of {PUBLISHED_STEPS:.1e} steps".replace("e+0", "e")
+    low, high = temperatures
+    earlier = released.compare(
+        data.assign({name: data[f"{name}_before"]}), folder, int(data.attrs["networks"])
+    )
+    before = [p.measured for p in earlier if p.quantity == quantity and low < p.temperature <= high]
+    moved, left = ours.mean() - np.mean(before), theirs.mean() - ours.mean()
+    if not moved * left > 0:
+        return ""
+    share = f"{PUBLISHED_STEPS / steps:.0f} times shorter"
+    return f"length: {share}; its second half moved it by {moved:+.2g}, {left:+.2g} are left"

@@ -138,8 +138,8 @@ def width_depth(scale: str, progress=None) -> Reproduction:
         + f", one input, {networks} networks a width. Top: variance of pre-activations at n = "
         f"{widths[-1]}; excess kurtosis of the last layer over 1/n; lines: recursion of infinite "
         "width and its first correction, for relu and identity the exact product (dashed). Bottom left: "
-        "moments of the levels of an n×n matrix over their limits 1, 2, 5, lines exact, and n times the "
-        f"variance of the last matrix. Bottom right: 1 − cosine of the features with the first ones after "
+        "moments of the levels of an n×n matrix over their limits 1, 2, 5, lines exact. "
+        f"Bottom right: 1 − cosine of the features with the first ones after "
         f"{STEPS} steps, α = {LR}, [{INPUTS}, n, n, 1], {seeds} networks, over that at n = {trained[0]}; "
         f"lines: n + {initialisation.first_matrix():.1f} and 1 + {BASE}/n, since the output at the start "
         "adds to the error; terms of order 1/n are left out. "
@@ -178,13 +178,6 @@ def _figure(data: xr.Dataset, growth: xr.Dataset, lines):
             along = np.geomspace(*growth["width"].values[[0, -1]], 50)
             law = initialisation.learning(along, scaling, BASE)
             axes[3].plot(along, law / law[0], color=colour, lw=0.9)
-            here = data.sel(scaling=scaling)
-            axes[2].errorbar(1 / here["width"], here["readout"], here["readout_err"], fmt="s", mfc="none",
-                             color=colour,
-                             label=f"n var(w₃), {'muP' if scaling == 'mup' else scaling}")  # fmt: skip
-            axes[2].plot(
-                1 / n, BASE / n if scaling == "mup" else np.ones_like(n), color=colour, lw=0.9, ls=":"
-            )
         limits = initialisation.level_moments(10**9)
         for k in range(3):
             here = data.isel(power=k, scaling=0)
@@ -194,10 +187,11 @@ def _figure(data: xr.Dataset, growth: xr.Dataset, lines):
                              label=rf"$\langle x^{k + 1}\rangle$ over its limit")  # fmt: skip
             exact = [initialisation.level_moments(w)[k] / limits[k] for w in n]
             axes[2].plot(1 / n, exact, color=CYCLE[k + 2], lw=0.9)
-        axes[2].set(xlabel="1/width", ylabel="moments of weights", xlim=(0, None), ylim=(0, None))
-        axes[2].legend(fontsize=6)
+        axes[2].set(xlabel="1/width", ylabel="moments of weights", xlim=(0, None))
+        axes[2].legend(fontsize=7)
         axes[3].set(xscale="log", yscale="log", xlabel="width", ylabel="change of features, relative")
         axes[3].set_xticks(growth["width"].values, [str(width) for width in growth["width"].values])
+        axes[3].set_yticks([0.5, 1, 2, 4], ["0.5", "1", "2", "4"])
         axes[3].minorticks_off()
         axes[3].legend()
     return figure

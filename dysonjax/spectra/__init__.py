@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from dysonjax.spectra.outliers import Outliers, SpikeEstimate, count_outliers, estimate_spikes
     from dysonjax.spectra.power_law import PowerLawFit, fit_power_law
     from dysonjax.spectra.repulsion import SpacingTest, spacing_test
-    from dysonjax.spectra.resampling import Estimate, PermutationTest, bootstrap, jackknife, permutation_test
+    from dysonjax.spectra.resampling import (
+        ConfidenceInterval,
+        Estimate,
+        PermutationTest,
+        bootstrap,
+        jackknife,
+        permutation_test,
+    )
     from dysonjax.spectra.samplers import (
         sample_beta_hermite,
         sample_beta_laguerre,
@@ -37,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BrodyFit",
+    "ConfidenceInterval",
     "Denoised",
     "Estimate",
     "GOEDensity",

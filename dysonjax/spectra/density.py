@@ -1,5 +1,6 @@
 """The level density of an ensemble as a histogram with errors, and its Binder cumulant."""
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -19,10 +20,16 @@ class LevelDensity(NamedTuple):
     """shape (bins + 1,), units of the levels"""
     density: np.ndarray
     """shape (..., bins), 1/units"""
-    error: np.ndarray
+    density_err: np.ndarray
     """shape (..., bins), standard error over members; NaN for a single member"""
     counts: np.ndarray
     """shape (..., bins), number of levels; a χ² must use these"""
+
+    @property
+    def error(self) -> np.ndarray:
+        """Old name of `density_err`."""
+        warnings.warn("error is now called density_err", DeprecationWarning, stacklevel=2)
+        return self.density_err
 
     @property
     def centers(self) -> np.ndarray:
@@ -77,7 +84,7 @@ def level_density(
     >>> x = dj.spectra.sample_goe(0, n=10, shape=1000)
     >>> found = dj.spectra.level_density(x, bins=20)
     >>> exact = dj.spectra.GOEDensity(n=10).pdf(found.centers)
-    >>> z = (found.density - exact)[5:-5] / found.error[5:-5]  # in the bulk, where bins are narrow enough
+    >>> z = (found.density - exact)[5:-5] / found.density_err[5:-5]  # in the bulk
     >>> bool(np.abs(z).mean() < 2)
     True
     """

@@ -57,7 +57,17 @@ def noise_fits(
     # matrices fluctuate less, as 1/N.
     law = template.masses(bins, np.ones(1))[0]
     spread = size / modes * (template_error(template, count) if common_scale else 1.0)
-    return match(law + (share - found.mean(axis=0)) * spread, bins, template, FINE, method)
+    fits = match(law + (share - found.mean(axis=0)) * spread, bins, template, FINE, method)
+    return fits._replace(misfit=fits.misfit * _growth(fits.misfit.mean() * count * modes**2, modes / size))
+
+
+def _growth(variance: float, larger: float) -> float:
+    """By how much the number of levels below a point varies more in a spectrum `larger` times as long.
+
+    variance: in the simulated one, of the number beside its fit. It grows as ln(N)/π² (Dyson & Mehta,
+    J. Math. Phys. 4, 701 (1963)): levels of a longer spectrum move together on longer scales too.
+    """
+    return 1 + np.log(larger) / (np.pi**2 * variance)
 
 
 def template_error(template: Template, count: int) -> float:

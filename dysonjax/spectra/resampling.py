@@ -4,9 +4,10 @@ The levels of one member repel each other and are not independent draws; resampl
 give errors that are too small or too large. Everything here draws whole members.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -22,6 +23,15 @@ from dysonjax.spectra.members import MODE, Axes, of_members
 CHUNK = 2**22  # float64 entries held at once by a resampling loop: 32 MiB
 
 
+class ConfidenceInterval(NamedTuple):
+    """Ends of a confidence interval, of the shape of the statistic."""
+
+    low: np.ndarray
+    """lower end"""
+    high: np.ndarray
+    """upper end"""
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A statistic with its sampling error. Arrays have the shape of the statistic.
@@ -30,8 +40,8 @@ class Estimate:
     --------
     >>> x = np.random.default_rng(0).normal(size=(400, 3))
     >>> found = dj.spectra.bootstrap(x, lambda x: x.mean(axis=(-2, -1)))
-    >>> low, high = found.confidence(0.68)
-    >>> bool(abs((high - low) / (2 * found.error) - 1) < 0.1)  # 68 % lie within one error
+    >>> low, high = found.confidence_interval(0.68)
+    >>> bool(abs((high - low) / (2 * found.estimate_err) - 1) < 0.1)  # 68 % lie within one error
     True
     """
 
@@ -39,37 +49,32 @@ class Estimate:
 
     estimate: np.ndarray
     """the statistic of the data as given; of the jackknife, corrected for bias"""
-    error: np.ndarray
+    estimate_err: np.ndarray
     """standard error"""
     replicates: np.ndarray = field(repr=False)
     """the statistic of every resampled ensemble, shape (n, ...); of the jackknife, with one block left out"""
     members: int = field(repr=False)
     """independent members (jackknife: blocks) behind the estimate"""
     method: str = field(repr=False, default="bootstrap")
-    """bootstrap or jackknife, which decides what `confidence` is"""
+    """bootstrap or jackknife, which decides what `confidence_interval` is"""
 
-    @property
-    def interval(self) -> np.ndarray:
-        """95 % confidence interval, shape (2, ...): lower and upper end."""
-        return self.confidence(0.95)
-
-    def confidence(self, level: float) -> np.ndarray:
-        """Central confidence interval at a level of the caller's choice.
+    def confidence_interval(self, confidence_level: float = 0.95) -> ConfidenceInterval:
+        """Central confidence interval of the estimate, as results in SciPy have it.
 
         Parameters
         ----------
-        level : float
-            Probability with which the interval is to hold the truth, such as 0.68.
+        confidence_level : float, default 0.95
+            Probability with which the interval is to hold the truth.
 
         Returns
         -------
-        ndarray or DataArray, shape (2, ...)
-            Lower and upper end; of labelled levels along the dimension `bound`.
+        ConfidenceInterval
+            Lower and upper end, each of the shape of the statistic.
 
         Raises
         ------
         InputError
-            If level is not between 0 and 1.
+            If the level is not between 0 and 1.
 
         Notes
         -----
@@ -77,18 +82,54 @@ class Estimate:
         those of Student's t about the estimate, since its leave-one-out values lie √(members) times too close
         together.
         """
-        if not 0 < level < 1:
-            raise InputError(f"level must lie between 0 and 1, got {level!r}")
-        estimate, error = np.asarray(self.estimate), np.asarray(self.error)
+        if not 0 < confidence_level < 1:
+            raise InputError(f"confidence_level must lie between 0 and 1, got {confidence_level!r}")
+        estimate, error = np.asarray(self.estimate), np.asarray(self.estimate_err)
         if self.method == "jackknife":
-            width = stats.t.ppf(0.5 + level / 2, np.asarray(self.members) - 1) * error
+            width = stats.t.ppf(0.5 + confidence_level / 2, np.asarray(self.members) - 1) * error
             ends = estimate + np.stack([-width, width])
         else:
-            ends = _expanded_percentile(np.asarray(self.replicates), np.asarray(self.members), level)
+            ends = _expanded_percentile(
+                np.asarray(self.replicates), np.asarray(self.members), confidence_level
+            )
+        if isinstance(self.estimate, xr.DataArray):
+            return ConfidenceInterval(*(self.estimate.copy(data=end) for end in ends))
+        return ConfidenceInterval(*ends)
+
+    @property
+    def error(self) -> np.ndarray:
+        """Old name of `estimate_err`."""
+        warnings.warn("error is now called estimate_err", DeprecationWarning, stacklevel=2)
+        return self.estimate_err
+
+    @property
+    def interval(self) -> np.ndarray:
+        """Older form of `confidence_interval()`, shape (2, ...)."""
+        warnings.warn("interval is now called confidence_interval()", DeprecationWarning, stacklevel=2)
+        return self._ends(0.95)
+
+    def confidence(self, level: float) -> np.ndarray:
+        """Older form of `confidence_interval`, one array for both ends.
+
+        Parameters
+        ----------
+        level : float
+            Probability with which the interval is to hold the truth.
+
+        Returns
+        -------
+        ndarray or DataArray, shape (2, ...)
+            Lower and upper end; of labelled levels along the dimension `bound`.
+        """
+        warnings.warn("confidence is now called confidence_interval", DeprecationWarning, stacklevel=2)
+        return self._ends(level)
+
+    def _ends(self, level: float) -> np.ndarray:
+        ends = self.confidence_interval(level)
         if isinstance(self.estimate, xr.DataArray):
             coords = {**self.estimate.coords, "bound": ["lower", "upper"]}
-            return xr.DataArray(ends, coords, ("bound", *self.estimate.dims))
-        return ends
+            return xr.DataArray(np.stack(ends), coords, ("bound", *self.estimate.dims))
+        return np.stack(ends)
 
 
 _ESTIMATE = {"replicates": Axes((MODE,), ("replicate",))}
@@ -146,7 +187,7 @@ def bootstrap(
 
     >>> x = np.random.default_rng(0).normal(size=(100, 1)).repeat(4, axis=1)
     >>> found = dj.spectra.bootstrap(x, lambda x: x.mean(axis=(-2, -1)))
-    >>> bool(0.08 < found.error < 0.12)
+    >>> bool(0.08 < found.estimate_err < 0.12)
     True
     """
     x = as_members("x", x, min_members=2)

@@ -171,7 +171,7 @@ class MeanRatio(NamedTuple):
 
     value: float
     """mean over all pairs and members"""
-    error: float
+    value_err: float
     """standard error over members; for a single member, from the null's scatter"""
     null: float
     """the same mean in the null ensemble"""
@@ -179,6 +179,12 @@ class MeanRatio(NamedTuple):
     """its standard error"""
     z: float
     """(value − null) in combined standard errors"""
+
+    @property
+    def error(self) -> float:
+        """Old name of `value_err`."""
+        warnings.warn("error is now called value_err", DeprecationWarning, stacklevel=2)
+        return self.value_err
 
     @property
     def null_error(self) -> float:

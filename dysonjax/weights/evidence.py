@@ -35,7 +35,7 @@ def choose(
         return "eoi" if framework == "torch" and names.leaf(
             name
         ) == "weight" else "eio", "one matrix an expert"
-    if names.is_depthwise(name) and names.says_torch(name) is False:
+    if names.is_depthwise(name) and framework not in CHANNELS_FIRST and not names.says_torch(name):
         return "k" * (rank - 2) + "oo", "depthwise"
     found = _attention(name, shape, framework, bias) or _by_bias(name, shape, bias)
     if found:

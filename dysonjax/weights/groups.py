@@ -44,16 +44,18 @@ class Siblings:
     def is_stacked(self, tensor: Tensor) -> bool:
         """Whether a whole group of layers around it has its first axis in common."""
         of = names.parts(tensor.name)
-        return any(of[:length] in self._stacks for length in range(1, len(of)))
+        return any(of[:length] in self._stacks for length in range(len(of)))
 
     def is_unnamed_bias(self, tensor: Tensor) -> bool:
-        """Whether it is the bias of an attention kernel in a layer of Keras, whose variables have numbers."""
+        """Whether it is a bias of two axes in a layer of Keras, whose variables have numbers: that of an
+        attention kernel, or the two of a GRU (of inputs and of states)."""
         if self._framework != "keras" or not names.leaf(tensor.name).isdecimal():
             return False
-        beside = (t for t in self._layers[names.module(tensor.name)] if names.leaf(t.name) == "0")
-        return any(
-            len(t.shape) > len(tensor.shape) and t.shape[-len(tensor.shape) :] == tensor.shape for t in beside
-        )
+        beside = {names.leaf(t.name): t.shape for t in self._layers[names.module(tensor.name)]}
+        kernel, recurrent, shape = beside.get("0", ()), beside.get("1", ()), tensor.shape
+        if names.leaf(tensor.name) == "2" and len(shape) == len(kernel) == len(recurrent) == 2:
+            return shape[0] == 2 and shape[1] == kernel[1] == recurrent[1]
+        return len(kernel) > len(shape) and kernel[-len(shape) :] == shape
 
     def is_secondary(self, tensor: Tensor, role: str) -> bool:
         """Whether a tensor with the name of a bias or a norm is one, though it has two long axes."""
@@ -71,7 +73,7 @@ def _stacks(tensors: tuple[Tensor, ...]) -> set[tuple[str, ...]]:
     for tensor in tensors:
         of = names.parts(tensor.name)
         if names.role(tensor.name) != "optimiser":
-            for length in range(1, len(of)):
+            for length in range(len(of)):  # none: the whole file
                 under[of[:length]].append(tensor)
     return {prefix for prefix, group in under.items() if _is_stack(prefix, group)}
 

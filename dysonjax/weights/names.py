@@ -84,9 +84,11 @@ def role(name: str) -> str:
 def attention_side(name: str) -> str | None:
     """`in` for kernels that make queries, keys or values, `out` for the one that joins heads again."""
     of = parts(name)[-3:]
-    inside = any("attention" in p or "attn" in p or p in ("query", "key", "value") for p in parts(name))
+    inside = any(re.search(r"attention|attn|mha|multi_?head|^(query|key|value)$", p) for p in parts(name))
     if any(
-        re.fullmatch(r"(query|key|value|qkv|q|k|v|[qkv]_proj|to_[qkv]|(query|key|value)_(dense|proj))", p)
+        re.fullmatch(
+            r"(query|key|value|qkv|q|k|v|[qkv]_proj(_weight)?|to_[qkv]|(query|key|value)_(dense|proj))", p
+        )
         for p in of
     ):
         return "in"
@@ -119,7 +121,10 @@ def is_transposed(name: str) -> bool:
 
 
 def is_depthwise(name: str) -> bool:
-    return any(_DEPTHWISE.search(part) for part in parts(name))
+    of = parts(name)
+    # Keras numbers the variables of a separable convolution: the depthwise kernel is the first.
+    numbered = of[-1] == "0" and any("separable" in part for part in of)
+    return numbered or any(_DEPTHWISE.search(part) for part in of)
 
 
 def is_quantised(name: str) -> bool:

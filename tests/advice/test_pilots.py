@@ -80,11 +80,11 @@ def test_hit_rate_on_a_phase_diagram_that_it_has_not_seen(widths, batch_size, of
     model = dj.models.teacher_student(widths)
     values = [2.0 ** (k + offset) for k in range(-3, 8)]
     grid = dj.Grid(lr=values, sigma_w=values, batch_size=batch_size, seeds=8)
-    phases = dj.phase.classify(dj.train(model, grid, 20_000, 2, seed=seed).dataset)
+    phases = dj.phase.classify(dj.train(model, grid, 20_000, 2, key=seed).dataset)
     share = (phases["member"] == 0).mean("seed").isel(batch_size=0)
     truth = share.transpose("lr", "sigma_w").values >= 0.5
     lr, sigma_w = (a.ravel() for a in np.meshgrid(values, values, indexing="ij"))
-    found = advise(model, batch_size=batch_size, steps=20_000, seed=seed + 100)
+    found = advise(model, batch_size=batch_size, steps=20_000, key=seed + 100)
     hit = float(((found.share(lr, sigma_w) >= 0.5).reshape(truth.shape) == truth).mean())
     assert hit > 0.85 and hit > (~truth).mean() + 0.1, hit
 
@@ -95,8 +95,8 @@ def test_hit_rate_for_the_gaussian_rbm():
     model = dj.models.rbm(sampler="collapsed")
     edges = {"lr": (0.005, 1.0), "sigma_w": (0.03, 3.0)}
     lr, sigma_w = (np.sqrt(e[1:] * e[:-1]) for e in (np.geomspace(*edge, 11) for edge in edges.values()))
-    found = advise(model, **edges, batch_size=8, steps=4000, pilot_steps=2000, threshold=0.1, seed=191)
-    last = dj.train(model, dj.Grid(lr=lr, sigma_w=sigma_w, batch_size=8, seeds=6), 4000, 2, seed=91).dataset
+    found = advise(model, **edges, batch_size=8, steps=4000, pilot_steps=2000, threshold=0.1, key=191)
+    last = dj.train(model, dj.Grid(lr=lr, sigma_w=sigma_w, batch_size=8, seeds=6), 4000, 2, key=91).dataset
     last = last.isel(record=-1, batch_size=0)
     truth = ((last["train_loss"] < found.threshold) & last["alive"]).mean("seed") >= 0.5
     truth = truth.transpose("lr", "sigma_w").values

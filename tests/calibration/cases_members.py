@@ -58,13 +58,13 @@ def _variance(x):
 
 def within(truth, found):
     """Whether the intervals that an `Estimate` states itself hold the truth."""
-    ends = found.confidence(0.6827), found.confidence(0.95)
+    ends = found.confidence_interval(0.6827), found.confidence_interval(0.95)
     return tuple(bool(low <= truth <= high) for low, high in ends)
 
 
 def bootstrap_error(rng):
     found = spectra.bootstrap(shifted(rng, 60), _mean, n=200)
-    return inside(0.0, found.estimate, found.error)
+    return inside(0.0, found.estimate, found.estimate_err)
 
 
 def bootstrap_interval(rng):
@@ -73,7 +73,7 @@ def bootstrap_interval(rng):
 
 def bootstrap_binder(rng):
     found = spectra.bootstrap(pair(rng, 300), partial(spectra.binder_cumulant, center=2.0), n=200)
-    return inside(-4 / 27, found.estimate, found.error)
+    return inside(-4 / 27, found.estimate, found.estimate_err)
 
 
 def jackknife_mean(rng):
@@ -86,7 +86,7 @@ def jackknife_variance(rng):
 
 def jackknife_error(rng):
     found = spectra.jackknife(shifted(rng, 60), _mean)
-    return inside(0.0, found.estimate, found.error)
+    return inside(0.0, found.estimate, found.estimate_err)
 
 
 def frozen(rng):
@@ -98,7 +98,7 @@ def frozen(rng):
 
 def ratio_of_three(rng):
     found = spectra.mean_spacing_ratio(symmetric(rng, 100, 3), null=symmetric(rng, 100, 3))
-    return inside(4 - 2 * np.sqrt(3), found.value, found.error)
+    return inside(4 - 2 * np.sqrt(3), found.value, found.value_err)
 
 
 def ratio_null(rng):
@@ -114,7 +114,7 @@ def ratio_of_one(rng):
 def density(rng):
     found = spectra.level_density(shifted(rng, 100, 8), bins=8, limits=(-2.0, 2.0))
     truth = np.diff(special.ndtr(found.edges[4:6] / np.sqrt(1.09)))[0] / 0.5
-    return inside(truth, found.density[4], found.error[4])
+    return inside(truth, found.density[4], found.density_err[4])
 
 
 def surmise_width(rng):
@@ -189,7 +189,7 @@ def compared(number):
 
     def experiment(rng):
         x, y = (10 + np.sort(shifted(rng, m), axis=-1) for m in (50, 70))
-        return number(compare.compare("a", "b", x, y, n=199, seed=int(rng.integers(2**31))))
+        return number(compare.compare("a", "b", x, y, n=199, key=int(rng.integers(2**31))))
 
     return experiment
 

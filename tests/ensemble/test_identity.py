@@ -13,7 +13,7 @@ MODEL = dj.models.teacher_student(batches=20)
 def run(request):
     grid = dj.Grid(lr=[0.1, 1.0], sigma_w=[0.5, 2.0], batch_size=[2, 4], seeds=2, first_seed=3)
     return dj.train(
-        MODEL, grid, 5, [0, 5], x64=True, keep_weights="all", seed=7, randomness=request.param
+        MODEL, grid, 5, [0, 5], x64=True, keep_weights="all", key=7, randomness=request.param
     ).dataset
 
 

@@ -145,4 +145,4 @@ def test_seeds_that_would_begin_again_at_zero_are_refused(first, seeds):
     with pytest.raises(dj.InputError, match="first_seed"):
         dj.Grid(lr=0.1, batch_size=4, first_seed=first, seeds=seeds)
     with pytest.raises(dj.InputError, match="seed must be"):
-        dj.train(masked(), dj.Grid(lr=0.1, batch_size=4), 2, 2, seed=2**32)
+        dj.train(masked(), dj.Grid(lr=0.1, batch_size=4), 2, 2, key=2**32)

@@ -222,7 +222,7 @@ def test_a_grid_without_scalars_keeps_its_identity():
 
 def test_results_say_how_they_were_made(tmp_path):
     grid = dj.Grid(lr=0.5, sigma_w=1.0, batch_size=4, seeds=2)
-    run = dj.train(MODEL, grid, 10, [0, 10], out=tmp_path, seed=7, optimizer="momentum")
+    run = dj.train(MODEL, grid, 10, [0, 10], out=tmp_path, key=7, optimizer="momentum")
     stored = dj.read(tmp_path)
     config = json.loads(stored.attrs["config"])
     assert config["model"]["widths"] == [3, 32, 16, 1] and config["seed"] == 7

@@ -21,10 +21,10 @@ def test_density_has_unit_area_and_freedman_diaconis_bins():
 def test_errors_are_those_of_the_mean_over_members():
     result = level_density(X, bins=12)
     each = np.array([np.histogram(member, result.edges)[0] for member in X]) / 16 / np.diff(result.edges)
-    np.testing.assert_allclose(result.error, each.std(axis=0, ddof=1) / np.sqrt(400))
+    np.testing.assert_allclose(result.density_err, each.std(axis=0, ddof=1) / np.sqrt(400))
     # Repulsion makes counts more regular than independent levels would be.
     independent = np.sqrt(result.counts) / X.size / np.diff(result.edges)
-    assert np.median(result.error / independent) < 0.8
+    assert np.median(result.density_err / independent) < 0.8
 
 
 @pytest.mark.parametrize(("variance", "lowest", "highest"), [(1.0, 0.0, 3.5), (1.1, 5.0, 9.0)])
@@ -32,12 +32,12 @@ def test_density_of_wishart_levels_is_marchenko_pastur(variance, lowest, highest
     """The largest of ten deviations in standard errors; the twin has a variance that is 10 % too large."""
     result = level_density(X, bins=10, limits=(0.35, 2.0))
     expected = np.diff(MarchenkoPastur(0.25, variance).cdf(result.edges)) / np.diff(result.edges)
-    assert lowest < np.abs((result.density - expected) / result.error).max() < highest
+    assert lowest < np.abs((result.density - expected) / result.density_err).max() < highest
 
 
 def test_a_heavy_tail_does_not_ask_for_millions_of_bins():
     assert len(level_density([[0.0, 1.0, 2.0, 3.0, 1e9]]).counts) == 2000
-    assert np.isnan(level_density([[0.0, 1.0, 2.0]]).error).all()
+    assert np.isnan(level_density([[0.0, 1.0, 2.0]]).density_err).all()
     assert level_density(np.ones((3, 3))).counts.sum() == 9
 
 

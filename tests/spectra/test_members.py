@@ -71,7 +71,8 @@ def _wide(name, x):
 
 def _fields(result):
     if isinstance(result, spectra.Estimate):
-        return {"estimate": result.estimate, "error": result.error, "interval": result.interval}
+        low, high = result.confidence_interval()
+        return {"estimate": result.estimate, "error": result.estimate_err, "low": low, "high": high}
     if hasattr(result, "_asdict"):
         return result._asdict()
     if hasattr(result, "__dataclass_fields__"):
@@ -193,7 +194,7 @@ def test_a_long_path_says_which_axis_holds_its_members():
     np.testing.assert_allclose(ratio.value["time"], path.times[[2, 4]])
     _assert_same(ratio, spectra.mean_spacing_ratio(path.levels[:, [2, 4]], member_axis=0, draws=50))
     end = spectra.mean_spacing_ratio(path.levels[:, -1], draws=50)
-    assert float(ratio.error[-1]) == pytest.approx(end.error)
+    assert float(ratio.value_err[-1]) == pytest.approx(end.value_err)
 
 
 def test_bootstrap_of_a_run_resamples_its_seeds():
@@ -201,11 +202,11 @@ def test_bootstrap_of_a_run_resamples_its_seeds():
     levels = run.dataset["eigenvalues"]
     found = spectra.bootstrap(levels, _mean, n=400)
     scatter = levels.mean("mode").std("seed", ddof=1) / np.sqrt(12)
-    assert found.error.dims == ("batch_size", "lr", "sigma_w", "record")
+    assert found.estimate_err.dims == ("batch_size", "lr", "sigma_w", "record")
     # 400 replicates: 3.5 % standard error.
-    np.testing.assert_allclose(found.error, scatter.transpose(*found.error.dims), rtol=0.15)
-    assert found.interval.dims == ("bound", *found.error.dims)
-    assert found.confidence(0.5)["bound"].values.tolist() == ["lower", "upper"]
+    np.testing.assert_allclose(found.estimate_err, scatter.transpose(*found.estimate_err.dims), rtol=0.15)
+    low, high = found.confidence_interval(0.5)
+    assert low.dims == high.dims == found.estimate_err.dims and (low < high).all()
     loss = spectra.bootstrap(run.dataset["train_loss"].isel(record=-1), _mean, n=20)  # one number a seed
     assert loss.estimate.dims == ("batch_size", "lr", "sigma_w")
 
@@ -214,8 +215,11 @@ def test_points_without_enough_members_are_nan_and_no_point_at_all_is_a_sentence
     x = _levels()
     x[0, 1:] = np.nan
     found = spectra.bootstrap(x, _mean, n=10, nan_policy="omit")
-    assert np.isnan(found.error.isel(lr=0)).all() and np.isfinite(found.interval.isel(lr=1)).all()
-    assert np.isnan(found.confidence(0.68).isel(lr=0)).all()
+    assert (
+        np.isnan(found.estimate_err.isel(lr=0)).all()
+        and np.isfinite(found.confidence_interval().low.isel(lr=1)).all()
+    )
+    assert np.isnan(found.confidence_interval(0.68).high.isel(lr=0)).all()
     density = spectra.level_density(x.where(x.lr > 0.1), bins=3, nan_policy="omit")
     assert np.isnan(density.density.isel(lr=0)).all() and density.density.dims == ("lr", "record", "bin")
     np.testing.assert_allclose(density.density["bin"], density.centers)
@@ -276,6 +280,6 @@ def test_pooling_correlated_times_understates_the_error():
     """What the axis trap costs: records counted as members make the error too small by √records."""
     rng = np.random.default_rng(3)
     slow = np.sort(rng.normal(size=(60, 1, 12)) + 0.01 * rng.normal(size=(60, 20, 12)), axis=-1)
-    honest = spectra.mean_spacing_ratio(slow, member_axis=0, draws=50).error
-    pooled = spectra.mean_spacing_ratio(slow.reshape(-1, 12), draws=50).error
+    honest = spectra.mean_spacing_ratio(slow, member_axis=0, draws=50).value_err
+    pooled = spectra.mean_spacing_ratio(slow.reshape(-1, 12), draws=50).value_err
     assert (honest > 3 * pooled).all()

@@ -9,6 +9,8 @@ from dysonjax.spectra import (
     energy_distance,
     jackknife,
     kolmogorov_smirnov,
+    level_density,
+    mean_spacing_ratio,
     permutation_test,
     wasserstein,
 )
@@ -107,9 +109,9 @@ def test_bootstrap_error_of_the_mean_counts_members():
     x = correlated_members(rng, 200)
     fit = bootstrap(x, mean_level)
     exact = x.mean(axis=1).std(ddof=1) / np.sqrt(len(x))
-    assert fit.error == pytest.approx(exact, rel=0.08)  # 1000 replicates: 2.2 % standard error
+    assert fit.estimate_err == pytest.approx(exact, rel=0.08)  # 1000 replicates: 2.2 % standard error
     # Drawing single levels would give an error almost √8 too small.
-    assert bootstrap(x.reshape(-1, 1), mean_level).error < 0.5 * exact
+    assert bootstrap(x.reshape(-1, 1), mean_level).estimate_err < 0.5 * exact
 
 
 def test_bootstrap_accepts_statistics_of_one_ensemble_and_of_many():
@@ -117,7 +119,7 @@ def test_bootstrap_accepts_statistics_of_one_ensemble_and_of_many():
     many = bootstrap(x, lambda v: v.mean(axis=-2), n=50)
     one = bootstrap(x, lambda v: v.mean(axis=-2), n=50, vectorised=False)
     np.testing.assert_allclose(many.replicates, one.replicates, rtol=1e-12)
-    assert many.estimate.shape == (2, 8) and many.interval.shape == (2, 2, 8)
+    assert many.estimate.shape == (2, 8) and many.confidence_interval().low.shape == (2, 8)
     assert bootstrap(x[0], lambda v: float(np.median(v)), n=20).replicates.shape == (20,)
 
 
@@ -125,7 +127,7 @@ def test_jackknife_error_of_the_mean_is_the_textbook_one():
     x = correlated_members(np.random.default_rng(7), 60)
     fit = jackknife(x, mean_level)
     assert fit.estimate == pytest.approx(x.mean(), rel=1e-12)
-    assert fit.error == pytest.approx(x.mean(axis=1).std(ddof=1) / np.sqrt(60), rel=1e-9)
+    assert fit.estimate_err == pytest.approx(x.mean(axis=1).std(ddof=1) / np.sqrt(60), rel=1e-9)
 
 
 def test_jackknife_intervals_are_student_t_about_the_estimate():
@@ -133,11 +135,11 @@ def test_jackknife_intervals_are_student_t_about_the_estimate():
     fit = jackknife(x, mean_level)
     for level in (0.68, 0.95):
         exact = stats.t.interval(level, 11, loc=x.mean(), scale=x.mean(axis=1).std(ddof=1) / np.sqrt(12))
-        np.testing.assert_allclose(fit.confidence(level), exact, rtol=1e-9)
-    np.testing.assert_array_equal(fit.interval, fit.confidence(0.95))
+        np.testing.assert_allclose(fit.confidence_interval(level), exact, rtol=1e-9)
+    np.testing.assert_array_equal(fit.confidence_interval(), fit.confidence_interval(0.95))
     # Percentiles of the leave-one-out values span a fourth of that.
     low, high = np.quantile(fit.replicates, [0.025, 0.975])
-    assert high - low < 0.3 * np.diff(fit.interval)
+    assert high - low < 0.3 * np.diff(fit.confidence_interval())
 
 
 def test_jackknife_removes_the_bias_of_the_plug_in_variance():
@@ -184,7 +186,7 @@ def coverage(repetitions, n, members, exact):
         x = rng.exponential(size=(members, 1)) + 0.3 * rng.normal(size=(members, 4))
         fit = bootstrap(x, mean_level, n=n, key=k)
         for i, level in enumerate((0.68, 0.95)):
-            low, high = fit.confidence(level)
+            low, high = fit.confidence_interval(level)
             hits[i] += low <= exact <= high
     return hits / repetitions
 
@@ -217,6 +219,24 @@ def test_bad_arguments_are_refused():
         permutation_test(x, x, n=0)
     for fit in (bootstrap(x, mean_level, n=10), jackknife(x, mean_level)):
         with pytest.raises(ValueError, match="level must lie"):
-            fit.confidence(1.0)
+            fit.confidence_interval(1.0)
     with pytest.raises(ValueError, match="levels must be one of mean, each, pooled"):
         wasserstein(x, x, levels="all")
+
+
+def test_old_names_of_errors_and_intervals_say_the_new_ones():
+    x = np.random.default_rng(9).normal(size=(20, 3)).cumsum(axis=1)
+    found = bootstrap(x, lambda x: x.mean(axis=-2), n=50)
+    for old, new in (("error", found.estimate_err), ("interval", found.confidence_interval())):
+        with pytest.warns(DeprecationWarning, match=f"^{old} is now called"):
+            np.testing.assert_array_equal(getattr(found, old), new)
+    with pytest.warns(DeprecationWarning, match="confidence_interval"):
+        np.testing.assert_array_equal(found.confidence(0.68), found.confidence_interval(0.68))
+    with pytest.warns(DeprecationWarning, match="density_err"):
+        density = level_density(x, bins=3)
+        np.testing.assert_array_equal(density.error, density.density_err)
+    with pytest.warns(DeprecationWarning, match="value_err"):
+        ratio = mean_spacing_ratio(np.sort(x, axis=1), draws=20)
+        assert ratio.error == ratio.value_err
+    with pytest.warns(DeprecationWarning, match="null_err"):
+        assert ratio.null_error == ratio.null_err

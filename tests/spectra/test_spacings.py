@@ -44,10 +44,10 @@ def test_mean_ratio_of_many_levels_is_the_bulk_value():
     # 0.5307(1) for GOE, 2 ln 2 − 1 for independent levels: Atas et al., Table I.
     x = sample_beta_hermite(KEY, 200, 1.0, 1.0, (500,))
     result = mean_spacing_ratio(x[:, 50:150], null=x[:, 50:150])
-    assert abs(result.value - 0.5307) < 4 * result.error
+    assert abs(result.value - 0.5307) < 4 * result.value_err
     poisson = np.sort(np.random.default_rng(0).uniform(size=(2000, 100)), axis=-1)
     result = mean_spacing_ratio(poisson)
-    assert abs(result.value - (2 * np.log(2) - 1)) < 3 * result.error
+    assert abs(result.value - (2 * np.log(2) - 1)) < 3 * result.value_err
     assert result.z < -50
 
 
@@ -59,7 +59,7 @@ def test_the_null_of_the_same_size_and_edge_is_matched_and_another_is_not():
 
 def test_a_single_member_gets_its_error_from_the_null():
     one, many = mean_spacing_ratio(GOE[:1]), mean_spacing_ratio(GOE)
-    assert one.error == pytest.approx(many.error * np.sqrt(1000), rel=0.1)
+    assert one.value_err == pytest.approx(many.value_err * np.sqrt(1000), rel=0.1)
     assert abs(many.z) < 3
 
 

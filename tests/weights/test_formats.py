@@ -381,3 +381,23 @@ def test_gguf_is_read_and_dequantised_by_the_package_that_owns_it(tmp_path, monk
     monkeypatch.setitem(sys.modules, "gguf", None)
     with pytest.raises(InputError, match=r"dysonjax\[gguf\]"):
         open_checkpoint(tmp_path / "m.gguf")
+
+
+@pytest.mark.parametrize("label", ["I4", "U4", "I2", "U1"])
+def test_packed_integers_are_not_read_as_numpy_would(tmp_path, label):
+    """`i4` is an integer of 32 bits to NumPy; in these files it has 4."""
+    data = np.zeros(64, np.uint8).tobytes()
+    writers.raw_safetensors(tmp_path / "f.safetensors", {"w": (label, (4, 4), data)})
+    (account,) = plan(open_checkpoint(tmp_path / "f.safetensors")).accounts
+    assert account.done == "refused" and account.why == "integers, perhaps quantised: dequantise first"
+
+
+def test_files_of_a_folder_that_share_names_are_told_apart(tmp_path):
+    w = np.random.default_rng(0).normal(size=(20, 30)).astype(np.float32)
+    writers.safetensors(tmp_path / "first.safetensors", {"fc.weight": w, "fc.bias": np.zeros(20)})
+    writers.safetensors(tmp_path / "second.safetensors", {"fc.weight": 2 * w, "fc.bias": np.zeros(20)})
+    result = plan(open_checkpoint(tmp_path))
+    assert [matrix.name for matrix in result.matrices] == ["first/fc.weight", "second/fc.weight"]
+    first, second = (matrix.read() for matrix in result.matrices)
+    np.testing.assert_array_equal(second, 2 * first)
+    assert len({account.name for account in result.accounts}) == 4

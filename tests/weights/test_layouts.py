@@ -348,3 +348,63 @@ def test_operations_of_onnx_say_what_their_weights_are(tmp_path):
     assert_same_levels(d, lstm.swapaxes(1, 2))
     (kept, *_) = plan(open_checkpoint(tmp_path / "f.onnx"), layout=["1=iokk"]).matrices
     assert kept.outputs == 5
+
+
+def test_a_stack_of_layers_may_be_the_whole_file(tmp_path):
+    """As `nn.scan` or `vmap` over seeds leave it where nothing lies around it."""
+    tensors = {
+        "Dense_0/kernel": RNG.normal(size=(5, 24, 16)),
+        "Dense_0/bias": np.zeros((5, 16)),
+        "LayerNorm_0/scale": np.ones((5, 24)),
+        "LayerNorm_0/bias": np.zeros((5, 24)),
+        "Attention_0/query/kernel": RNG.normal(size=(5, 24, 3, 8)),
+        "Attention_0/query/bias": np.zeros((5, 3, 8)),
+        "Attention_0/out/kernel": RNG.normal(size=(5, 3, 8, 24)),
+        "Attention_0/out/bias": np.zeros((5, 24)),
+    }
+    result = planned(tmp_path, tensors)
+    by_name = {matrix.name: matrix for matrix in result.matrices}
+    assert set(by_name) == {name for name in tensors if name.endswith("kernel")}
+    assert_same_levels(by_name["Dense_0/kernel"], tensors["Dense_0/kernel"])
+    assert_same_levels(
+        by_name["Attention_0/out/kernel"], tensors["Attention_0/out/kernel"].reshape(5, 24, 24)
+    )
+    # One layer with a vector among its tensors is no stack.
+    single = {"a/kernel": RNG.normal(size=(5, 24, 16)), "a/bias": np.zeros(16)}
+    (matrix,) = planned(tmp_path, single).matrices
+    assert matrix.members == 1 and (matrix.inputs, matrix.outputs) == (120, 16)
+
+
+def test_variables_that_keras_numbers(tmp_path):
+    """Two biases of a GRU are no matrix, and the first variable of a separable convolution is depthwise."""
+    h5py = pytest.importorskip("h5py")
+    shapes = {
+        "layers/gru/cell/vars/0": (7, 18),
+        "layers/gru/cell/vars/1": (6, 18),
+        "layers/gru/cell/vars/2": (2, 18),
+        "layers/separable_conv2d/vars/0": (3, 3, 24, 1),
+        "layers/separable_conv2d/vars/1": (1, 1, 24, 10),
+        "layers/separable_conv2d/vars/2": (10,),
+        "layers/lstm/cell/vars/0": (7, 24),
+        "layers/lstm/cell/vars/1": (6, 24),
+        "layers/lstm/cell/vars/2": (24,),
+    }
+    with h5py.File(tmp_path / "f.weights.h5", "w") as file:
+        for name, shape in shapes.items():
+            file[name] = RNG.normal(size=shape)
+    result = plan(open_checkpoint(tmp_path / "f.weights.h5"))
+    found = {matrix.name: (matrix.inputs, matrix.outputs) for matrix in result.matrices}
+    assert found == {
+        "layers/gru/cell/vars/0": (7, 18),
+        "layers/gru/cell/vars/1": (6, 18),
+        "layers/lstm/cell/vars/0": (7, 24),
+        "layers/lstm/cell/vars/1": (6, 24),
+        "layers/separable_conv2d/vars/0": (9, 24),
+        "layers/separable_conv2d/vars/1": (24, 10),
+    }
+
+
+@pytest.mark.parametrize("name", ["mha.out_proj.weight", "mha.q_proj_weight", "multi_head/out/kernel"])
+def test_attention_is_marked_by_more_than_its_full_word(tmp_path, name):
+    (matrix,) = planned(tmp_path, {name: RNG.normal(size=(24, 24))}).matrices
+    assert matrix.role == "attention"

@@ -16,14 +16,41 @@ AS_THEY_ARE = (
 
 
 def observables(dataset: xr.Dataset) -> xr.Dataset:
-    """Averages over seeds at the last record, with standard errors `NAME_err`.
+    """Averages over the seeds of every grid point at the last record, with standard errors.
 
-    Returns dims (batch_size, lr, sigma_w). Losses are averaged as log10; `mean_test_loss` is
-    their plain mean, the published one, which the worst networks decide. Members that diverged are left out,
-    and so is a value that is not finite, of that observable alone; `seeds_used` counts the members alive.
-    `growth_rate` is (1/t) ln(u_t/u_0) a step, with u the mean level distance of the learned matrix. The error
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A run of the teacher-student network.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dims (batch_size, lr, sigma_w); every NAME has its standard error in `NAME_err`. `seeds_used` counts
+        the members that are alive. `log10_test_loss` and `log10_train_loss` average logarithms;
+        `mean_test_loss` is the plain mean, the published one, which the worst networks decide. `growth_rate`
+        is (1/t) ln(u_t/u_0) a step, with u the mean level distance of the learned matrix.
+
+    Raises
+    ------
+    InputError
+        If this is no dataset, or lacks losses and features of a teacher-student run.
+
+    Notes
+    -----
+    Members that diverged are left out. So is a value that is not finite, of that observable alone. The error
     of an average over m members is s/√m, with s² their variance (divided by m − 1): what a bootstrap over
     these members tends to with many resamples. With one member the error is NaN, with none the average too.
+
+    Examples
+    --------
+    >>> model = dj.models.teacher_student(widths=(3, 8, 6, 1), batches=100)
+    >>> grid = dj.Grid(lr=(0.05, 0.5), batch_size=4, sigma_w=(0.5, 8.0), seeds=4)
+    >>> run = dj.train(model, grid, steps=4000, records=3, keep_weights="all").dataset
+    >>> means = dj.phase.observables(run)
+    >>> loss = means["log10_test_loss"].sel(lr=0.5)[0]
+    >>> bool(loss.sel(sigma_w=0.5) < loss.sel(sigma_w=8.0))
+    True
     """
     needs(dataset, ("test_loss", "train_loss", "feature_memory", "alive"))
     last = dataset.isel(record=-1)
@@ -47,11 +74,33 @@ def observables(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def mean_of_members(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
-    """Mean over seeds and its standard error; values that are not finite are missing.
+    """Mean over seeds and its standard error. Values that are not finite are missing.
 
+    Parameters
+    ----------
+    values : xarray.DataArray
+        With a dimension `seed`.
+
+    Returns
+    -------
+    mean : xarray.DataArray
+        Over the seeds that are there.
+    error : xarray.DataArray
+        Standard error of `mean`. NaN if fewer than two seeds are there.
+
+    Notes
+    -----
     The mean is over the members that are there, so that its error is theirs alone. A bootstrap that draws
     from all seeds and drops the missing ones afterwards now and then draws none that is there, and such a
     replicate has no mean.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> values = xr.DataArray([1.0, 3.0, np.nan], dims="seed")
+    >>> mean, error = dj.phase.mean_of_members(values)
+    >>> float(mean), float(error)
+    (2.0, 1.0)
     """
     values = values.where(np.isfinite(values))
     present = values.count("seed")

@@ -15,14 +15,24 @@ UNDECIDED = PHASES.index("undecided")
 class Thresholds(NamedTuple):
     """Where one phase ends and the next begins.
 
-    Chosen by eye, so here is how the phases move with them, on the published grid of 144 points after 2e4
-    steps with 8 seeds: a loss threshold of 0.02 or 0.05 changes the phase of 3 or 4 points, 0.01 or 0.1 of 8
-    or 14; a memory threshold of 0.3 or 0.7 of 14 and 14. The border between jammed and divergent is the soft
-    one: memory is lost gradually.
+    Attributes
+    ----------
+    loss : float, default 0.03
+        A member is converged if its test loss is below this fraction of the targets' mean square.
+    memory : float, default 0.5
+        A member that is not converged is jammed, rather than divergent, if the cosine of its features with
+        the initial ones is at least this.
+
+    Notes
+    -----
+    They were chosen by eye. This is how the phases move with them, on the published grid of 144 points after
+    2e4 steps with 8 seeds: a loss threshold of 0.02 or 0.05 changes the phase of 3 or 4 points, one of 0.01
+    or 0.1 that of 8 or 14; a memory threshold of 0.3 or 0.7 changes 14 and 14. The border between jammed and
+    divergent is the soft one: memory is lost gradually.
     """
 
-    loss: float = 0.03  # converged: test loss below this fraction of the targets' mean square
-    memory: float = 0.5  # jammed rather than divergent: cosine with the initial features above this
+    loss: float = 0.03
+    memory: float = 0.5
 
 
 DEFAULT_THRESHOLDS = Thresholds()
@@ -42,13 +52,40 @@ def needs(dataset: xr.Dataset, names: tuple[str, ...]) -> None:
 def classify(dataset: xr.Dataset, thresholds: Thresholds = DEFAULT_THRESHOLDS) -> xr.Dataset:
     """The phase of every member and of every grid point.
 
-    A member is converged if its test loss is below `thresholds.loss` of the targets' mean square; otherwise
-    jammed if its features still have a cosine of `thresholds.memory` or more with the initial ones; otherwise
-    divergent. A frozen member is divergent; one without a last record, in a run that is under way, is
-    undecided. A point has the phase that more of its members have than any other phase; if two phases have
-    equally many, it is undecided, and so is a point without members. Returns `member` (batch_size, lr,
-    sigma_w, seed) and `point`, both indices into `PHASES`, and `agreement`, the largest fraction of its
-    members that agree on a phase.
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A run of the teacher-student network.
+    thresholds : Thresholds, optional
+        Where one phase ends and the next begins.
+
+    Returns
+    -------
+    xarray.Dataset
+        `member` (batch_size, lr, sigma_w, seed) and `point` (batch_size, lr, sigma_w), both indices into
+        `PHASES`; and `agreement`, the largest fraction of a point's members that agree on a phase.
+
+    Raises
+    ------
+    InputError
+        If a threshold is not positive, `memory` is above 1, or the dataset lacks what a phase is read from.
+
+    Notes
+    -----
+    A member is converged if its test loss is below `thresholds.loss` of the targets' mean square. Otherwise
+    it is jammed if its features still have a cosine of `thresholds.memory` or more with the initial ones, and
+    divergent if not. A frozen member is divergent. One without a last record, in a run that is under way, is
+    undecided. A point has the phase that more of its members have than any other. If two phases have equally
+    many, the point is undecided, and so is a point without members.
+
+    Examples
+    --------
+    >>> model = dj.models.teacher_student(widths=(3, 8, 6, 1), batches=100)
+    >>> grid = dj.Grid(lr=(0.05, 0.5), batch_size=4, sigma_w=(0.5, 8.0), seeds=4)
+    >>> run = dj.train(model, grid, steps=4000, records=3, keep_weights="all").dataset
+    >>> phases = dj.phase.classify(run)
+    >>> [dj.phase.PHASES[i] for i in phases["point"].sel(lr=0.05)[0].values]
+    ['converged', 'jammed']
     """
     for name, value in thresholds._asdict().items():
         checks.positive(f"thresholds.{name}", value)
@@ -74,15 +111,55 @@ def classify(dataset: xr.Dataset, thresholds: Thresholds = DEFAULT_THRESHOLDS) -
 
 
 def count(phases: xr.Dataset) -> dict[str, int]:
-    """Grid points in each phase and undecided ones, from the result of `classify`."""
+    """How many grid points are in each phase.
+
+    Parameters
+    ----------
+    phases : xarray.Dataset
+        From `classify`.
+
+    Returns
+    -------
+    dict of str to int
+        For every name in `PHASES`, also for the undecided points.
+
+    Examples
+    --------
+    >>> model = dj.models.teacher_student(widths=(3, 8, 6, 1), batches=100)
+    >>> grid = dj.Grid(lr=(0.05, 0.5), batch_size=4, sigma_w=(0.5, 8.0), seeds=4)
+    >>> run = dj.train(model, grid, steps=4000, records=3, keep_weights="all").dataset
+    >>> dj.phase.count(dj.phase.classify(run))
+    {'converged': 2, 'jammed': 2, 'divergent': 0, 'undecided': 0}
+    """
     return {name: int((phases["point"] == index).sum()) for index, name in enumerate(PHASES)}
 
 
 def convergence_line(phases: xr.Dataset, undecided: bool = False) -> xr.DataArray:
-    """For each sigma_w, the largest temperature lr/batch_size of a converged grid point; NaN without one.
+    """For each sigma_w, the largest temperature lr/batch_size of a converged grid point.
 
-    The measured counterpart of `noise_line`; its resolution is the spacing of the grid. Undecided points are
-    not converged; with `undecided` they count, and the two lines enclose what the seeds leave open.
+    Parameters
+    ----------
+    phases : xarray.Dataset
+        From `classify`.
+    undecided : bool, default False
+        Whether undecided points count as converged. The two lines enclose what the seeds leave open.
+
+    Returns
+    -------
+    xarray.DataArray
+        Dims (sigma_w,). NaN where no point is converged.
+
+    See Also
+    --------
+    noise_line : the line of theory. The resolution of the measured one is the spacing of the grid.
+
+    Examples
+    --------
+    >>> model = dj.models.teacher_student(widths=(3, 8, 6, 1), batches=100)
+    >>> grid = dj.Grid(lr=(0.05, 0.5), batch_size=4, sigma_w=(0.5, 8.0), seeds=4)
+    >>> run = dj.train(model, grid, steps=4000, records=3, keep_weights="all").dataset
+    >>> dj.phase.convergence_line(dj.phase.classify(run)).values
+    array([0.125,   nan])
     """
     temperature = phases["lr"] / phases["batch_size"]
     counted = (phases["point"] == 0) | (undecided & (phases["point"] == UNDECIDED))
@@ -92,8 +169,27 @@ def convergence_line(phases: xr.Dataset, undecided: bool = False) -> xr.DataArra
 def typical_members(dataset: xr.Dataset, phases: xr.Dataset) -> dict[str, xr.Dataset]:
     """One member for each phase that occurs: the seed with the median test loss at the phase's median point.
 
-    Returns phase -> dataset with `levels` (record, mode) and `targets` (mode), the teacher's levels, and the
-    member's coordinates.
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A run of the teacher-student network.
+    phases : xarray.Dataset
+        From `classify`.
+
+    Returns
+    -------
+    dict of str to xarray.Dataset
+        By the name of the phase: `levels` (record, mode), `targets` (mode), the teacher's levels, and the
+        coordinates of the member.
+
+    Examples
+    --------
+    >>> model = dj.models.teacher_student(widths=(3, 8, 6, 1), batches=100)
+    >>> grid = dj.Grid(lr=(0.05, 0.5), batch_size=4, sigma_w=(0.5, 8.0), seeds=4)
+    >>> run = dj.train(model, grid, steps=4000, records=3, keep_weights="all").dataset
+    >>> members = dj.phase.typical_members(run, dj.phase.classify(run))
+    >>> {name: float(member["sigma_w"]) for name, member in members.items()}
+    {'converged': 0.5, 'jammed': 8.0}
     """
     members = {}
     for index, name in enumerate(PHASES[:UNDECIDED]):

@@ -24,13 +24,40 @@ PLACES = ("batch_size", "lr", "sigma_w", "seed")
 
 
 def disorder(dataset: xr.Dataset) -> xr.Dataset:
-    """Energies, couplings and fields of every member at all its records, on its test inputs.
+    """Energies, couplings and fields of every member at all records: the loss as that of a disordered system.
 
-    dataset: a run of the teacher-student network whose weights were kept at all records. Returns, with dims
-    (batch_size, lr, sigma_w, seed, record): `coupling_energy` ½⟨Jφφ⟩, `field_energy` −⟨hφ⟩, `target_energy`
-    ½⟨y²⟩, whose sum is half of `test_loss`; `coupling`, the root mean square of the J_ij, i ≠ j; `field`,
-    that of the h_j; and `local_field`, that of (Jφ − h)_j, the force on a feature. Raises InputError without
-    weights.
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A run of the teacher-student network whose weights were kept at all records.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dims (batch_size, lr, sigma_w, seed, record), on the test inputs of every member: `coupling_energy`
+        ½⟨Jφφ⟩, `field_energy` −⟨hφ⟩ and `target_energy` ½⟨y²⟩, whose sum is half of `test_loss`; `coupling`,
+        the root mean square of the J_ij with i ≠ j; `field`, that of the h_j; and `local_field`, that of (Jφ
+        − h)_j, the force on a feature.
+
+    Raises
+    ------
+    InputError
+        If the run keeps no weights, or is one of another model.
+
+    Notes
+    -----
+    L = ½ Σ_ij J_ij ⟨φ_i φ_j⟩ − Σ_j ⟨h_j φ_j⟩ + ½⟨y²⟩ with J_ij = Σ_k Z_ik Z_jk and h_j = Σ_k Z_jk y_k, where
+    φ are the features of the last hidden layer, Z the last matrix and y the target. [C].
+
+    Examples
+    --------
+    >>> model = dj.models.teacher_student(widths=(3, 8, 6, 1), batches=100)
+    >>> grid = dj.Grid(lr=(0.05, 0.5), batch_size=4, sigma_w=(0.5, 8.0), seeds=4)
+    >>> run = dj.train(model, grid, steps=4000, records=3, keep_weights="all").dataset
+    >>> found = dj.phase.disorder(run)
+    >>> total = found["coupling_energy"] + found["field_energy"] + found["target_energy"]
+    >>> bool(np.allclose(total, run["test_loss"] / 2, rtol=1e-3, atol=1e-6))
+    True
     """
     model, config = model_of(dataset), configuration(dataset)["model"]
     phi = {"identity": np.asarray, "relu": lambda z: np.maximum(z, 0), "tanh": np.tanh}[config["activation"]]

@@ -7,7 +7,31 @@ from dysonjax.ensemble import configuration
 
 
 def main_matrix(dataset: xr.Dataset) -> str:
-    """The name of the spectrum that feeds the features: the learned matrix before the last hidden layer."""
+    """The name of the spectrum that the phases are about: of the learned matrix before the last hidden layer.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A run.
+
+    Returns
+    -------
+    str
+        Name of a variable of the dataset.
+
+    Raises
+    ------
+    InputError
+        If the dataset holds no eigenvalues.
+
+    Examples
+    --------
+    >>> model = dj.models.teacher_student(widths=(3, 8, 6, 1), batches=100)
+    >>> grid = dj.Grid(lr=(0.05, 0.5), batch_size=4, sigma_w=(0.5, 8.0), seeds=4)
+    >>> run = dj.train(model, grid, steps=4000, records=3, keep_weights="all").dataset
+    >>> dj.phase.main_matrix(run)
+    'eigenvalues'
+    """
     names = sorted(name for name in dataset.data_vars if str(name).startswith("eigenvalues"))
     if not names:
         raise checks.InputError("the dataset holds no eigenvalues; is it the dataset of a run?")

@@ -18,7 +18,31 @@ from dysonjax.models import Model, teacher_student
 
 
 def model_of(dataset: xr.Dataset) -> Model:
-    """The teacher-student network with which a run was made; raises InputError for another model."""
+    """The teacher-student network with which a run was made.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A run of the teacher-student network.
+
+    Returns
+    -------
+    Model
+        The same record of functions, made again from the stored configuration.
+
+    Raises
+    ------
+    InputError
+        For a run of another model.
+
+    Examples
+    --------
+    >>> model = dj.models.teacher_student(widths=(3, 8, 6, 1), batches=100)
+    >>> grid = dj.Grid(lr=(0.05, 0.5), batch_size=4, sigma_w=(0.5, 8.0), seeds=4)
+    >>> run = dj.train(model, grid, steps=4000, records=3, keep_weights="all").dataset
+    >>> dj.phase.model_of(run).config["widths"]
+    [3, 8, 6, 1]
+    """
     config = configuration(dataset)["model"]
     if config["name"] != "teacher-student":
         raise checks.InputError(
@@ -35,9 +59,30 @@ def _model(settings: str) -> Model:
 def features(dataset: xr.Dataset) -> xr.DataArray:
     """Features φ of the last hidden layer on the test inputs of every member, at all its records.
 
-    dataset: a run of the teacher-student network with one learned matrix, whose weights were kept at all
-    records. Returns dims (batch_size, lr, sigma_w, seed, record, sample, feature). Raises InputError without
-    the weights.
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A run of the teacher-student network with one learned matrix, whose weights were kept at all records.
+
+    Returns
+    -------
+    xarray.DataArray
+        Dims (batch_size, lr, sigma_w, seed, record, sample, feature).
+
+    Raises
+    ------
+    InputError
+        If the run keeps no weights, or is one of another model.
+
+    Examples
+    --------
+    >>> model = dj.models.teacher_student(widths=(3, 8, 6, 1), batches=100)
+    >>> grid = dj.Grid(lr=(0.05, 0.5), batch_size=4, sigma_w=(0.5, 8.0), seeds=4)
+    >>> run = dj.train(model, grid, steps=4000, records=3, keep_weights="all").dataset
+    >>> phi = dj.phase.features(run)
+    >>> overlap = (phi * phi.isel(record=0)).mean(("sample", "feature"))
+    >>> bool(np.allclose(overlap, run["feature_overlap"], atol=1e-4))
+    True
     """
     weights = _weights(dataset)
     model_of(dataset)
@@ -62,10 +107,27 @@ def features(dataset: xr.Dataset) -> xr.DataArray:
 def two_time_correlation(features: xr.DataArray) -> xr.Dataset:
     """Correlation of the features at all pairs of records, averages over members with standard errors.
 
-    features: from `features`, of points that are to be averaged each by itself. G(t, t') is the mean of
-    φ(t) φ(t') over test inputs and features; `connected` takes off every feature's mean over the inputs
-    first; `normalised` is G(t, t')/√(G(t, t) G(t', t')). Returns `correlation`, `connected`, `normalised` and
-    their errors `NAME_err`, dims (batch_size, lr, sigma_w, record, later).
+    Parameters
+    ----------
+    features : xarray.DataArray
+        From `features`. Every point is averaged by itself.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dims (batch_size, lr, sigma_w, record, later). `correlation` is G(t, t'), the mean of φ(t) φ(t') over
+        test inputs and features. `connected` takes off every feature's mean over the inputs first.
+        `normalised` is G(t, t')/√(G(t, t) G(t', t')). Each has its error in `NAME_err`.
+
+    Examples
+    --------
+    >>> model = dj.models.teacher_student(widths=(3, 8, 6, 1), batches=100)
+    >>> grid = dj.Grid(lr=(0.05, 0.5), batch_size=4, sigma_w=(0.5, 8.0), seeds=4)
+    >>> run = dj.train(model, grid, steps=4000, records=3, keep_weights="all").dataset
+    >>> found = dj.phase.two_time_correlation(dj.phase.features(run))
+    >>> start, end = found["normalised"].isel(batch_size=0, lr=0, sigma_w=0, record=0, later=[0, -1]).values
+    >>> round(float(start), 4), bool(0 < end < 1)
+    (1.0, True)
     """
     later = features.rename(record="later")
     centred = features - features.mean("sample")
@@ -87,10 +149,36 @@ def two_time_correlation(features: xr.DataArray) -> xr.Dataset:
 def epoch_gradient_norm(dataset: xr.Dataset) -> xr.DataArray:
     """Norm of the gradient averaged over an epoch of training, as published; for every member.
 
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A run of the teacher-student network by plain SGD, whose weights were kept at all records.
+
+    Returns
+    -------
+    xarray.DataArray
+        Dims (batch_size, lr, sigma_w, seed, record), at the first record of each pair that lies an epoch
+        apart.
+
+    Raises
+    ------
+    InputError
+        If the run keeps no weights, has another optimizer, or has no two records an epoch apart.
+
+    Notes
+    -----
     Between two records that lie an epoch (`batches` steps) apart the weights move by the learning rate times
-    the sum of the gradients, so that their mean is ΔW/(α · batches): gradients along the way, not at one
-    place. It needs plain SGD and weights at all records. Dims (batch_size, lr, sigma_w, seed, record),
-    at the first record of each such pair; raises InputError if there is none.
+    the sum of the gradients. The mean gradient is therefore ΔW/(α · batches): of gradients along the way, not
+    at one place.
+
+    Examples
+    --------
+    >>> model = dj.models.teacher_student(widths=(3, 8, 6, 1), batches=100)
+    >>> grid = dj.Grid(lr=0.5, batch_size=4, sigma_w=0.5, seeds=4)
+    >>> run = dj.train(model, grid, steps=400, records=5, keep_weights="all").dataset
+    >>> norm = dj.phase.epoch_gradient_norm(run).mean("seed").squeeze()
+    >>> norm["record"].values, bool(norm[-1] < norm[0])
+    (array([  0, 100, 200, 300]), True)
     """
     weights, config = _weights(dataset), configuration(dataset)
     batches = config["model"]["batches"]

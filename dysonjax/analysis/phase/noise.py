@@ -25,16 +25,69 @@ CRITERIA = {"published": "noise_gap_published", "variance": "noise_gap"}  # the 
 
 
 def criteria(dataset: xr.Dataset) -> tuple[str, ...]:
-    """Those of `CRITERIA` that a dataset can be asked for; runs of version 0.1 before it was released lack
-    the published V."""
+    """The criteria that a dataset can be asked for.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A run of the teacher-student network.
+
+    Returns
+    -------
+    tuple of str
+        Those of `CRITERIA`. Runs of version 0.1 before it was released lack the published V.
+
+    Examples
+    --------
+    >>> model = dj.models.teacher_student(widths=(3, 8, 6, 1), batches=100)
+    >>> grid = dj.Grid(lr=(0.05, 0.5), batch_size=4, sigma_w=(0.5, 8.0), seeds=4)
+    >>> run = dj.train(model, grid, steps=4000, records=3, keep_weights="all").dataset
+    >>> dj.phase.criteria(run)
+    ('published', 'variance')
+    """
     return tuple(name for name, variable in CRITERIA.items() if variable in dataset)
 
 
 def noise_threshold(dataset: xr.Dataset, record: int = -1, criterion: str = "published") -> xr.DataArray:
     """The temperature up to which every member passes the criterion with the K and V of one record.
 
-    Shape of the members. Infinite if K > 0 and V ≤ 0: it passes at any temperature. NaN if there is no
-    temperature below which it passes: K ≤ 0, or no numbers.
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A run of the teacher-student network.
+    record : int, default -1
+        Which record, counted as in Python: −1 is the last.
+    criterion : {"published", "variance"}, default "published"
+        Which V, see `CRITERIA` and Notes.
+
+    Returns
+    -------
+    xarray.DataArray
+        Shape of the members. Infinite if K > 0 and V ≤ 0: the member passes at any temperature. NaN if there
+        is no temperature below which it passes: K ≤ 0, or no numbers.
+
+    Raises
+    ------
+    InputError
+        For an unknown criterion, or if the run lacks the V that it needs.
+
+    Notes
+    -----
+    Drift exceeds noise if K/(√r (N−1)) ≥ T V/(4σ_W²), with r = M/N and T = lr/batch_size. The V called
+    "published" comes from UᵀVU, with V the variances of single elements and U the eigenvectors, as the data
+    of arXiv 2509.01349 were analysed. It is no variance: its sign depends on the arbitrary signs of the
+    eigenvectors. The V called "variance" is that of the turned matrix, which pushes the levels in Dyson's
+    equation. Its line lies at about a fifth of the published temperature.
+
+    Examples
+    --------
+    >>> model = dj.models.teacher_student(widths=(3, 8, 6, 1), batches=100)
+    >>> grid = dj.Grid(lr=(0.05, 0.5), batch_size=4, sigma_w=(0.5, 8.0), seeds=4)
+    >>> run = dj.train(model, grid, steps=4000, records=3, keep_weights="all").dataset
+    >>> limit = dj.phase.noise_threshold(run, criterion="variance")
+    >>> hot = run["lr"] / run["batch_size"] > limit
+    >>> bool((hot & dj.phase.noise_passes(run, criterion="variance")).any())
+    False
     """
     drift, noise = _sides(dataset, record, criterion)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -45,7 +98,44 @@ def noise_threshold(dataset: xr.Dataset, record: int = -1, criterion: str = "pub
 
 
 def noise_passes(dataset: xr.Dataset, record: int = -1, criterion: str = "published") -> xr.DataArray:
-    """Whether drift exceeds noise in every member at its own temperature; False for those that diverged."""
+    """Whether drift exceeds noise in every member at its own temperature.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A run of the teacher-student network.
+    record : int, default -1
+        Which record, counted as in Python: −1 is the last.
+    criterion : {"published", "variance"}, default "published"
+        Which V, see `CRITERIA` and Notes.
+
+    Returns
+    -------
+    xarray.DataArray of bool
+        Shape of the members. False for those that diverged.
+
+    Raises
+    ------
+    InputError
+        For an unknown criterion, or if the run lacks the V that it needs.
+
+    Notes
+    -----
+    Drift exceeds noise if K/(√r (N−1)) ≥ T V/(4σ_W²), with r = M/N and T = lr/batch_size. The V called
+    "published" comes from UᵀVU, with V the variances of single elements and U the eigenvectors, as the data
+    of arXiv 2509.01349 were analysed. It is no variance: its sign depends on the arbitrary signs of the
+    eigenvectors. The V called "variance" is that of the turned matrix, which pushes the levels in Dyson's
+    equation. Its line lies at about a fifth of the published temperature.
+
+    Examples
+    --------
+    >>> model = dj.models.teacher_student(widths=(3, 8, 6, 1), batches=100)
+    >>> grid = dj.Grid(lr=(0.05, 0.5), batch_size=4, sigma_w=(0.5, 8.0), seeds=4)
+    >>> run = dj.train(model, grid, steps=4000, records=3, keep_weights="all").dataset
+    >>> passes = dj.phase.noise_passes(run)
+    >>> bool(passes.mean("seed").equals(dj.phase.noise_fraction(run)))
+    True
+    """
     drift, noise = _sides(dataset, record, criterion)
     temperature = dataset["lr"] / dataset["batch_size"]
     passes = (drift >= temperature * noise) & dataset["alive"].isel(record=record)
@@ -53,9 +143,43 @@ def noise_passes(dataset: xr.Dataset, record: int = -1, criterion: str = "publis
 
 
 def noise_fraction(dataset: xr.Dataset, record: int = -1, criterion: str = "published") -> xr.DataArray:
-    """The fraction of the members of every grid point in which drift exceeds noise, with `noise_passes`.
+    """The fraction of the members of every grid point in which drift exceeds noise.
 
-    NaN where no member has reached the record.
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A run of the teacher-student network.
+    record : int, default -1
+        Which record, counted as in Python: −1 is the last.
+    criterion : {"published", "variance"}, default "published"
+        Which V, see `CRITERIA` and Notes.
+
+    Returns
+    -------
+    xarray.DataArray
+        Dims of the grid without `seed`, from `noise_passes`. NaN where no member has reached the record.
+
+    Raises
+    ------
+    InputError
+        For an unknown criterion, or if the run lacks the V that it needs.
+
+    Notes
+    -----
+    Drift exceeds noise if K/(√r (N−1)) ≥ T V/(4σ_W²), with r = M/N and T = lr/batch_size. The V called
+    "published" comes from UᵀVU, with V the variances of single elements and U the eigenvectors, as the data
+    of arXiv 2509.01349 were analysed. It is no variance: its sign depends on the arbitrary signs of the
+    eigenvectors. The V called "variance" is that of the turned matrix, which pushes the levels in Dyson's
+    equation. Its line lies at about a fifth of the published temperature.
+
+    Examples
+    --------
+    >>> model = dj.models.teacher_student(widths=(3, 8, 6, 1), batches=100)
+    >>> grid = dj.Grid(lr=(0.05, 0.5), batch_size=4, sigma_w=(0.5, 8.0), seeds=4)
+    >>> run = dj.train(model, grid, steps=4000, records=3, keep_weights="all").dataset
+    >>> fraction = dj.phase.noise_fraction(run).sel(sigma_w=0.5)
+    >>> bool((fraction > 0.5).all())
+    True
     """
     passes = noise_passes(dataset, record, criterion)
     known = dataset["alive"].isel(record=record) | (dataset["diverged_at"] >= 0)
@@ -70,8 +194,45 @@ def noise_line(
 ) -> xr.DataArray:
     """For each sigma_w, the temperature above which fewer than a fraction of the members pass.
 
-    Returns dims (contour, sigma_w), from `noise_fraction` by `falling_line`: infinite if the fraction is
-    still reached at the hottest point of the grid, NaN if it is reached at none.
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A run of the teacher-student network.
+    contours : tuple of float, default (0.68, 0.95, 0.997)
+        The fractions.
+    criterion : {"published", "variance"}, default "published"
+        Which V, see `CRITERIA` and Notes.
+    record : int, default -1
+        Which record, counted as in Python: −1 is the last.
+
+    Returns
+    -------
+    xarray.DataArray
+        Dims (contour, sigma_w), from `noise_fraction` by `falling_line`. Infinite if the fraction is still
+        reached at the hottest point of the grid, NaN if it is reached at none.
+
+    Raises
+    ------
+    InputError
+        For an unknown criterion, or if the run lacks the V that it needs.
+
+    Notes
+    -----
+    Drift exceeds noise if K/(√r (N−1)) ≥ T V/(4σ_W²), with r = M/N and T = lr/batch_size. The V called
+    "published" comes from UᵀVU, with V the variances of single elements and U the eigenvectors, as the data
+    of arXiv 2509.01349 were analysed. It is no variance: its sign depends on the arbitrary signs of the
+    eigenvectors. The V called "variance" is that of the turned matrix, which pushes the levels in Dyson's
+    equation. Its line lies at about a fifth of the published temperature. The 68 % line of the published V is
+    the published one.
+
+    Examples
+    --------
+    >>> model = dj.models.teacher_student(widths=(3, 8, 6, 1), batches=100)
+    >>> grid = dj.Grid(lr=(0.05, 0.5), batch_size=4, sigma_w=(0.5, 8.0), seeds=4)
+    >>> run = dj.train(model, grid, steps=4000, records=3, keep_weights="all").dataset
+    >>> line = dj.phase.noise_line(run, contours=(0.5,))
+    >>> line.dims, line.shape
+    (('contour', 'sigma_w'), (1, 2))
     """
     fraction = noise_fraction(dataset, record, criterion).mean(
         [
@@ -155,10 +316,31 @@ def noise_line_error(
 def falling_line(temperature: np.ndarray, fraction: np.ndarray, level: float) -> float:
     """Where a fraction that falls with the temperature passes a level, by interpolation in log T.
 
-    Beyond its maximum the fraction is made to fall by averaging neighbours that do not (isotonic
-    regression), so that the scatter of a finite number of members does not choose among several crossings;
-    what it does at temperatures below its maximum is left out. Infinite if the level is still reached at the
-    hottest point, NaN if the maximum is below it.
+    Parameters
+    ----------
+    temperature : array, shape (points,)
+        Ascending, above 0.
+    fraction : array, shape (points,)
+        The fraction at each temperature. NaN where it is not known.
+    level : float
+        The level.
+
+    Returns
+    -------
+    float
+        A temperature. Infinite if the level is still reached at the hottest point, NaN if the maximum is
+        below it.
+
+    Notes
+    -----
+    Beyond its maximum the fraction is made to fall by averaging neighbours that do not (isotonic regression),
+    so that the scatter of a finite number of members does not choose among several crossings. What it does at
+    temperatures below its maximum is left out.
+
+    Examples
+    --------
+    >>> round(dj.phase.falling_line(np.array([0.01, 0.1, 1.0]), np.array([1.0, 0.75, 0.25]), 0.5), 3)
+    0.316
     """
     known = np.isfinite(fraction)
     temperature, fraction = np.asarray(temperature)[known], np.asarray(fraction)[known]

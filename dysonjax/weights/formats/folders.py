@@ -1,10 +1,11 @@
 """Folders as they are published: an index and its shards, or single files beside their configuration."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from dysonjax.checks import InputError
-from dysonjax.weights.tensor import Checkpoint, Tensor, unreadable
+from dysonjax.weights.tensor import Checkpoint, Tensor, prefixed, unreadable
 
 # In the order in which they are preferred: a folder often holds the same weights in several formats.
 _INDEXES = (
@@ -31,7 +32,7 @@ def read(path: Path, open_file) -> Checkpoint:
         found, used = _sharded(path, files[indexes[0]], open_file)
     else:
         chosen = _chosen(path, files)
-        parts = [open_file(file) for file in chosen]
+        parts = _told_apart([open_file(file) for file in chosen])
         found = Checkpoint(
             path,
             f"folder of {parts[0].format}",
@@ -46,6 +47,14 @@ def read(path: Path, open_file) -> Checkpoint:
     for name in ("config.json", "adapter_config.json"):
         config |= _json(files[name]) if name in files else {}
     return Checkpoint(path, found.format, found.framework, found.tensors, (*found.notes, *beside), config)
+
+
+def _told_apart(parts: list[Checkpoint]) -> list[Checkpoint]:
+    """Files that are no shards of one model share names, which then begin with that of their file."""
+    names = [tensor.name for part in parts for tensor in part.tensors]
+    if len(names) == len(set(names)):
+        return parts
+    return [replace(part, tensors=tuple(prefixed(part.tensors, f"{part.path.stem}/"))) for part in parts]
 
 
 def _chosen(path: Path, files: dict[str, Path]) -> list[Path]:

@@ -2,6 +2,7 @@
 nor the 8- and 4-bit floats."""
 
 import json
+import re
 import struct
 from pathlib import Path
 
@@ -58,6 +59,8 @@ def _tensor(source: Source, data: int, name: str, entry) -> Tensor:
     dtype = numpy_dtype(label)
     if label.startswith("F6_"):
         return unreadable(name, shape, label, f"{label} packs four entries in three bytes; convert it to F16")
+    if dtype is None and re.fullmatch(r"[IU][1-7]", label):
+        return unreadable(name, shape, label, "integers, perhaps quantised: dequantise first")
     if dtype is None:
         return unreadable(name, shape, label, f"the type {label} is not known; convert it to F16 or F32")
     count = element_count(shape)
