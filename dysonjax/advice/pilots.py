@@ -13,7 +13,7 @@ A prediction is made for every seed by itself; the share of seeds that converge 
 How good it is, is stated in `advise`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,8 +80,8 @@ class Advice(NamedTuple):
 @keyed
 def advise(
     model: Model,
-    lr=(0.125, 256.0),
-    sigma_w=(0.125, 256.0),
+    lr: Sequence[float] = (0.125, 256.0),
+    sigma_w: Sequence[float] = (0.125, 256.0),
     batch_size: int = 4,
     steps: int = 20_000,
     *,

@@ -107,9 +107,10 @@ def of_members(
             made = {name: rule(result, arguments) for name, rule in (coordinates or {}).items()}
             return _labelled(result, first, trailing, axes or {}, made)
 
+        only = inspect.Parameter.KEYWORD_ONLY
         extra = [
-            inspect.Parameter("member_axis", inspect.Parameter.KEYWORD_ONLY, default=None),
-            inspect.Parameter("nan_policy", inspect.Parameter.KEYWORD_ONLY, default="raise"),
+            inspect.Parameter("member_axis", only, default=None, annotation=int | str | None),
+            inspect.Parameter("nan_policy", only, default="raise", annotation=str),
         ]
         statistic.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *extra])
         return statistic

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dysonjax.checks import InputError
 from dysonjax.weights import evidence, layouts, lora, names, scales, splits
@@ -155,7 +156,9 @@ def plan(checkpoint: Checkpoint, layout: Iterable[str] = (), split: Iterable[str
     return Plan(tuple(matrices), tuple(accounts))
 
 
-def as_matrix(tensor, name: str = "", layout: str | None = None) -> tuple[np.ndarray, str]:
+def as_matrix(
+    tensor: Tensor | ArrayLike, name: str = "", layout: str | None = None
+) -> tuple[np.ndarray, str]:
     """Reshape a weight tensor to a matrix, and say how.
 
     Parameters

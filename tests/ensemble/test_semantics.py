@@ -144,5 +144,5 @@ def test_a_run_of_an_earlier_version_goes_on_with_its_own_random_numbers(tmp_pat
 def test_seeds_that_would_begin_again_at_zero_are_refused(first, seeds):
     with pytest.raises(dj.InputError, match="first_seed"):
         dj.Grid(lr=0.1, batch_size=4, first_seed=first, seeds=seeds)
-    with pytest.raises(dj.InputError, match="seed must be"):
+    with pytest.raises(dj.InputError, match="key must be"):
         dj.train(masked(), dj.Grid(lr=0.1, batch_size=4), 2, 2, key=2**32)
