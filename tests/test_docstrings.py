@@ -22,6 +22,7 @@ PACKAGES = (
     "layers",
     "models",
     "models.predictions",
+    "models.rbm_fluctuations",
     "spectra",
     "weights",
 )

@@ -32,13 +32,24 @@ class Update(NamedTuple):
     Attributes
     ----------
     direction : pytree
-        Like the parameters. The engine moves them by −lr times (the optimizer's version of) it.
+        Like params. The engine moves params by −lr times it, or times what the optimiser makes of it.
     memory : pytree
         Like the incoming memory.
     loss : array, shape ()
         Loss of the batch.
-    healthy : bool array, shape ()
+    healthy : array, shape (), bool
         False freezes the member for good and marks it as diverged.
+
+    Examples
+    --------
+    A step of plain gradient descent:
+
+    >>> def update(params, memory, batch, world, point):
+    ...     loss, gradient = jax.value_and_grad(lambda w: 0.5 * jnp.sum((w - batch) ** 2))(params)
+    ...     return dj.models.Update(gradient, memory, loss, healthy=loss < 100)
+    >>> step = update(jnp.array([3.0, 0.0]), (), jnp.array([1.0, 0.0]), (), {})
+    >>> step.direction.tolist(), bool(step.healthy)
+    ([2.0, 0.0], True)
     """
 
     direction: Tree
@@ -53,9 +64,18 @@ class Start(NamedTuple):
     Attributes
     ----------
     params : pytree
-        The weights.
+        What is trained.
     memory : pytree, default ()
         Whatever else the network carries from step to step, such as Markov chains.
+
+    Examples
+    --------
+    Weights whose width the grid can vary:
+
+    >>> def init(key, world, point):
+    ...     return dj.models.Start({"w": point["sigma_w"] / 4 * jax.random.normal(key, (16, 8))})
+    >>> init(jax.random.key(0), (), {"sigma_w": 1.0}).params["w"].shape
+    (16, 8)
     """
 
     params: Tree
@@ -63,16 +83,23 @@ class Start(NamedTuple):
 
 
 class Hyperparameter(NamedTuple):
-    """A scalar of a model that a grid can vary. It changes no shapes, so that it is traced like lr.
+    """A scalar of a model that a grid can vary; it changes no shapes, so that it is traced like lr.
 
     Attributes
     ----------
     default : float or None
-        What a grid that does not name it gets. None: the model goes without it.
+        What a grid that does not name it gets. With None the model goes without it.
     long_name : str
-        With unit.
-    check : callable
-        (name, value) -> the value, or InputError.
+        What it is, with unit.
+    check : callable, default checks.finite
+        check(name, value) gives the value, or raises InputError.
+
+    Examples
+    --------
+    >>> dj.models.Hyperparameter(0.1, "standard deviation of the label noise").default
+    0.1
+    >>> {name: scalar.default for name, scalar in dj.models.linear().scalars.items()}
+    {'epsilon': 0.1, 'z_ratio': None}
     """
 
     default: float | None
@@ -82,57 +109,78 @@ class Hyperparameter(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """One physical system, as a record of pure functions of one network.
+    """One physical system, as pure functions of one network.
 
-    Attributes
+    Parameters
     ----------
     name : str
-        What results and messages call it.
+        Name of the model, stored with the results.
     world : callable
-        (key, batch_size) -> what all members of a seed share: teacher, data set, features that training does
-        not change. Computed once for each seed.
+        world(key, batch_size) gives what all members of a seed share: teacher, data set, features that
+        training does not change. It is computed once a seed.
     init : callable
-        (key, world, point) -> the initial `Start` of one network.
+        init(key, world, point) gives the initial `Start` of one network.
     batch : callable
-        (key, world, step, batch_size) -> the data and the noise of one step. The key is fresh in every step.
+        batch(key, world, step, batch_size) gives the data and the noise of one step. `key` is fresh in every
+        step.
     update : callable
-        (params, memory, batch, world, point) -> an `Update`.
+        update(params, memory, batch, world, point) gives an `Update`.
     matrices : callable
-        (params) -> the weight matrices by name. Their squared singular values are recorded.
+        matrices(params) gives the weight matrices by name, each of shape (n_in, n_out). Their squared
+        singular values are recorded.
     observe : callable
-        (params, initial_params, world, key, point) -> further numbers to record, scalars by name. They must
-        contain "train_loss". The key is the same at every record of a seed.
-    observables : mapping
+        observe(params, initial_params, world, key, point) gives further numbers to record, scalars by name.
+        They must contain "train_loss". `key` is the same at every record of a seed.
+    observables : mapping of str to str
         A long name, with unit, for each name that `observe` returns.
-    targets : callable
-        (world) -> matrices that learning aims at, under the names of the learned ones, if they are known.
-        Their squared singular values are recorded once.
-    target_sides : tuple of str
+    targets : callable, optional
+        targets(world) gives matrices that learning aims at, if they are known, under the names of the learned
+        ones. Their squared singular values are recorded once. The default knows none.
+    target_sides : tuple of str, default ("right", "left")
         Of which singular vectors of the targets learning determines the direction.
     target_scale : str, optional
         Name of the scalar, if there is one, to which the targets are proportional. They are given at its
         default.
-    scalars : mapping of str to Hyperparameter
-        What a grid can vary, by name. The functions read them as `point.get(name, default)`, since a point
-        holds only those that its grid names.
+    scalars : mapping of str to Hyperparameter, default empty
+        Hyperparameters of the model that a grid can vary, by name. The functions above read them as
+        `point.get(name, default)`, since a point holds only those that its grid names.
     draws : bool, default True
         Whether `batch` uses its key. If not, a batch is looked up in the world, not carried by the loop.
-    member_axis : {"inner", "last"}, default "inner"
-        Where the engine puts the members of a seed in each array of their state. "inner" is next to the last
-        axis, for networks with products of two quantities that both differ from member to member. "last" is
-        for models where every learned weight meets inputs that the members share (use `lane_product`).
-    config : mapping
-        Everything that defines the model, as JSON values. It is stored with the results.
+    member_axis : str, default "inner"
+        Where the engine puts the members of a seed in each array of their state. "inner", next to the last
+        axis, is for networks with products of two quantities that both differ from member to member; "last"
+        is for those where every learned weight meets inputs that the members share (use `lane_product`).
+    config : mapping, default empty
+        Everything that defines the model, as JSON values; stored with the results.
+
+    Notes
+    -----
+    `point` holds the hyperparameters of a member as traced scalars: "lr", "sigma_w" and the grid's scalars.
+    All randomness of a step lives in its batch, and products with a batch read `inputs @ weight`: members
+    that share their seed's randomness then share the batch, and many small products become one large one.
 
     Examples
     --------
-    >>> model = dj.models.linear(epsilon=0.2)
-    >>> model.name, model.config["epsilon"], list(model.scalars)
-    ('linear', 0.2, ['epsilon', 'z_ratio'])
-    >>> point = {"lr": 0.1, "sigma_w": 1.0}
-    >>> start = model.init(jax.random.key(0), None, point)
-    >>> {name: matrix.shape for name, matrix in model.matrices(start.params).items()}
-    {'w': (2, 2)}
+    Weights that are pulled to 0 and pushed by noise, ready for `dj.train`:
+
+    >>> def batch(key, world, step, batch_size):
+    ...     return jax.random.normal(key, (4, 2)) / jnp.sqrt(batch_size)
+    >>> def update(params, memory, noise, world, point):
+    ...     loss = 0.5 * jnp.sum(params["w"] ** 2)
+    ...     return dj.models.Update({"w": params["w"] + noise}, memory, loss, healthy=loss < 100)
+    >>> model = dj.models.Model(
+    ...     name="bowl",
+    ...     world=lambda key, batch_size: (),
+    ...     init=lambda key, world, point: dj.models.Start({"w": point["sigma_w"] * jnp.ones((4, 2))}),
+    ...     batch=batch,
+    ...     update=update,
+    ...     matrices=lambda params: params,
+    ...     observe=lambda params, *rest: {"train_loss": 0.5 * jnp.sum(params["w"] ** 2)},
+    ...     observables={"train_loss": "half the squared norm of the weights"},
+    ... )
+    >>> start = model.init(jax.random.key(0), (), {"sigma_w": 0.5})
+    >>> float(model.observe(start.params, start.params, (), jax.random.key(0), {})["train_loss"])
+    1.0
     """
 
     name: str

@@ -29,63 +29,59 @@ def wrap_flax(
     max_loss: float = np.inf,
     name: str | None = None,
 ) -> Model:
-    """Any flax.linen module with a loss, as a model for `train`.
+    """Make a flax.linen module, learning from data, a model for `dj.train`.
 
     Parameters
     ----------
     module : flax.linen.Module
-        Without state beside its parameters.
+        The network. Modules with state beside their parameters, such as BatchNorm, are refused.
     loss : callable
-        (outputs, batch) -> mean loss of a batch, shape (), where outputs = module(batch[0]).
-    data : tuple of arrays, or callable
+        loss(outputs, batch) gives the mean loss of a batch, shape (), where outputs = module(batch[0]).
+    data : tuple of array, or callable
         Arrays with a common first axis, such as (inputs, targets), of which every step draws |B| samples at
-        random. Or a function (key, size) -> batch of fresh samples. Arrays become constants of the compiled
-        program and are shared by all networks.
-    test : tuple of arrays, optional
-        Arrays of the same kind; adds the observable `test_loss`.
+        random; or a function (key, size) that gives a batch of fresh samples. Arrays become constants of the
+        compiled program and are shared by all networks.
+    test : tuple of array, optional
+        Arrays of the same kind. They add the observable `test_loss`.
     matrices : callable, optional
-        Which weights to record, by a function of their names. By default all.
+        Which weights to record, by a function of their names; by default all.
     training : mapping, optional
         Further arguments of the module in training, such as {"train": True}. Randomness named "dropout" is
         new in every step.
-    max_loss : float, default infinite
-        A network whose batch loss lies above, or is not finite, is frozen.
+    max_loss : float, default inf
+        A network whose batch loss lies above it, or is not finite, is frozen.
     name : str, optional
-        Name of the model. By default that of the module's class.
+        Name of the model, by default that of the module's class.
 
     Returns
     -------
     Model
-        For `train`.
+        sigma_w of the grid multiplies the initial kernels. flax starts them with variance 1/n_in, so that
+        sigma_w is their width times √n_in.
 
     Raises
     ------
     InputError
-        For modules with state beside their parameters, such as BatchNorm; for data without samples, with
-        unequal first axes or with numbers that are not finite; for labels beyond the outputs; and for a
-        filter that leaves no matrix.
+        If the module has state beside its parameters, if data have no samples, unequal first axes, numbers
+        that are not finite or labels beyond the outputs, or if the filter leaves no matrix.
 
     Notes
     -----
     The name of a matrix is the path in the module, such as `Dense_0` or `Block_1_Conv_0`. Kernels of
-    convolutions count as matrices (height·width·channels, features), those of attention as (inputs,
-    heads·size) and (heads·size, outputs). Of a stack made by nn.scan every layer is a matrix of its own:
-    `Block_0`, `Block_1` and so on.
-
-    sigma_w of the grid multiplies the initial kernels. flax starts them with variance 1/n_in, so that sigma_w
-    is their width times √n_in.
+    convolutions count as matrices (height·width·channels, features), those of attention as
+    (inputs, heads·size) and (heads·size, outputs). Of a stack made by nn.scan every layer is a matrix of its
+    own, `Block_0`, `Block_1` and so on.
 
     Examples
     --------
     >>> import flax.linen as nn
-    >>> inputs = np.linspace(-1, 1, 64).reshape(-1, 1)
-    >>> model = dj.models.wrap_flax(
-    ...     nn.Sequential([nn.Dense(8), nn.tanh, nn.Dense(1)]),
-    ...     loss=lambda outputs, batch: jnp.mean((outputs - batch[1]) ** 2),
-    ...     data=(inputs, np.sin(3 * inputs)),
-    ... )
-    >>> model.config["matrices"], model.config["samples"]
-    (['layers_0', 'layers_2'], 64)
+    >>> network = nn.Sequential([nn.Dense(16), nn.tanh, nn.Dense(1)])
+    >>> x = np.linspace(-1, 1, 100)[:, None]
+    >>> def mean_square(outputs, batch):
+    ...     return jnp.mean((outputs - batch[1]) ** 2)
+    >>> model = dj.models.wrap_flax(network, mean_square, (x, np.sin(3 * x)))
+    >>> model.config["matrices"], model.config["parameters"]
+    (['layers_0', 'layers_2'], 49)
     """
     if not isinstance(module, nn.Module):
         raise checks.InputError(f"module must be a flax.linen module, got {type(module).__name__}")

@@ -22,19 +22,21 @@ class Draws(NamedTuple):
 
 
 def elementwise_langevin(model: Model, draws: int = 64) -> Model:
-    """The Langevin twin of a model, from the mean and the elementwise variance of its own directions.
+    """Make the Langevin twin of a model, from mean and elementwise variance of its own update directions.
 
     Parameters
     ----------
     model : Model
-        A model whose networks carry no memory from step to step.
+        Any model whose networks carry no memory from step to step.
     draws : int, default 64
-        Mini-batches in every step, 2 or more.
+        Mini-batches of |B| samples drawn in every step, at least 2. The cost of a step is that of so many
+        steps of the model.
 
     Returns
     -------
     Model
-        A step costs as much as `draws` steps of the model.
+        Its name is that of the model with "-langevin" at the end. A network is healthy if it is on each of
+        the batches.
 
     Raises
     ------
@@ -45,17 +47,17 @@ def elementwise_langevin(model: Model, draws: int = 64) -> Model:
 
     Notes
     -----
-    W′ = W − α E[∂L] + (α/√|B|) √Var(∂L) ∘ η with η_ij ~ N(0, 1), [A] 2.1. Every step draws `draws`
-    mini-batches of |B| samples and takes mean and variance over them of the model's update direction, which
-    has the variance Var(∂L)/|B| already. With a fixed data set of as many batches as `draws` both are exact
-    for that set. Otherwise the mean's own error is counted into the noise. A network is healthy if it is on
-    each of the batches.
+    W′ = W − α E[∂L] + (α/√|B|) √Var(∂L) ∘ η with η_ij ~ N(0, 1), [A] 2.1. Mean and variance are taken over
+    the drawn mini-batches, whose directions have the variance Var(∂L)/|B| already. With a fixed data set of
+    as many batches as `draws` both are exact for that set; otherwise the mean's own error is counted into the
+    noise.
 
     Examples
     --------
-    >>> model = dj.models.teacher_student(batches=100)
-    >>> dj.models.elementwise_langevin(model, draws=100).config["dynamics"]
-    'langevin-elementwise'
+    >>> student = dj.models.teacher_student(batches=100)
+    >>> twin = dj.models.elementwise_langevin(student, draws=100)
+    >>> twin.name, twin.config["dynamics"]
+    ('teacher-student-langevin', 'langevin-elementwise')
     """
     draws = checks.positive_int("draws", draws, 2)
 

@@ -56,34 +56,35 @@ def linear(
     noise: str = "gradient",
     dynamics: str = "sgd",
 ) -> Model:
-    """Linear network with one hidden layer, ŷ = Z W x, that learns ŷ = Z W_t x under added noise.
+    """Linear network with one hidden layer, of which the second matrix Z is fixed: ŷ = Z W x.
 
     Parameters
     ----------
     z : {"identity", "equal", "unequal"} or array, shape (n_out, n), default "identity"
-        Z, by name or as an invertible matrix.
+        The matrix Z, of full column rank. "equal" and "unequal" are 2 × 2 with equal singular values 1, 1 and
+        with 1, ½.
     teacher : array, shape (n, n), optional
-        W_t, the same for all seeds. By default drawn for every seed with singular `values` in a random
-        `basis`.
-    values : sequence of float, default (2.0, 2.0)
-        Singular values of W_t. Equal ones make degenerate levels.
+        W_t, the same for all seeds. By default every seed draws one from `values` and `basis`.
+    values : sequence of float, length n, default (2.0, 2.0)
+        Singular values of a drawn teacher, positive. Equal ones make degenerate levels.
     basis : {"symmetric", "rotation", "orthogonal"}, default "symmetric"
-        "symmetric": W_t = Q diag(values) Qᵀ, which for all values equal is a multiple of 1. "rotation":
-        W_t = R diag(values) with det R = 1. "orthogonal": the same with any sign of det R.
+        "symmetric" draws W_t = Q diag(values) Qᵀ, which for all values equal is a multiple of 1; "rotation"
+        draws W_t = R diag(values) with det R = 1; "orthogonal" the same with any sign of det R.
     epsilon : float, default 0.1
-        Standard deviation ε of the noise of one sample. Grids can vary it.
+        Standard deviation ε of the noise of one sample, zero or positive.
     noise : {"gradient", "label"}, default "gradient"
-        "gradient" adds a symmetric matrix, of std ε off the diagonal and √2 ε on it, to the gradient of every
-        sample. "label" adds ε times a normal vector to every label.
+        "gradient" adds a symmetric matrix of std ε off the diagonal and √2 ε on it to the gradient of every
+        sample; "label" adds ε times a normal vector to every label.
     dynamics : {"sgd", "langevin"}, default "sgd"
-        "sgd" draws samples. "langevin" takes the exact mean gradient and Gaussian noise with the mini-batch's
+        "sgd" draws samples; "langevin" takes the exact mean gradient and Gaussian noise with the mini-batch's
         covariance ([A] 2.1), in one draw.
 
     Returns
     -------
     Model
-        Grids can vary `epsilon`, and `z_ratio` in (0, 1]: the smallest singular value of Z over the largest,
-        which stays as it is. Those between form a geometric progression; singular vectors stay.
+        Weights start from N(0, sigma_w²/n); the published std is 0.1. Grids can vary the scalars `epsilon`
+        and `z_ratio` in (0, 1]: the smallest singular value of Z over the largest, which stays as it is;
+        those between form a geometric progression, and the singular vectors stay.
 
     Raises
     ------
@@ -92,9 +93,10 @@ def linear(
 
     Notes
     -----
-    [B]. Weights start from N(0, sigma_w²/n); the published std is 0.1.
+    L = ⟨|Z W_t x − Z W x|²⟩/2 with x ~ N(0, 1)^n, [B]. A mode of ZᵀZ with eigenvalue z² relaxes at the rate
+    α z² a step.
 
-    Why the teacher is symmetric: in its frame symmetric gradient noise G becomes Rᵀ G, which splits a pair of
+    Why symmetric: in the teacher's frame symmetric gradient noise G becomes Rᵀ G, which splits a pair of
     levels by its symmetric part. For R = 1 that is G itself; surmise and two-mode density hold. A rotation by
     θ leaves the traceless part alone, and with it the surmise, but shrinks the motion of the center by cos θ:
     the density is too narrow. A reflection leaves one Gaussian number alone to split the pair: the levels
@@ -103,10 +105,18 @@ def linear(
 
     Examples
     --------
-    >>> model = dj.models.linear(values=(1.0, 3.0))
+    Before the first step, from W = 0, the loss is half the squared norm of Z W_t:
+
+    >>> model = dj.models.linear(z="unequal", teacher=np.diag([2.0, 2.0]))
     >>> world = model.world(jax.random.key(0), 4)
-    >>> np.linalg.svd(world.teacher, compute_uv=False).round(3).tolist()
-    [3.0, 1.0]
+    >>> observed = model.observe({"w": jnp.zeros((2, 2))}, None, world, None, {})
+    >>> float(observed["train_loss"])
+    2.5
+
+    A grid over its scalars:
+
+    >>> dj.Grid(lr=0.01, batch_size=4, scalars={"z_ratio": [0.25, 0.5, 1.0]}, seeds=100).members
+    300
     """
     z = _matrix_z(z)
     size = z.shape[1]

@@ -153,52 +153,61 @@ def nanogpt(
     matrices: str = "attention",
     line_ends: str = "plain",
 ) -> Model:
-    """A small character-level transformer (nano-GPT), whose attention matrices are watched while it learns.
+    """Small character-level transformer, whose attention matrices are watched while it learns.
 
     Parameters
     ----------
-    text : str, Path or Corpus, default "python-topics"
-        `python-topics` (needs no network), `tinyshakespeare`, a UTF-8 file, or a loaded corpus.
+    text : str, path or Corpus, default "python-topics"
+        `python-topics` (comes with Python), `tinyshakespeare` (is downloaded once), a UTF-8 file, or a loaded
+        corpus.
     width : int, default 64
-        Width of the stream.
+        Width of the stream, a multiple of `heads`.
     heads : int, default 4
-        Heads of attention; they must divide the width.
+        Heads of each block.
     layers : int, default 4
-        Number of blocks.
+        Blocks.
     context : int, default 32
-        Characters that the network looks back.
+        Characters that the network sees.
     vocabulary : int, optional
-        At most this many different characters, see `corpus.load`. By default all of the text.
+        At most so many different characters; the rarest beyond it all become one replacement character. By
+        default all of the text. A loaded corpus keeps its own.
     dropout : float, default 0.0
-        Probability, drawn anew in every step; at least 0 and below 1.
+        Probability in 0 ≤ dropout < 1, drawn anew in every step.
     matrices : {"attention", "all"}, default "attention"
-        Which spectra are recorded. "attention": K, Q and V of every head (names such as `layer1_head1_key`).
-        "all": also the projections, the MLPs and the output.
-    line_ends : str, default "plain"
-        How line ends count, see `corpus.load`.
+        Which spectra are recorded. "attention": K, Q, V of every head, under names such as
+        `layer1_head1_key`. "all": also the projections, the MLPs and the output.
+    line_ends : {"plain", "kept"}, default "plain"
+        "plain" reads those of Windows as plain ones, with a warning; "kept" makes the carriage return a
+        character.
 
     Returns
     -------
     Model
-        All members of a seed see the same windows of text.
+        sigma_w of the grid multiplies the initial weights of all linear layers; at 1 they are those of the
+        Notes. All members of a seed see the same windows of text.
 
     Raises
     ------
     InputError
-        If heads do not divide the width, if the text is too short for the context, or for a text that cannot
-        be read.
+        If heads do not divide the width, if the text is too short for the context, if a text cannot be read,
+        or if a number is out of range.
 
     Notes
     -----
-    The default is the model of [A] 3.2, with 209 729 parameters. sigma_w of the grid multiplies the initial
-    weights of all linear layers; 1 is the stated initialisation.
+    The defaults are the model of [A] 3.2, with 209 729 parameters for 65 different characters. LayerNorm
+    stands before attention and before the MLP, whose hidden width is 4 `width`. The output is untied; K, Q, V
+    have no bias. Linear weights and biases start uniform in ±1/√n_in, embeddings from N(0, 1). Weights are
+    stored (n_in, n_out).
 
     Examples
     --------
-    >>> model = dj.models.nanogpt(width=8, heads=2, layers=1, context=8)
-    >>> params = model.init(jax.random.key(0), (), {"sigma_w": 1.0}).params
-    >>> sorted(model.matrices(params))[:3]
-    ['layer1_head1_key', 'layer1_head1_query', 'layer1_head1_value']
+    A small one, on a text of one's own:
+
+    >>> from pathlib import Path
+    >>> written = Path("spell.txt").write_text("abracadabra " * 100)
+    >>> model = dj.models.nanogpt("spell.txt", width=8, heads=2, layers=1, context=4)
+    >>> model.config["vocabulary"], model.config["parameters"]
+    (' abcdr', 998)
     """
     sizes = {"width": width, "heads": heads, "layers": layers, "context": context}
     sizes = {name: checks.positive_int(name, value) for name, value in sizes.items()}

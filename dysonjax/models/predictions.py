@@ -5,7 +5,7 @@ the diagonal and 2v on it. Their distance then follows the surmise P(S) = S/(2σ
 mean ⟨S⟩ = √π σ. [A] 2.5, [C]; the prefactors are derived here and tested against simulation.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,60 +20,74 @@ class PairLaw(NamedTuple):
 
     @classmethod
     def of(cls, off_diagonal_variance: ArrayLike) -> "PairLaw":
+        """The law for fluctuations of this variance v off the diagonal: σ² = 2v."""
         sigma = np.sqrt(2 * np.asarray(off_diagonal_variance, np.float64))
         return cls(sigma, np.sqrt(np.pi) * sigma)
 
 
 def rbm_pair(
-    kappa: ArrayLike, lr: ArrayLike, batch_size: ArrayLike, mu: float = 3.0, sigma_h: float = 1.0,
-    k: int = 3, order: int = 1,
-) -> PairLaw:  # fmt: skip
-    """A degenerate pair of the RBM at rest: levels x of X = σ_h² WᵀW near μ² − κ.
+    kappa: ArrayLike,
+    lr: ArrayLike,
+    batch_size: ArrayLike,
+    mu: float = 3.0,
+    sigma_h: float = 1.0,
+    k: int = 3,
+    order: int = 1,
+) -> PairLaw:
+    """Law of a degenerate pair of levels of the RBM at rest.
+
+    The levels x are those of X = σ_h² WᵀW, near μ² − κ.
 
     Parameters
     ----------
     kappa : float or array
-        Eigenvalue κ of the target precision that occurs twice, below μ².
+        Eigenvalue κ of the target's precision, below μ². It broadcasts against `lr` and `batch_size`.
     lr : float or array
         Learning rate α.
-    batch_size : int or array
-        Number of chains, |B|.
-    mu : float, default 3.0
-        Parameter of the energy.
-    sigma_h : float, default 1.0
-        Width of the hidden units.
+    batch_size : float or array
+        Number of chains |B|.
+    mu, sigma_h : float, default 3.0 and 1.0
+        Parameters of the energy, as in `rbm`.
     k : int, default 3
-        Gibbs sweeps in a step. Only order 2 depends on it.
-    order : {1, 2}, default 1
+        Gibbs sweeps in a step; used by order 2 alone.
+    order : int, default 1
         1 is the limit of small α and of independent chains. 2 is exact for small fluctuations at any α and k.
 
     Returns
     -------
     PairLaw
-        The surmise of the pair, units of x.
+        Width σ of the surmise and mean spacing ⟨S⟩, units of x, with the shape of the arguments.
 
     Notes
     -----
-    Order 1: σ² = 2 σ_h² (α/|B|)(μ² − κ), so that ⟨S⟩ = √(2π σ_h² (α/|B|)(μ² − κ)). Order 2: with s the
-    deviation of Ŝ from 1/κ and δ that of the block of X from μ² − κ,
+    Order 1: σ² = 2 σ_h² (α/|B|)(μ² − κ), so that ⟨S⟩ = √(2π σ_h² (α/|B|)(μ² − κ)).
+
+    Order 2: with s the deviation of Ŝ from 1/κ and δ that of the block of X from μ² − κ,
 
         s′ = ρ s + (1 − ρ) δ/κ² + noise of variance (1 − ρ²)/(κ²|B|),   ρ = ((μ² − κ)/μ²)^{2k},
-        δ′ = δ − 2 α σ_h² (μ² − κ) s′,
+        δ′ = δ − 2 α σ_h² (μ² − κ) s′.
 
-    the first line being the chains' memory and their pursuit of the moving weights. The stationary variance
-    of δ solves the discrete Lyapunov equation of this pair.
+    The first line is the chains' memory and their pursuit of the moving weights. The stationary variance of δ
+    solves the discrete Lyapunov equation of these two lines.
 
     "Isolated" and "small fluctuations" matter: in the published target the pairs lie 0.4 to 1.2 from their
-    neighbours, and at α = 0.1, |B| = 4 their mean spacing is only 0.7 to 0.8 of this. [A] 2.5, [C]; the
-    prefactors are derived here.
+    neighbours, and at α = 0.1, |B| = 4 their mean spacing is only 0.7 to 0.8 of this.
+
+    Source: [A] 2.5 and [C]. The prefactors are derived here and tested against simulation.
 
     Examples
     --------
-    >>> law = dj.models.predictions.rbm_pair(kappa=4.0, lr=0.1, batch_size=16)
-    >>> round(float(law.mean_spacing), 3)
-    0.443
-    >>> bool(np.isclose(law.sigma, np.sqrt(2 * 0.1 / 16 * (9.0 - 4.0))))
-    True
+    The spacing grows with the square root of α/|B|:
+
+    >>> law = dj.models.predictions.rbm_pair(kappa=5.0, lr=np.array([0.01, 0.04]), batch_size=4)
+    >>> law.mean_spacing.round(3)
+    array([0.251, 0.501])
+
+    Order 2, with the memory of the chains, adds one percent here:
+
+    >>> exact = dj.models.predictions.rbm_pair(kappa=5.0, lr=np.array([0.01, 0.04]), batch_size=4, order=2)
+    >>> (exact.mean_spacing / law.mean_spacing).round(3)
+    array([1.009, 1.011])
     """
     kappa, lr, batch_size = np.broadcast_arrays(*(np.asarray(a, np.float64) for a in (kappa, lr, batch_size)))
     x = mu**2 - kappa
@@ -96,39 +110,55 @@ def rbm_pair(
 def linear_pair(
     epsilon: ArrayLike, lr: ArrayLike, batch_size: ArrayLike, z: float | np.ndarray = 1.0, order: int = 1
 ) -> PairLaw:
-    """A degenerate pair of the linear network at rest. Levels are SINGULAR VALUES of W, and all |z_i| = z.
+    """Law of a degenerate pair of levels of the linear network at rest, where all |z_i| = z.
+
+    The levels are SINGULAR VALUES ξ of W, not their squares.
 
     Parameters
     ----------
     epsilon : float or array
-        Noise of one sample.
+        Standard deviation ε of the gradient noise of one sample. It broadcasts against `lr` and `batch_size`.
     lr : float or array
-        Learning rate α.
-    batch_size : int or array
-        Size of a mini-batch, |B|.
+        Learning rate α, with α z² < 2.
+    batch_size : float or array
+        Mini-batch size |B|.
     z : float or array, default 1.0
-        The singular value of Z.
-    order : {1, 2}, default 1
-        2 adds what the fluctuating x xᵀ of the mini-batch does to the fluctuations themselves.
+        The singular value of Z, the same for all of its directions.
+    order : int, default 1
+        1 leaves out, and 2 adds, what the fluctuating x xᵀ of the mini-batch does to the fluctuations
+        themselves.
 
     Returns
     -------
     PairLaw
-        The surmise of the pair, units of ξ.
+        Width σ of the surmise and mean spacing ⟨S_ξ⟩, units of ξ, with the shape of the arguments.
 
     Notes
     -----
-    With b = α² z⁴/|B| and q = α z² (2 − α z²), order 1 is v = α² ε²/(|B| q), that is, for z = 1, ⟨S_ξ⟩ = √(2π
-    α ε²/(|B|(2 − α))). At order 2 the second moments close, and for two levels v = α² ε²/(|B| q) · q²/((q −
-    3b)(q + b)), a factor 1 + b/q + … = 1 + α/(|B|(2 − α)) + … in ⟨S_ξ⟩ at z = 1. For small |B| and large α
-    the law of S is then no longer exactly the surmise, since this noise is multiplicative. [B]; the
-    prefactors are derived here.
+    Let b = α² z⁴/|B| and q = α z² (2 − α z²), and v the variance of the fluctuations off the diagonal.
+
+    Order 1: v = α² ε²/(|B| q), that is, for z = 1, ⟨S_ξ⟩ = √(2π α ε²/(|B|(2 − α))).
+
+    Order 2: the second moments close, and for two levels
+
+        v = α² ε²/(|B| q) · q²/((q − 3b)(q + b)),
+
+    a factor 1 + b/q + … = 1 + α/(|B|(2 − α)) + … in ⟨S_ξ⟩ at z = 1. For small |B| and large α the law of S is
+    then no longer exactly the surmise, since this noise is multiplicative.
+
+    Source: [B] for the model. The prefactors are derived here and tested against simulation.
 
     Examples
     --------
-    >>> law = dj.models.predictions.linear_pair(epsilon=0.1, lr=0.1, batch_size=16)
-    >>> round(float(law.mean_spacing), 4)
-    0.0144
+    >>> law = dj.models.predictions.linear_pair(epsilon=0.1, lr=np.array([0.01, 0.04]), batch_size=4)
+    >>> law.mean_spacing.round(5)
+    array([0.00888, 0.0179 ])
+
+    With few samples in a batch their own fluctuations widen the spacing:
+
+    >>> small = [dj.models.predictions.linear_pair(0.1, lr=0.5, batch_size=2, order=o) for o in (1, 2)]
+    >>> round(float(small[1].mean_spacing / small[0].mean_spacing), 2)
+    1.31
     """
     epsilon, lr, batch_size = (np.asarray(a, np.float64) for a in (epsilon, lr, batch_size))
     rate = lr * z**2
@@ -139,40 +169,52 @@ def linear_pair(
 
 def linear_two_species_spacing(
     epsilon: ArrayLike, lr: ArrayLike, batch_size: ArrayLike, z1: ArrayLike, z2: ArrayLike
-) -> Any:
-    """⟨S_ξ⟩ of a pair at rest under gradient noise, where Z has two singular values; W_t is symmetric.
+) -> np.ndarray:
+    """Mean spacing ⟨S_ξ⟩ of a pair of the linear network at rest, where Z has two singular values.
+
+    It holds for gradient noise and a symmetric teacher.
 
     Parameters
     ----------
     epsilon : float or array
-        Noise of one sample.
+        Standard deviation ε of the gradient noise of one sample. All arguments broadcast.
     lr : float or array
         Learning rate α.
-    batch_size : int or array
-        Size of a mini-batch, |B|.
+    batch_size : float or array
+        Mini-batch size |B|.
     z1, z2 : float or array
-        The singular values of Z.
+        Singular values of Z.
 
     Returns
     -------
-    float or array
-        Mean spacing, units of ξ.
+    array
+        ⟨S_ξ⟩, units of the singular values of W, with the shape of the arguments.
+
+    See Also
+    --------
+    linear_pair : the case z1 = z2.
 
     Notes
     -----
-    With r_i = 1 − α z_i², entries of δ = W − W_t have ⟨δ_ij δ_kl⟩ = v_ik ⟨G_ij G_kl⟩ with v_ik = α²ε²/(|B|(1
-    − r_i r_k)), as row i forgets by r_i a step and G is symmetric noise. The splitting is that of the
-    symmetric part, S² = (δ_11 − δ_22)² + (δ_12 + δ_21)²: two independent Gaussian numbers of variances a² =
-    2(v_11 + v_22) and b² = v_11 + v_22 + 2v_12. Hence ⟨S⟩ = √(2/π) a E(1 − b²/a²), with E the complete
-    elliptic integral. It is `linear_pair` for z1 = z2. The gas of two species of [B], in which each level
-    keeps a rate of its own, has √(π(v_11 + v_22)): the eigenvectors, which mix the rates, make the true
-    spacing smaller.
+    With r_i = 1 − α z_i², entries of δ = W − W_t have ⟨δ_ij δ_kl⟩ = v_ik ⟨G_ij G_kl⟩,
+
+        v_ik = α² ε²/(|B|(1 − r_i r_k)),
+
+    as row i forgets by r_i a step and G is symmetric noise. The splitting is that of the symmetric part,
+    S² = (δ_11 − δ_22)² + (δ_12 + δ_21)², of two independent Gaussian numbers of variances
+    a² = 2(v_11 + v_22) and b² = v_11 + v_22 + 2v_12. Hence ⟨S⟩ = √(2/π) a E(1 − b²/a²), with E the complete
+    elliptic integral.
+
+    The gas of two species of [B], in which each level keeps a rate of its own, has √(π(v_11 + v_22)). The
+    eigenvectors mix the rates, which makes the true spacing smaller.
 
     Examples
     --------
-    >>> spacing = dj.models.predictions.linear_two_species_spacing(0.1, 0.1, 16, 1.0, 1.0)
-    >>> bool(np.isclose(spacing, dj.models.predictions.linear_pair(0.1, 0.1, 16).mean_spacing))
-    True
+    The slower the second direction relaxes, the wider the spacing:
+
+    >>> wide = dj.models.predictions.linear_two_species_spacing(0.1, 0.01, 4, z1=1.0, z2=np.array([1.0, 0.5]))
+    >>> wide.round(5)
+    array([0.00888, 0.01337])
     """
     epsilon, lr, batch_size, z1, z2 = (np.asarray(a, np.float64) for a in (epsilon, lr, batch_size, z1, z2))
     r1, r2 = 1 - lr * z1**2, 1 - lr * z2**2
@@ -186,24 +228,29 @@ def linear_two_species_spacing(
 
 
 def degenerate_pairs(targets: ArrayLike, tolerance: float = 1e-5) -> np.ndarray:
-    """Where a target spectrum holds a level exactly twice.
+    """Places of the pairs of levels that a target spectrum holds exactly twice.
 
     Parameters
     ----------
     targets : array, shape (mode,)
-        Target levels, ascending.
+        Target spectrum, ascending.
     tolerance : float, default 1e-5
-        Levels closer than this, relative to the largest, count as equal.
+        Levels whose distance is at most this part of the largest of them count as equal.
 
     Returns
     -------
-    int array, shape (pairs,)
-        The i of the pairs (i, i + 1). A level that occurs three times is no pair.
+    array of int
+        Index i of every pair (i, i + 1). Levels that stand alone or more than twice are left out.
 
     Examples
     --------
-    >>> dj.models.predictions.degenerate_pairs([1.0, 3.0, 3.0, 5.0, 5.0, 5.0])
-    array([1])
+    The eigenvalues of a lattice field come in pairs, except for the two at the ends:
+
+    >>> kappa = dj.models.rbm(visible=6).config["kappa"]
+    >>> kappa
+    [4.0, 5.0, 5.0, 7.0, 7.0, 8.0]
+    >>> dj.models.predictions.degenerate_pairs(kappa)
+    array([1, 3])
     """
     targets = np.asarray(targets, np.float64)
     same = np.diff(targets) <= tolerance * max(abs(targets[-1]), abs(targets[0]))

@@ -56,54 +56,65 @@ def rbm(
 ) -> Model:
     """Gaussian restricted Boltzmann machine, trained by persistent contrastive divergence.
 
+    The defaults are the published setting. The target is one of four: a lattice scalar field, `kappa`,
+    `covariance` or `data`.
+
     Parameters
     ----------
     visible : int, optional
-        Number of visible components. By default the target's width, else 10.
+        Number of visible components. By default that of the target, or 10 for a lattice field.
     hidden : int, optional
-        Number of hidden components. By default as many as visible ones.
+        Number of hidden components, by default as many as visible ones.
     mu, sigma_h : float, default 3.0 and 1.0
-        Parameters of the energy, above 0.
+        Parameters μ and σ_h of the energy, positive.
     k : int, default 3
-        Gibbs sweeps in a step.
+        Gibbs sweeps in a step, at least 1.
     mass : float, default 2.0
-        The target is a lattice scalar field on a ring of `visible` sites, κ_n = mass² + 2 −
-        2cos(2πn/visible), unless one of the next three arguments is given.
+        Mass of a lattice scalar field on a ring of `visible` sites, lattice units. It is the target unless
+        another one is given: κ_n = mass² + 2 − 2cos(2πn/visible).
     kappa : array, shape (visible,), optional
-        Eigenvalues of the target's precision.
+        Eigenvalues of the target's precision K_target.
     covariance : array, shape (visible, visible), optional
-        The target's covariance.
+        Covariance of the target, symmetric and positive definite.
     data : array, shape (samples, visible), optional
-        Samples, whose second moments are drawn in mini-batches of |B|. They are taken about zero, since the
-        model has no bias.
+        Data set whose second moments (about zero: the model has no bias) are drawn in mini-batches of |B|
+        samples.
     sampler : {"gibbs", "collapsed"}, default "gibbs"
-        "gibbs" runs the sweeps one by one. "collapsed" draws k sweeps at once from the same law.
+        Whether the sweeps run one by one, or k sweeps are drawn at once from the same law.
     dynamics : {"pcd", "langevin", "langevin-chains"}, default "pcd"
         "pcd" is the real thing. "langevin" replaces Ŝ by its exact mean plus Gaussian noise with its
-        equal-time covariance, fresh in every step ([A] 2.1). "langevin-chains" lets mean and noise relax as
+        equal-time covariance, fresh in every step ([A] 2.1); "langevin-chains" lets mean and noise relax as
         the chains do. Both Langevin forms keep the mini-batches of `data`.
 
     Returns
     -------
     Model
-        Recorded levels are eigenvalues of X = σ_h² WᵀW; stored weights are σ_h W.
+        Its recorded levels are eigenvalues of X = σ_h² WᵀW, its stored weights σ_h W of shape (visible,
+        hidden).
 
     Raises
     ------
     InputError
-        If k < 1, if shapes do not fit, if a covariance is not symmetric positive definite, or if a κ_i ≥ μ²,
-        where learning has no fixed point.
+        If a number is not positive, if more than one target is given, if shapes do not fit, if a covariance
+        is not symmetric positive definite, or if a κ_i ≥ μ², where learning has no fixed point.
 
     Notes
     -----
-    Energy E = μ²φᵀφ/2 + hᵀh/(2σ_h²) − φᵀWh, [A] 3.1 and [C]; the default is the published setting. A member
-    is healthy while K = μ² − σ_h² W Wᵀ is positive definite. Weights start from N(0, sigma_w²/visible); the
-    published sigma_w is 0.1·√10.
+    Energy E = μ²φᵀφ/2 + hᵀh/(2σ_h²) − φᵀWh. The precision of the model is K = μ² − σ_h² W Wᵀ, and a level
+    x_i rests where μ² − x_i meets an eigenvalue κ_i of K_target. A step takes W to W + α σ_h² (C − Ŝ) W, with
+    the second moments C of the data and Ŝ of |B| persistent chains. Source: [A] 3.1 and [C].
+
+    A member is healthy while K is positive definite. Weights start from N(0, sigma_w²/visible): published
+    sigma_w = 0.1·√10.
 
     Examples
     --------
     >>> dj.models.rbm(mass=1.0, visible=4).config["kappa"]
     [1.0, 3.0, 3.0, 5.0]
+    >>> dj.models.rbm(kappa=[4.0, 10.0])
+    Traceback (most recent call last):
+    ...
+    dysonjax.checks.InputError: the target's largest precision 10 must lie below mu² = 9, ...
     """
     mu, sigma_h = checks.positive("mu", mu), checks.positive("sigma_h", sigma_h)
     k = checks.positive_int("k", k)

@@ -16,21 +16,62 @@ the mixing of eigenvectors are in it. What is left out: terms of order T² and t
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dysonjax import checks
 
 
 def rbm_levels(
-    kappa, temperature, mu: float = 3.0, *, draws: int = 4000, seed: int = 0, shift: bool = True
+    kappa: ArrayLike,
+    temperature: ArrayLike,
+    mu: float = 3.0,
+    *,
+    draws: int = 4000,
+    seed: int = 0,
+    shift: bool = True,
 ) -> np.ndarray:
-    """Draws of all levels, (temperatures, draws, levels), ascending, for at least as many hidden as visible.
+    """Draw all levels of the RBM at rest, for at least as many hidden as visible components.
 
-    kappa: eigenvalues of the target's precision, below μ². temperature: σ_h² α/|B|, a number or (n,). All
-    temperatures use the same Gaussian numbers, so that averages are smooth in T. shift=False leaves out
-    ⟨δX⟩. Raises InputError for a κ outside 0...μ².
+    Parameters
+    ----------
+    kappa : array, shape (levels,)
+        Eigenvalues of the target's precision, above 0 and below μ².
+    temperature : float or array, shape (temperatures,)
+        T = σ_h² α/|B|.
+    mu : float, default 3.0
+        Parameter μ of the energy.
+    draws : int, default 4000
+        Number of draws at each temperature.
+    seed : int, default 0
+        Randomness. All temperatures use the same Gaussian numbers, so that averages are smooth in T.
+    shift : bool, default True
+        Whether the mean ⟨δX⟩ counts. False leaves it out.
 
-    >>> rbm_levels([4.0, 6.0, 6.0, 8.0], [0.001, 0.01]).shape
+    Returns
+    -------
+    array, shape (temperatures, draws, levels)
+        Levels x, eigenvalues of X = σ_h² WᵀW, ascending along the last axis. One temperature gives a first
+        axis of length 1.
+
+    Raises
+    ------
+    InputError
+        If a κ lies outside 0…μ², or a number is not finite.
+
+    Notes
+    -----
+    The levels are the eigenvalues of diag(x + ⟨δX⟩) + Gaussian matrix, to first order in T; the text of the
+    module derives them. Terms of order T² and the chains' memory are left out.
+
+    Examples
+    --------
+    The pair at μ² − κ = 3 is split by its fluctuations, the more the warmer:
+
+    >>> x = dj.models.rbm_fluctuations.rbm_levels([4.0, 6.0, 6.0, 8.0], temperature=[0.001, 0.004])
+    >>> x.shape
     (2, 4000, 4)
+    >>> np.diff(x)[..., 1].mean(axis=1).round(2)
+    array([0.14, 0.27])
     """
     kappa = np.sort(checks.finite_array("kappa", kappa))[::-1]
     if kappa[-1] <= 0 or kappa[0] >= mu**2:

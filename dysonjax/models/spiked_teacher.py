@@ -8,12 +8,12 @@ is (W − W*)Λ. With φ instead of the identity, ŷ = φ(Wx) and y = φ(W*x) + 
 Weights are stored as Wᵀ, (N, M): a batch meets them as inputs @ weight.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike
 
 from dysonjax import checks
 from dysonjax.models.base import Hyperparameter, Model, Start, Update, eigh, normal, product, split
@@ -48,58 +48,67 @@ class Batch(NamedTuple):
 def spiked_teacher(
     rows: int = 256,
     columns: int = 64,
-    profile: ArrayLike = (1.0,),
+    profile: Sequence[float] | np.ndarray = (1.0,),
     *,
     s: float = 1.0,
     epsilon: float = 0.1,
     noise: str = "gradient",
     activation: str = "identity",
-    blocks: ArrayLike = (),
+    blocks: Sequence[float] | np.ndarray = (),
 ) -> Model:
-    """A network that learns a matrix of low rank out of noise: spikes that leave the bulk.
+    """Network that learns a matrix of low rank out of noise: spikes that leave the bulk.
 
     Parameters
     ----------
     rows, columns : int, default 256 and 64
-        M and N, in any order.
+        Outputs M and inputs N, in any order of size.
     profile : sequence of float, default (1.0,)
-        Singular values of the teacher in units of its strength `s`, one for each spike. Equal ones are
-        degenerate, and overlaps then are those of their subspace.
+        Singular values of the teacher in units of its strength `s`, one for each spike, positive. Equal ones
+        are degenerate, and overlaps then are those of their subspace.
     s : float, default 1.0
-        Strength of the teacher, above 0. Grids can vary it.
+        Strength of the teacher, positive.
     epsilon : float, default 0.1
-        Standard deviation ε of the noise of one sample. Grids can vary it.
+        Standard deviation ε of the noise of one sample, zero or positive.
     noise : {"gradient", "label", "data"}, default "gradient"
-        "gradient" takes the exact mean gradient and adds a Gaussian matrix of std ε for every sample. "label"
-        draws fresh inputs and adds ε times a normal vector to every label. "data" draws fresh inputs and has
+        "gradient" takes the exact mean gradient and adds a Gaussian matrix of std ε for every sample; "label"
+        draws fresh inputs and adds ε times a normal vector to every label; "data" draws fresh inputs and has
         no other noise.
     activation : {"identity", "tanh", "relu"}, default "identity"
-        Of the outputs. The latter two need inputs that are drawn.
+        Of the outputs. The latter two need inputs that are drawn, that is, noise "label" or "data".
     blocks : sequence of float, default ()
-        Variances of the inputs, one for each of as many blocks of equal size. By default all are 1.
+        Variances of the inputs, one for each of as many blocks of equal size. Without it all are 1.
 
     Returns
     -------
     Model
-        With one learned matrix, W.
+        Weights are stored as Wᵀ, (columns, rows), and start from N(0, sigma_w²/rows). Grids can vary the
+        scalars `s` and `epsilon`.
 
     Raises
     ------
     InputError
-        For a rank above min(M, N), singular values or s that are not positive, or other numbers out of range.
+        If the rank is above min(M, N), if singular values or s are not positive, or if another number is out
+        of range.
 
     Notes
     -----
-    ŷ = W x learns y = W* x with W* = s Σ_k p_k u_k v_kᵀ and orthonormal u, v drawn for every seed. W starts
-    from N(0, σ_W²/M), so that the bulk of X = WᵀW is that of Marchenko and Pastur with σ² = σ_W² and r = N/M.
+    ŷ = W x against y = W* x, with W* = s Σ_k p_k u_k v_kᵀ and orthonormal u, v drawn for every seed. The bulk
+    of X = WᵀW starts as that of Marchenko and Pastur with σ² = sigma_w² and r = N/M. L = ½⟨|y − ŷ|²⟩.
     arXiv 2606.28486.
 
     Examples
     --------
-    >>> model = dj.models.spiked_teacher(rows=32, columns=16, profile=(2.0, 1.0))
-    >>> target = model.targets(model.world(jax.random.key(0), 4))["w"]
-    >>> np.linalg.svd(target, compute_uv=False)[:3].round(3).tolist()
-    [2.0, 1.0, 0.0]
+    Three spikes, two of them degenerate, over a grid of strengths:
+
+    >>> model = dj.models.spiked_teacher(rows=128, columns=32, profile=[2.0, 1.0, 1.0])
+    >>> {name: scalar.default for name, scalar in model.scalars.items()}
+    {'s': 1.0, 'epsilon': 0.1}
+    >>> dj.Grid(lr=0.01, batch_size=16, scalars={"s": [0.5, 1.0, 2.0]}, seeds=20).members
+    60
+    >>> dj.models.spiked_teacher(rows=128, columns=2, profile=[2.0, 1.0, 1.0])
+    Traceback (most recent call last):
+    ...
+    dysonjax.checks.InputError: the rank of the teacher must not exceed min(M, N) = 2, got 3
     """
     rows, columns = checks.positive_int("rows", rows), checks.positive_int("columns", columns)
     checks.memory(f"a network of {rows}×{columns} weights", 40 * rows * columns, "take fewer rows or columns")

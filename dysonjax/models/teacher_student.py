@@ -41,56 +41,61 @@ def teacher_student(
     scaling: str = "standard",
     base_width: int = 64,
 ) -> Model:
-    """Teacher-student multilayer perceptron: the system of the phase diagram.
+    """Multilayer perceptron that learns from a teacher of its own shape: the system of the phase diagram.
+
+    The defaults are the published setting.
 
     Parameters
     ----------
     widths : sequence of int, default (3, 32, 16, 1)
         Neurons of each layer, input first.
     activation : {"tanh", "relu", "identity"}, default "tanh"
-        Of the hidden layers; the output is linear.
+        Activation of the hidden layers. The output is linear.
     train : {"middle", "all"}, default "middle"
-        "middle": the student shares the teacher's first and last matrix and learns those between (the
-        published setting). "all": it learns every matrix.
+        With "middle" the student shares the teacher's first and last matrix and learns those between; with
+        "all" it learns every matrix.
     data : {"fixed", "online"}, default "fixed"
-        "fixed": `batches` batches, passed in order in every epoch. "online": fresh samples in every step.
+        "fixed" passes `batches` batches in order in every epoch; "online" draws fresh samples in every step.
     batches : int, default 1000
-        Number of batches of fixed data.
+        Batches of a fixed data set.
     label_noise : float, default 0.0
-        Standard deviation of Gaussian noise added to the targets of training. 0: noise-free.
+        Standard deviation of Gaussian noise added to the targets of training. 0 is noise-free.
     test_samples : int, default 128
         Fresh inputs for the observables.
     scaling : {"standard", "mup"}, default "standard"
-        "mup", for train="all", is the maximal update parametrisation of plain gradient steps, see Notes.
+        "mup", for train="all", is the maximal update parametrisation of plain gradient steps (see Notes).
     base_width : int, default 64
-        Width at which both scalings are the same.
+        Width of the hidden layers at which "mup" and "standard" are the same.
 
     Returns
     -------
     Model
-        Of all learned matrices the spectra are recorded.
+        Matrices are named "w1", "w2" and so on from the input; the learned ones start from
+        N(0, sigma_w²/n_in).
 
     Raises
     ------
     InputError
-        If a width is no positive integer, if there are fewer than two layers of weights, or if train="middle"
-        leaves nothing to learn.
+        If a width is no positive integer, if there are fewer than two layers of weights, if train="middle"
+        leaves nothing to learn or comes with "mup", or if a number is out of range.
 
     Notes
     -----
-    [C]; arXiv 2509.01349. Inputs are x ~ N(0, 1). The teacher's entries are N(0, 1/n_in); learned matrices
-    start from N(0, sigma_w²/n_in). The loss is half the mean squared error of a batch.
+    Inputs are x ~ N(0, 1), the entries of the teacher N(0, 1/n_in), the loss is half the mean squared error
+    of a batch. [C]; arXiv 2509.01349.
 
-    With scaling="mup" the last matrix starts from N(0, sigma_w² base_width/n_in²), and the learning rate of
-    the first is multiplied by n_out/base_width and of the last by base_width/n_in. Features of every width
-    then learn at the same rate; with hidden layers of base_width both are the same (arXiv 2011.14522).
+    With "mup" the last matrix starts from N(0, sigma_w² base_width/n_in²), and the learning rate of the first
+    is multiplied by n_out/base_width and of the last by base_width/n_in, so that features of every width
+    learn at the same rate (arXiv 2011.14522).
 
     Examples
     --------
-    >>> model = dj.models.teacher_student(widths=(3, 8, 6, 1), batches=20)
-    >>> world = model.world(jax.random.key(0), 4)
-    >>> [matrix.shape for matrix in world.teacher], list(model.targets(world))
-    ([(3, 8), (8, 6), (6, 1)], ['w2'])
+    The published student learns the matrix between its hidden layers; here, all three:
+
+    >>> student = dj.models.teacher_student(widths=(3, 32, 16, 1), train="all")
+    >>> start = jax.eval_shape(lambda key: student.init(key, None, {"sigma_w": 1.0}), jax.random.key(0))
+    >>> {name: matrix.shape for name, matrix in student.matrices(start.params).items()}
+    {'w1': (3, 32), 'w2': (32, 16), 'w3': (16, 1)}
     """
     widths = tuple(checks.positive_int("widths", width) for width in widths)
     if len(widths) < 3:
