@@ -55,7 +55,11 @@ def _told_apart(parts: list[Checkpoint]) -> list[Checkpoint]:
     names = [tensor.name for part in parts for tensor in part.tensors]
     if len(names) == len(set(names)):
         return parts
-    return [replace(part, tensors=tuple(prefixed(part.tensors, f"{part.path.stem}/"))) for part in parts]
+    stems = [part.path.stem if part.path else "" for part in parts]
+    return [
+        replace(part, tensors=tuple(prefixed(part.tensors, f"{stem}/")))
+        for part, stem in zip(parts, stems, strict=True)
+    ]
 
 
 def _chosen(path: Path, files: dict[str, Path]) -> list[Path]:
