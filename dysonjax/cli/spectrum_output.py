@@ -142,8 +142,8 @@ _COLUMNS = {
     "shape": lambda r: r["shape"] + (f" ×{r['members']}" if r["members"] > 1 else ""),
     "read": lambda r: r["how"],
     "verdict": lambda r: r["verdict"] or "–",
-    "A": lambda r: _number(r["mp_area"], "{:.2f}", r["mp_area_err"]),
-    "σ²": lambda r: _number(r["mp_sigma2"], "{:.3g}", r["mp_sigma2_err"]),
+    "A": lambda r: _number(r["mp_area"], "{:.2f}", r["mp_area_error"]),
+    "σ²": lambda r: _number(r["mp_sigma2"], "{:.3g}", r["mp_sigma2_error"]),
     "p(MP)": lambda r: _number(r["mp_p"], "{:.2g}"),
     "p(A)": lambda r: _number(r["mp_area_p"], "{:.2g}"),
     "out": lambda r: _number(r["outliers"], "{:d}"),
@@ -152,7 +152,7 @@ _COLUMNS = {
     "p(r̃)": lambda r: _number(r["ratio_p"], "{:.2g}"),
     "p(s)": lambda r: _number(r["spacing_p"], "{:.2g}"),
     "α": lambda r: (
-        _number(r["tail_alpha"], "{:.2f}", r["tail_alpha_err"]) + ("*" if r["tail_accepted"] else "")
+        _number(r["tail_alpha"], "{:.2f}", r["tail_alpha_error"]) + ("*" if r["tail_accepted"] else "")
     ),
     "p(α)": lambda r: _number(r["tail_p"], "{:.2g}"),
     "rank": lambda r: f"{r['stable_rank']:.3g}, {r['effective_rank']:.3g}",

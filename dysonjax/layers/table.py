@@ -104,7 +104,8 @@ def row_of(result: Result) -> dict:
 def _dataset(units, results: list[Result], found: list[Result]):
     import xarray as xr
 
-    rows = [row_of(result) for result in found]
+    # Names of Python end in `_err`.
+    rows = [{k.replace("_error", "_err"): v for k, v in row_of(result).items()} for result in found]
     names = list(dict.fromkeys(key for row in rows for key in row))
     most = max(result.spectrum.levels.size for result in found)
     levels = np.full((len(found), most), np.nan)

@@ -108,7 +108,7 @@ def render(title: str, facts: Sequence[tuple[str, str]], layers: Iterable[Drawn]
 
 def _cell(row: dict, key: str) -> Any:
     value = row.get(key)
-    error = row.get(f"{key}_err")
+    error = row.get(f"{key}_error")
     if isinstance(value, float) and isinstance(error, float):
         return (value, error)
     return value

@@ -96,8 +96,9 @@ class MatrixSpectrum:
             "verdict": self.verdict,
             "why": self.why,
         }
+        # Errors end in `_error`, as in the summaries of all commands.
         for key in ("area", "area_err", "sigma2", "sigma2_err", "lower", "upper"):
-            row[f"mp_{key}"] = mp and getattr(mp, key)
+            row[f"mp_{key}".replace("_err", "_error")] = mp and getattr(mp, key)
         row |= {"mp_p": mp and mp.p_value, "mp_area_p": mp and mp.area_p}
         row |= {"mp_scale_spread": mp and mp.scale_spread, "mp_note": mp and mp.note}
         row |= {"tracy_widom_edge": self.edge, "outliers": self.outliers}
@@ -106,12 +107,11 @@ class MatrixSpectrum:
             found = spikes is not None and getattr(spikes, key).size
             row[f"spike_{key}"] = getattr(spikes, key)[0] if found else None
         row |= {"ratio": s and s.ratio, "null_ratio": s and s.null_ratio}
-        row |= {"null_ratio_err": s and s.null_ratio_err, "ratio_p": s and s.ratio_p}
+        row |= {"null_ratio_error": s and s.null_ratio_err, "ratio_p": s and s.ratio_p}
         row |= {"spacing_distance": s and s.distance, "spacing_p": s and s.distance_p}
         row |= {"unfolding": s and s.unfolding}
-        row |= {
-            f"tail_{key}": tail and getattr(tail, key) for key in ("alpha", "alpha_err", "xmin", "n_tail")
-        }
+        row |= {"tail_alpha": tail and tail.alpha, "tail_alpha_error": tail and tail.alpha_err}
+        row |= {"tail_xmin": tail and tail.xmin, "tail_n_tail": tail and tail.n_tail}
         row |= {"tail_p": tail and tail.p_value, "tail_lognormal_p": tail and tail.lognormal_p}
         row |= {"tail_truncated_p": tail and tail.truncated_p, "tail_accepted": tail and tail.accepted()}
         row["tail_exponential_p"] = self.exponential_p

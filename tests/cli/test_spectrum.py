@@ -84,7 +84,7 @@ def test_run_store_gives_one_ensemble_per_grid_point(tmp_path):
         "weights [batch_size=4, lr=0.125, sigma_w=0.5]",
         "weights [batch_size=4, lr=1, sigma_w=0.5]",
     ]
-    assert [row["members"] for row in rows] == [12, 11] and rows[0]["mp_area_err"] > 0
+    assert [row["members"] for row in rows] == [12, 11] and rows[0]["mp_area_error"] > 0
 
 
 def test_non_finite_matrix_is_reported_and_skipped(tmp_path, tensors, capsys):

@@ -74,7 +74,7 @@ def test_rank_deficient_and_tiny_matrices_say_what_is_missing():
 def test_row_is_plain_json():
     row = analyse_matrix(np.random.default_rng(6).normal(size=(30, 12)), "w").row()
     assert json.loads(json.dumps(row, allow_nan=False)) == row
-    assert row["shape"] == "30x12" and row["mp_sigma2_err"] is None
+    assert row["shape"] == "30x12" and row["mp_sigma2_error"] is None
 
 
 @pytest.mark.parametrize(
