@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from dysonjax import lazy
 
 if TYPE_CHECKING:
-    from dysonjax.ensemble import devices
+    from dysonjax.ensemble import devices as devices
     from dysonjax.ensemble.config import Config, check
     from dysonjax.ensemble.devices import cores, one_device_per_core
     from dysonjax.ensemble.grid import Grid, log_spaced
