@@ -51,9 +51,11 @@ def pytest_runtest_setup(item):
         wanted["CC"] = CHOSEN["CC"] or (str(_quick_compiler()) if shutil.which("cc") else None)
     for name, value in wanted.items():
         os.environ.pop(name, None) if value is None else os.environ.update({name: value})
-    jax.config.update(
-        "jax_disable_most_optimizations", quick or CHOSEN["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1"
-    )
+    unoptimised = quick or CHOSEN["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1"
+    if unoptimised != jax.config.read("jax_disable_most_optimizations"):
+        # Two programs of one function agree to the last bit only if they were compiled in the same way.
+        jax.clear_caches()
+    jax.config.update("jax_disable_most_optimizations", unoptimised)
 
 
 def _quick_compiler() -> Path:
