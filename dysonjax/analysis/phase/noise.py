@@ -121,11 +121,7 @@ def noise_passes(dataset: xr.Dataset, record: int = -1, criterion: str = "publis
 
     Notes
     -----
-    Drift exceeds noise if K/(√r (N−1)) ≥ T V/(4σ_W²), with r = M/N and T = lr/batch_size. The V called
-    "published" comes from UᵀVU, with V the variances of single elements and U the eigenvectors, as the data
-    of arXiv 2509.01349 were analysed. It is no variance: its sign depends on the arbitrary signs of the
-    eigenvectors. The V called "variance" is that of the turned matrix, which pushes the levels in Dyson's
-    equation. Its line lies at about a fifth of the published temperature.
+    The criterion and the two V are those of `noise_threshold`.
 
     Examples
     --------
