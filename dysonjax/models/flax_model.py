@@ -86,10 +86,10 @@ def wrap_flax(
     if not isinstance(module, nn.Module):
         raise checks.InputError(f"module must be a flax.linen module, got {type(module).__name__}")
     online = callable(data)
-    arrays = None if online else _arrays("data", data)
+    arrays = () if online else _arrays("data", data)
     held_out = None if test is None else _arrays("test", test)
     options = dict(training or {})
-    example = jax.eval_shape(lambda: data(jax.random.key(0), 1)) if online else arrays
+    example: Any = jax.eval_shape(lambda: data(jax.random.key(0), 1)) if online else arrays
     inputs = jax.tree.map(lambda a: jnp.zeros((1, *a.shape[1:]), a.dtype), example[0])
     variables = jax.eval_shape(module.init, jax.random.key(0), inputs)
     if set(variables) != {"params"}:
@@ -120,7 +120,8 @@ def wrap_flax(
 
     def value(params, samples, key=None):
         if key is None:
-            return loss(module.apply({"params": params}, samples[0]), samples)
+            outputs: Any = module.apply({"params": params}, samples[0])
+            return loss(outputs, samples)
         outputs = module.apply({"params": params}, samples[0], rngs={"dropout": key}, **options)
         return loss(outputs, samples)
 
@@ -128,7 +129,7 @@ def wrap_flax(
         return value(module.init(jax.random.key(0), inputs)["params"], samples)
 
     for name, given in (("data", arrays), ("test", held_out)):
-        if given is not None:
+        if given:
             _check_data(name, given, first_loss)
 
     def update(params, memory, drawn, world, point):
@@ -236,7 +237,7 @@ def _kernels(params: Mapping) -> dict[str, Any]:
 
 
 def _square(tree) -> jax.Array:
-    return sum(jnp.sum(leaf * leaf) for leaf in jax.tree.leaves(tree))
+    return sum((jnp.sum(leaf * leaf) for leaf in jax.tree.leaves(tree)), jnp.zeros(()))
 
 
 def _hash(arrays: tuple[np.ndarray, ...]) -> str:
