@@ -30,7 +30,7 @@ def checked(name: str) -> kernels.Case:
 
 
 def tried(one: kernels.Case, worlds: int, points: int, most: int) -> list[layouts.Layout]:
-    """The cheapest ways by the model of costs; of more than a choice is made of, also blocks of several sizes."""
+    """The cheapest ways by the model of costs; beyond those of a choice, also blocks of several sizes."""
     different = layouts.ranked(one.ready.step, worlds, points)[:most]
     if most <= fastest.TRIES:
         return different
