@@ -46,12 +46,13 @@ class PhaseDiagram:
     from_preset: ClassVar[tuple[str, ...]] = tuple(PRESETS["quick"])  # where they are not given
 
     preset: Literal["quick", "paper"] = "quick"
-    """quick: 12x12 points, 8 seeds, 20 000 steps, under a minute; paper: 100 seeds, 10^8 steps. |B| = 4."""
+    """quick: 12x12 points, 8 seeds, 20 000 steps, about ten seconds; paper: 100 seeds, 10^8 steps.
+    |B| = 4."""
     training: Training = DEFAULTS
     widths: str = "3,32,16,1"
     """Neurons of each layer, input first."""
     activation: Literal["tanh", "relu", "identity"] = "tanh"
-    """tanh, relu or identity, on the hidden layers."""
+    """Activation of the hidden layers."""
     train: Literal["middle", "all"] = "middle"
     """middle: first and last matrix are the teacher's (published setting); all: every matrix is learned."""
     data: Literal["fixed", "online"] = "fixed"

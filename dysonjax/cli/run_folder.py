@@ -78,18 +78,24 @@ def _marker(folder: Path) -> dict | None:
     return content if content["command"] in COMMANDS else None
 
 
+def there(folder: Path) -> Path:
+    """The folder; raises InputError if it is none."""
+    if folder.is_dir():
+        return folder
+    what = "it is not a folder" if folder.exists() else "there is no such folder"
+    raise InputError(f"{folder} holds no run: {what}; name one that a command wrote, such as runs/rbm-001")
+
+
 def read(folder: Path):
     """The command that made a run folder, with its options; raises InputError if that cannot be told."""
     from dysonjax.cli import COMMANDS
     from dysonjax.ensemble.schema import read_object
 
-    path = folder / "run.json"
+    path = there(folder) / "run.json"
     try:
         content = read_object(path, MARKER)
     except FileNotFoundError:
         raise InputError(f"{folder} holds no run (there is no run.json in it)") from None
-    except NotADirectoryError:
-        raise InputError(f"{folder} holds no run: it is not a folder") from None
     name = content["command"]
     if content["format"] != FORMAT or name not in COMMANDS:
         raise InputError(f"{folder} was made by another version of dysonjax ({content['version']})")

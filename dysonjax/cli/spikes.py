@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -27,6 +27,11 @@ class Spikes:
     recorded) and summary.json. W has M x N entries and starts from N(0, sigma_W^2/M).
     """
 
+    texts: ClassVar[dict[str, str]] = {
+        "sigma-w": "Initial weight widths sigma_W: weights start from N(0, sigma_W^2/M).",
+        "batch-size": "Mini-batch sizes |B|, samples.",
+    }
+
     training: Training = DEFAULTS
     rows: int = 256
     """M: outputs, the rows of W."""
@@ -41,7 +46,7 @@ class Spikes:
     noise: Literal["gradient", "label", "data"] = "gradient"
     """gradient: added to the exact mean gradient; label: fresh inputs, noisy labels; data: fresh inputs."""
     activation: Literal["identity", "tanh", "relu"] = "identity"
-    """identity, tanh or relu on the outputs; theory is that of the identity."""
+    """Activation of the outputs; theory is that of the identity."""
     blocks: str | None = None
     """Variances of the inputs, one for each of as many equal blocks, as a list; default: all 1."""
     execution: Execution = EXECUTION
