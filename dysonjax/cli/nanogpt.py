@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from dysonjax.cli.common import EXECUTION, Execution, draw, write_summary
+from dysonjax.cli.common import EXECUTION, Execution, draw, speed, write_summary
 from dysonjax.cli.terminal import Terminal
 from dysonjax.cli.training import Training, TrainingOptions, train
 
@@ -161,11 +161,7 @@ def _report(summary: dict, terminal: Terminal) -> None:
         terminal.print(f"... and {len(summary['points']) - 4} more points in summary.json")
     if summary["sample"]:
         terminal.print(f"text by the first network:\n{summary['sample']}\n")
-    terminal.print(
-        f"{summary['params']} parameters; {summary['net_steps_per_second']:.3g} network-steps/s on "
-        f"{summary['device']}, {summary['seconds']:.1f} s and {summary['compile_seconds']:.1f} s of "
-        f"compilation; {summary['diverged']} members diverged"
-    )
+    terminal.print(f"{summary['params']} parameters; {speed(summary)}")
     terminal.print(f"wrote {summary['out']}/nanogpt.png, nanogpt.pdf, sample.txt, run.zarr, summary.json")
 
 

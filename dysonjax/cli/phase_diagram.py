@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from dysonjax import checks
-from dysonjax.cli.common import EXECUTION, Execution, draw, parse_integers, write_drawn, write_summary
+from dysonjax.cli.common import EXECUTION, Execution, draw, parse_integers, speed, write_drawn, write_summary
 from dysonjax.cli.terminal import Terminal
 from dysonjax.cli.training import Training, TrainingOptions, train
 
@@ -101,10 +101,7 @@ class PhaseDiagram:
         summary = {"command": "phase-diagram", "out": str(folder), **done.summary}
         summary |= analyse(done.dataset, thresholds, folder, terminal, there)
         write_summary(folder, summary)
-        terminal.print(
-            f"{summary['net_steps_per_second'] / 1e6:.2f} M network-steps/s on {summary['device']}, "
-            f"{summary['seconds']:.1f} s and {summary['compile_seconds']:.1f} s of compilation"
-        )
+        terminal.print(speed(summary))
         pictures = ", ".join(sorted(path.name for path in folder.glob("*.png")))
         terminal.print(f"wrote {folder}/{pictures}, run.zarr, summary.json")
         return summary

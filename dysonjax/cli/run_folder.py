@@ -78,9 +78,14 @@ def _marker(folder: Path) -> dict | None:
     return content if content["command"] in COMMANDS else None
 
 
+HELD = ("run.json", "run.zarr", "summary.json")  # by a run folder, one of them at least
+
+
 def there(folder: Path) -> Path:
     """The folder; raises InputError if it is none."""
     if folder.is_dir():
+        if any(folder.glob("*.nc")) and not any((folder / name).exists() for name in HELD):
+            raise InputError(f"{folder} holds figures and no run; their numbers are in its .nc files")
         return folder
     what = "it is not a folder" if folder.exists() else "there is no such folder"
     raise InputError(f"{folder} holds no run: {what}; name one that a command wrote, such as runs/rbm-001")

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from dysonjax import checks
-from dysonjax.cli.common import EXECUTION, Execution, parse_values, write_summary
+from dysonjax.cli.common import EXECUTION, Execution, parse_values, speed, write_summary
 from dysonjax.cli.terminal import Terminal
 from dysonjax.cli.training import Training, TrainingOptions, train
 
@@ -80,11 +80,7 @@ class Spikes:
         summary = {"command": "spikes", "out": str(folder), **done.summary}
         summary |= analyse(done.dataset, folder, terminal)
         write_summary(folder, summary)
-        terminal.print(
-            f"{summary['net_steps_per_second']:.3g} network-steps/s on {summary['device']}, "
-            f"{summary['seconds']:.1f} s and {summary['compile_seconds']:.1f} s of compilation; "
-            f"{summary['diverged']} members diverged"
-        )
+        terminal.print(speed(summary))
         terminal.print(f"wrote {folder}/spikes.png, spikes.pdf, run.zarr, summary.json")
         return summary
 

@@ -88,6 +88,7 @@ def test_help_says_what_a_width_of_the_weights_is_in_this_model(capsys):
         ("info a b", "info cannot use 'b': no option or argument takes it"),
         ("rbm --seeds", "--seeds needs a value"),
         ("phase-diagramm", "unknown command 'phase-diagramm'; did you mean phase-diagram?"),
+        ("info nowhere", "nowhere holds no run: there is no such folder; name one that a command wrote"),
         ("report nowhere", "nowhere holds no run: there is no such folder; name one that a command wrote"),
         ("resume nowhere", "nowhere holds no run: there is no such folder; name one that a command wrote"),
     ],
@@ -144,12 +145,44 @@ def test_a_wrong_configuration_is_one_sentence(text, sentence, capsys, tmp_path)
 
 
 def test_every_command_ends_with_what_to_do_next():
-    summary = {"out": "runs/a b", "finished": False, "healthy": True}
+    summary = {"out": "runs/a b", "name": "digits", "finished": False, "healthy": True}
     lines = {name: next_step.sentence(name, summary) for name in COMMANDS}
     assert lines.pop("completion") is None and all(line.startswith("next: ") for line in lines.values())
     assert lines["rbm"] == "next: dysonjax report 'runs/a b'" == lines["merge"]
     assert lines["info"] == "next: dysonjax resume 'runs/a b'"
     assert next_step.sentence("rbm", {}) == "next: the same command without --dry-run"
+
+
+def test_what_to_do_after_a_figure_and_after_verifying_what_was_exported(tmp_path):
+    made = {"command": "figure", "name": "digits", "out": "runs/figures", "checks": []}
+    assert next_step.sentence("figure", made) == (
+        "next: look at runs/figures/digits.png; digits.nc holds its numbers"
+    )
+    assert next_step.sentence("figure", {"figures": [made]}) == "next: look at the .png files"
+    listed = {"figures": [{"name": "digits", "command": "dysonjax figure digits"}]}
+    assert next_step.sentence("figure", listed) == "next: dysonjax figure NAME --quick"
+    verified = {"out": str(tmp_path), "equal": True}
+    assert next_step.sentence("verify", verified) == f"next: dysonjax export {tmp_path}"
+    (tmp_path / "ro-crate-metadata.json").touch()
+    assert next_step.sentence("verify", verified) == f"next: dysonjax report {tmp_path}"
+
+
+@pytest.mark.parametrize("name", ["info", "report", "verify", "export", "watch"])
+def test_a_folder_of_figures_is_told_from_a_run(name, tmp_path, capsys):
+    (tmp_path / "digits.nc").touch()
+    assert main([name, str(tmp_path)]) == 2
+    assert "holds figures and no run; their numbers are in its .nc files" in capsys.readouterr().err
+
+
+def test_tables_have_words_on_the_left_and_numbers_on_the_right(capsys):
+    from dysonjax.cli.terminal import Terminal, amount
+
+    rows = [["a", "noise", "1.0 ± 0.1"], ["a-long-name", "heavy tail", "-12 s"]]
+    Terminal().table("t", ["name", "verdict", "value"], rows)
+    out = capsys.readouterr().out
+    assert "│ noise      │ 1.0 ± 0.1 │" in out and "│ heavy tail │     -12 s │" in out
+    found = [amount(value, "steps/s") for value in (3.94e6, 208.4, 2.1e9)]
+    assert found == ["3.94 M steps/s", "208 steps/s", "2.1 G steps/s"]
 
 
 def test_choices_are_told_in_the_order_of_their_type_in_groups_of_options_too():
