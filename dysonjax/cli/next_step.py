@@ -11,9 +11,11 @@ def sentence(name: str, summary: dict) -> str | None:
     """The line, or None where there is nothing sensible to do."""
     out = summary.get("out")
     place = None if out is None else shlex.quote(str(out))
-    if name in (*RUNS, "spectrum"):
+    if name == "spectrum" and place is not None:
+        return f"next: open {place}/report.html in a browser"
+    if name in RUNS:
         if place is None:  # a dry run
-            return "next: the same command without --dry-run" if name in RUNS else None
+            return "next: the same command without --dry-run"
         return f"next: dysonjax report {place}"
     if name == "report" and place is not None:
         return f"next: open {place} in a browser"

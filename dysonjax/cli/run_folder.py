@@ -100,6 +100,10 @@ def read(folder: Path):
     try:
         content = read_object(path, MARKER)
     except FileNotFoundError:
+        if (folder / "run.zarr").exists():
+            raise InputError(
+                f"{folder} was made in Python, not by a command; go on there, with dj.resume(folder, model)"
+            ) from None
         raise InputError(f"{folder} holds no run (there is no run.json in it)") from None
     name = content["command"]
     if content["format"] != FORMAT or name not in COMMANDS:

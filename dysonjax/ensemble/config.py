@@ -184,7 +184,8 @@ def check(model: Model, config: Config) -> None:
     """Raise InputError if a model cannot be trained on the grid of a configuration, or needs more memory than
     there is."""
     check_grid(model, config.grid)
-    soundness.check(model, config.grid, config.x64)
+    own = None if isinstance(config.optimizer, Optimizer) else config.optimizer
+    soundness.check(model, config.grid, config.x64, own)
     overlaps.check(model, config.compared)
     disk.check_memory(model, config.grid, config.x64)
 

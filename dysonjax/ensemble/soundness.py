@@ -36,8 +36,13 @@ class _Point(dict):
         )
 
 
-def check(model: Model, grid: Grid, x64: bool) -> None:
-    """Raise InputError if a function of a model fails, returns what it must not, or is not pure."""
+def check(model: Model, grid: Grid, x64: bool, optimizer: Any = None) -> None:
+    """Raise InputError if a function of a model fails, returns what it must not, or is not pure.
+
+    optimizer: a transform of the user's own, which is refused if it holds a learning rate.
+    """
+    if optimizer is not None:
+        _check_optimizer(optimizer)
     module = str(getattr(model.update, "__module__", ""))
     if module.startswith("dysonjax.models.") and module not in WRAPPERS:
         return
@@ -199,6 +204,21 @@ def _check_observed(model: Model, observed) -> None:
                 f"observe of {model.name} returns {name}, which its observables do not name; add "
                 f"{{{name!r}: 'what it is, with unit'}} there"
             )
+
+
+def _check_optimizer(optimizer) -> None:
+    """A learning rate turns the sign of what a transform returns, and training would climb its loss."""
+    weights = {"w": jnp.ones((2, 2))}
+    try:
+        moved, _ = optimizer.update(weights, optimizer.init(weights), weights)
+        uphill = float(jnp.sum(moved["w"])) < 0
+    except Exception:  # it is made for the parameters of its model alone
+        return
+    if uphill:
+        raise InputError(
+            "optimizer must be a transform of optax without learning rate, such as optax.scale_by_adam() in "
+            "place of optax.adam(lr): the grid's lr multiplies what it returns, with a minus"
+        )
 
 
 def _kind(value) -> str:

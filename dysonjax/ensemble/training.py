@@ -375,7 +375,9 @@ def _chosen(work: list[Job], config: Config, say: Callable[[str], None]) -> dict
     for job in work:
         slower = job.target.name == "xla" and config.devices[0].platform == "cpu" and job.reasons
         if slower or any(targets.REPORT in reason for reason in job.reasons.values()):
-            say(f"{targets.sentence(job.reasons)}; going on with {job.target.name}, which may be slower")
+            what = "the step is not compiled to C: " if slower else ""
+            name = job.target.name
+            say(f"{what}{targets.sentence(job.reasons)}; going on with {name}, which may be slower")
             break
     return _targets_of(work, config)
 

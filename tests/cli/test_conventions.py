@@ -150,6 +150,7 @@ def test_every_command_ends_with_what_to_do_next():
     assert lines.pop("completion") is None and all(line.startswith("next: ") for line in lines.values())
     assert lines["rbm"] == "next: dysonjax report 'runs/a b'" == lines["merge"]
     assert lines["info"] == "next: dysonjax resume 'runs/a b'"
+    assert lines["spectrum"] == "next: open 'runs/a b'/report.html in a browser"
     assert next_step.sentence("rbm", {}) == "next: the same command without --dry-run"
 
 

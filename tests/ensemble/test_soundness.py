@@ -7,6 +7,7 @@ import warnings
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import dysonjax as dj
@@ -164,6 +165,35 @@ def test_models_of_this_package_are_not_traced_again(monkeypatch):
     soundness.check(dj.models.linear(), GRID, False)
     with pytest.raises(TypeError):
         soundness.check(SOUND, GRID, False)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optax.adam(1e-3),
+        optax.sgd(0.1, momentum=0.9),
+        optax.chain(optax.clip(1.0), optax.lion(1e-3)),
+        optax.adamw(optax.cosine_decay_schedule(0.1, 100)),
+    ],
+)
+def test_an_optimizer_with_a_learning_rate_of_its_own_is_refused(optimizer):
+    with pytest.raises(dj.InputError, match=r"without learning rate, such as optax\.scale_by_adam"):
+        dj.train(SOUND, GRID, 2, 2, optimizer=optimizer)
+    with pytest.raises(dj.InputError, match="without learning rate"):
+        dj.train(dj.models.linear(), GRID, 2, 2, optimizer=optimizer)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optax.scale_by_adam(),
+        optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_rms(), optax.add_decayed_weights(1e-2)),
+        optax.scale_by_lion(),
+        optax.trace(0.9, nesterov=True),
+    ],
+)
+def test_an_optimizer_without_learning_rate_is_taken(optimizer):
+    soundness.check(SOUND, GRID, False, optimizer)
 
 
 def test_networks_that_are_no_numbers_and_yet_alive_are_told_at_the_line_that_trained_them():
