@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 from matplotlib.ticker import FuncFormatter
@@ -39,6 +40,13 @@ RC: Any = {
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
 }
+
+
+def colours(number: int) -> list:
+    """Of so many curves in an order: the cycle as long as it lasts, else along a map from dark to light."""
+    if number <= len(CYCLE):
+        return CYCLE[:number]
+    return list(mpl.colormaps["viridis"](np.linspace(0, 0.93, number)))
 
 
 @contextmanager

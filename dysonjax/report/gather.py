@@ -65,7 +65,9 @@ def gather(
     name = summary.get("command") or options.get("command")
     if name is None and dataset is not None:
         name = configuration(dataset)["model"]["name"]
-    finished = bool(summary) and (dataset is None or _recorded(dataset) == 1.0)
+    # A run that was made in Python has the summary of its training in the store alone.
+    ended = bool(summary) or (not options and dataset is not None and "summary" in dataset.attrs)
+    finished = ended and (dataset is None or _recorded(dataset) == 1.0)
     tables, said = _read_summary(summary, folder / "summary.json")
     pictures = _pictures(folder)
     scene: explore.Scene | None
