@@ -169,7 +169,7 @@ def test_two_samples_are_matched_by_the_names_of_their_dimensions(name):
     found = call(x, y.transpose("record", "mode", "lr", "seed"), **options)
     alone = call(x.isel(lr=1, record=2).values, y.isel(lr=1, record=2).values, **options)
     _assert_same(found, alone, lr=1, record=2)
-    each = next(iter(_fields(call(x, y, levels="each", **options)).values()))
+    each = next(iter(_fields(call(x, y, comparison="each", **options)).values()))
     assert each.dims == ("lr", "record", "mode")
     # A stationary law has no records: each record is held against it.
     law = y.isel(lr=0, record=0, drop=True)
