@@ -6,9 +6,9 @@ not wait for JAX.
 
 import importlib
 import os
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # what `__getattr__` gives, for editors and type checkers
+TYPE_CHECKING = False  # a checker takes it as true; `typing` costs as much as all else here
+if TYPE_CHECKING:  # what `__getattr__` gives
     from dysonjax import compare, dyson, models, spectra
     from dysonjax.advice import advise
     from dysonjax.analysis import attention, phase
