@@ -256,7 +256,7 @@ def test_false_spikes_of_noise_are_one_in_a_hundred_though_the_width_is_fitted()
     from dysonjax.spectra.spikes import noise_edge
 
     levels = gaussian_spectra(np.random.default_rng(12), 64, 16, 600)[:, None] / 64
-    fits = fit_marchenko_pastur(levels, 16 / 64, null=0, n_resamples=2)
+    fits = fit_marchenko_pastur(levels, 16 / 64, n_null=0, n_resamples=2)
     sigma2 = [float(s) for s in np.ravel(fits.sigma2)]
     ours = np.mean([find_spikes(x, s, 64).count > 0 for x, s in zip(levels, sigma2, strict=True)])
     naive = np.mean([x.max() > noise_edge(s, 64, 16) for x, s in zip(levels, sigma2, strict=True)])
