@@ -129,7 +129,10 @@ def test_poor_chains_are_announced():
         (lambda: dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, 10**9), "GB of memory"),
         (lambda: dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, 10**12), "n must be at most"),
         (lambda: dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, 2).sample(None, 9), "key must be"),
-        (lambda: dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, 2).sample(KEY, 10**12), "n_samples must be at most"),
+        (
+            lambda: dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, 2).sample(KEY, 10**12),
+            "n_samples must be at most",
+        ),
         (lambda: dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, 2).sample(KEY, 2 * 10**9), "GB of memory"),
         (lambda: dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, 2).run_mcmc(KEY, 9, chains=3), "chains"),
         (lambda: dyson.CoulombGas(dyson.quartic(), 1.0, 1.0, 4).sample(KEY, 9, "exact"), "no exact sampler"),
