@@ -305,7 +305,7 @@ def run(
         chosen = _chosen(work, config, say)
         compile_seconds = time.perf_counter() - begin
         if folder is not None and processes.index() == 0 and work:
-            run_folder.note_session(opened.results.store, machine.session(template, chosen), say)
+            run_folder.note_session(opened.results.kept, machine.session(template, chosen), say)
         if announce is not None or config.tile == "tune":
             foreseen, tune = plans.foreseen(work, config, template.nbytes, compile_seconds)
             if announce is not None:
@@ -353,7 +353,7 @@ def run(
             dataset.attrs["backend_reason"] = chosen["backend_reason"]
         if folder is not None and processes.index() == 0:
             with session.writing():
-                opened.results.store.set_attributes(dataset.attrs)
+                opened.results.kept.set_attributes(dataset.attrs)
             processes.let_others_leave(folder, seconds=60.0)
     return Run(dataset, summary, folder, _example(session.progress, shapes))
 
