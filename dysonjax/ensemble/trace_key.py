@@ -1,30 +1,26 @@
 """All that the traced programs of a job depend on, as a key under which `traces` keeps them.
 
-The model by its fingerprint, the sources of this package, versions, JAX's settings, the processor. The
+The model by its fingerprint, the code of this package, versions, JAX's settings, the processor. The
 library never keeps traces: it is the commands that turn it on, see `cli/compile_cache.py`.
 """
 
 import contextlib
 import functools
-import hashlib
 import importlib.metadata
 import os
 import platform
-from pathlib import Path
-from typing import NamedTuple
 
 import jax
 
 from dysonjax import cache
 from dysonjax.compile import kept
-from dysonjax.ensemble import fingerprint, processes
+from dysonjax.ensemble import fingerprint, machine, processes
 from dysonjax.ensemble.config import Config
 from dysonjax.ensemble.optimizers import Optimizer
 from dysonjax.ensemble.thresholds import VALUES
 from dysonjax.ensemble.traces import Traces
 from dysonjax.models.base import Model
 
-SOURCES = (".py", ".h", ".json")
 LIBRARIES = ("jax", "jaxlib", "numpy", "scipy", "optax", "flax", "ml_dtypes")
 
 
@@ -33,7 +29,7 @@ def traces(model: Model, config: Config, batch_size: int) -> Traces:
     devices = tuple(config.devices)
     try:
         return Traces(_key(model, config, batch_size), devices)
-    except (fingerprint.Unknown, OSError):  # or sources that lie in no folder
+    except (fingerprint.Unknown, OSError):  # or code that lies in no folder
         return Traces(None, devices)
 
 
@@ -42,7 +38,7 @@ def _key(model: Model, config: Config, batch_size: int) -> str | None:
     on_this_cpu = config.devices[0].platform == "cpu" and processes.count() == 1
     if not since or not on_this_cpu or not isinstance(config.optimizer, Optimizer):
         return None
-    if _sources().newest >= float(since):  # what runs here may be what the source was before
+    if machine.code_changed() >= float(since):  # what runs here may be older
         return None
     return kept.key(*ingredients(model, config, batch_size))
 
@@ -62,7 +58,7 @@ def ingredients(model: Model, config: Config, batch_size: int) -> list[str]:
         os.environ.get("XLA_FLAGS", ""),
         cache.processor(),
         _versions(),
-        _sources().hash,
+        machine.code_sha256(),
     ]
 
 
@@ -73,24 +69,3 @@ def _versions() -> str:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found.append(f"{name} {importlib.metadata.version(name)}")
     return f"python {platform.python_version()}, {', '.join(found)}"
-
-
-class Sources(NamedTuple):
-    hash: str
-    newest: float  # when one of them was last changed
-
-
-@functools.cache
-def _sources() -> Sources:
-    """Of this package, all of them: what enters a trace is not for us to guess."""
-    files = sorted(
-        Path(folder, name)
-        for folder, _, names in os.walk(fingerprint.PACKAGE)
-        for name in names
-        if name.endswith(SOURCES)
-    )
-    mark = hashlib.sha256()
-    for path in files:
-        mark.update(f"{path.relative_to(fingerprint.PACKAGE)}\0".encode())
-        mark.update(hashlib.sha256(path.read_bytes()).digest())
-    return Sources(mark.hexdigest(), max(os.stat(path).st_mtime for path in files))

@@ -1,6 +1,7 @@
 """What tracing gave is used again where nothing that it depends on has changed, and nowhere else."""
 
 import dataclasses
+import os
 import shutil
 import time
 
@@ -12,7 +13,7 @@ from tiny import tiny
 import dysonjax as dj
 from dysonjax import cache
 from dysonjax.compile import compiler_path
-from dysonjax.ensemble import c_step, fingerprint, lanes, trace_key, traces, whole
+from dysonjax.ensemble import c_step, lanes, machine, trace_key, traces, whole
 from dysonjax.ensemble.config import Config
 
 pytestmark = pytest.mark.skipif(compiler_path() is None, reason="needs a C compiler")
@@ -205,8 +206,8 @@ def test_every_ingredient_changes_the_key(place, monkeypatch):
             found[library] = key()
     trace_key._versions.cache_clear()
     with monkeypatch.context() as patch:
-        patch.setattr(trace_key, "_sources", lambda: trace_key.Sources("other", 0.0))
-        found["sources"] = key()
+        patch.setattr(machine, "code_sha256", lambda: "other")
+        found["code"] = key()
     assert key() == usual
     assert None not in found.values()
     assert len({usual, *found.values()}) == len(found) + 1
@@ -216,12 +217,12 @@ def test_what_is_no_part_of_a_program_does_not_change_the_key(place):
     assert key(seed=1, steps=7, keep_weights="all", save_every=1.0, backend="native") == key()
 
 
-def test_sources_are_all_files_of_the_package_by_name_and_content(tmp_path, monkeypatch):
-    monkeypatch.setattr(fingerprint, "PACKAGE", tmp_path)
+def test_the_code_is_all_files_of_the_package_by_name_and_content(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "PACKAGE", tmp_path)
     found = set()
 
     def look():
-        found.add(trace_key._sources.__wrapped__().hash)
+        found.add(machine.code_sha256.__wrapped__())
 
     (tmp_path / "inner").mkdir()
     (tmp_path / "inner" / "a.py").write_text("1")
@@ -237,11 +238,13 @@ def test_sources_are_all_files_of_the_package_by_name_and_content(tmp_path, monk
     (tmp_path / "page.html").write_text("")
     look()
     assert len(found) == 5
+    os.utime(tmp_path / "c.h", (2e9, 2e9))
+    assert machine.code_changed() == 2e9
 
 
-def test_sources_that_changed_under_way_keep_nothing(place, monkeypatch):
-    """Else what the old source gave would be kept under the hash of the new one."""
-    newest = trace_key._sources().newest
+def test_code_that_changed_under_way_keeps_nothing(place, monkeypatch):
+    """Else what the old code gave would be kept under the hash of the new one."""
+    newest = machine.code_changed()
     monkeypatch.setenv(cache.TRACES, repr(newest))
     assert key() is None
     monkeypatch.setenv(cache.TRACES, repr(newest + 1))
