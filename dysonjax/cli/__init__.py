@@ -5,6 +5,7 @@ help texts), its docstring explains it, and `run(terminal)` does the work and re
 """
 
 import contextlib
+import dataclasses
 import errno
 import gc
 import importlib
@@ -201,7 +202,8 @@ def _parse(name: str, args: list[str]):
     from dysonjax.checks import InputError
 
     if name not in COMMANDS:
-        raise InputError(f"unknown command {name!r}; the commands are {', '.join(COMMANDS)}")
+        others = f"the commands are {', '.join(COMMANDS)}"
+        raise InputError(f"unknown command {name!r}; {_near(name, list(COMMANDS)) or others}")
     module, _, cls = COMMANDS[name][0].partition(":")
     command = getattr(importlib.import_module(module), cls)
     if {"-h", "--help"} & set(args):
@@ -231,13 +233,21 @@ def _parse(name: str, args: list[str]):
         if stop.code in (0, None):
             return None
         raise InputError(
-            f"{_first_sentence(complaint.getvalue(), command)} (see dysonjax {name} --help)"
+            f"{_first_sentence(complaint.getvalue(), name, command)} (see dysonjax {name} --help)"
         ) from None
 
 
-def _first_sentence(box: str, command: type) -> str:
-    """The message out of the parser's framed error report."""
-    from dysonjax.cli import choices
+def _near(word: str, words: list[str]) -> str:
+    """Which of some words was meant, as the end of a sentence; nothing if none is near."""
+    import difflib
+
+    near = difflib.get_close_matches(word, words, 1)
+    return f"did you mean {near[0]}?" if near else ""
+
+
+def _first_sentence(box: str, name: str, command: type) -> str:
+    """The message out of the parser's framed error report about a command of this name."""
+    from dysonjax.cli import choices, config_file
 
     # Frames are drawn with ASCII where the terminal has no other characters.
     plain = re.sub("\x1b\\[[0-9;]*[A-Za-z]", "", box)  # colours, where standard error is a terminal
@@ -255,6 +265,18 @@ def _first_sentence(box: str, command: type) -> str:
         # The parser lists them in an order that changes from process to process.
         allowed = choices.of_option(command, closed[2].rsplit(".", 1)[-1])
         return f"{closed[2].replace('-', '_')} must be one of {', '.join(allowed)}, got {closed[1]!r}"
+    fields = config_file.fields(command)
+    if sentence.startswith("Missing from"):
+        needed = [key.upper() for key, field in fields.items() if field.default is dataclasses.MISSING]
+        return f"{name} needs {' and '.join(needed)}"
+    if unknown := re.fullmatch(r"Unrecognized options: ([^,]*).*", sentence):
+        word = unknown[1].partition("=")[0]
+        if not word.startswith("-"):
+            return f"{name} cannot use {word!r}: no option or argument takes it"
+        near = _near(word, [f"--{key.replace('_', '-')}" for key in fields])
+        return f"{name} has no option {word}" + (f"; {near}" if near else "")
+    if missing := re.fullmatch(r"Missing value for argument '(\S+)'.*", sentence):
+        return f"{missing[1]} needs a value"
     number = re.fullmatch(
         r"(?:Error parsing )?--(\S+): (invalid literal for int\(\).*|could not convert .* to float): '(.*)'",
         sentence,

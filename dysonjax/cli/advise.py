@@ -1,7 +1,7 @@
 """`dysonjax advise MODEL`: where training will converge, from short runs."""
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import tyro
@@ -34,18 +34,22 @@ class Advise:
     prediction of its own; edges are the median over seeds with the range of the middle 68 per cent.
     """
 
-    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="{teacher-student,rbm,linear}")] = ""
-    """teacher-student, rbm or linear, in the published setting."""
+    model: Annotated[
+        Literal["teacher-student", "rbm", "linear"] | None,
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="{teacher-student,rbm,linear}"),
+    ] = None
+    """A built-in model, in the published setting."""
     lr: str | None = None
-    """First and last learning rate alpha of interest, as in 0.125:256; default from the model."""
+    """First and last learning rate alpha of interest, as in 0.125:256; default: from the model."""
     sigma_w: str | None = None
-    """First and last initial weight width sigma_W, as in 0.125:256; default from the model."""
+    """First and last initial weight width sigma_W, as in 0.125:256; default: from the model."""
     batch_size: int | None = None
-    """Mini-batch size |B|; default from the model."""
+    """Mini-batch size |B|; default: from the model."""
     steps: int | None = None
-    """Training steps that the advice is for; default from the model."""
+    """Training steps that the advice is for; default: from the model."""
     pilot_steps: int | None = None
-    """Length of the pilot runs; default a tenth of the steps, for rbm half of them."""
+    """Length of the pilot runs; default: a tenth of the steps, for rbm half of them."""
     points: int = 6
     """Values of alpha and of sigma_W at which pilots run."""
     seeds: int = 8

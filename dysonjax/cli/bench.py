@@ -36,17 +36,17 @@ class Bench:
     repetitions: int = 5
     """Repetitions; medians are reported."""
     train: Literal["middle", "all"] | None = None
-    """teacher-student: middle (the published setting) or all matrices."""
+    """teacher-student: matrices that are trained; middle is the published setting."""
     data: Literal["fixed", "online"] | None = None
-    """teacher-student: fixed or online."""
+    """teacher-student: the same batches in every epoch, or fresh samples."""
     randomness: Literal["common", "independent"] | None = None
-    """teacher-student: common or independent between grid points."""
+    """teacher-student: whether grid points share their randomness."""
     sampler: Literal["gibbs", "collapsed"] | None = None
-    """rbm: gibbs or collapsed."""
+    """rbm: how Markov chains are drawn."""
     beta: Literal["1", "2", "4"] | None = None
-    """samplers: 1, 2 or 4."""
-    task: str | None = None
-    """statistics: permutation, power-law, ratios or marchenko-pastur."""
+    """samplers: Dyson index."""
+    task: Literal["permutation", "power-law", "ratios", "marchenko-pastur"] | None = None
+    """statistics: what is measured; default: permutation."""
     only: str | None = None
     """Variants to measure beside this package's, separated by commas; default: all."""
     members: str | None = None

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from dysonjax import __version__, files
+from dysonjax.checks import InputError
 from dysonjax.cli import run_folder
 from dysonjax.cli.arrays import read_array
 from dysonjax.cli.common import (
@@ -36,18 +37,20 @@ class Compare:
     singular values of W (linear).
     """
 
-    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="{rbm,linear}")] = ""
+    system: Annotated[
+        Literal["rbm", "linear"] | None, tyro.conf.Positional, tyro.conf.arg(metavar="{rbm,linear}")
+    ] = None
     """rbm: Gaussian RBM with persistent contrastive divergence; linear: linear network with a fixed Z."""
     members: int | None = None
-    """Members of every rung; default 500."""
+    """Members of every rung; default: 500."""
     steps: int | None = None
-    """Training steps; default 8000 (rbm), 5000 (linear), times 0.1 / lr below lr = 0.1."""
+    """Training steps; default: 8000 (rbm), 5000 (linear), times 0.1 / lr below lr = 0.1."""
     lr: str = "0.1"
     """Learning rates alpha, dimensionless: a number, a list or a range; the ladder at each of them."""
     batch_size: str = "16"
     """Mini-batch sizes |B|, samples (or Markov chains); likewise."""
     sigma_w: float | None = None
-    """Initial weight width sigma_W: weights start from N(0, sigma_W^2/n); default 0.1 sqrt(n)."""
+    """Initial weight width sigma_W: weights start from N(0, sigma_W^2/n); default: 0.1 sqrt(n)."""
     noise: Literal["theory", "measured"] = "theory"
     """Drift and noise of the Dyson motion: theory, or measured from the end of the SGD run."""
     order: int = 1
@@ -56,15 +59,15 @@ class Compare:
     visible: int | None = None
     """rbm: visible components; default: the width of the target, else 10."""
     mu: float | None = None
-    """rbm: parameter mu of the energy; default 3."""
+    """rbm: parameter mu of the energy; default: 3."""
     sigma_h: float | None = None
-    """rbm: standard deviation of the hidden components; default 1."""
+    """rbm: standard deviation of the hidden components; default: 1."""
     k: int | None = None
-    """rbm: Gibbs sweeps in a step; default 3."""
+    """rbm: Gibbs sweeps in a step; default: 3."""
     kappa: str | None = None
     """rbm: eigenvalues of the target's precision as a list, instead of a lattice field."""
     mass: float | None = None
-    """rbm: mass of the lattice scalar field that is learned, lattice units; default 2."""
+    """rbm: mass of the lattice scalar field that is learned, lattice units; default: 2."""
     covariance: Path | None = None
     """rbm: file (.npy, .npz, .csv) with the target's covariance matrix, instead of a lattice field."""
     data: Path | None = None
@@ -72,9 +75,9 @@ class Compare:
     sampler: Literal["gibbs", "collapsed"] | None = None
     """rbm: collapsed (default, k sweeps in one draw) or gibbs (sweep by sweep), one law."""
     values: str | None = None
-    """linear: singular values of the teacher; default 2,2."""
+    """linear: singular values of the teacher; default: 2,2."""
     epsilon: float | None = None
-    """linear: standard deviation of the noise of one sample; default 0.1."""
+    """linear: standard deviation of the noise of one sample; default: 0.1."""
     z: str | None = None
     """linear: the fixed matrix Z: identity (default), equal, unequal, or a file (.npy, .npz, .csv)."""
     noise_of: Literal["gradient", "label"] | None = None
@@ -89,6 +92,8 @@ class Compare:
         from dysonjax import compare
         from dysonjax.ensemble import devices, one_device_per_core
 
+        if self.system is None:
+            raise InputError("name a system: rbm or linear")
         one_device_per_core()
         options = self._model_options()
         lr, batch_size = parse_values("lr", self.lr), parse_integers("batch_size", self.batch_size)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from dysonjax.cli.common import draw, write_summary
+from dysonjax.cli.common import draw, speed, write_summary
 from dysonjax.cli.terminal import Terminal
 
 
@@ -59,11 +59,7 @@ def report(command: str, run, folder: Path, terminal: Terminal, predict, singula
     if np.isfinite(summary["scaling_exponent"] or np.nan):
         value, error = summary["scaling_exponent"], summary["scaling_exponent_error"]
         terminal.print(f"mean spacing of the pairs ~ (alpha/|B|)^{value:.4f}, standard error {error:.4f}")
-    terminal.print(
-        f"{summary['net_steps_per_second']:.3g} network-steps/s on {summary['device']}, "
-        f"{summary['seconds']:.1f} s and {summary['compile_seconds']:.1f} s of compilation; "
-        f"{summary['diverged']} members diverged"
-    )
+    terminal.print(speed(summary))
     terminal.print(f"wrote {folder}/{command}.png, {command}.pdf, run.zarr, summary.json")
     return summary
 

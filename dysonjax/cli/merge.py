@@ -23,7 +23,7 @@ class Merge:
     """
 
     folders: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """The run folders, in any order."""
+    """The run folders of all shards, in any order."""
     execution: Execution = EXECUTION
 
     def run(self, terminal: Terminal) -> dict:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from dysonjax import checks
-from dysonjax.cli.common import EXECUTION, Execution, draw, parse_integers, write_drawn, write_summary
+from dysonjax.cli.common import EXECUTION, Execution, draw, parse_integers, speed, write_drawn, write_summary
 from dysonjax.cli.terminal import Terminal
 from dysonjax.cli.training import Training, TrainingOptions, train
 
@@ -50,12 +50,13 @@ class PhaseDiagram:
     from_preset: ClassVar[tuple[str, ...]] = tuple(PRESETS["quick"])  # where they are not given
 
     preset: Literal["quick", "paper"] = "quick"
-    """quick: 12x12 points, 8 seeds, 20 000 steps, under a minute; paper: 100 seeds, 10^8 steps. |B| = 4."""
+    """quick: 12x12 points, 8 seeds, 20 000 steps, about ten seconds; paper: 100 seeds, 10^8 steps.
+    |B| = 4."""
     training: Training = DEFAULTS
     widths: str = "3,32,16,1"
     """Neurons of each layer, input first."""
     activation: Literal["tanh", "relu", "identity"] = "tanh"
-    """tanh, relu or identity, on the hidden layers."""
+    """Activation of the hidden layers."""
     train: Literal["middle", "all"] = "middle"
     """middle: first and last matrix are the teacher's (published setting); all: every matrix is learned."""
     data: Literal["fixed", "online"] = "fixed"
@@ -104,10 +105,7 @@ class PhaseDiagram:
         summary = {"command": "phase-diagram", "out": str(folder), **done.summary}
         summary |= analyse(done.dataset, thresholds, folder, terminal, there)
         write_summary(folder, summary)
-        terminal.print(
-            f"{summary['net_steps_per_second'] / 1e6:.2f} M network-steps/s on {summary['device']}, "
-            f"{summary['seconds']:.1f} s and {summary['compile_seconds']:.1f} s of compilation"
-        )
+        terminal.print(speed(summary))
         pictures = ", ".join(sorted(path.name for path in folder.glob("*.png")))
         terminal.print(f"wrote {folder}/{pictures}, run.zarr, summary.json")
         return summary

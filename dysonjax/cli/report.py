@@ -37,8 +37,7 @@ class Report:
     def run(self, terminal: Terminal) -> dict:
         from dysonjax.report import gather, render
 
-        if not self.folder.is_dir():
-            raise InputError(f"{self.folder} holds no run: it is not a folder")
+        run_folder.there(self.folder)
         out = self.folder / "report.html" if self.out is None else self.out
         new_file(out, self.overwrite)
         if out.exists() and out.suffix.lower() not in (".html", ".htm"):

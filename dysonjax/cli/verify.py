@@ -38,8 +38,7 @@ class Verify:
         from dysonjax import ensemble
 
         checks.positive_int("members", self.members)
-        if not self.folder.is_dir():
-            raise InputError(f"{self.folder} holds no run: it is not a folder")
+        run_folder.there(self.folder)
         if (self.folder / "run.json").exists():
             command = run_folder.read(self.folder)
             if not hasattr(command, "training"):

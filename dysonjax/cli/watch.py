@@ -38,8 +38,7 @@ class Watch:
         every = checks.positive("every", self.every)
         if not 0 <= self.port <= 65535:
             raise InputError(f"port must be from 0 to 65535, got {self.port}")
-        if not self.folder.is_dir():
-            raise InputError(f"{self.folder} holds no run: it is not a folder")
+        run_folder.there(self.folder)
         try:
             page = server.server(lambda: _page(self.folder, every), every, self.port)
         except OSError as error:

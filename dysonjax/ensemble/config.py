@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from dysonjax import checks, keys
-from dysonjax.ensemble import devices, disk, optimizers, overlaps, targets
+from dysonjax.ensemble import devices, disk, optimizers, overlaps, soundness, targets
 from dysonjax.ensemble.grid import Grid, record_steps
 from dysonjax.ensemble.optimizers import Optimizer
 from dysonjax.ensemble.programs import PRECISIONS
@@ -184,6 +184,8 @@ def check(model: Model, config: Config) -> None:
     """Raise InputError if a model cannot be trained on the grid of a configuration, or needs more memory than
     there is."""
     check_grid(model, config.grid)
+    own = None if isinstance(config.optimizer, Optimizer) else config.optimizer
+    soundness.check(model, config.grid, config.x64, own)
     overlaps.check(model, config.compared)
     disk.check_memory(model, config.grid, config.x64)
 

@@ -181,7 +181,8 @@ def read(folder: str | Path) -> xr.Dataset:
     folder = checks.path("folder", folder)
     path = folder / "run.zarr"
     if not present(path):
-        raise InputError(f"{folder} holds no run (there is no run.zarr in it)")
+        what = "there is no run.zarr in it" if folder.is_dir() else "there is no such folder"
+        raise InputError(f"{folder} holds no run ({what})")
     try:
         dataset = xr.open_zarr(checked(folder))
     except InputError:

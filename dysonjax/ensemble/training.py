@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
+import numpy as np
 import xarray as xr
 
 from dysonjax import checks, threefry
@@ -29,6 +31,7 @@ from dysonjax.ensemble import (
     recording,
     results,
     run_folder,
+    soundness,
     store,
     targets,
     tuning,
@@ -281,7 +284,7 @@ def run(
     folder = None if out is None else checks.path("out", out).absolute()
     for name, value in (("progress", progress), ("announce", announce), ("say", say)):
         checks.function(name, value)
-    say = say or (lambda sentence: warnings.warn(sentence, stacklevel=4))
+    say = say or _warn
     if resume and folder is not None and _has_short_identities(folder):
         config = dataclasses.replace(config, identity_bits=32)
     with contextlib.ExitStack() as stack:
@@ -331,7 +334,7 @@ def run(
         if folder is not None:
             processes.wait_for_all(folder)
         dataset = opened.results.dataset()
-        _say_lost_at_once(dataset, say)
+        _say_lost(dataset, say)
         summary = {
             "members": config.grid.members,
             "steps": config.steps,
@@ -372,7 +375,9 @@ def _chosen(work: list[Job], config: Config, say: Callable[[str], None]) -> dict
     for job in work:
         slower = job.target.name == "xla" and config.devices[0].platform == "cpu" and job.reasons
         if slower or any(targets.REPORT in reason for reason in job.reasons.values()):
-            say(f"{targets.sentence(job.reasons)}; going on with {job.target.name}, which may be slower")
+            what = "the step is not compiled to C: " if slower else ""
+            name = job.target.name
+            say(f"{what}{targets.sentence(job.reasons)}; going on with {name}, which may be slower")
             break
     return _targets_of(work, config)
 
@@ -387,14 +392,29 @@ def _targets_of(work: list[Job], config: Config) -> dict[str, str | None]:
     }
 
 
-def _say_lost_at_once(dataset: xr.Dataset, say: Callable[[str], None]) -> None:
-    """Networks that diverge in their first step have learned nothing: most often their data are wrong."""
+def _warn(sentence: str) -> None:
+    """Warn at the line that called this package."""
+    level, frame = 1, sys._getframe()
+    while frame is not None and frame.f_code.co_filename.startswith(soundness.PACKAGE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(sentence, stacklevel=level)
+
+
+def _say_lost(dataset: xr.Dataset, say: Callable[[str], None]) -> None:
+    """Networks that diverge in their first step have learned nothing: most often their data are wrong. Those
+    that are no numbers and yet count as alive were overlooked by their model."""
     lost, members = int((dataset["diverged_at"] == 0).sum()), dataset["diverged_at"].size
     if lost:
         say(
-            f"{lost} of {members} networks count as diverged from their first step on: with the weights that "
-            "they started from, before any learning, their loss was no number or beyond the model's limit; "
-            "check data, labels and sigma_w"
+            f"{lost} of {members} networks diverged in their first step: the loss of the weights that they "
+            "started from was NaN, infinite or above the model's limit; check data, labels and sigma_w"
+        )
+    last = dataset.isel(record=-1)
+    overlooked = int((last["alive"] & ~np.isfinite(last["train_loss"])).sum())
+    if overlooked:
+        say(
+            f"{overlooked} of {members} networks count as alive although their train_loss is not finite at "
+            "the end; let `healthy` in the Update of the model be False for them, as in healthy=loss < 100"
         )
 
 

@@ -100,7 +100,7 @@ def _diagram(figure, axis, found, margin):
         axis.contour(margin["lr"] / size, margin["sigma_w"], values, [0.0], colors=RED)
     axis.set(
         xscale="log", yscale="log", xlabel=r"$\alpha/|B|$", ylabel=r"$\sigma_W$",
-        title="seeds with an outlier at the end (red: theory)",
+        title="seeds with an outlier at the end (line: theory)",
         xlim=_edges(lr[order[0]])[[0, -1]], ylim=_edges(sigma_w[order[1]])[[0, -1]],
     )  # fmt: skip
     figure.colorbar(mesh, ax=axis)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
@@ -37,6 +38,13 @@ RC = {
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
 }
+
+
+def colours(number: int) -> list:
+    """Of so many curves in an order: the cycle as long as it lasts, else along a map from dark to light."""
+    if number <= len(CYCLE):
+        return CYCLE[:number]
+    return list(mpl.colormaps["viridis"](np.linspace(0, 0.93, number)))
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def initialisation(scale: str, progress=None) -> Reproduction:
         axes[0].set_ylabel(r"density $\rho(x)$")
     caption = (
         f"Middle matrix of multilayer perceptrons [3, M, {LEVELS}, 1] before training, W_ij ~ N(0, σ_W²/M), "
-        f"σ_W = {SIGMA_W:g}; {seeds} seeds, bars: standard errors over seeds. Red: the law for r = N/M, "
+        f"σ_W = {SIGMA_W:g}; {seeds} seeds, bars: standard errors over seeds. Line: the law for r = N/M, "
         "nothing fitted. Fits with free width and area: "
         + "; ".join(f"{check.name}: {value(check)}" for check in checks)
         + " (theory: 1 each)."

@@ -14,7 +14,7 @@ from scipy.special import ellipe
 from dysonjax import models
 from dysonjax.ensemble import Grid, train
 from dysonjax.figures import panels
-from dysonjax.figures.style import BLACK, CYCLE, PAGE, new_figure, style
+from dysonjax.figures.style import BLACK, CYCLE, PAGE, colours, new_figure, style
 from dysonjax.models.predictions import linear_pair
 from dysonjax.published.recipe import Check, Recipe, Reproduction, later
 from dysonjax.spectra import TwoMode, WignerSurmise, fit_two_mode
@@ -77,10 +77,10 @@ def spacings(scale: str, progress=None) -> Reproduction:
         axis.set(xlabel=r"$\langle S\rangle$", ylabel=r"$\sigma$ of the density")
         axis.legend()
         axis = axes[1, 0]
-        for k, gap in enumerate(gaps):
+        for gap, colour in zip(gaps, colours(len(gaps)), strict=True):
             counts, edges = np.histogram(gap / gap.mean(), 25, (0, 3.5))
             axis.plot((edges[1:] + edges[:-1]) / 2, counts / len(gap) / np.diff(edges), ".", ms=3,
-                      color=CYCLE[k % len(CYCLE)])  # fmt: skip
+                      color=colour)  # fmt: skip
         panels.law(axis, WignerSurmise(1).pdf, (0, 3.5), color=BLACK, label="Wigner surmise")
         axis.set(xlabel=r"$s=S/\langle S\rangle$", ylabel="$P(s)$, all rows")
         axis.legend()

@@ -69,6 +69,7 @@ def rows(figure: str, data: xr.Dataset, folder) -> list[Row]:
                 values = unit * np.array([(p.measured, p.error, p.released, p.difference_err) for p in of])
                 z = np.array([p.z for p in of])
                 why = _length(data, quantity, folder, (low, high), values[:, 0] / unit, values[:, 2] / unit)
+                why = why or _few(quantity, values / unit, networks)
                 found.append(_row(source, LABELS[quantity], where, *values.T, z, why))
     if "noise_line" in quantities:
         line = [p for p in released.line_points(data, folder) if np.isfinite(p.z)]
@@ -144,3 +145,22 @@ def _length(data, quantity, folder, temperatures, ours, theirs) -> str:
         return ""
     share = f"{PUBLISHED_STEPS / steps:.0f} times shorter"
     return f"length: {share}; its second half moved it by {moved:+.2g}, {left:+.2g} are left"
+
+
+def _few(quantity: str, values: np.ndarray, networks: int) -> str:
+    """Whether few networks make a mean: at a point that lacks one of them, the error is too small as well.
+
+    All points of the row then say together how widely networks scatter. values: ours, its error, the released
+    number, the error of the difference, (points, 4).
+    """
+    if not released.COLUMNS[quantity].logarithm:
+        return ""
+    ours, error, theirs, _ = values.T
+    pooled = np.sqrt(np.mean(error**2)) * np.sqrt(1 + networks / released.PUBLISHED_NETWORKS)
+    z = (ours - theirs) / np.hypot(pooled, released.COLUMNS[quantity].reading)
+    largest = float(z[np.argmax(np.abs(z))])
+    if abs(largest) >= norm.isf(LEVEL / 2 / len(z)):
+        return ""
+    return (
+        f"few networks make a mean: with the scatter of all {len(z)} points the largest z is {largest:+.1f}"
+    )

@@ -63,7 +63,9 @@ def gather(
             raise InputError(f"{folder} holds no run (there is no summary.json and no run.zarr in it)")
         raise InputError(f"{folder} holds a run that has not recorded anything yet")
     name = summary.get("command") or options.get("command") or configuration(dataset)["model"]["name"]
-    finished = bool(summary) and (dataset is None or _recorded(dataset) == 1.0)
+    # A run that was made in Python has the summary of its training in the store alone.
+    ended = bool(summary) or (not options and "summary" in dataset.attrs)
+    finished = ended and (dataset is None or _recorded(dataset) == 1.0)
     tables, said = _read_summary(summary, folder / "summary.json")
     pictures = _pictures(folder)
     if dataset is not None:

@@ -69,7 +69,7 @@ def test_z_scores_of_equal_ensembles_are_standard_normal(tmp_path):
 def test_clipped_growth_rates_do_not_count(tmp_path):
     ours = _ours(growth=(np.full((2, 2), 1.0), np.full((2, 2), 0.1)))
     folder = _folder(tmp_path, [(1.0, 2.0, 1, 1, 1, 0.0), (1.0, 0.5, 1, 1, 1, 2e-5)])
-    assert [c.released for c in released.compare(ours, folder, 100)] == [2e-5 * 95_001]  # ln(u_t/u_0)
+    assert [c.released for c in released.compare(ours, folder, 100)] == [2e-5 * 1e5]  # ln(u_t/u_0)
 
 
 def test_the_noise_line_is_compared_where_both_have_a_temperature(tmp_path):
@@ -166,3 +166,18 @@ def test_a_row_agrees_for_equal_ensembles_and_differs_for_others(tmp_path):
     table = record.rows("phase-feature-correlation", data, _folder(tmp_path, rows))
     assert {(r.verdict, r.why) for r in table} == {("differs", "not known")}
     assert record.rows("rbm-repulsion", data, tmp_path) == []
+
+
+def test_a_mean_that_few_networks_make_is_told_from_another_number(tmp_path):
+    """Without the network that makes the mean elsewhere a mean is too small, and its error with it."""
+    places = [(0.25, w) for w in (2, 0.5)]
+    folder = _folder(tmp_path, [(t, w, 1e-5, 0, 0, 0.0) for t, w in places])
+    why = {}
+    for case, usual in (("few", 5e-6), ("different", 4e-7)):
+        loss = np.array([[4e-6, 1e-5], [1, 1]]), np.array([[4e-7, usual], [1, 1]])
+        data = _ours(mean_test_loss=loss).assign_attrs(networks=100, steps=10**8)
+        [row] = record.rows("phase-diagram", data, folder)
+        assert row.verdict == "differs" and abs(row.largest_z) > 4
+        why[case] = row.why
+    assert why["few"].startswith("few networks make a mean: with the scatter of all 2 points")
+    assert why["different"] == "not known"
