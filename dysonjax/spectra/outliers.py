@@ -10,10 +10,11 @@ from dysonjax.checks import InputError, positive, positive_int
 from dysonjax.spectra.batching import as_members, over_leading_axes
 from dysonjax.spectra.fit_marchenko_pastur import fit_marchenko_pastur, nonnegative_levels
 from dysonjax.spectra.members import Axes, of_members
-from dysonjax.spectra.spike_null import centre_and_scale, spike_null
+from dysonjax.spectra.spike_null import spike_null
 from dysonjax.spectra.spiked import overlaps_of, spiked, squared_strength
 from dysonjax.spectra.spikes import noise_edge
 from dysonjax.spectra.student import widening
+from dysonjax.spectra.wishart_largest import centre_and_scale
 
 
 @dataclass(frozen=True)
