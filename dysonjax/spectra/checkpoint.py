@@ -52,8 +52,8 @@ class MatrixSpectrum:
     marchenko_pastur: MarchenkoPasturFit | None
     """area and width of the bulk"""
     edge: float | None
-    """what the largest level of noise stays below with 99 %, by Tracy-Widom at this M, N and number of
-    members"""
+    """what the largest level of noise stays below with 99 % at this M, N and number of members, if σ² is
+    fitted to it"""
     outliers: int | None
     """levels beyond `edge`, over all members"""
     spacings: SpacingTest | None

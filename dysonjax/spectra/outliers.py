@@ -79,8 +79,9 @@ def count_outliers(
 
     Notes
     -----
-    The edge is that of Tracy and Widom. Where σ² is fitted, it is moved outward for the error of σ²: by as
-    much as simulated noise demands when the same fit is made to it.
+    Where σ² is known the edge is exact: de Bruijn's Pfaffian for the largest level of a finite matrix, whose
+    limit is the law of Tracy and Widom. Where σ² is fitted, the edge is moved outward for the error of σ², by
+    as much as simulated noise demands when the same fit is made to it.
 
     Examples
     --------

@@ -21,10 +21,10 @@ from dysonjax.spectra.marchenko_pastur_null import template_of
 from dysonjax.spectra.wishart_largest import carried_on, centre_and_scale, largest_level
 from dysonjax.spectra.wishart_pool import LARGEST, pool_counts, pool_largest
 
-_DRAWS = 4000  # ensembles
+_DRAWS = 2500  # ensembles
 _REACH = 1e-7  # probability of the rarest
 _FEWEST, _MOST = 1000, 200_000  # ensembles of a null, and their matrices in all
-_FINER, _POINTS = 4, 400  # points in a bin of the fit, and in all its bins, at least
+_FINER, _POINTS = 4, 200  # points in a bin of the fit, and in all its bins, at least
 _NEAR = 20  # a matrix is taken for another if no more than 1/20 of the pool has its largest level between
 _MANY = 256  # members whose sum is drawn; that of more fluctuates as theirs does, by the root of their number
 
@@ -109,7 +109,9 @@ def _below(members: int, top: np.ndarray, size: int, ratio: float, step: float) 
     law = template_of(size, ratio, False).cdf((step * np.arange(points + 1)) ** 2)
     order, rng = np.argsort(largest), np.random.default_rng(0)
     place, near = np.searchsorted(largest[order], top), max(20, len(order) // _NEAR)
-    first = order[np.clip(place, near, len(order) - near) + rng.integers(-near, near, size=len(top))]
+    # Evenly among the neighbours, whatever the number of ensembles: by the golden ratio.
+    apart = (np.arange(len(top)) * 0.6180339887 % 1 * 2 - 1) * near
+    first = order[np.clip(place, near, len(order) - near) + np.floor(apart).astype(int)]
     share = np.minimum(found[first], 1 - 1 / size) + (law - mean)
     others = min(members - 1, _MANY)
     if others:

@@ -13,9 +13,10 @@ from scipy.interpolate import CubicSpline
 from threadpoolctl import threadpool_limits
 
 from dysonjax.spectra.tracy_widom import TracyWidom
-from dysonjax.spectra.wishart_density import LARGEST, POINTS, laguerre_basis, panel_ends
+from dysonjax.spectra.wishart_density import POINTS, laguerre_basis, panel_ends
 
-_LOW, _HIGH, _STEP = -5.0, 13.0, 0.5  # of z, the level in units of its fluctuations, where F is computed
+_GRID = np.arange(-5.0, 13.5, 0.5)  # z, the level in units of its fluctuations, where F is computed
+_EXACT = 128  # levels up to which it is computed
 _DEEP = 1e-12  # of 1 − F, below which it is rounding
 
 
@@ -39,21 +40,22 @@ def carried_on(x, at: np.ndarray, values: np.ndarray):
 
 
 def centre_and_scale(rows: float, modes: float) -> tuple[float, float]:
-    """Of the largest level for entries of variance 1: Johnstone, Ann. Stat. 29, 295 (2001)."""
-    a, b = np.sqrt(max(rows - 1, 1)), np.sqrt(modes)
+    """Of the largest level for entries of variance 1, with which it follows the law of Tracy and Widom up to
+    N^(−2/3): Ma, Bernoulli 18, 322 (2012)."""
+    a, b = np.sqrt(rows - 0.5), np.sqrt(modes - 0.5)
     return float((a + b) ** 2), float((a + b) * (1 / a + 1 / b) ** (1 / 3))
 
 
 @lru_cache(maxsize=32)
 def largest_level(modes: int, rows: float) -> LargestLevel:
-    """For `modes` ≤ `rows`, good to 1e-3 of 1 − F below a half. Beyond 256 levels ln(1 − F) is the
-    limit of Tracy and Widom plus the difference at 256, which falls as N^(−2/3)."""
-    if modes > LARGEST:
-        exact = largest_level(LARGEST, rows * LARGEST / modes)
+    """For `modes` ≤ `rows`, good to 1e-3 of 1 − F below a half. Beyond 128 levels ln(1 − F) is the
+    limit of Tracy and Widom plus the difference at 128, which falls as N^(−2/3)."""
+    if modes > _EXACT:
+        exact = largest_level(_EXACT, rows * _EXACT / modes)
         limit = np.log(np.maximum(TracyWidom(1).sf(exact.z), _DEEP / 100))
-        return LargestLevel(exact.z, limit + (exact.log_sf - limit) * (LARGEST / modes) ** (2 / 3))
+        return LargestLevel(exact.z, limit + (exact.log_sf - limit) * (_EXACT / modes) ** (2 / 3))
     centre, scale = centre_and_scale(rows, modes)
-    x = centre + scale * np.arange(_LOW, _HIGH + _STEP / 2, _STEP)
+    x = centre + scale * _GRID
     wide = panel_ends(modes, rows)
     fine = np.sqrt(x[(x > wide[0] ** 2) & (x < wide[-1] ** 2)])
     edges = np.concatenate([wide[wide < fine[0] - 1e-9], fine, wide[wide > fine[-1] + 1e-9]])
@@ -69,14 +71,15 @@ def largest_level(modes: int, rows: float) -> LargestLevel:
     skew = np.tensordot(weighted[:, :start], inner[:, :start], ((1, 2), (1, 2)))
     log_pfaffian = [_log_pfaffian(skew, total[:, start - 1])]
     with threadpool_limits(1, "blas"):  # which wait for each other longer than such a determinant takes
-        for p in range(start, len(edges) - 1):
+        for p in range(start, start + len(fine) - 1):
             skew += weighted[:, p] @ inner[:, p].T
             log_pfaffian.append(_log_pfaffian(skew, total[:, p]))
-    beyond = -np.expm1(np.array(log_pfaffian) - log_pfaffian[-1])
-    last = int(np.argmin(beyond > _DEEP))  # the last of them is 0
-    z = (edges[-len(beyond) :] ** 2 - centre) / scale
-    grid = np.linspace(z[0], z[last - 1], 1000)
-    log_sf = CubicSpline(z[:last], np.log(beyond[:last]))(grid)
+        skew += np.tensordot(weighted[:, p + 1 :], inner[:, p + 1 :], ((1, 2), (1, 2)))
+        whole = _log_pfaffian(skew, total[:, -1])
+    z, beyond = (fine**2 - centre) / scale, -np.expm1(np.array(log_pfaffian) - whole)
+    known = beyond > _DEEP
+    grid = np.linspace(z[0], z[known][-1], 1000)
+    log_sf = CubicSpline(z[known], np.log(beyond[known]))(grid)
     return LargestLevel(grid, np.minimum.accumulate(np.minimum(log_sf, 0.0)))
 
 
