@@ -75,7 +75,8 @@ class MatrixSpectrum:
     nulls: MatrixNulls | None
     """entries shuffled and with random signs; None for ensembles and where left out"""
     verdict: str | None
-    """noise, noise with k spikes, heavy tail or not described; None where no p-value carries a word"""
+    """noise, noise with k spikes, noise with large entries, heavy tail or not described; None where no
+    p-value carries a word"""
     why: str
     """the p-values behind it"""
 
@@ -210,7 +211,8 @@ def analyse_matrix(
             return matrix_nulls(wide[0], top, draws, key)
 
     notes = (empty,) if empty else ()
-    return analyse_levels(levels, rows, name, how, n, key, make_nulls, notes, progress, quick)
+    largest = max(float(wide.max()), -float(wide.min()))
+    return analyse_levels(levels, rows, name, how, n, key, make_nulls, notes, progress, quick, largest)
 
 
 def analyse_levels(
@@ -224,12 +226,14 @@ def analyse_levels(
     notes: tuple[str, ...] = (),
     progress: Callable[[int, int], None] | None = None,
     quick: bool = False,
+    largest_entry: float = 0.0,
 ) -> MatrixSpectrum:
     """Spectral statistics of recorded levels of X = WᵀW, shape (members, modes), of matrices with `rows`
     rows.
 
     rows: M ≥ N, the longer side. make_nulls: the nulls of the matrix, from its largest level; called only
-    where there is something to compare with. Raises InputError as `analyse_matrix` does.
+    where there is something to compare with. largest_entry: its absolute value, 0 if it is not known. Raises
+    InputError as `analyse_matrix` does.
     """
     levels = np.array(levels, np.float64, ndmin=2)
     rows = positive_int("rows", rows)
@@ -269,7 +273,14 @@ def analyse_levels(
                 f"shuffling its entries leaves {nulls.shuffled_outliers:.1f} levels beyond the edge: "
                 "single large entries, not correlations"
             )
-    word, why = verdict(mp, spikes, tail)
+    word, why = verdict(mp, spikes, tail, nulls)
+    if spikes is not None and spikes.count and (nulls is None or nulls.shuffled_p is None):
+        alone = largest_entry / np.sqrt(float(mp.sigma2)) / ratio**0.25
+        if alone > 1:
+            found.append(
+                f"the largest entry alone is a spike of {alone:.1f} θ_c: levels beyond the edge may come "
+                "from single large entries, which 19 shuffled matrices would tell"
+            )
     return MatrixSpectrum(
         name=name,
         how=how,
