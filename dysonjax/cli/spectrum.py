@@ -11,7 +11,7 @@ import tyro
 from dysonjax import __version__, files
 from dysonjax.checks import InputError, positive_int
 from dysonjax.cli import run_folder
-from dysonjax.cli.common import count, output_folder, write_summary
+from dysonjax.cli.common import output_folder, write_summary
 from dysonjax.cli.kept_layers import Kept, Layer
 from dysonjax.cli.output import take_up
 from dysonjax.cli.spectrum_output import (
@@ -25,7 +25,7 @@ from dysonjax.cli.spectrum_output import (
     write_csv,
 )
 from dysonjax.cli.terminal import Terminal
-from dysonjax.layers.units import Units, units_of
+from dysonjax.layers.units import Units, nothing_in, units_of
 from dysonjax.layers.walk import Options, Recipe, walk
 from dysonjax.report.spectrum_page import Drawn
 
@@ -129,11 +129,8 @@ class Spectrum:
                 stop.args = (f"interrupted; go on with dysonjax resume {shlex.quote(str(folder))}",)
             raise
         if not rows:
-            left = [f"{one.name}: {one.why}" for one in found.accounts if one.done == "skipped"]
-            detail = f" ({len(skipped)} could not be analysed: {skipped[0]['reason']})" if skipped else ""
-            if left and not skipped:
-                detail = f" ({count(len(left), 'tensor')} left out, the first of them {left[0]})"
-            raise InputError(f"{self.file} holds no weight matrix that can be analysed{detail}")
+            refused = [(one["name"], one["reason"]) for one in skipped]
+            raise InputError(nothing_in(self.file, found, refused))
         summary = {
             "command": "spectrum",
             "file": str(self.file),
