@@ -25,7 +25,7 @@ from dysonjax.cli.spectrum_output import (
     write_csv,
 )
 from dysonjax.cli.terminal import Terminal
-from dysonjax.layers.units import Units, units_of
+from dysonjax.layers.units import Units, nothing_in, units_of
 from dysonjax.layers.walk import Options, Recipe, walk
 from dysonjax.report.spectrum_page import Drawn
 
@@ -132,8 +132,8 @@ class Spectrum:
                 stop.args = (f"interrupted; go on with dysonjax resume {shlex.quote(str(folder))}",)
             raise
         if not rows or folder is None:
-            detail = f" ({len(skipped)} could not be analysed: {skipped[0]['reason']})" if skipped else ""
-            raise InputError(f"{self.file} holds no weight matrix that can be analysed{detail}")
+            refused = [(one["name"], one["reason"]) for one in skipped]
+            raise InputError(nothing_in(self.file, found, refused))
         matrices = ordered(rows, key, descending)
         summary = {
             "command": "spectrum",
