@@ -25,7 +25,7 @@ from dysonjax.cli.spectrum_output import (
     write_csv,
 )
 from dysonjax.cli.terminal import Terminal
-from dysonjax.layers.units import Units, units_of
+from dysonjax.layers.units import Units, nothing_in, units_of
 from dysonjax.layers.walk import Options, Recipe, walk
 from dysonjax.report.spectrum_page import Drawn
 
@@ -38,8 +38,8 @@ class Spectrum:
     and p-values against noise of the same shape, the levels beyond the edge of noise and their strength, the
     spacing ratio and the spacings against Gaussian matrices of the same shape, the exponent of a power-law
     tail with the p-value that it needs, norms and ranks, and the same entries shuffled and with random signs.
-    A verdict is given where a p-value carries it: noise, noise with k spikes, heavy tail, or not described. A
-    run is analysed at every record.
+    A verdict is given where a p-value carries it: noise, noise with k spikes, noise with large entries,
+    heavy tail, or not described. A run is analysed at every record.
     """
 
     file: Annotated[Path, tyro.conf.Positional]
@@ -132,8 +132,8 @@ class Spectrum:
                 stop.args = (f"interrupted; go on with dysonjax resume {shlex.quote(str(folder))}",)
             raise
         if not rows or folder is None:
-            detail = f" ({len(skipped)} could not be analysed: {skipped[0]['reason']})" if skipped else ""
-            raise InputError(f"{self.file} holds no weight matrix that can be analysed{detail}")
+            reasons = [(one["name"], one["reason"]) for one in skipped]
+            raise InputError(nothing_in(self.file, found, reasons))
         matrices = ordered(rows, key, descending)
         summary = {
             "command": "spectrum",

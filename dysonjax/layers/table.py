@@ -10,7 +10,7 @@ import numpy as np
 from dysonjax import renamed
 from dysonjax.checks import InputError, positive_int
 from dysonjax.keys import Key, keyed
-from dysonjax.layers.units import units_of
+from dysonjax.layers.units import nothing_in, units_of
 from dysonjax.layers.walk import Options, Recipe, Result, walk
 
 
@@ -88,9 +88,9 @@ def spectrum(
     results = [result for result in walked if result is not None]
     found = [result for result in results if result.spectrum is not None]
     if not found:
-        reasons = [r.problem for r in results] or [a.why for a in units.accounts if a.done == "refused"]
-        detail = f" ({reasons[0]})" if reasons else ""
-        raise InputError(f"{units.source} holds no weight matrix that can be analysed{detail}")
+        refused = [(a.name, a.why) for a in units.accounts if a.done == "refused"]
+        refused += [(unit.name, r.problem) for unit, r in zip(units.units, results, strict=True) if r.problem]
+        raise InputError(nothing_in(units.source, units, refused))
     return _dataset(units, results, found)
 
 

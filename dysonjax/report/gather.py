@@ -135,13 +135,20 @@ def _facts(summary: dict, dataset: xr.Dataset | None, finished: bool) -> list[tu
             ("records", _records(dataset, finished)),
             ("diverged", f"{diverged} ({100 * diverged / members:.1f} %)"),
         ]
-        summary = {"device": dataset.attrs.get("device")} | summary
+        trained = json.loads(dataset.attrs.get("summary", "{}"))  # of a run that no command made
+        summary = {"device": dataset.attrs.get("device")} | trained | summary
     if "seconds" in summary:
         facts.append(("wall time", f"{summary['seconds']:.1f} s"))
     if summary.get("net_steps_per_second"):
-        facts.append(("speed", f"{summary['net_steps_per_second']:.3g} network-steps/s"))
+        facts.append(("speed", f"{_amount(summary['net_steps_per_second'])} network-steps/s"))
     facts += [(name, str(summary[name])) for name in ("device", "version") if summary.get(name)]
     return facts
+
+
+def _amount(value: float) -> str:
+    """Three digits and a prefix for a unit."""
+    scale, prefix = next(((s, p) for s, p in ((1e9, " G"), (1e6, " M"), (1e3, " k")) if value >= s), (1, ""))
+    return f"{value / scale:.3g}{prefix}"
 
 
 def _warnings(summary: dict, dataset: xr.Dataset | None, finished: bool) -> list[str]:

@@ -30,7 +30,7 @@ def _phases(summary: dict) -> list[str]:
     if counts.get("undecided"):
         found.append(
             f"{counts['undecided']} points are undecided: two phases have equally many of their seeds. More "
-            "seeds, best an odd number, decide."
+            "seeds decide, best an odd number."
         )
     line = summary.get("boundary_noise", {})
     widths, temperatures = line.get("sigma_w"), line.get("temperature_converged")

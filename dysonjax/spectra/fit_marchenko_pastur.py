@@ -10,7 +10,15 @@ from dysonjax.checks import InputError, one_of, positive, positive_int
 from dysonjax.keys import Key, keyed
 from dysonjax.spectra.batching import Numbers, as_members, over_leading_axes
 from dysonjax.spectra.marchenko_pastur import MarchenkoPastur
-from dysonjax.spectra.marchenko_pastur_match import COARSE, FINE, Bins, counts, even_bins, match
+from dysonjax.spectra.marchenko_pastur_match import (
+    COARSE,
+    FINE,
+    NO_KURTOSIS,
+    Bins,
+    counts,
+    even_bins,
+    match,
+)
 from dysonjax.spectra.marchenko_pastur_notes import advice
 from dysonjax.spectra.marchenko_pastur_null import (
     draws,
@@ -25,7 +33,6 @@ from dysonjax.spectra.members import of_members
 from dysonjax.spectra.student import widening
 
 MIN_LEVELS = 8
-NO_KURTOSIS = np.zeros(1)
 
 
 @dataclass(frozen=True)

@@ -233,3 +233,26 @@ def test_sorting_start_and_page(tmp_path, tensors, capsys):
     assert spectrum(tmp_path / "net.npz", tmp_path / "c", "--sort", "beauty") == 2
     assert "sort must name a column" in capsys.readouterr().err
     assert spectrum(tmp_path / "net.npz", tmp_path / "d", "--sort", "name:up") == 2
+
+
+@pytest.mark.parametrize(
+    ("array", "why"),
+    [
+        (np.ones((20, 10), int), "1 tensor left out, the first of them it: integers, perhaps quantised"),
+        (np.ones(10), "1 tensor left out, the first of them it: a vector"),
+    ],
+)
+def test_a_file_of_which_nothing_is_left_says_why(array, why, tmp_path, capsys):
+    np.save(tmp_path / "it.npy", array)
+    assert main(["spectrum", str(tmp_path / "it.npy"), "--out", str(tmp_path / "out")]) == 2
+    assert why in capsys.readouterr().err
+
+
+def test_the_table_leaves_out_columns_without_a_number_and_counts_the_verdicts(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "two.npz", a=rng.normal(size=(64, 32)), b=rng.normal(size=(64, 32)))
+    quick = ["--quick", "--no-figures", "--resamples", "20", "--out", str(tmp_path / "out")]
+    assert main(["spectrum", str(tmp_path / "two.npz"), *quick]) == 0
+    out = capsys.readouterr().out
+    assert "2 matrices of 1 shape, the largest" in out and "2 matrices, 2 × noise; " in out
+    assert "r̃" not in out and "p(s)" not in out and "p(MP): their goodness of fit" in out

@@ -199,3 +199,16 @@ def test_processes_give_the_same_table(tensors, tmp_path):
     np.savez(tmp_path / "f.npz", **tensors)
     one, two = (dj.spectrum(tmp_path / "f.npz", n_resamples=20, jobs=jobs) for jobs in (1, 2))
     xr.testing.assert_identical(one, two)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"q": np.ones((20, 10), int)}, "what was given holds no .*1 tensor left out, .* q: integers"),
+        ({"a": np.ones(4), "b": np.ones(3)}, "2 tensors left out, the first of them a: a vector"),
+        ({"q": np.full((20, 10), np.nan)}, "1 could not be analysed: 200 of 200 entries are NaN"),
+    ],
+)
+def test_a_mapping_of_which_nothing_is_left_says_why(given, sentence):
+    with pytest.raises(dj.InputError, match=sentence):
+        dj.spectrum(given)
