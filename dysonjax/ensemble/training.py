@@ -15,6 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -394,7 +395,8 @@ def _targets_of(work: list[Job], config: Config) -> dict[str, str | None]:
 
 def _warn(sentence: str) -> None:
     """Warn at the line that called this package."""
-    level, frame = 1, sys._getframe()
+    level = 1
+    frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_code.co_filename.startswith(soundness.PACKAGE):
         level, frame = level + 1, frame.f_back
     warnings.warn(sentence, stacklevel=level)

@@ -280,7 +280,7 @@ def analyse_levels(
                 "single large entries, not correlations"
             )
     word, why = verdict(mp, spikes, tail, nulls)
-    if spikes is not None and spikes.count and (nulls is None or nulls.shuffled_p is None):
+    if mp is not None and spikes is not None and spikes.count and (nulls is None or nulls.shuffled_p is None):
         alone = largest_entry / np.sqrt(float(mp.sigma2)) / ratio**0.25
         if alone > 1:
             found.append(
