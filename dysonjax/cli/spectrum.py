@@ -132,8 +132,8 @@ class Spectrum:
                 stop.args = (f"interrupted; go on with dysonjax resume {shlex.quote(str(folder))}",)
             raise
         if not rows or folder is None:
-            failed = [(one["name"], one["reason"]) for one in skipped]
-            raise InputError(nothing_in(self.file, found, failed))
+            reasons = [(one["name"], one["reason"]) for one in skipped]
+            raise InputError(nothing_in(self.file, found, reasons))
         matrices = ordered(rows, key, descending)
         summary = {
             "command": "spectrum",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Unpack
 
 import xarray as xr
 
 from dysonjax import checks
+from dysonjax.ensemble.config import Options
 from dysonjax.ensemble.grid import RESERVED, Grid
 from dysonjax.ensemble.training import train
 from dysonjax.models.base import Model
@@ -21,7 +22,7 @@ def train_each(
     *,
     axis: str = "width",
     progress: Callable[[float, float], None] | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> xr.Dataset:
     """Train the same grid with several models, and put the results side by side along an axis of their own.
 

@@ -155,8 +155,8 @@ def _check_update(model: Model, update, start: Start) -> None:
         ("memory", update.memory, start.memory, True),
     ):
         before = "params" if what == "direction" else "memory before"
-        built: tuple[Any, Any] = jax.tree.structure(new), jax.tree.structure(old)
-        if built[0] != built[1]:
+        trees: list[Any] = [jax.tree.structure(tree) for tree in (new, old)]
+        if trees[0] != trees[1]:
             raise InputError(
                 f"the {what} that update of {model.name} returns must be built like the {before}, "
                 f"{_tree(old)}, got {_tree(new)}"

@@ -255,7 +255,7 @@ def analyse_levels(
     else:
         null = max(n_resamples, FEWEST_NULL)
         test: dict[str, Any] = {"n_resamples": n_resamples, "key": seed, "progress": progress}
-        mp = _noted(found, lambda: fit_marchenko_pastur(levels, ratio, key=seed, null=null))
+        mp = _noted(found, lambda: fit_marchenko_pastur(levels, ratio, key=seed, n_null=null))
         if mp is not None:
             spikes = find_spikes(levels, float(mp.sigma2), rows)
             if mp.note:

@@ -220,7 +220,7 @@ def _noise(x: np.ndarray, ratio: float, sigma2: float | None) -> tuple[float, fl
     if sigma2 is not None:
         return sigma2, 0.0
     shape = _shape(x.shape[-1], ratio)
-    fitted = float(fit_marchenko_pastur(x, ratio, n_resamples=2, null=0).sigma2)
+    fitted = float(fit_marchenko_pastur(x, ratio, n_resamples=2, n_null=0).sigma2)
     return fitted, fitted * spike_null(len(x), shape.modes, shape.rows).sigma2_err
 
 
