@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
         with streams.interruptible(), streams.plain_warnings(), _environment_kept("DYSONJAX_DEBUG"):
             code = _main(argv)
     except SystemExit as done:  # of a process that is not the first
-        code = done.code or 0
+        code = done.code if isinstance(done.code, int) else int(bool(done.code))
     except KeyboardInterrupt:
         streams.say("interrupted")
         code = 128 + signal.SIGINT

@@ -35,7 +35,8 @@ def activate() -> None:
     place = folder()
     if place is None or "jax" in sys.modules or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
-    if private(str(place.relative_to(root())))[0] is None:
+    base = root()
+    if base is None or private(str(place.relative_to(base)))[0] is None:
         return
     with contextlib.suppress(OSError):
         _remove_torn(place)

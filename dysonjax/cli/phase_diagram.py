@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import xarray as xr
@@ -79,7 +79,9 @@ class PhaseDiagram:
 
         ensemble.one_device_per_core()
         preset = PRESETS[checks.one_of("preset", self.preset, list(PRESETS))]
-        unset = {name: value for name, value in preset.items() if getattr(self.training, name) is None}
+        unset: dict[str, Any] = {
+            name: value for name, value in preset.items() if getattr(self.training, name) is None
+        }
         command = dataclasses.replace(self, training=dataclasses.replace(self.training, **unset))
         thresholds = phase.Thresholds(
             checks.positive("threshold_loss", self.threshold_loss),

@@ -15,6 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -305,7 +306,7 @@ def run(
         chosen = _chosen(work, config, say)
         compile_seconds = time.perf_counter() - begin
         if folder is not None and processes.index() == 0 and work:
-            run_folder.note_session(opened.results.store, machine.session(template, chosen), say)
+            run_folder.note_session(opened.results.kept, machine.session(template, chosen), say)
         if announce is not None or config.tile == "tune":
             foreseen, tune = plans.foreseen(work, config, template.nbytes, compile_seconds)
             if announce is not None:
@@ -353,7 +354,7 @@ def run(
             dataset.attrs["backend_reason"] = chosen["backend_reason"]
         if folder is not None and processes.index() == 0:
             with session.writing():
-                opened.results.store.set_attributes(dataset.attrs)
+                opened.results.kept.set_attributes(dataset.attrs)
             processes.let_others_leave(folder, seconds=60.0)
     return Run(dataset, summary, folder, _example(session.progress, shapes))
 
@@ -394,7 +395,8 @@ def _targets_of(work: list[Job], config: Config) -> dict[str, str | None]:
 
 def _warn(sentence: str) -> None:
     """Warn at the line that called this package."""
-    level, frame = 1, sys._getframe()
+    level = 1
+    frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_code.co_filename.startswith(soundness.PACKAGE):
         level, frame = level + 1, frame.f_back
     warnings.warn(sentence, stacklevel=level)

@@ -6,13 +6,14 @@ gets on. An artist is given functions and data, and returns what the files are t
 
 import contextlib
 import importlib
-import os
 import pickle
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from dysonjax import cache
 
 MOST = 2
 
@@ -25,6 +26,8 @@ class Artist:
         start = f"import sys; sys.path[:] = {sys.path!r}; from dysonjax.figures.artist import serve; serve()"
         pipe = subprocess.PIPE
         self.process = subprocess.Popen([sys.executable, "-P", "-c", start], stdin=pipe, stdout=pipe)
+        assert self.process.stdin is not None and self.process.stdout is not None  # both are pipes
+        self.to, self.back = self.process.stdin, self.process.stdout
 
     def ask(self, make: Callable) -> Callable[[], dict[str, bytes]]:
         """Have the figure of a picklable function drawn: a function that waits for what its files hold.
@@ -32,12 +35,12 @@ class Artist:
         It raises what `make` raises. One figure at a time.
         """
         with contextlib.suppress(OSError):
-            pickle.dump(make, self.process.stdin)
-            self.process.stdin.flush()
+            pickle.dump(make, self.to)
+            self.to.flush()
 
         def wait():
             try:
-                error, contents = pickle.load(self.process.stdout)
+                error, contents = pickle.load(self.back)
             except (EOFError, OSError, pickle.UnpicklingError):
                 return drawn(make)
             if error is not None:
@@ -48,7 +51,7 @@ class Artist:
 
     def leave(self) -> None:
         self.process.kill()  # it holds nothing that is not here
-        for pipe in (self.process.stdin, self.process.stdout):
+        for pipe in (self.to, self.back):
             with contextlib.suppress(OSError):
                 pipe.close()
         self.process.wait()
@@ -57,7 +60,7 @@ class Artist:
 @contextlib.contextmanager
 def artists(count: int) -> Iterator[list[Artist]]:
     """As many artists as help: none on one core, and none if this process has loaded what they load."""
-    helpful = (os.cpu_count() or 1) > 1 and "matplotlib" not in sys.modules
+    helpful = cache.cores() > 1 and "matplotlib" not in sys.modules
     there = []
     try:
         with contextlib.suppress(OSError):  # no memory, no more processes
@@ -91,6 +94,7 @@ def serve() -> None:
             make = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
+        answer: tuple[Exception | None, dict[str, bytes] | None]
         try:
             answer = None, drawn(make)
         except Exception as error:

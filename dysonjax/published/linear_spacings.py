@@ -5,7 +5,7 @@ two singular values follows √(αA/|B|) with A = ε². In the released runs all
 inputs, which repeat every epoch, while ours draw fresh ones: see `with_shared_inputs`.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -49,7 +49,7 @@ def spacings(scale: str, progress=None) -> Reproduction:
     mean, error = gaps.mean(axis=1), gaps.std(axis=1, ddof=1) / np.sqrt(seeds)
     laws = [linear_pair(row.epsilon, row.lr, row.batch_size, order=2) for row in ROWS]
     theory = np.array([float(law.mean_spacing) for law in laws])
-    fits = [fit_two_mode(member, n=60) for member in levels]
+    fits = [fit_two_mode(member, n_resamples=60) for member in levels]
     sigma, sigma_error = (
         np.array([float(getattr(f, name)) for f in fits]) for name in ("sigma", "sigma_err")
     )
@@ -139,7 +139,7 @@ def _train(seeds: int, steps: int, progress) -> np.ndarray:
     """Singular values at the end, (rows, seeds, 2), ascending."""
     model = models.linear("identity", values=(VALUE, VALUE), epsilon=0.1)
     found = {}
-    grids = (
+    grids: tuple[dict[str, Any], ...] = (
         {"lr": [0.1, 0.2, 0.3, 0.4, 0.5], "batch_size": 16, "scalars": {"epsilon": [0.1]}},
         {"lr": 0.1, "batch_size": [4, 8, 32, 64], "scalars": {"epsilon": [0.1]}},
         {"lr": 0.1, "batch_size": 16, "scalars": {"epsilon": [0.05, 0.06, 0.07, 0.08, 0.09]}},

@@ -133,7 +133,7 @@ def _checks(point: xr.Dataset) -> tuple[Check, ...]:
             Check(
                 f"{name} of the strongest spike",
                 float(point[key]),
-                float(point[f"{key}_sem"]),
+                float(point[f"{key}_err"]),
                 theory,
                 mistaken,
                 "r = M/N",

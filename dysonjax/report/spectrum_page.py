@@ -172,7 +172,7 @@ def _density(spectrum: MatrixSpectrum) -> str:
         at = _x(math.sqrt(edge), stop)
         mark = f'<line class="edge" x1="{at}" x2="{at}" y1="0" y2="{HEIGHT}"/>'
     ticks = ""
-    if spectrum.outliers:
+    if spectrum.outliers and spectrum.spikes is not None:
         ticks = "".join(
             f'<circle cx="{_x(v, stop)}" cy="{HEIGHT - 3}" r="2.5"/>'
             for v in np.sqrt(spectrum.spikes.levels)

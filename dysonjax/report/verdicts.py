@@ -89,7 +89,7 @@ def still_moving(dataset: xr.Dataset) -> str | None:
     change = levels.isel(record=-1) - levels.isel(record=earlier)
     error = change.std("seed", ddof=1) / np.sqrt(change.count("seed"))
     mean, largest = change.mean("seed"), float(levels.isel(record=-1).max())
-    moving = (np.abs(mean) > MOVES * error) & (np.abs(mean) > MOVES_BY * largest)
+    moving = (abs(mean) > MOVES * error) & (abs(mean) > MOVES_BY * largest)
     if not bool(moving.any()):
         return None
     point_dims = [dim for dim in moving.dims if dim in ("batch_size", "lr", "sigma_w")]

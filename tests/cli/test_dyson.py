@@ -152,11 +152,11 @@ def test_random_starts_are_spectra_of_random_matrices(start):
     key = jax.random.key(0)
     x = Dyson(start=start, start_scale=0.3)._first_levels(key, 4, 4000)
     exact = sample_wishart(jax.random.key(1), 4, 8, np.sqrt(0.3 / 8), (4000,))
-    assert permutation_test(x, exact, n=199).p_value > 0.01
+    assert permutation_test(x, exact, n_resamples=199).p_value > 0.01
     assert abs(x.mean() - 0.3) < 4 * x.mean(axis=1).std() / np.sqrt(4000)
     law = MarchenkoPastur(ratio=0.5, sigma2=0.3)
     alone = np.sort(law.rvs((4000, 4), np.random.default_rng(0)), axis=1)
-    assert permutation_test(alone, exact, n=199).p_value < 0.01  # the twin: what it was
+    assert permutation_test(alone, exact, n_resamples=199).p_value < 0.01  # the twin: what it was
 
 
 def test_a_start_in_one_well_is_not_taken_for_dynamics(tmp_path, capsys):
@@ -175,7 +175,7 @@ def test_a_start_in_one_well_is_not_taken_for_dynamics(tmp_path, capsys):
 
 
 def test_mixing_tells_trajectories_that_crossed_from_those_that_did_not():
-    gas = dyson.CoulombGas(dyson.quartic(1.0, -4.0), 0.1, 1.0, levels=2)
+    gas = dyson.CoulombGas(dyson.quartic(1.0, -4.0), 0.1, 1.0, n=2)
     law = gas.sample(jax.random.key(0), 4000)
     left, right = np.array([-2.1, -1.9]), np.array([1.9, 2.1])
     split = np.array([-2.0, 2.0])

@@ -200,21 +200,23 @@ def test_a_long_path_says_which_axis_holds_its_members():
 def test_bootstrap_of_a_run_resamples_its_seeds():
     run = dj.train(dj.models.linear(), dj.Grid(lr=[0.1, 0.2], batch_size=4, seeds=12), 30, 3)
     levels = run.dataset["eigenvalues"]
-    found = spectra.bootstrap(levels, _mean, n=400)
+    found = spectra.bootstrap(levels, _mean, n_resamples=400)
     scatter = levels.mean("mode").std("seed", ddof=1) / np.sqrt(12)
     assert found.estimate_err.dims == ("batch_size", "lr", "sigma_w", "record")
     # 400 replicates: 3.5 % standard error.
     np.testing.assert_allclose(found.estimate_err, scatter.transpose(*found.estimate_err.dims), rtol=0.15)
     low, high = found.confidence_interval(0.5)
     assert low.dims == high.dims == found.estimate_err.dims and (low < high).all()
-    loss = spectra.bootstrap(run.dataset["train_loss"].isel(record=-1), _mean, n=20)  # one number a seed
+    loss = spectra.bootstrap(
+        run.dataset["train_loss"].isel(record=-1), _mean, n_resamples=20
+    )  # one number a seed
     assert loss.estimate.dims == ("batch_size", "lr", "sigma_w")
 
 
 def test_points_without_enough_members_are_nan_and_no_point_at_all_is_a_sentence():
     x = _levels()
     x[0, 1:] = np.nan
-    found = spectra.bootstrap(x, _mean, n=10, nan_policy="omit")
+    found = spectra.bootstrap(x, _mean, n_resamples=10, nan_policy="omit")
     assert (
         np.isnan(found.estimate_err.isel(lr=0)).all()
         and np.isfinite(found.confidence_interval().low.isel(lr=1)).all()
