@@ -118,12 +118,12 @@ def heads(rng, seeds=16, heads=4):
 
 
 def attention_area(rng):
-    fit = attention.marchenko_pastur(heads(rng), n=60, common_scale=True).isel(layer=0, record=0)
+    fit = attention.marchenko_pastur(heads(rng), n_resamples=60, common_scale=True).isel(layer=0, record=0)
     return inside(1.0, float(fit["area"]), float(fit["area_err"]))
 
 
 def attention_p(rng):
-    fit = attention.marchenko_pastur(heads(rng), n=2, common_scale=True).isel(layer=0, record=0)
+    fit = attention.marchenko_pastur(heads(rng), n_resamples=2, common_scale=True).isel(layer=0, record=0)
     return float(fit["p_value"])
 
 
