@@ -21,7 +21,6 @@ if TYPE_CHECKING:  # what `__getattr__` gives
         estimate,
         log_spaced,
         member_of,
-        merge,
         one_device_per_core,
         read,
         resume,
@@ -30,6 +29,7 @@ if TYPE_CHECKING:  # what `__getattr__` gives
         verify,
         world_of,
     )
+    from dysonjax.ensemble.merge import merge
     from dysonjax.layers import spectrum
 
 __version__ = "0.1.0"

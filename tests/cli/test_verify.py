@@ -115,7 +115,7 @@ def test_deviations_are_in_units_of_the_largest_level():
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["{nowhere}"], "it is not a folder"),
+        (["{nowhere}"], "there is no such folder"),
         (["{empty}"], "holds no run"),
         (["{dyson}"], "holds no run"),
         (["{run}", "--members", "0"], "members must be a positive integer"),
