@@ -230,11 +230,11 @@ class Dyson:
         if self.potential == "quadratic":
             return dyson.quadratic(omega, center), g2
         if self.potential == "laguerre":
-            return dyson.laguerre(omega, self.shape), g2
+            return dyson.laguerre(omega, positive("shape", self.shape)), g2
         if self.potential == "wishart":
             if np.ndim(g2):
                 raise InputError("g2 must be one number for the wishart potential, the c of g^2 = c x")
-            return dyson.wishart(omega, self.shape), dyson.SquareRoot(float(g2))
+            return dyson.wishart(omega, positive("shape", self.shape)), dyson.SquareRoot(float(g2))
         if self.potential == "linear_network":
             return dyson.linear_network(center, omega), g2
         if self.potential == "quartic":
