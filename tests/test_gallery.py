@@ -1,4 +1,4 @@
-"""Pages that programs write are what these write: `python docs/gallery.py`, `python docs/tables.py`."""
+"""Pages that programs write are what these write: `gallery.py`, `commands.py` and `tables.py` of docs."""
 
 import importlib.util
 import re
@@ -22,6 +22,12 @@ def program(name: str):
 def test_the_gallery_is_what_its_program_writes():
     assert (DOCS / "gallery.md").read_text() == program("gallery").page(), (
         "python docs/gallery.py renews the page"
+    )
+
+
+def test_the_page_of_commands_is_their_help():
+    assert (DOCS / "reference" / "commands.md").read_text() == program("commands").page(), (
+        "python docs/commands.py renews the page"
     )
 
 

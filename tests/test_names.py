@@ -5,7 +5,6 @@ import inspect
 
 import numpy as np
 import pytest
-from numpy.typing import ArrayLike
 
 import dysonjax as dj
 from dysonjax import renamed
@@ -18,6 +17,9 @@ MEANINGS = {
     "shape": ({"Shape", "tuple"}, {"float", "ArrayLike"}),  # of an array; not a strength
     "levels": ({"ArrayLike", "ndarray"}, {"int", "str"}),  # eigenvalues; their number is `n`
     "statistic": ({"Callable"}, {"str", "float"}),  # a function of levels; distances have a `metric`
+    "blocks": ({"Sequence"}, {"int"}),  # variances by block; how many there are is `n_blocks`
+    "matrices": ({"Callable", "str", "Matrix"}, {"int"}),  # which ones; how many there are is `n_matrices`
+    "null": ({"ArrayLike", "ndarray"}, {"int"}),  # what data are compared with; how many, `n_null`
     "key": ({"Key", "Array", "int"}, {"str"}),  # randomness
     "sigma2": ({"float", "ndarray", "Numbers", "ArrayLike"}, set()),  # σ², never a width
 }
@@ -40,8 +42,8 @@ def named(value) -> dict[str, str]:
 
 
 def _text(kind) -> str:
-    text = kind if isinstance(kind, str) else str(kind).replace(str(ArrayLike), "ArrayLike")
-    return text.removeprefix("<class '").removesuffix("'>")
+    text = kind if isinstance(kind, str) else str(kind).removeprefix("<class '").removesuffix("'>")
+    return "ArrayLike" if "_nested_sequence" in text else text  # which NumPy spells out
 
 
 def faults(place: str, value) -> list[str]:

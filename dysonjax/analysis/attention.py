@@ -97,7 +97,7 @@ def marchenko_pastur(
                 continue
             flat = x.reshape(len(x), -1)
             fit = spectra.fit_marchenko_pastur(
-                flat, 1 / heads, n_resamples=n_resamples, matrices=x.shape[1], common_scale=common_scale
+                flat, 1 / heads, n_resamples=n_resamples, n_matrices=x.shape[1], common_scale=common_scale
             )
             for name in FITTED:
                 found[name][layer, record] = getattr(fit, name)

@@ -49,7 +49,7 @@ def engine(setting: dict) -> frame.Prepared:
     x = ensemble(members)
     if setting["task"] == "ratios":
         return _repeated(lambda n: spectra.spacing_ratio(x), members)
-    return _repeated(lambda n: spectra.fit_marchenko_pastur(x, LEVELS / ROWS, n_resamples=n, null=0), 300)
+    return _repeated(lambda n: spectra.fit_marchenko_pastur(x, LEVELS / ROWS, n_resamples=n, n_null=0), 300)
 
 
 def loop(setting: dict) -> frame.Prepared:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from dysonjax import __version__, files
+from dysonjax import __version__, checks, files
 from dysonjax.checks import InputError
 from dysonjax.cli import run_folder
 from dysonjax.cli.arrays import read_array
@@ -102,7 +102,7 @@ class Compare:
         # Everything that can be wrong with the input is found before the folder is made.
         compare.check(
             self.system, lr, batch_size, self.sigma_w, members, steps, self.noise, self.order,
-            self.execution.seed, self.permutations, options,
+            checks.seed("seed", self.execution.seed), self.permutations, options,
         )  # fmt: skip
         folder = output_folder(self.execution.out, "compare", self.execution.overwrite)
         run_folder.write(folder, self)

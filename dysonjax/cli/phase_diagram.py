@@ -1,17 +1,21 @@
 """`dysonjax phase-diagram`: the teacher-student grid, its phases, boundaries and pictures."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import xarray as xr
 
 from dysonjax import checks
 from dysonjax.cli.common import EXECUTION, Execution, draw, parse_integers, speed, write_drawn, write_summary
 from dysonjax.cli.terminal import Terminal
 from dysonjax.cli.training import Training, TrainingOptions, train
+
+if TYPE_CHECKING:  # loaded while processes that draw are on their way, not before
+    import xarray as xr
 
 PUBLISHED_GRID = {"lr": "0.125:256:x2", "sigma_w": "0.125:256:x2", "batch_size": "4"}
 DEFAULTS = TrainingOptions(records="21")  # the rest comes from the preset

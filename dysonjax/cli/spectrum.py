@@ -38,8 +38,8 @@ class Spectrum:
     and p-values against noise of the same shape, the levels beyond the edge of noise and their strength, the
     spacing ratio and the spacings against Gaussian matrices of the same shape, the exponent of a power-law
     tail with the p-value that it needs, norms and ranks, and the same entries shuffled and with random signs.
-    A verdict is given where a p-value carries it: noise, noise with k spikes, heavy tail, or not described. A
-    run is analysed at every record.
+    A verdict is given where a p-value carries it: noise, noise with k spikes, noise with large entries,
+    heavy tail, or not described. A run is analysed at every record.
     """
 
     file: Annotated[Path, tyro.conf.Positional]

@@ -13,11 +13,12 @@ import jax
 import numpy as np
 
 from dysonjax import threefry
-from dysonjax.compile import CompilerError, Unsupported, compiler_path
+from dysonjax.compile import CompilerError, Source, Unsupported, compiler_path
 from dysonjax.ensemble import step
 from dysonjax.ensemble.contract import Later, Refused, Task, Tile
 from dysonjax.ensemble.keys import Identity
 from dysonjax.ensemble.layout import by_device
+from dysonjax.ensemble.step import Observed
 from dysonjax.ensemble.thresholds import VALUES
 
 
@@ -142,12 +143,23 @@ def on_arrays(task: Task, fixed: Fixed, form: Form) -> Callable:
     return function
 
 
+def source(task: Task, what: str, tile: Tile, write: Callable[[], Source]) -> Source:
+    """The C that `write` writes for a tile, or wrote in an earlier run."""
+    return task.traces.kept(what, (tile.identity, tile.world, tile.state), write)
+
+
+def observed(task: Task, tile: Tile) -> Observed:
+    """Shapes of what is observed."""
+    arguments = tile.identity, tile.world, tile.state
+    return task.traces.kept("observed", arguments, lambda: jax.eval_shape(task.programs.observe, *arguments))
+
+
 def started_by_xla(task: Task, tile: Tile, form: Form) -> Callable[[], Callable]:
     """`Executable.start`, to be compiled."""
-    lowered = task.programs.start.lower(tile.identity)
+    compiled = task.traces.program("start", task.programs.start, tile.identity)
 
     def compile():
-        program = lowered.compile()
+        program = compiled()
 
         def start(identity):
             world, state = program(identity)
@@ -160,10 +172,10 @@ def started_by_xla(task: Task, tile: Tile, form: Form) -> Callable[[], Callable]
 
 def observed_by_xla(task: Task, tile: Tile, form: Form) -> Callable[[], Callable]:
     """`Executable.observe`, to be compiled."""
-    lowered = task.programs.observe.lower(tile.identity, tile.world, tile.state)
+    compiled = task.traces.program("observe", task.programs.observe, tile.identity, tile.world, tile.state)
 
     def compile():
-        program = lowered.compile()
+        program = compiled()
 
         def observe(identity, world, state):
             found = program(identity, world, jax.tree.map(tile.points.of_plain, form.unpack(state)))

@@ -9,8 +9,8 @@ import dataclasses
 import functools
 import inspect
 import warnings
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import jax
 import numpy as np
@@ -28,6 +28,28 @@ if TYPE_CHECKING:
 
 SAVE_EVERY_SECONDS = 300.0
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class How(TypedDict, total=False):
+    """Options of a run that say how it is computed, as users give them."""
+
+    tile: int | str | None
+    devices: int | str | Sequence[jax.Device] | None
+    backend: str
+    save_every: float
+
+
+class Options(How, total=False):
+    """All options of a run, as users give them."""
+
+    optimizer: str | Optimizer | optax.GradientTransformation
+    randomness: str
+    key: keys.Key
+    x64: bool
+    precision: str
+    keep_weights: str
+    keep: str | Sequence[str]
+    identity_bits: int
 
 
 @dataclasses.dataclass(frozen=True, init=False)
@@ -165,7 +187,9 @@ def takes_options(function: F) -> F:
     own = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
     known = {parameter.name for parameter in own}
     fields = [
-        option.replace(name="key" if name == "seed" else name, kind=option.KEYWORD_ONLY)
+        option.replace(name="key", kind=option.KEYWORD_ONLY, annotation="int | jax.Array")
+        if name == "seed"
+        else option.replace(kind=option.KEYWORD_ONLY)
         for name, option in inspect.signature(Config).parameters.items()
         if name not in known
     ]
@@ -174,14 +198,14 @@ def takes_options(function: F) -> F:
     return function
 
 
-def configured(grid: Grid, steps: int, records: int | Sequence[int], options: dict[str, Any]) -> Config:
+def configured(grid: Grid, steps: int, records: int | Sequence[int], given: Mapping[str, Any]) -> Config:
     """The configuration that the arguments of `train` mean: what they call `key` is the run's root seed."""
+    options = dict(given)
     if "seed" in options and "key" not in options:
         text = "the argument seed of training is now called key"
         warnings.warn(text, DeprecationWarning, stacklevel=3)
     elif "key" in options:
-        options = {**options, "seed": keys.number("key", options["key"])}
-        del options["key"]
+        options["seed"] = keys.number("key", options.pop("key"))
     return Config(grid, steps, records, **options)
 
 

@@ -15,6 +15,7 @@ import jax
 
 from dysonjax.ensemble.keys import Identity
 from dysonjax.ensemble.layout import Points
+from dysonjax.ensemble.traces import Traces
 from dysonjax.models.base import Model
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Task(NamedTuple):
     common: bool  # whether the points of a seed share its randomness
     devices: list[jax.Device]
     programs: Programs  # not lowered
+    traces: Traces  # what tracing gave in an earlier run
     state_bytes: int  # of one network
     xla_follows: bool  # whether XLA is asked too: who is slower than it then refuses
 

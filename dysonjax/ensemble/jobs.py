@@ -11,12 +11,13 @@ import jax
 import numpy as np
 
 from dysonjax import checks
-from dysonjax.ensemble import layout, targets, tile_memory, tiles
+from dysonjax.ensemble import layout, targets, tile_memory, tiles, trace_key
 from dysonjax.ensemble.config import Config
 from dysonjax.ensemble.contract import Executable, Lowered, Programs, Refused, Target, Task, Tile
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.keys import Identity
 from dysonjax.ensemble.programs import build
+from dysonjax.ensemble.traces import Traces
 from dysonjax.models.base import Model
 
 CALIBRATION_SECONDS = 0.05  # at least, and less than four times that
@@ -85,7 +86,8 @@ def job(
     def cut(worlds, points):
         return tiles.waves(config, part, batch_size, worlds, points)
 
-    _, of_one = jax.eval_shape(programs.start, cut(1, 1)[0].identity)
+    kept = trace_key.traces(model, config, batch_size)
+    _, of_one = _started(programs, kept, cut(1, 1)[0].identity)
     task = Task(
         model,
         config.transform,
@@ -93,6 +95,7 @@ def job(
         common,
         config.devices,
         programs,
+        kept,
         state_bytes=tiles.member_bytes(of_one) // count,
         xla_follows=config.backend == "auto",
     )
@@ -111,7 +114,7 @@ def job(
         if isinstance(other, int):
             most, shape = other, choose(members=other)
         waves = [wave._replace(index=_in_grid(wave.index, grid, seeds)) for wave in cut(*shape)]
-        tile = _tile(model, programs, mesh, waves[0].identity, shape[1])
+        tile = _tile(model, programs, kept, mesh, waves[0].identity, shape[1])
         return target.lower(task, tile), waves, math.prod(shape), most, key, tile.plain
 
     target, rest, reasons = targets.first(task, config.backend, made, refused or {})
@@ -123,11 +126,23 @@ def job(
     return Job(model, batch_index, target, reasons, lowered, waves, tile_members, most, key, state, again)
 
 
-def _tile(model: Model, programs: Programs, mesh: jax.sharding.Mesh, identity: Identity, points: int) -> Tile:
+def _started(programs: Programs, kept: Traces, identity: Identity) -> Any:
+    """Shapes of worlds and states."""
+    return kept.kept("shapes", identity, lambda: jax.eval_shape(programs.start, identity))
+
+
+def _tile(
+    model: Model,
+    programs: Programs,
+    kept: Traces,
+    mesh: jax.sharding.Mesh,
+    identity: Identity,
+    points: int,
+) -> Tile:
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("devices"))
     world, state = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        jax.eval_shape(programs.start, identity),
+        _started(programs, kept, identity),
     )
     return Tile(identity, world, state, layout.points(model, points))
 

@@ -12,11 +12,11 @@ import dataclasses
 import json
 import sys
 import time
+import types
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import jax
 import numpy as np
@@ -38,7 +38,16 @@ from dysonjax.ensemble import (
     tuning,
 )
 from dysonjax.ensemble.checkpoints import Progress
-from dysonjax.ensemble.config import Config, check, check_grid, configured, restored, takes_options
+from dysonjax.ensemble.config import (
+    Config,
+    How,
+    Options,
+    check,
+    check_grid,
+    configured,
+    restored,
+    takes_options,
+)
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.jobs import Job
 from dysonjax.ensemble.plans import Plan
@@ -75,7 +84,7 @@ def train(
     progress: Callable[[float, float], None] | None = None,
     announce: Callable[[Plan], None] | None = None,
     say: Callable[[str], None] | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Run:
     """Train every member of a grid, and record spectra and observables.
 
@@ -174,7 +183,7 @@ def resume(
     progress: Callable[[float, float], None] | None = None,
     announce: Callable[[Plan], None] | None = None,
     say: Callable[[str], None] | None = None,
-    **options: Any,
+    **options: Unpack[How],
 ) -> Run:
     """Go on with the run that a folder holds, from its last checkpoint.
 
@@ -218,7 +227,9 @@ def resume(
 
 
 @takes_options
-def estimate(model: Model, grid: Grid, steps: int, records: int | Sequence[int] = 11, **options: Any) -> Plan:
+def estimate(
+    model: Model, grid: Grid, steps: int, records: int | Sequence[int] = 11, **options: Unpack[Options]
+) -> Plan:
     """Say what a run would take, without running it.
 
     Parameters
@@ -396,7 +407,7 @@ def _targets_of(work: list[Job], config: Config) -> dict[str, str | None]:
 def _warn(sentence: str) -> None:
     """Warn at the line that called this package."""
     level = 1
-    frame: FrameType | None = sys._getframe()
+    frame: types.FrameType | None = sys._getframe()
     while frame is not None and frame.f_code.co_filename.startswith(soundness.PACKAGE):
         level, frame = level + 1, frame.f_back
     warnings.warn(sentence, stacklevel=level)

@@ -29,6 +29,7 @@ RC: Any = {
     "axes.grid": False,
     "axes.labelsize": 9,
     "axes.titlesize": 9,
+    "axes.titley": 1.0,  # where it is: no axis has ticks at its top, for which matplotlib looks in every draw
     "errorbar.capsize": 2,
     "figure.constrained_layout.use": True,
     "font.size": 9,

@@ -117,7 +117,8 @@ def _cell(row: dict, key: str) -> Any:
 def _family(word: str | None) -> str:
     if word is None:
         return "no verdict"
-    return "noise with spikes" if word.startswith("noise with") else word
+    spiked = word.startswith("noise with") and word != "noise with large entries"
+    return "noise with spikes" if spiked else word
 
 
 def _card(index: int, layer: Drawn) -> str:
@@ -256,6 +257,7 @@ svg .edge { stroke: var(--ink); stroke-dasharray: 2 3; }
 svg circle { fill: var(--orange); } svg .depth { fill: none; stroke: var(--line); stroke-width: 1.5; }
 .chip { border-radius: 1rem; padding: .1rem .5rem; color: #fff; background: var(--soft); font-weight: 600; }
 .chip.noise { background: #57606a; } .chip.noise-with-spikes { background: var(--blue); }
+.chip.noise-with-large-entries { background: #0a7d5a; }
 .chip.heavy-tail { background: var(--orange); } .chip.not-described { background: #6e40aa; }
 """
 

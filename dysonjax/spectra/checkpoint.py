@@ -53,8 +53,8 @@ class MatrixSpectrum:
     marchenko_pastur: MarchenkoPasturFit | None
     """area and width of the bulk"""
     edge: float | None
-    """what the largest level of noise stays below with 99 %, by Tracy-Widom at this M, N and number of
-    members"""
+    """what the largest level of noise stays below with 99 % at this M, N and number of members, if σ² is
+    fitted to it"""
     outliers: int | None
     """levels beyond `edge`, over all members"""
     spacings: SpacingTest | None
@@ -76,7 +76,8 @@ class MatrixSpectrum:
     nulls: MatrixNulls | None
     """entries shuffled and with random signs; None for ensembles and where left out"""
     verdict: str | None
-    """noise, noise with k spikes, heavy tail or not described; None where no p-value carries a word"""
+    """noise, noise with k spikes, noise with large entries, heavy tail or not described; None where no
+    p-value carries a word"""
     why: str
     """the p-values behind it"""
 
@@ -212,7 +213,10 @@ def analyse_matrix(
             return matrix_nulls(wide[0], top, draws, int(key))
 
     notes = (empty,) if empty else ()
-    return analyse_levels(levels, rows, name, how, n_resamples, int(key), make_nulls, notes, progress, quick)
+    largest = max(float(wide.max()), -float(wide.min()))
+    return analyse_levels(
+        levels, rows, name, how, n_resamples, int(key), make_nulls, notes, progress, quick, largest
+    )
 
 
 def analyse_levels(
@@ -226,12 +230,14 @@ def analyse_levels(
     notes: tuple[str, ...] = (),
     progress: Callable[[int, int], None] | None = None,
     quick: bool = False,
+    largest_entry: float = 0.0,
 ) -> MatrixSpectrum:
     """Spectral statistics of recorded levels of X = WᵀW, shape (members, modes), of matrices with `rows`
     rows.
 
     rows: M ≥ N, the longer side. make_nulls: the nulls of the matrix, from its largest level; called only
-    where there is something to compare with. Raises InputError as `analyse_matrix` does.
+    where there is something to compare with. largest_entry: its absolute value, 0 if it is not known. Raises
+    InputError as `analyse_matrix` does.
     """
     levels = np.array(levels, np.float64, ndmin=2)
     rows = positive_int("rows", rows)
@@ -249,7 +255,7 @@ def analyse_levels(
     else:
         null = max(n_resamples, FEWEST_NULL)
         test: dict[str, Any] = {"n_resamples": n_resamples, "key": seed, "progress": progress}
-        mp = _noted(found, lambda: fit_marchenko_pastur(levels, ratio, key=seed, null=null))
+        mp = _noted(found, lambda: fit_marchenko_pastur(levels, ratio, key=seed, n_null=null))
         if mp is not None:
             spikes = find_spikes(levels, float(mp.sigma2), rows)
             if mp.note:
@@ -273,7 +279,14 @@ def analyse_levels(
                 f"shuffling its entries leaves {nulls.shuffled_outliers:.1f} levels beyond the edge: "
                 "single large entries, not correlations"
             )
-    word, why = verdict(mp, spikes, tail)
+    word, why = verdict(mp, spikes, tail, nulls)
+    if mp is not None and spikes is not None and spikes.count and (nulls is None or nulls.shuffled_p is None):
+        alone = largest_entry / np.sqrt(float(mp.sigma2)) / ratio**0.25
+        if alone > 1:
+            found.append(
+                f"the largest entry alone is a spike of {alone:.1f} θ_c: levels beyond the edge may come "
+                "from single large entries, which 19 shuffled matrices would tell"
+            )
     return MatrixSpectrum(
         name=name,
         how=how,

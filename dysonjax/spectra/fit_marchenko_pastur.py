@@ -10,7 +10,15 @@ from dysonjax.checks import InputError, one_of, positive, positive_int
 from dysonjax.keys import Key, keyed
 from dysonjax.spectra.batching import Numbers, as_members, over_leading_axes
 from dysonjax.spectra.marchenko_pastur import MarchenkoPastur
-from dysonjax.spectra.marchenko_pastur_match import COARSE, FINE, Bins, counts, even_bins, match
+from dysonjax.spectra.marchenko_pastur_match import (
+    COARSE,
+    FINE,
+    NO_KURTOSIS,
+    Bins,
+    counts,
+    even_bins,
+    match,
+)
 from dysonjax.spectra.marchenko_pastur_notes import advice
 from dysonjax.spectra.marchenko_pastur_null import (
     draws,
@@ -25,7 +33,6 @@ from dysonjax.spectra.members import of_members
 from dysonjax.spectra.student import widening
 
 MIN_LEVELS = 8
-NO_KURTOSIS = np.zeros(1)
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ class MarchenkoPasturFit:
     """what to know before reading A and σ², in sentences; empty if nothing speaks against them"""
 
 
-@renamed.arguments(n_resamples="n")
+@renamed.arguments(n_resamples="n", n_matrices="matrices", n_null="null")
 @keyed
 @of_members(trailing=())
 def fit_marchenko_pastur(
@@ -68,9 +75,9 @@ def fit_marchenko_pastur(
     method: str = "least_squares",
     n_resamples: int = 300,
     key: Key = 0,
-    matrices: int = 1,
+    n_matrices: int = 1,
     common_scale: bool = False,
-    null: int = 199,
+    n_null: int = 199,
     *,
     member_axis: int | str | None = None,
     nan_policy: str = "raise",
@@ -92,12 +99,12 @@ def fit_marchenko_pastur(
         Bootstrap replicates over members, for the errors.
     key : int or jax.Array, default 0
         Of bootstrap and simulation.
-    matrices : int, default 1
+    n_matrices : int, default 1
         From how many matrices of one shape a member's levels come, one after the other, such as the heads of
         a network. They are fitted together and resampled together.
     common_scale : bool, default False
         Bring every matrix to the same median level first.
-    null : int, default 199
+    n_null : int, default 199
         Ensembles of Gaussian matrices of the same shape that are simulated for the p-values, 0 for none.
 
     Returns
@@ -134,28 +141,28 @@ def fit_marchenko_pastur(
     --------
     >>> w = np.random.default_rng(0).normal(size=(50, 64, 16))
     >>> levels = np.linalg.svd(w, compute_uv=False) ** 2
-    >>> fit = dj.spectra.fit_marchenko_pastur(levels, ratio=16 / 64, n_resamples=50, null=49)
+    >>> fit = dj.spectra.fit_marchenko_pastur(levels, ratio=16 / 64, n_resamples=50, n_null=49)
     >>> bool(abs(fit.sigma2 / 64 - 1) < 0.02), bool(abs(fit.area - 1) < 0.02), str(fit.note)
     (True, True, '')
     """
     ratio = positive("ratio", ratio)
     one_of("method", method, ("least_squares", "likelihood"))
-    n_resamples, null = (
+    n_resamples, n_null = (
         positive_int("n_resamples", n_resamples, minimum=2),
-        positive_int("null", null, minimum=0),
+        positive_int("n_null", n_null, minimum=0),
     )
     x = nonnegative_levels(as_members("x", x))
-    if x.shape[-1] % positive_int("matrices", matrices):
-        raise InputError(f"matrices must divide the number of levels, {x.shape[-1]}, got {matrices}")
+    if x.shape[-1] % positive_int("n_matrices", n_matrices):
+        raise InputError(f"n_matrices must divide the number of levels, {x.shape[-1]}, got {n_matrices}")
     # (..., members, matrices, levels of one): each matrix has its own zeros and its own scale.
-    x = np.sort(x.reshape(*x.shape[:-1], matrices, -1), axis=-1)
+    x = np.sort(x.reshape(*x.shape[:-1], n_matrices, -1), axis=-1)
     if ratio > 1:
         x = _without_zeros(x, ratio)
     levels = x.shape[-3] * x.shape[-2] * x.shape[-1]
     if levels < MIN_LEVELS:
         raise InputError(f"a Marchenko-Pastur fit needs at least {MIN_LEVELS} non-zero levels, got {levels}")
     return over_leading_axes(
-        lambda y: _fit(y, ratio, method, n_resamples, int(key), common_scale, null), x, core=3
+        lambda y: _fit(y, ratio, method, n_resamples, int(key), common_scale, n_null), x, core=3
     )
 
 

@@ -39,6 +39,7 @@ COARSE = Grid(0.1, 8.0, 88)  # in units of the median's σ²: a tail of half the
 FINE = Grid(0.7, 1.4, 141)  # about the first estimate; in steps of 0.5 %, then interpolated
 # Excess kurtosis of the entries: −2 for ±1, −1.2 for uniform ones. Reaches half a step less than the ends.
 KURTOSIS = np.linspace(-2.4, 0.6, 6)
+NO_KURTOSIS = np.zeros(1)
 BULK = 0.999  # share of the law below the end of its bulk, where its shape is judged
 _KNOTS = 100  # of a smoothed difference of two cdfs in √x
 _END = 4.0  # √x at σ² = 1 beyond which kurtosis adds nothing, whatever the shape

@@ -247,11 +247,12 @@ def _expanded_percentile(replicates: np.ndarray, members: np.ndarray, level: flo
     return np.moveaxis(np.array(ends), 1, 0).reshape(2, *replicates.shape[1:])
 
 
+@renamed.arguments(n_blocks="blocks")
 @of_members(min_members=2, axes=_ESTIMATE)
 def jackknife(
     x: ArrayLike,
     statistic: Callable,
-    blocks: int = 200,
+    n_blocks: int = 200,
     *,
     member_axis: int | str | None = None,
     nan_policy: str = "raise",
@@ -268,7 +269,7 @@ def jackknife(
     statistic : callable
         Maps such an array to one without the axis of the members, as in `bootstrap`. It is called once for
         each block.
-    blocks : int, default 200
+    n_blocks : int, default 200
         The largest number of blocks. With more members than that, a block of members is left out at a time.
 
     Returns
@@ -299,14 +300,14 @@ def jackknife(
     True
     """
     x = as_members("x", x, min_members=2)
-    blocks = min(positive_int("blocks", blocks, minimum=2), x.shape[-2])
-    block = np.arange(x.shape[-2]) % blocks
+    n_blocks = min(positive_int("n_blocks", n_blocks, minimum=2), x.shape[-2])
+    block = np.arange(x.shape[-2]) % n_blocks
     full = np.asarray(statistic(x), dtype=np.float64)
-    left_out = np.array([statistic(x[..., block != b, :]) for b in range(blocks)], dtype=np.float64)
+    left_out = np.array([statistic(x[..., block != b, :]) for b in range(n_blocks)], dtype=np.float64)
     mean = left_out.mean(axis=0)
-    error = np.sqrt((blocks - 1) * ((left_out - mean) ** 2).mean(axis=0))
-    estimate = full - (blocks - 1) * (mean - full)
-    return Estimate(estimate, error, left_out, blocks, "jackknife")
+    error = np.sqrt((n_blocks - 1) * ((left_out - mean) ** 2).mean(axis=0))
+    estimate = full - (n_blocks - 1) * (mean - full)
+    return Estimate(estimate, error, left_out, n_blocks, "jackknife")
 
 
 @dataclass(frozen=True)

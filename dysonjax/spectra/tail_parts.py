@@ -144,8 +144,8 @@ def tail_parts(x: ArrayLike, rows: int, n_resamples: int = 200, key: Key = 0) ->
 
     Examples
     --------
-    >>> w = np.random.default_rng(0).normal(size=(20, 64, 16)) / 8
-    >>> noise = dj.spectra.tail_parts(np.linalg.svd(w, compute_uv=False) ** 2, rows=64, n_resamples=20)
+    >>> w = np.random.default_rng(0).normal(size=(20, 16, 8)) / 4
+    >>> noise = dj.spectra.tail_parts(np.linalg.svd(w, compute_uv=False) ** 2, rows=16, n_resamples=20)
     >>> noise.best, round(noise.spikes, 2)
     ('noise', 0.0)
     """

@@ -56,8 +56,8 @@ def pool_counts(modes: int, rows: float, stop: float, bins: int) -> np.ndarray:
 
 @lru_cache(maxsize=32)
 def pool_largest(modes: int, rows: float) -> np.ndarray:
-    """The largest level of each of the matrices, to 1e-7."""
-    return _frozen(levels_of_rank(*simulated(modes, rows), modes - 1))
+    """The largest level of each of the matrices, to 1e-5: enough to put them in order."""
+    return _frozen(levels_of_rank(*simulated(modes, rows), modes - 1, 1e-5))
 
 
 @lru_cache(maxsize=32)

@@ -24,7 +24,7 @@ def wishart(rng, rows, modes, members, uniform=False, scales=0.0):
 def marchenko_pastur(name, rows, modes, members, field, truth=1.0, common_scale=False, **noise):
     def experiment(rng):
         x = wishart(rng, rows, modes, members, **noise)
-        fit = fit_marchenko_pastur(x, modes / rows, n_resamples=60, null=0, common_scale=common_scale)
+        fit = fit_marchenko_pastur(x, modes / rows, n_resamples=60, n_null=0, common_scale=common_scale)
         return inside(truth, getattr(fit, field), getattr(fit, f"{field}_err"))
 
     return Coverage(f"Marchenko–Pastur {'σ²' if field == 'sigma2' else 'A'}, {name}", experiment)
@@ -35,7 +35,7 @@ def marchenko_pastur_p(name, rows, modes, members, field, common_scale=False, **
         x = wishart(rng, rows, modes, members, **noise)
         seed = int(rng.integers(2**31))
         fit = fit_marchenko_pastur(
-            x, modes / rows, n_resamples=2, null=99, key=seed, common_scale=common_scale
+            x, modes / rows, n_resamples=2, n_null=99, key=seed, common_scale=common_scale
         )
         return float(getattr(fit, field))
 
@@ -118,12 +118,12 @@ def heads(rng, seeds=16, heads=4):
 
 
 def attention_area(rng):
-    fit = attention.marchenko_pastur(heads(rng), n=60, common_scale=True).isel(layer=0, record=0)
+    fit = attention.marchenko_pastur(heads(rng), n_resamples=60, common_scale=True).isel(layer=0, record=0)
     return inside(1.0, float(fit["area"]), float(fit["area_err"]))
 
 
 def attention_p(rng):
-    fit = attention.marchenko_pastur(heads(rng), n=2, common_scale=True).isel(layer=0, record=0)
+    fit = attention.marchenko_pastur(heads(rng), n_resamples=2, common_scale=True).isel(layer=0, record=0)
     return float(fit["p_value"])
 
 

@@ -81,7 +81,7 @@ def jackknife_mean(rng):
 
 
 def jackknife_variance(rng):
-    return within(1 + 0.09 / 4, spectra.jackknife(shifted(rng, 150), _variance, blocks=50))
+    return within(1 + 0.09 / 4, spectra.jackknife(shifted(rng, 150), _variance, n_blocks=50))
 
 
 def jackknife_error(rng):

@@ -9,6 +9,8 @@ from linear_run import RUN
 
 from dysonjax.cli import main
 
+pytestmark = pytest.mark.usefixtures("sketches")
+
 SHARD = [*RUN, "--quiet", "--shard", "1/2"]
 COMMANDS = ("info", "report", "resume", "merge")
 WRONG = (None, 5, "x", [], {}, True, -1, [[[[]]]])

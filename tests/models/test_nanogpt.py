@@ -135,12 +135,12 @@ def attention_levels(params, scale=1.0):
 def test_initial_attention_spectra_are_marchenko_pastur(published_start):
     """σ² = 1/3 and A = 1 for r = 1/4, [A] Fig. 4 at iteration 0; 64 x 48 matrices of 16 levels."""
     fit = dj.spectra.fit_marchenko_pastur(
-        attention_levels(published_start), 0.25, n_resamples=50, matrices=48
+        attention_levels(published_start), 0.25, n_resamples=50, n_matrices=48
     )
     assert abs(fit.sigma2 - 1 / 3) < 0.005 and fit.sigma2_err < 0.001
     assert abs(fit.area - 1) < 0.01 and fit.area_err < 0.004
     wrong = dj.spectra.fit_marchenko_pastur(
-        attention_levels(published_start, 1.02), 0.25, n_resamples=20, matrices=48
+        attention_levels(published_start, 1.02), 0.25, n_resamples=20, n_matrices=48
     )  # a bound of ±1.02/√n_in
     assert abs(wrong.sigma2 - 1 / 3) > 0.005
 

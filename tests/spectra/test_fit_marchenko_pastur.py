@@ -155,14 +155,14 @@ def test_heads_have_scales_of_their_own():
     rng = np.random.default_rng(8)
     x = spectra(rng, 64, 16, 400) * np.exp(0.3 * rng.normal(size=(400, 1)))
     heads = np.sort(x.reshape(100, 4, 16), axis=-1).reshape(100, 64)
-    assert abs(fit_marchenko_pastur(heads, 0.25, matrices=4, common_scale=True).area - 1) < 0.015
+    assert abs(fit_marchenko_pastur(heads, 0.25, n_matrices=4, common_scale=True).area - 1) < 0.015
     # As one matrix of 64 levels they share a scale, and differ in it all the same.
     assert fit_marchenko_pastur(heads, 0.25, common_scale=True).area < 0.97
 
 
 def test_without_simulated_noise_there_are_no_p_values():
     # That those of noise are uniform is tested in tests/calibration.
-    fit = fit_marchenko_pastur(spectra(np.random.default_rng(0), 32, 8), 0.25, n_resamples=2, null=0)
+    fit = fit_marchenko_pastur(spectra(np.random.default_rng(0), 32, 8), 0.25, n_resamples=2, n_null=0)
     assert np.isnan(fit.p_value) and np.isnan(fit.area_p) and fit.note == ""
 
 

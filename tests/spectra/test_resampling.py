@@ -50,8 +50,8 @@ def test_distances_agree_with_scipy():
         np.array([by_scipy(*columns) for columns in zip(x.T, y.T, strict=True)]),
     )
     for k, distance in enumerate(distances):
-        assert distance(x, y, levels="pooled") == pytest.approx(pooled[k], rel=1e-12)
-        np.testing.assert_allclose(distance(x, y, levels="each"), each[:, k], rtol=1e-12)
+        assert distance(x, y, comparison="pooled") == pytest.approx(pooled[k], rel=1e-12)
+        np.testing.assert_allclose(distance(x, y, comparison="each"), each[:, k], rtol=1e-12)
         assert distance(x, y) == pytest.approx(each[:, k].mean(), rel=1e-12)
 
 
@@ -222,7 +222,7 @@ def test_bad_arguments_are_refused():
     for fit in (bootstrap(x, mean_level, n_resamples=10), jackknife(x, mean_level)):
         with pytest.raises(ValueError, match="level must lie"):
             fit.confidence_interval(1.0)
-    with pytest.raises(ValueError, match="how must be one of mean, each, pooled"):
+    with pytest.raises(ValueError, match="comparison must be one of mean, each, pooled"):
         wasserstein(x, x, comparison="all")
 
 
