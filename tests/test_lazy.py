@@ -66,7 +66,7 @@ def test_reading_a_run_waits_for_no_jax(tmp_path):
     import dysonjax as dj
 
     grid = dj.Grid(lr=[0.1], batch_size=[2], sigma_w=[1.0], seeds=1)
-    dj.train(dj.models.teacher_student((2, 3, 3, 1), batches=2), grid, 2, 2, out=tmp_path / "run")
+    dj.train(dj.models.linear(), grid, 2, 2, out=tmp_path / "run")
     code = (
         "import sys; from dysonjax.cli import main; main(['info', sys.argv[1], '--quiet']); "
         "assert 'xarray' in sys.modules and 'jax' not in sys.modules"

@@ -109,7 +109,7 @@ class Compare:
         count = len(lr) * len(batch_size)
         where = f" at each of {count} points" if count > 1 else ""
         terminal.print(f"{self.system}: {members} members of every rung{where}")
-        with terminal.progress("climbing", "%") as progress:
+        with terminal.progress("rungs", "%") as progress:
             ladders = compare.ladders(
                 self.system, lr=lr, batch_size=batch_size, sigma_w=self.sigma_w, members=members, steps=steps,
                 noise=self.noise, order=self.order, key=self.execution.seed, permutations=self.permutations,

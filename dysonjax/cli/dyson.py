@@ -196,7 +196,7 @@ class Dyson:
         elif summary["mixed_between_wells"] is None and summary["wells"] > 1:
             terminal.print(
                 f"the {summary['wells']} wells are filled as in the stationary law, but members passed a "
-                f"barrier only {summary['crossings']:.2g} times: the start may have been so, too"
+                f"barrier only {summary['crossings']:.2g} times: they may have started so"
             )
         terminal.print(
             f"Wasserstein distance {summary['wasserstein']:.4f} of a level's own width, mean over levels (by "

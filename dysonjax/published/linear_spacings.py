@@ -22,7 +22,8 @@ from dysonjax.spectra import TwoMode, WignerSurmise, fit_two_mode
 VALUE, WIDTH = 2.0, 0.1  # singular values of the teacher; standard deviation of the first weights
 BATCHES, EPOCHS = 500, 10
 NETWORKS = {"test": 300, "quick": 1_000, "default": 3_000, "paper": 3_000}
-DATA_SETS = 200  # of inputs, over which the scatter of ⟨S⟩ between rows is taken
+# Of inputs, over which the scatter of ⟨S⟩ between rows is taken.
+DATA_SETS = {"test": 10, "quick": 200, "default": 200, "paper": 200}
 
 
 class Row(NamedTuple):
@@ -53,7 +54,7 @@ def spacings(scale: str, progress=None) -> Reproduction:
     sigma, sigma_error = (
         np.array([float(getattr(f, name)) for f in fits]) for name in ("sigma", "sigma_err")
     )
-    shared = np.array([with_shared_inputs(row) for row in ROWS])
+    shared = np.array([with_shared_inputs(row, DATA_SETS[scale]) for row in ROWS])
     with style():
         figure, axes = new_figure(2, 2, width=PAGE, height=5.4)
         axis = axes[0, 0]
@@ -157,7 +158,7 @@ def _train(seeds: int, steps: int, progress) -> np.ndarray:
     return np.array([found[row] for row in ROWS])
 
 
-def with_shared_inputs(row: Row, sets: int = DATA_SETS, seed: int = 0) -> tuple[float, float]:
+def with_shared_inputs(row: Row, sets: int, seed: int = 0) -> tuple[float, float]:
     """⟨S⟩ of networks that share their inputs, repeated every epoch: mean and scatter over sets of inputs.
 
     Given the inputs, δ = W − 2·1 moves as δ′ = δ(1 − αM_t) + αG with M_t the batch's mean of xxᵀ and G

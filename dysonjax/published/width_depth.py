@@ -21,7 +21,7 @@ LR, STEPS, BATCH, BASE = 1e-5, 4, 16, 32  # α · width ≪ 1: the outputs hardl
 LEFT_OUT = 6.0  # terms of relative order LEFT_OUT/n may be missing in the law of learning
 # scale: widths of the moments, networks, widths of training, networks
 SCALES = {
-    "test": ((48,), 600, (32, 128), 60),
+    "test": ((48,), 600, (16, 64), 60),
     "quick": ((16, 32, 64), 1500, (32, 64, 128), 100),
     "default": ((16, 32, 64, 128), 4000, (32, 64, 128, 256), 200),
     "paper": ((16, 32, 64, 128), 20_000, (32, 64, 128, 256), 1000),

@@ -191,7 +191,7 @@ def test_authors_are_read_in_one_form():
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["{nowhere}"], "it is not a folder"),
+        (["{nowhere}"], "there is no such folder"),
         (["{empty}"], "holds no finished run"),
         (["{half}"], "is not finished; dysonjax resume"),
         (["{run}", "--out", "{full}"], "is not empty; choose another --out"),

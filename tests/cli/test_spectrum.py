@@ -197,11 +197,11 @@ def test_every_tensor_is_accounted_for_and_a_single_row_is_no_gap(tmp_path, tens
 def test_layout_and_split_lead(tmp_path, capsys):
     w = np.random.default_rng(0).normal(size=(32, 4, 16)) / 32**0.5
     np.savez(tmp_path / "net.npz", **{"a/query/kernel": w, "a/qkv/kernel": w.reshape(32, 64)[:20, :60]})
-    assert spectrum(tmp_path / "net.npz", tmp_path / "a") == 0
+    assert spectrum(tmp_path / "net.npz", tmp_path / "a", "--quick") == 0
     rows = summary(tmp_path / "a")["matrices"]
     assert [row["shape"] for row in rows] == ["64x32", "20x20", "20x20", "20x20"]
     assert rows[0]["mp_sigma2"] == pytest.approx(2, rel=0.15)
-    options = ["--layout", "query/kernel=ieo", "--split", "qkv=no"]
+    options = ["--layout", "query/kernel=ieo", "--split", "qkv=no", "--quick"]
     assert spectrum(tmp_path / "net.npz", tmp_path / "b", *options) == 0
     heads, whole = summary(tmp_path / "b")["matrices"]
     assert (heads["shape"], heads["members"], whole["shape"]) == ("32x16", 4, "60x20")
