@@ -223,7 +223,7 @@ def test_states_come_back_plain_from_every_target(target, monkeypatch):
     monkeypatch.setitem(thresholds.VALUES, "whole_least_bytes", 0)
     model, _ = MODELS["rbm"]
     others = {other.name: "not asked" for other in targets.TARGETS if other is not target}
-    config = dj.ensemble.Config(grid(), 1, 1)
+    config = dj.ensemble.Config(grid(), 1, 1, keep_weights="all")
     job = jobs.job(model, config, 0, range(5), others).compiled()
     assert job.target is target
     identity, run = job.waves[0].identity, job.executable
