@@ -220,7 +220,26 @@ def table(heads, rows) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in escaped)
 
 
+def speed() -> str:
+    """What the README says of the rates on a CPU."""
+    found = json.loads(RATIOS.read_text())
+    rates = {case: rate(value) for case, value in found["rates"].items()}
+    ratios = found["ratios"]
+    student, gibbs, gpt = ratios["teacher-student"], ratios["rbm gibbs"], ratios["nanogpt"]
+    by_xla = sorted(one["xla"] for one in ratios.values() if "xla" in one)
+    return (
+        f"On two (virtual) CPU cores: {rates['teacher-student']} network-steps/s for the published grid, "
+        f"{number(student['plain_vmap'])} times the plain `vmap`, {number(student['numpy_loop'])} times the "
+        f"NumPy loop and {number(student['limit'])} times the C kernel;\n"
+        f"the RBM {rates['rbm gibbs']}, {number(gibbs['torch_loop'])} times a PyTorch loop; "
+        f"the linear network {rates['linear']}; "
+        f"the nano-GPT {rates['nanogpt']}, {number(gpt['torch_loop'])} times PyTorch.\n"
+        f"XLA alone is {number(by_xla[0])} to {number(by_xla[-1])} times slower."
+    )
+
+
 TABLES = {  # page: names of its tables, and what makes them
+    "../README.md": {"speed": speed},
     "performance.md": {
         "speeds": speeds,
         "first picture": first_picture,

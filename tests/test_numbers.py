@@ -30,12 +30,6 @@ def test_the_tables_are_what_the_committed_numbers_give(numbers):
     assert numbers.renewed("figures.md", text[:name] + "**differs**" + text[name + 10 :]) == text
 
 
-def test_every_page_with_tables_is_renewed(numbers):
-    for page in numbers.TABLES:
-        text = (DOCS / page).read_text()
-        assert numbers.renewed(page, text) == text, "python docs/tables.py renews the tables"
-
-
 def test_rates_of_gpus_are_the_newest_that_were_measured(numbers, tmp_path, monkeypatch):
     monkeypatch.setattr(numbers, "DEVICE", tmp_path)
     old = {"goal": 1e9, "8 threads (1, None) 4 warps 254 registers 0 B stack": 2e9, "XLA": 5e7}

@@ -43,13 +43,22 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "resume": ("dysonjax.cli.resume:Resume", "go on with an interrupted run"),
     "merge": ("dysonjax.cli.merge:Merge", "join runs that trained different seeds of one grid"),
     "info": ("dysonjax.cli.info:Info", "say what a run folder holds"),
-    "report": ("dysonjax.cli.report:Report", "one HTML file about a run, to look at and to explore"),
-    "watch": ("dysonjax.cli.watch:Watch", "the report of a run while it trains, in the browser"),
-    "export": ("dysonjax.cli.export:Export", "a run as one publishes it: tables, metadata, citation"),
+    "report": ("dysonjax.cli.report:Report", "write one HTML file to explore a run"),
+    "watch": ("dysonjax.cli.watch:Watch", "show a run in the browser while it trains"),
+    "export": ("dysonjax.cli.export:Export", "write a run for publication: tables, metadata, citation"),
     "verify": ("dysonjax.cli.verify:Verify", "train some members of a run again and compare"),
-    "bench": ("dysonjax.cli.bench:Bench", "throughput on this machine beside the baselines"),
+    "bench": ("dysonjax.cli.bench:Bench", "measure the throughput of this machine beside the baselines"),
     "doctor": ("dysonjax.cli.doctor:Doctor", "check this installation and machine against exact laws"),
     "completion": ("dysonjax.cli.completion:Completion", "print the completion script of a shell"),
+}
+
+
+# The same in the overview, by what they are for.
+PURPOSES = {
+    "train networks": "phase-diagram rbm linear spikes nanogpt advise",
+    "a run": "info watch report resume merge verify export",
+    "theory and weights": "figure compare dyson spectrum",
+    "this machine": "doctor bench completion",
 }
 
 
@@ -68,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
         with streams.interruptible(), streams.plain_warnings(), kept:
             code = _main(argv)
     except SystemExit as done:  # of a process that is not the first
-        code = done.code or 0
+        code = done.code if isinstance(done.code, int) else int(bool(done.code))
     except KeyboardInterrupt:
         streams.say("interrupted")
         code = 128 + signal.SIGINT
@@ -289,10 +298,13 @@ def _first_sentence(box: str, name: str, command: type) -> str:
 
 def _overview() -> str:
     width = max(map(len, COMMANDS), default=0)
-    rows = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items())
+    rows = "\n\n".join(
+        f"{purpose}:\n" + "\n".join(f"  {name:<{width}}  {COMMANDS[name][1]}" for name in names.split())
+        for purpose, names in PURPOSES.items()
+    )
     return (
         "usage: dysonjax COMMAND [options]\n\n"
         "SGD as Dyson Brownian motion: ensembles of networks and random-matrix statistics.\n\n"
-        f"commands:\n{rows}\n\n"
-        "dysonjax COMMAND --help explains every option of a command."
+        f"{rows}\n\n"
+        "dysonjax COMMAND --help explains every option of a command; dysonjax --version prints versions."
     )

@@ -71,7 +71,11 @@ class Bench:
         if self.figure is not None and (self.members is not None or self.name not in DRAWN):
             raise InputError(f"--figure goes with {', '.join(DRAWN)}, and without --members")
         options = {name: getattr(self, name) for name in OPTIONS if getattr(self, name) is not None}
-        found = self._rates(options, terminal) if self.members is None else self._cost(options, terminal)
+        found = (
+            self._rates(options, terminal)
+            if self.members is None
+            else self._cost(self.members, options, terminal)
+        )
         result = {"command": "bench", **found, "version": __version__}
         if self.out is not None:
             write_json(self.out, result)
@@ -105,13 +109,13 @@ class Bench:
             result |= {"sweep": points, "figure": str(self.figure)}
         return result
 
-    def _cost(self, options: dict, terminal: Terminal) -> dict:
+    def _cost(self, given: str, options: dict, terminal: Terminal) -> dict:
         from dysonjax.bench import sweep
 
         try:
-            members = [int(number) for number in self.members.split(",")]
+            members = [int(number) for number in given.split(",")]
         except ValueError:
-            message = f"members must be whole numbers with commas between, got {self.members}"
+            message = f"members must be whole numbers with commas between, got {given}"
             raise InputError(message) from None
         if options.pop("seeds", None):
             raise InputError("--members stands in place of --seeds; give one of them")

@@ -44,6 +44,11 @@ MOST_VALUES = 100_000  # of one option
 RANGE_FORMS = "a number, a list 0.1,0.5, a doubling range 0.125:256:x2 or linear steps 0.01:0.1:10"
 
 
+def count(number: int, one: str, many: str | None = None) -> str:
+    """A number of things, as in "1 matrix" and "2 matrices"."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
 def speed(summary: dict) -> str:
     """How fast a run was, in one line."""
     text = (

@@ -3,11 +3,11 @@
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from dysonjax import __version__, files
+from dysonjax import __version__, checks, files
 from dysonjax.checks import InputError
 from dysonjax.cli import run_folder
 from dysonjax.cli.arrays import read_array
@@ -23,7 +23,7 @@ from dysonjax.cli.common import (
 from dysonjax.cli.output import computed
 from dysonjax.cli.terminal import Terminal
 
-QUICK = {"members": 100, "steps": {"rbm": 4000, "linear": 1000}}
+QUICK_MEMBERS, QUICK_STEPS = 100, {"rbm": 4000, "linear": 1000}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,25 +97,25 @@ class Compare:
         one_device_per_core()
         options = self._model_options()
         lr, batch_size = parse_values("lr", self.lr), parse_integers("batch_size", self.batch_size)
-        steps = QUICK["steps"].get(self.system) if self.quick and self.steps is None else self.steps
-        members = self.members if self.members is not None else QUICK["members"] if self.quick else 500
+        steps = QUICK_STEPS.get(self.system) if self.quick and self.steps is None else self.steps
+        members = self.members if self.members is not None else QUICK_MEMBERS if self.quick else 500
         # Everything that can be wrong with the input is found before the folder is made.
         compare.check(
             self.system, lr, batch_size, self.sigma_w, members, steps, self.noise, self.order,
-            self.execution.seed, self.permutations, options,
+            checks.seed("seed", self.execution.seed), self.permutations, options,
         )  # fmt: skip
         folder = output_folder(self.execution.out, "compare", self.execution.overwrite)
         run_folder.write(folder, self)
         count = len(lr) * len(batch_size)
         where = f" at each of {count} points" if count > 1 else ""
         terminal.print(f"{self.system}: {members} members of every rung{where}")
-        with terminal.progress("climbing", "%") as progress:
+        with terminal.progress("rungs", "%") as progress:
             ladders = compare.ladders(
                 self.system, lr=lr, batch_size=batch_size, sigma_w=self.sigma_w, members=members, steps=steps,
                 noise=self.noise, order=self.order, key=self.execution.seed, permutations=self.permutations,
                 progress=lambda done, total: progress(100 * done, 100 * total), **options,
             )  # fmt: skip
-        points = [compare.summarise(ladder) for ladder in ladders]
+        points = [compare.summarise(ladder).formerly() for ladder in ladders]  # JSON keys stay
         summary = {
             "command": "compare",
             "out": str(folder),
@@ -151,7 +151,7 @@ class Compare:
         from dysonjax.compare import mean_and_sem
         from dysonjax.figures.compare import grid_figure, ladder_figure
 
-        levels = {}
+        levels: dict[str, Any] = {}
         for number, ladder in enumerate(ladders):
             suffix = f"_{number}" if len(ladders) > 1 else ""
             levels |= {name.replace(" ", "_") + suffix: x for name, x in ladder.levels.items()}
@@ -172,7 +172,7 @@ class Compare:
             )
             draw(terminal, folder, f"compare{suffix}", figure)
         if len(ladders) > 1:
-            costs = {}
+            costs: dict[str, list] = {}
             for ladder in ladders:
                 for s in ladder.steps:
                     point = ladder.lr / ladder.batch_size, s.wasserstein, s.chance

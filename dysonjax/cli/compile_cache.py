@@ -39,7 +39,8 @@ def activate() -> None:
         os.environ[TRACES] = repr(time.time())  # until the command ends, see `_environment_kept`
     if place is None or "jax" in sys.modules or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
-    if private(str(place.relative_to(root())))[0] is None:
+    base = root()
+    if base is None or private(str(place.relative_to(base)))[0] is None:
         return
     with contextlib.suppress(OSError):
         _remove_torn(place)

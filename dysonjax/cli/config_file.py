@@ -9,6 +9,7 @@ import difflib
 import json
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -72,7 +73,7 @@ def _read(path: Path) -> dict:
 
 def _flat(file: Path, tree: dict) -> dict:
     """The options of all tables, with underscores; two of one name would hide one another."""
-    found = {}
+    found: dict[str, Any] = {}
     for key, value in tree.items():
         inside = _flat(file, value) if isinstance(value, dict) else {key.replace("-", "_"): value}
         if twice := found.keys() & inside:
@@ -83,7 +84,7 @@ def _flat(file: Path, tree: dict) -> dict:
 
 def fields(command) -> dict:
     """Fields by name, those of nested groups as well."""
-    found = {}
+    found: dict[str, Any] = {}
     for field in dataclasses.fields(command):
         if field.name == "resume":
             continue

@@ -54,14 +54,15 @@ def page(command, name: str, summary: str = "") -> str:
     usage = " ".join(["usage: dysonjax", name, *(word for word, _ in arguments), "[options]"])
     text = [usage, *_paragraphs(command.__doc__ or summary, width)]
     if arguments:
-        text += ["", "arguments:", *(line for entry in arguments for line in _entry(*entry, width))]
+        lines = [line for words, about in arguments for line in _entry(words, about, width)]
+        text += ["", "arguments:", *lines]
     options.sort(key=lambda option: option[0] not in GRID)
     for group in (FIRST, *GROUPS, "always"):
-        entries = [entry for key, *entry in options if _group(key) == group]
+        entries = [(words, about) for key, words, about in options if _group(key) == group]
         if group == "always":
             entries = EVERYWHERE
         if entries:
-            lines = [line for entry in entries for line in _entry(*entry, width)]
+            lines = [line for words, about in entries for line in _entry(words, about, width)]
             text += ["", f"{group}:", *lines]
     return "\n".join(text)
 

@@ -46,7 +46,7 @@ def report(command: str, run, folder: Path, terminal: Terminal, predict, singula
             {
                 "temperature": (point["lr"] / point["batch_size"])[shown, 0],
                 "mean": averages.spacings[shown][:, found],
-                "error": averages.spacings_sem[shown][:, found],
+                "error": averages.spacings_err[shown][:, found],
                 "theory": theory[shown][:, found],
                 "names": [f"pair at {x:.3g}" for x in middle],
             },
@@ -69,11 +69,11 @@ def _evolution(dataset: xr.Dataset, singular_values: bool) -> np.ndarray:
     grid = [dim for dim in dataset["diverged_at"].dims if dim != "seed"]
     point = dataset.isel(dict.fromkeys(grid, -1))
     levels = point["eigenvalues"].where(point["alive"].isel(record=-1))
-    levels = levels.transpose("record", "seed", "mode").values
-    kept = np.isfinite(levels).all(axis=(0, 2))
-    if not kept.any():
-        return np.full((levels.shape[0], levels.shape[2]), np.nan)
-    return (np.sqrt(levels[:, kept]) if singular_values else levels[:, kept]).mean(axis=1)
+    values = levels.transpose("record", "seed", "mode").values
+    values = values[:, np.isfinite(values).all(axis=(0, 2))]
+    if not values.size:
+        return np.full((values.shape[0], values.shape[2]), np.nan)
+    return (np.sqrt(values) if singular_values else values).mean(axis=1)
 
 
 def _caption(command: str, points: list[dict], dataset: xr.Dataset) -> str:
@@ -92,10 +92,10 @@ def _tables(terminal: Terminal, averages, targets, theory, points) -> None:
     for index, point in enumerate(points[:4]):
         rows = []
         for i, target in enumerate(targets):
-            level = f"{averages.levels[index, i]:.4f} ± {averages.levels_sem[index, i]:.4f}"
+            level = f"{averages.levels[index, i]:.4f} ± {averages.levels_err[index, i]:.4f}"
             spacing = pair = "-"
             if i + 1 < len(targets):
-                spacing = f"{averages.spacings[index, i]:.4f} ± {averages.spacings_sem[index, i]:.4f}"
+                spacing = f"{averages.spacings[index, i]:.4f} ± {averages.spacings_err[index, i]:.4f}"
                 pair = "-" if np.isnan(theory[index, i]) else f"{theory[index, i]:.4f}"
             rows.append([str(i), f"{target:.4f}", level, spacing, pair])
         names = {"lr": "alpha", "batch_size": "|B|", "sigma_w": "sigma_W"}

@@ -110,9 +110,9 @@ class NanoGpt:
         levels = attention.levels(point, 1, kind=self.kind)
         last, first_layer = None, fits.isel(layer=0, record=-1)
         if np.isfinite(first_layer["area"]):
-            numbers = (float(first_layer[name]) for name in ("sigma2", "area"))
+            sigma2, area = (float(first_layer[name]) for name in ("sigma2", "area"))
             last = Spectrum(
-                int(point["record"][-1]), levels.reshape(len(levels), -1), *numbers, 1 / self.heads
+                int(point["record"][-1]), levels.reshape(len(levels), -1), sigma2, area, 1 / self.heads
             )
         alive = point.where(point["alive"]).mean("seed")
         return run_figure(

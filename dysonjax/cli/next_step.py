@@ -19,7 +19,7 @@ def sentence(name: str, summary: dict) -> str | None:
         return f"next: dysonjax report {place}"
     if name == "report" and place is not None:
         return f"next: open {place} in a browser"
-    if name == "verify" and place is not None:
+    if name == "verify" and out is not None:
         if summary.get("equal") and (Path(out) / "ro-crate-metadata.json").exists():
             return f"next: dysonjax report {place}"  # it has been exported already
         return f"next: dysonjax {'export' if summary.get('equal') else 'info'} {place}"

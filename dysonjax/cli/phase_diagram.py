@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -83,7 +83,9 @@ class PhaseDiagram:
 
         ensemble.one_device_per_core()
         preset = PRESETS[checks.one_of("preset", self.preset, list(PRESETS))]
-        unset = {name: value for name, value in preset.items() if getattr(self.training, name) is None}
+        unset: dict[str, Any] = {
+            name: value for name, value in preset.items() if getattr(self.training, name) is None
+        }
         command = dataclasses.replace(self, training=dataclasses.replace(self.training, **unset))
         thresholds = phase.Thresholds(
             checks.positive("threshold_loss", self.threshold_loss),

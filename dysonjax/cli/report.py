@@ -93,7 +93,7 @@ def point_command(folder: Path) -> list | None:
     further = any(set(str(options.get(name))) & set(",:") for name in AXES[3:])
     if further and options.get("randomness") == "independent":
         return None
-    parts = [shlex.join(words)]
+    parts: list[str | dict[str, str]] = [shlex.join(words)]
     for name in AXES:
         value = options.get(name)
         if isinstance(value, str) and (name in AXES[:3] or set(value) & set(",:")):

@@ -25,7 +25,7 @@ from dysonjax.cli.spectrum_output import (
     write_csv,
 )
 from dysonjax.cli.terminal import Terminal
-from dysonjax.layers.units import Units, units_of
+from dysonjax.layers.units import Units, nothing_in, units_of
 from dysonjax.layers.walk import Options, Recipe, walk
 from dysonjax.report.spectrum_page import Drawn
 
@@ -38,8 +38,8 @@ class Spectrum:
     and p-values against noise of the same shape, the levels beyond the edge of noise and their strength, the
     spacing ratio and the spacings against Gaussian matrices of the same shape, the exponent of a power-law
     tail with the p-value that it needs, norms and ranks, and the same entries shuffled and with random signs.
-    A verdict is given where a p-value carries it: noise, noise with k spikes, heavy tail, or not described. A
-    run is analysed at every record.
+    A verdict is given where a p-value carries it: noise, noise with k spikes, noise with large entries,
+    heavy tail, or not described. A run is analysed at every record.
     """
 
     file: Annotated[Path, tyro.conf.Positional]
@@ -95,7 +95,8 @@ class Spectrum:
         started = time.monotonic()
         kept = Kept((self.file, self.start), (options, self.layout, self.split, self.figures))
         folder, known = self._begun(found, kept)
-        rows, plots = [], []
+        rows: list[dict] = []
+        plots: list[Drawn] = []
         skipped = [{"name": a.name, "reason": a.why} for a in found.accounts if a.done == "refused"]
         alone = len(found.units) + len(skipped) == 1  # then the error says why
         for refused in skipped if not alone else ():
@@ -110,8 +111,8 @@ class Spectrum:
             with terminal.progress("analysing", unit="flop") as update:
                 results = walk(found, options, update, jobs, recipe, known)
                 for index, (unit, result) in enumerate(zip(found.units, results, strict=True)):
-                    layer = known.get(index) or layer_of(result)
-                    if layer.problem:
+                    layer = known[index] if result is None else layer_of(result)
+                    if layer.row is None:
                         skipped.append({"name": unit.name, "reason": layer.problem})
                         if not alone:
                             terminal.warn(f"{unit.name} skipped: {layer.problem}")
@@ -119,8 +120,10 @@ class Spectrum:
                         rows.append(layer.row)
                         plots.append(Drawn(layer.row, layer.svg))
                         # Only now is there something to write: bad input leaves no folder behind.
-                        folder = folder or (ordered(rows, key, descending) and self._folder())
-                        if self.figures and index not in known:
+                        if folder is None:
+                            ordered(rows, key, descending)
+                            folder = self._folder()
+                        if self.figures and result is not None and result.spectrum is not None:
                             draw(result.spectrum, folder, len(rows))
                     if folder is not None and index not in known:
                         kept.put(folder, index, unit, layer)
@@ -128,14 +131,15 @@ class Spectrum:
             if folder is not None:
                 stop.args = (f"interrupted; go on with dysonjax resume {shlex.quote(str(folder))}",)
             raise
-        if not rows:
-            detail = f" ({len(skipped)} could not be analysed: {skipped[0]['reason']})" if skipped else ""
-            raise InputError(f"{self.file} holds no weight matrix that can be analysed{detail}")
+        if not rows or folder is None:
+            reasons = [(one["name"], one["reason"]) for one in skipped]
+            raise InputError(nothing_in(self.file, found, reasons))
+        matrices = ordered(rows, key, descending)
         summary = {
             "command": "spectrum",
             "file": str(self.file),
             "out": str(folder),
-            "matrices": ordered(rows, key, descending),
+            "matrices": matrices,
             "skipped": skipped,
             "not_matrices": sum(account.done == "skipped" for account in found.accounts),
             "format": found.format,
@@ -148,7 +152,7 @@ class Spectrum:
         }
         write_summary(folder, summary)
         if self.csv:
-            write_csv(folder / "spectrum.csv", summary["matrices"])
+            write_csv(folder / "spectrum.csv", matrices)
         files.put(folder / "report.html", page(summary, plots, found))
         kept.remove(folder)
         print_table(terminal, summary)

@@ -145,7 +145,8 @@ class _Rate:
     """Work done per second since the first report; what came before, such as compiling, does not count."""
 
     def __init__(self, unit: str):
-        self.unit, self.first, self.value = unit, None, 0.0
+        self.unit, self.value = unit, 0.0
+        self.first: tuple[float, float] | None = None
 
     def see(self, done: float) -> None:
         now = time.monotonic()

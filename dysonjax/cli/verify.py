@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -92,7 +92,10 @@ def model_of(folder: Path, config: dict):
         return described(run_folder.read(folder))[0]
     settings = dict(config["model"])
     name = settings.pop("name")
-    known = {"teacher-student": models.teacher_student, "spiked-teacher": models.spiked_teacher}
+    known: dict[str, Any] = {
+        "teacher-student": models.teacher_student,
+        "spiked-teacher": models.spiked_teacher,
+    }
     if name not in known:
         raise InputError(
             f"{folder} was not made by a command, and its model {name} is known to its maker alone; "

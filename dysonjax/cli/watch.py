@@ -43,7 +43,8 @@ class Watch:
             page = server.server(lambda: _page(self.folder, every), every, self.port)
         except OSError as error:
             raise InputError(f"port {self.port} cannot be used: {error.strerror}; choose another") from None
-        address = f"http://{page.server_address[0]}:{page.server_address[1]}/"
+        host, port = page.server_address[:2]
+        address = f"http://{host!s}:{port}/"
         shown = Terminal(json=self.json)  # the address is what one needs, also with --quiet
         shown.print(f"{self.folder} at {address} (Ctrl-C ends it)")
         try:

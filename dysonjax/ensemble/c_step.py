@@ -70,7 +70,7 @@ class Fixed(NamedTuple):
 
     def arrays(self, identity: Identity, world: Any) -> list[tuple[list, list]]:
         """On each device the arrays (worlds, ...) of worlds and (worlds, points) of points."""
-        of_world = [identity.key_words(self.common, stream) for stream in self.streams]
+        of_world: list = [identity.key_words(self.common, stream) for stream in self.streams]
         of_world += [by_device(key_data(leaf)) for leaf in jax.tree.leaves(world)]
         of_point = [identity.point[name] for name in self.names]
         return [
@@ -87,13 +87,17 @@ def fixed(task: Task, tile: Tile, *streams: int) -> Fixed:
     return Fixed(tree, worlds, points, names, streams, task.common)
 
 
+PackLeaf = Callable[[np.ndarray], list]  # a leaf of one device, for each call
+UnpackLeaf = Callable[[list, tuple[int, ...], Any], np.ndarray]  # of each call -> a leaf
+
+
 class Form(NamedTuple):
     """The state of a tile: what compiled C has for it, call by call, and the plain form."""
 
     tree: Any
     leaves: list[jax.ShapeDtypeStruct]  # (devices, worlds, points, ...)
-    pack_leaf: Callable[[np.ndarray], list]  # a leaf of one device, for each call
-    unpack_leaf: Callable[[list, tuple[int, ...], Any], np.ndarray]  # of each call -> a leaf
+    pack_leaf: PackLeaf
+    unpack_leaf: UnpackLeaf
 
     @property
     def of_one(self) -> list[jax.ShapeDtypeStruct]:
@@ -115,8 +119,12 @@ class Form(NamedTuple):
         return jax.tree.unflatten(self.tree, found)
 
 
-def form(tile: Tile, pack_leaf: Callable, unpack_leaf: Callable) -> Form:
-    """Raises Refused for a typed random key."""
+def _unmoved(*_: Any) -> Any:
+    raise TypeError("this target packs its state by itself")
+
+
+def form(tile: Tile, pack_leaf: PackLeaf = _unmoved, unpack_leaf: UnpackLeaf = _unmoved) -> Form:
+    """Raises Refused for a typed random key. A target that packs by itself needs no functions for a leaf."""
     leaves, tree = jax.tree.flatten(tile.plain)
     if any(jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in leaves):
         raise Refused("a random key in the state of a network")
@@ -191,7 +199,7 @@ def on_threads(devices: int) -> Callable[..., Later]:
 
 def remembered(function: Callable) -> Callable:
     """A function of a wave, `function(identity, world)`, that remembers its last result."""
-    last = [(None, None, None)]
+    last: list[tuple[Identity | None, Any, Any]] = [(None, None, None)]
 
     def of_wave(identity: Identity, world: Any) -> Any:
         if last[0][0] is not identity or last[0][1] is not world:

@@ -49,10 +49,11 @@ class Later(NamedTuple):
 class Programs(NamedTuple):
     """Functions over tiles by XLA; the leading axis of everything is the device. See `programs`."""
 
-    start: Callable  # identity -> worlds, states
-    advance: Callable  # identity, worlds, states, first step, number of steps -> states; donates the states
-    observe: Callable  # identity, worlds, states -> `Observed`
-    targets: Callable  # identity, worlds -> targets of `Observed` alone
+    start: jax.stages.Wrapped  # identity -> worlds, states
+    # identity, worlds, states, first step, number of steps -> states; donates the states
+    advance: jax.stages.Wrapped
+    observe: jax.stages.Wrapped  # identity, worlds, states -> `Observed`
+    targets: jax.stages.Wrapped  # identity, worlds -> targets of `Observed` alone
 
 
 class Task(NamedTuple):
@@ -85,7 +86,8 @@ class Tile(NamedTuple):
     @property
     def shape(self) -> tuple[int, int, int]:
         """Devices, worlds, points."""
-        return self.identity.point["lr"].shape
+        devices, worlds, points = self.identity.point["lr"].shape
+        return devices, worlds, points
 
 
 class Executable(NamedTuple):

@@ -47,12 +47,18 @@ class Job(NamedTuple):
             return self.again(refused=self.reasons | {self.target.name: str(reason)}).compiled()
 
     @property
+    def program(self) -> Executable:
+        """What `compiled` has made."""
+        assert self.executable is not None, "the job is not compiled"
+        return self.executable
+
+    @property
     def member_bytes(self) -> int:
         """Of memory that a network takes: its state, and its share of what a tile needs beside."""
         leaves = jax.tree.leaves(self.state)
         devices = leaves[0].shape[0]
         state = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves) / devices
-        return math.ceil((state + self.executable.bytes) / self.tile_members) + self.lowered.scratch_bytes
+        return math.ceil((state + self.program.bytes) / self.tile_members) + self.lowered.scratch_bytes
 
 
 def all_batch_sizes(model: Model, config: Config, seeds: range) -> list[Job]:
@@ -112,11 +118,12 @@ def job(
         return target.lower(task, tile), waves, math.prod(shape), most, key, tile.plain
 
     target, rest, reasons = targets.first(task, config.backend, made, refused or {})
+    lowered, waves, tile_members, most, key, state = rest
 
     def again(config=config, refused=reasons):
         return job(model, config, batch_index, seeds, refused)
 
-    return Job(model, batch_index, target, reasons, *rest, again)
+    return Job(model, batch_index, target, reasons, lowered, waves, tile_members, most, key, state, again)
 
 
 def _started(programs: Programs, kept: Traces, identity: Identity) -> Any:
@@ -175,7 +182,7 @@ class Pace:
 
 def measure(job: Job, config: Config) -> float:
     """Seconds of the waves of a job, from a few steps and one observation of the first one."""
-    count, run = len(config.devices), job.executable
+    count, run = len(config.devices), job.program
     identity = job.waves[0].identity
     world, state = run.start(identity)
     steps, elapsed = 1, 0.0

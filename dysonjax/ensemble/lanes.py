@@ -98,7 +98,8 @@ def lower(task: Task, tile: Tile) -> Lowered:
 
     def compile():
         with c_step.refusing():
-            return Executable(*at_once(start, compile_step, observe), form.pack, form.unpack)
+            begin, train, watch = at_once(start, compile_step, observe)
+            return Executable(begin, train, watch, form.pack, form.unpack)
 
     return Lowered(compile, observed, source.scratch)
 
@@ -155,7 +156,8 @@ def _observation(task: Task, tile: Tile, lanes: Lanes, form: Form, observed: Obs
 
             def joined(parts):
                 *found, diverged_at = (np.stack(leaves) for leaves in zip(*parts, strict=True))
-                return Observed(*jax.tree.unflatten(tree, found), aims, diverged_at)
+                numbers, matrices = jax.tree.unflatten(tree, found)
+                return Observed(numbers, matrices, aims, diverged_at)
 
             return threads(observe_device, inputs(identity, world), state, joined=joined)
 

@@ -155,7 +155,8 @@ def _check_update(model: Model, update, start: Start) -> None:
         ("memory", update.memory, start.memory, True),
     ):
         before = "params" if what == "direction" else "memory before"
-        if jax.tree.structure(new) != jax.tree.structure(old):
+        trees: list[Any] = [jax.tree.structure(tree) for tree in (new, old)]
+        if trees[0] != trees[1]:
             raise InputError(
                 f"the {what} that update of {model.name} returns must be built like the {before}, "
                 f"{_tree(old)}, got {_tree(new)}"
@@ -169,7 +170,7 @@ def _check_update(model: Model, update, start: Start) -> None:
     for what, kind in (("loss", jnp.number), ("healthy", jnp.bool_)):
         value = getattr(update, what)
         shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
-        if shape != () or not jnp.issubdtype(dtype, kind):
+        if shape != () or dtype is None or not jnp.issubdtype(dtype, kind):
             want = "one number" if what == "loss" else "one truth value, such as loss < 100"
             got = _kind(value) if shape is None else _leaf(value)
             raise InputError(f"{what} in the Update of {model.name} must be {want}, got {got}")

@@ -17,6 +17,7 @@ from jax.experimental import serialize_executable
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from dysonjax.compile import kept
+from dysonjax.ensemble.devices import setting
 
 KIND = "traced"  # the folder in the cache, and the ending of its files
 Made = TypeVar("Made")
@@ -62,8 +63,9 @@ class Traces(NamedTuple):
 
     def _loaded(self, content: bytes) -> Callable:
         client = self.devices[0].client
+        program, inputs, outputs = pickle.loads(content)
         return serialize_executable.deserialize_and_load(
-            *pickle.loads(content), backend=client, execution_devices=self.devices
+            program, inputs, outputs, backend=client, execution_devices=self.devices
         )
 
     def _recalled(self, what: str, of: Any, load: Callable[[bytes], Any]) -> Any:
@@ -86,7 +88,7 @@ class Traces(NamedTuple):
 def _without_jax_cache() -> Iterator[None]:
     """What JAX has read from its own cache cannot be written again: it would lack its functions."""
     with _COMPILING:
-        before = jax.config.jax_enable_compilation_cache
+        before = setting("jax_enable_compilation_cache")
         try:
             jax.config.update("jax_enable_compilation_cache", False)
             reset_cache()  # or JAX would go by what it found when it looked first

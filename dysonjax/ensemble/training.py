@@ -12,10 +12,11 @@ import dataclasses
 import json
 import sys
 import time
+import types
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import jax
 import numpy as np
@@ -37,7 +38,16 @@ from dysonjax.ensemble import (
     tuning,
 )
 from dysonjax.ensemble.checkpoints import Progress
-from dysonjax.ensemble.config import Config, check, check_grid, configured, restored, takes_options
+from dysonjax.ensemble.config import (
+    Config,
+    How,
+    Options,
+    check,
+    check_grid,
+    configured,
+    restored,
+    takes_options,
+)
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.jobs import Job
 from dysonjax.ensemble.plans import Plan
@@ -74,7 +84,7 @@ def train(
     progress: Callable[[float, float], None] | None = None,
     announce: Callable[[Plan], None] | None = None,
     say: Callable[[str], None] | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Run:
     """Train every member of a grid, and record spectra and observables.
 
@@ -173,7 +183,7 @@ def resume(
     progress: Callable[[float, float], None] | None = None,
     announce: Callable[[Plan], None] | None = None,
     say: Callable[[str], None] | None = None,
-    **options: Any,
+    **options: Unpack[How],
 ) -> Run:
     """Go on with the run that a folder holds, from its last checkpoint.
 
@@ -217,7 +227,9 @@ def resume(
 
 
 @takes_options
-def estimate(model: Model, grid: Grid, steps: int, records: int | Sequence[int] = 11, **options: Any) -> Plan:
+def estimate(
+    model: Model, grid: Grid, steps: int, records: int | Sequence[int] = 11, **options: Unpack[Options]
+) -> Plan:
     """Say what a run would take, without running it.
 
     Parameters
@@ -305,7 +317,7 @@ def run(
         chosen = _chosen(work, config, say)
         compile_seconds = time.perf_counter() - begin
         if folder is not None and processes.index() == 0 and work:
-            run_folder.note_session(opened.results.store, machine.session(template, chosen), say)
+            run_folder.note_session(opened.results.kept, machine.session(template, chosen), say)
         if announce is not None or config.tile == "tune":
             foreseen, tune = plans.foreseen(work, config, template.nbytes, compile_seconds)
             if announce is not None:
@@ -353,7 +365,7 @@ def run(
             dataset.attrs["backend_reason"] = chosen["backend_reason"]
         if folder is not None and processes.index() == 0:
             with session.writing():
-                opened.results.store.set_attributes(dataset.attrs)
+                opened.results.kept.set_attributes(dataset.attrs)
             processes.let_others_leave(folder, seconds=60.0)
     return Run(dataset, summary, folder, _example(session.progress, shapes))
 
@@ -394,7 +406,8 @@ def _targets_of(work: list[Job], config: Config) -> dict[str, str | None]:
 
 def _warn(sentence: str) -> None:
     """Warn at the line that called this package."""
-    level, frame = 1, sys._getframe()
+    level = 1
+    frame: types.FrameType | None = sys._getframe()
     while frame is not None and frame.f_code.co_filename.startswith(soundness.PACKAGE):
         level, frame = level + 1, frame.f_back
     warnings.warn(sentence, stacklevel=level)

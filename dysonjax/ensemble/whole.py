@@ -64,7 +64,8 @@ def lower(task: Task, tile: Tile) -> Lowered:
 
     def compile():
         with c_step.refusing():
-            return Executable(*at_once(start, compile_step, observe), form.pack, form.unpack)
+            begin, train, watch = at_once(start, compile_step, observe)
+            return Executable(begin, train, watch, form.pack, form.unpack)
 
     return Lowered(compile, observed, source.scratch)
 

@@ -16,6 +16,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
+from dysonjax import cache
+
 MOST = 2
 # Threads of a library would not be there after a process has divided.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -94,7 +96,7 @@ def artists(count: int) -> Iterator[list[Artist]]:
 
     Nor where a process that has loaded libraries had better not divide (macOS), or cannot (Windows).
     """
-    alone = (os.cpu_count() or 1) == 1 or "matplotlib" in sys.modules or sys.platform != "linux"
+    alone = cache.cores() == 1 or "matplotlib" in sys.modules or sys.platform != "linux"
     studio = None
     if count and not alone:
         with contextlib.suppress(OSError):  # no memory, no more processes
@@ -146,6 +148,7 @@ def serve(questions: BinaryIO, answers: BinaryIO) -> None:
             make = pickle.load(questions)
         except EOFError:
             return
+        answer: tuple[Exception | None, dict[str, bytes] | None]
         try:
             answer = None, drawn(make)
         except Exception as error:

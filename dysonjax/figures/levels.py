@@ -1,5 +1,7 @@
 """Levels of an ensemble as it learns and at the end, its degenerate pairs against the surmise. [A] 1, 2."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -15,7 +17,7 @@ def ensemble_levels(
     levels: np.ndarray,
     targets: np.ndarray,
     spacings: np.ndarray,
-    scaling: dict[str, np.ndarray],
+    scaling: dict[str, Any],
     level_name: str,
     caption: str = "",
 ) -> Figure:

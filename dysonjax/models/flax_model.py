@@ -92,10 +92,10 @@ def wrap_flax(
             "nnx, are written as a dj.models.Model"
         )
     online = callable(data)
-    arrays = None if online else _arrays("data", data)
+    arrays = () if online else _arrays("data", data)
     held_out = None if test is None else _arrays("test", test)
     options = dict(training or {})
-    example = jax.eval_shape(lambda: data(jax.random.key(0), 1)) if online else arrays
+    example: Any = jax.eval_shape(lambda: data(jax.random.key(0), 1)) if online else arrays
     inputs = jax.tree.map(lambda a: jnp.zeros((1, *a.shape[1:]), a.dtype), example[0])
     variables = _shapes("module", lambda: module.init(jax.random.key(0), inputs), inputs)
     if set(variables) != {"params"}:
@@ -128,7 +128,8 @@ def wrap_flax(
 
     def value(params, samples, key=None):
         if key is None:
-            return loss(module.apply({"params": params}, samples[0]), samples)
+            outputs: Any = module.apply({"params": params}, samples[0])
+            return loss(outputs, samples)
         outputs = module.apply({"params": params}, samples[0], rngs={"dropout": key}, **options)
         return loss(outputs, samples)
 
@@ -142,7 +143,7 @@ def wrap_flax(
             f"loss must return one number, the mean over a batch, got {getattr(found, 'shape', found)}"
         )
     for what, given in (("data", arrays), ("test", held_out)):
-        if given is not None:
+        if given:
             _check_data(what, given, first_loss)
 
     def update(params, memory, drawn, world, point):
@@ -262,7 +263,7 @@ def _kernels(params: Mapping) -> dict[str, Any]:
 
 
 def _square(tree) -> jax.Array:
-    return sum(jnp.sum(leaf * leaf) for leaf in jax.tree.leaves(tree))
+    return sum((jnp.sum(leaf * leaf) for leaf in jax.tree.leaves(tree)), jnp.zeros(()))
 
 
 def _hash(arrays: tuple[np.ndarray, ...]) -> str:

@@ -47,7 +47,7 @@ def cuts(dataset: xr.Dataset) -> Reproduction:
     sample = float(dataset["grad_norm"].isel(record=0, lr=0, batch_size=0, sigma_w=-1).mean())
     alive = dataset["alive"].isel(batch_size=0, record=-1)
     curves = {
-        name: phase.mean_of_members(np.log10(values.isel(batch_size=0)).where(alive))
+        name: phase.mean_of_members(xr.apply_ufunc(np.log10, values.isel(batch_size=0)).where(alive))
         for name, values in norms.items()
     }
     temperature = (dataset["lr"] / dataset["batch_size"].item()).values

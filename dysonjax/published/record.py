@@ -70,13 +70,16 @@ def rows(figure: str, data: xr.Dataset, folder) -> list[Row]:
                 z = np.array([p.z for p in of])
                 why = _length(data, quantity, folder, (low, high), values[:, 0] / unit, values[:, 2] / unit)
                 why = why or _few(quantity, values / unit, networks)
-                found.append(_row(source, LABELS[quantity], where, *values.T, z, why))
+                ours, error, theirs, total = values.T
+                found.append(_row(source, LABELS[quantity], where, ours, error, theirs, total, z, why))
     if "noise_line" in quantities:
         line = [p for p in released.line_points(data, folder) if np.isfinite(p.z)]
         if line:
             values = np.array([(p.ours, p.error, p.released, p.difference_err) for p in line])
             z = np.array([p.z for p in line])
-            found.append(_row(source, "log₂ T of the noise line, 68 %", "all widths", *values.T, z, ""))
+            ours, error, theirs, total = values.T
+            name = "log₂ T of the noise line, 68 %"
+            found.append(_row(source, name, "all widths", ours, error, theirs, total, z, ""))
     if "spacings" in quantities and "shared_inputs" in data:
         pairs = released.compare_spacings(data, folder)
         for where, key, fixed in (
@@ -84,13 +87,13 @@ def rows(figure: str, data: xr.Dataset, folder) -> list[Row]:
             ("over |B|", "batch_size", 16),
             ("over ε", "noise_std", 0.1),
         ):
-            of = [p for p in pairs if p[key] != fixed or _only(p)]
-            if of:
-                scale = np.array([p["expected"] for p in of])
-                total = np.array([np.hypot(p["scatter"], p["sem"]) for p in of]) / scale
-                ones, sem = np.ones(len(of)), np.array([p["sem"] for p in of]) / scale
-                theirs = np.array([p["mean_spacing"] for p in of]) / scale
-                z = -np.array([p["z"] for p in of])
+            series = [p for p in pairs if p[key] != fixed or _only(p)]
+            if series:
+                scale = np.array([p["expected"] for p in series])
+                total = np.array([np.hypot(p["scatter"], p["sem"]) for p in series]) / scale
+                ones, sem = np.ones(len(series)), np.array([p["sem"] for p in series]) / scale
+                theirs = np.array([p["mean_spacing"] for p in series]) / scale
+                z = -np.array([p["z"] for p in series])
                 ours_err = np.sqrt(total**2 - sem**2)
                 found.append(
                     _row(

@@ -31,6 +31,14 @@ def test_help_has_its_options_in_groups_and_nothing_that_nobody_types(name, caps
     assert not missing
 
 
+def test_the_overview_names_every_command_once_by_its_purpose(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    listed = re.findall(r"^  ([a-z-]+) {2,}\w", text, re.M)
+    assert sorted(listed) == sorted(COMMANDS)
+    assert text.index("train networks:") < text.index("a run:") < text.index("this machine:")
+
+
 def test_the_physics_of_the_grid_comes_first_and_a_preset_is_named_as_what_it_is(capsys):
     main(["phase-diagram", "--help"])
     text = capsys.readouterr().out

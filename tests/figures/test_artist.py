@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dysonjax import cache
 from dysonjax.checks import InputError
 from dysonjax.figures import artist
 from dysonjax.figures.style import new_figure
@@ -98,7 +99,7 @@ def test_there_are_no_artists_where_they_would_not_help(monkeypatch):
     with artist.artists(2) as there:  # matplotlib is loaded
         assert there == []
     monkeypatch.delitem(sys.modules, "matplotlib")
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(cache, "cores", lambda: 1)
     with artist.artists(2) as there:
         assert there == []
 
@@ -108,7 +109,9 @@ def test_there_are_no_artists_where_they_would_not_help(monkeypatch):
 )
 def test_artists_leave_with_who_asked_for_them(end, busy):
     code = (
-        "import os, signal, time; os.cpu_count = lambda: 2\n"
+        "import os, signal, time\n"
+        "from dysonjax import cache\n"
+        "cache.cores = lambda: 2\n"
         "from dysonjax.figures.artist import artists\n"
         "from pathlib import Path\n"
         "with artists(3) as there:\n"

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-import dysonjax as dj
 from dysonjax.cli import main
-from dysonjax.published import linear_spacings, phase, record, released
+from dysonjax.published import linear_spacings, record, released
 
 HEADER = "temperature,inverse_sigma_w,test_loss,feature_overlap,field_alignment,growth_rate_per_epoch"
 
@@ -118,12 +117,9 @@ def test_networks_that_share_inputs_have_the_spacing_of_their_covariance(lr):
     assert 0.4 < np.std(found, ddof=1) / scatter < 1.8
 
 
-def test_the_command_compares_and_refuses_a_folder_without_the_tables(tmp_path, capsys):
-    lr, sigma_w, seeds, _ = phase.SIZES["test"]
-    grid = dj.Grid(lr=lr, sigma_w=sigma_w, batch_size=4, seeds=seeds)
-    dj.train(dj.models.teacher_student(), grid, 60, 4, out=tmp_path / "run")
+def test_the_command_compares_and_refuses_a_folder_without_the_tables(phase_run, tmp_path, capsys):
     folder = _folder(tmp_path / "released", [(0.25, 2.0, 0.1, 0.2, 0.001, 1e-5)])
-    arguments = ["figure", "phase-diagram", "--run", str(tmp_path / "run"), "--json", "--released"]
+    arguments = ["figure", "phase-diagram", "--run", str(phase_run), "--json", "--released"]
     assert main([*arguments, str(folder), "--out", str(tmp_path / "a")]) == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [p["quantity"] for p in summary["released"]["points"]] == ["test_loss"]
