@@ -4,6 +4,7 @@
     make device-check                      # on a machine with a GPU; its result.json becomes a file of
                                            # benchmarks/device/results, with the next number
     dysonjax figure released --released FOLDER --out runs/record
+    python benchmarks/first_picture.py --write --before FOLDER   # the sources of the version before
     python docs/tables.py runs/record      # takes the summaries of that folder in, then renews all tables
     python docs/tables.py                  # renews all tables
 
@@ -21,6 +22,7 @@ from dysonjax.published import RECIPES
 DOCS = Path(__file__).parent
 NUMBERS = DOCS / "numbers"
 RATIOS = DOCS.parent / "benchmarks" / "ratios.json"
+PICTURE = DOCS.parent / "benchmarks" / "first_picture.json"
 KEPT = ("name", "source", "scale", "networks", "steps", "version")
 CHECK = ("name", "measured", "error", "expected", "systematic", "z")
 DEVICE = DOCS.parent / "benchmarks" / "device" / "results"
@@ -117,6 +119,25 @@ def speeds() -> str:
         cells = {v: number(r) + WORDS.get((case, v), "") for v, r in ratios.items()}
         rows.append([name, rate(found["rates"].get(case)), *(cells.get(v, "") for v in VARIANTS)])
     return table(rows[0], rows[1:])
+
+
+def first_picture() -> str:
+    """Seconds of `dysonjax phase-diagram`, and how much CPU each way takes beside a warm run.
+
+    On a machine that had other work, seconds of wall time say nothing and are left out.
+    """
+    record = json.loads(PICTURE.read_text())
+    found, usual = record["seconds"], record["seconds"]["warm"]["cpu"]["median"]
+    kinds = {"wall": "s", "cpu": "s of CPU"}
+    if record["load"] > record["cores"] / 2:
+        del kinds["wall"]
+    heads = ["run", *(f"{unit}, {which}" for unit in kinds.values() for which in ("least", "median"))]
+    rows = [
+        [way, *(f"{one[kind][which]:.1f}" for kind in kinds for which in ("least", "median")),
+         f"{one['cpu']['median'] / usual:.2f}"]
+        for way, one in found.items()
+    ]  # fmt: skip
+    return table([*heads, "CPU beside warm"], rows)
 
 
 def device_results() -> list[tuple[str, dict]]:
@@ -219,7 +240,12 @@ def speed() -> str:
 
 TABLES = {  # page: names of its tables, and what makes them
     "../README.md": {"speed": speed},
-    "performance.md": {"speeds": speeds, "gpu rates": gpu_rates, "gpu runs": gpu_runs},
+    "performance.md": {
+        "speeds": speeds,
+        "first picture": first_picture,
+        "gpu rates": gpu_rates,
+        "gpu runs": gpu_runs,
+    },
     "figures.md": {"released": released_table, "theory": theory_table},
 }
 

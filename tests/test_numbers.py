@@ -76,3 +76,14 @@ def test_summaries_are_taken_in_without_released_points(numbers, tmp_path, monke
     assert kept["released"] == [] and "out" not in kept and "mistaken" not in kept["checks"][0]
     path.write_text(json.dumps({**kept, "scale": "quick"}))
     assert "| a\\|b | 1.235 ± 0.012 | 1.2 | +2.9 |" in numbers.theory_table()
+
+
+@pytest.mark.parametrize("load", [0.1, 9.0])
+def test_wall_time_of_a_busy_machine_is_not_shown(numbers, tmp_path, monkeypatch, load):
+    kind = {"least": 4.0, "median": 4.5}
+    ways = {"warm": {"wall": kind, "cpu": kind}, "cold": {"wall": kind, "cpu": {"least": 8.0, "median": 9.0}}}
+    monkeypatch.setattr(numbers, "PICTURE", tmp_path / "first_picture.json")
+    numbers.PICTURE.write_text(json.dumps({"cores": 2, "load": load, "seconds": ways}))
+    heads, _, warm, cold = numbers.first_picture().splitlines()
+    assert ("| s, least |" in heads) == (load < 1)
+    assert warm.endswith("| 4.0 | 4.5 | 1.00 |") and cold.endswith("| 8.0 | 9.0 | 2.00 |")
