@@ -55,11 +55,11 @@ TAILS = [(name, 256, 1024, 200) for name in LEVELS]  # modes, rows, spectra
 def judged(levels: np.ndarray, long: int, key: int):
     """Bulk, spikes and tail, as far as the words of `dysonjax spectrum` need them."""
     modes = levels.shape[1]
-    bulk = fit_marchenko_pastur(levels, modes / long, n=2, key=key, null=FEWEST_NULL)
+    bulk = fit_marchenko_pastur(levels, modes / long, n_resamples=2, key=key, n_null=FEWEST_NULL)
     tail = None
     if bulk.p_value <= LEVEL:
         ensemble = {"x": levels, "member_axis": -2} if len(levels) > 1 else {"x": levels.ravel()}
-        tail = fit_power_law(n=REPLICATES, key=key, max_candidates=MAX_CANDIDATES, **ensemble)
+        tail = fit_power_law(n_resamples=REPLICATES, key=key, max_candidates=MAX_CANDIDATES, **ensemble)
     return bulk, find_spikes(levels, float(bulk.sigma2), long), tail
 
 

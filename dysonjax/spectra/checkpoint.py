@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dysonjax import renamed
 from dysonjax.checks import InputError, positive_int
 from dysonjax.keys import Key, keyed
 from dysonjax.spectra.degenerate import ZERO, degeneracy, without_empty_sides
@@ -107,7 +108,7 @@ class MatrixSpectrum:
         for key in ("strength", "overlap_right", "overlap_left"):
             found = spikes is not None and getattr(spikes, key).size
             row[f"spike_{key}"] = getattr(spikes, key)[0] if found else None
-        row |= {"ratio": s and s.ratio, "null_ratio": s and s.null_ratio}
+        row |= {"ratio": s and s.spacing_ratio, "null_ratio": s and s.null_ratio}
         row |= {"null_ratio_error": s and s.null_ratio_err, "ratio_p": s and s.ratio_p}
         row |= {"spacing_distance": s and s.distance, "spacing_p": s and s.distance_p}
         row |= {"unfolding": s and s.unfolding}
@@ -126,12 +127,13 @@ class MatrixSpectrum:
         return {key: _plain(value) for key, value in row.items()}
 
 
+@renamed.arguments(n_resamples="n")
 @keyed
 def analyse_matrix(
     weights: ArrayLike,
     name: str = "",
     how: str = "as stored",
-    n: int = 200,
+    n_resamples: int = 200,
     key: Key = 0,
     nulls: int | None = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -150,7 +152,7 @@ def analyse_matrix(
         What it is called in the table.
     how : str, default "as stored"
         How a tensor became this matrix, for the table.
-    n : int, default 200
+    n_resamples : int, default 200
         Replicates, simulated spectra and synthetic samples behind each error and p-value.
     key : int or jax.Array, default 0
         Of all of these.
@@ -208,11 +210,13 @@ def analyse_matrix(
     if draws:
 
         def make_nulls(top: float) -> MatrixNulls:
-            return matrix_nulls(wide[0], top, draws, key)
+            return matrix_nulls(wide[0], top, draws, int(key))
 
     notes = (empty,) if empty else ()
     largest = max(float(wide.max()), -float(wide.min()))
-    return analyse_levels(levels, rows, name, how, n, key, make_nulls, notes, progress, quick, largest)
+    return analyse_levels(
+        levels, rows, name, how, n_resamples, int(key), make_nulls, notes, progress, quick, largest
+    )
 
 
 def analyse_levels(
@@ -220,7 +224,7 @@ def analyse_levels(
     rows: int,
     name: str = "",
     how: str = "levels",
-    n: int = 200,
+    n_resamples: int = 200,
     seed: int = 0,
     make_nulls: Callable[[float], MatrixNulls] | None = None,
     notes: tuple[str, ...] = (),
@@ -249,9 +253,9 @@ def analyse_levels(
     if degenerate:
         found.append(degenerate)
     else:
-        null = max(n, FEWEST_NULL)
-        test = {"n": n, "key": seed, "progress": progress}
-        mp = _noted(found, lambda: fit_marchenko_pastur(levels, ratio, key=seed, null=null))
+        null = max(n_resamples, FEWEST_NULL)
+        test: dict[str, Any] = {"n_resamples": n_resamples, "key": seed, "progress": progress}
+        mp = _noted(found, lambda: fit_marchenko_pastur(levels, ratio, key=seed, n_null=null))
         if mp is not None:
             spikes = find_spikes(levels, float(mp.sigma2), rows)
             if mp.note:
@@ -263,7 +267,9 @@ def analyse_levels(
         x = levels if members > 1 else levels.ravel()
         tail = _noted(
             found,
-            lambda: fit_power_law(x, n=n, key=seed, max_candidates=MAX_CANDIDATES, member_axis=axis),
+            lambda: fit_power_law(
+                x, n_resamples=n_resamples, key=seed, max_candidates=MAX_CANDIDATES, member_axis=axis
+            ),
         )
         if tail is not None:
             exponential = exponential_p(levels[levels >= tail.xmin], float(tail.xmin))
@@ -274,7 +280,7 @@ def analyse_levels(
                 "single large entries, not correlations"
             )
     word, why = verdict(mp, spikes, tail, nulls)
-    if spikes is not None and spikes.count and (nulls is None or nulls.shuffled_p is None):
+    if mp is not None and spikes is not None and spikes.count and (nulls is None or nulls.shuffled_p is None):
         alone = largest_entry / np.sqrt(float(mp.sigma2)) / ratio**0.25
         if alone > 1:
             found.append(
@@ -289,8 +295,8 @@ def analyse_levels(
         members=members,
         levels=levels,
         marchenko_pastur=mp,
-        edge=spikes and spikes.edge,
-        outliers=spikes and spikes.count,
+        edge=None if spikes is None else spikes.edge,
+        outliers=None if spikes is None else spikes.count,
         spacings=spacings,
         unfolded=unfolded,
         tail=tail,

@@ -28,7 +28,7 @@ class Bins(NamedTuple):
     """Even bins of √x from 0 on."""
 
     stop: float
-    count: int
+    count: int  # type: ignore[assignment]  # hides `tuple.count`, which nobody needs
 
     @property
     def edges(self) -> np.ndarray:
@@ -128,12 +128,12 @@ def match(share, bins: Bins, template: Template, grid: Grid, method: str, kurtos
     """Fit every row of `share`, the levels in each bin over all levels, shape (samples, bins)."""
     compare = _likelihood if method == "likelihood" else _least_squares
     mass, added = _masses(template, bins, grid)
-    grid = grid.values
+    values = grid.values
     peaks = []
     for kappa in kurtosis:
         value, areas = compare(share, mass + kappa * added)
-        log_sigma2, top = peak(value, np.log(grid))
-        place = (log_sigma2 - np.log(grid[0])) / np.log(grid[1] / grid[0])
+        log_sigma2, top = peak(value, np.log(values))
+        place = (log_sigma2 - np.log(values[0])) / np.log(values[1] / values[0])
         peaks.append((top, log_sigma2, _between(areas, place)))
     top, log_sigma2, area = (np.transpose(value) for value in zip(*peaks, strict=True))
     if len(kurtosis) < 3:

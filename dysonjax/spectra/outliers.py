@@ -44,7 +44,13 @@ class _Shape(NamedTuple):
 
 @of_members(trailing=(), axes={"count": Axes(("member",))})
 def count_outliers(
-    x: ArrayLike, ratio: float, false_positives: float = 0.01, sigma2: float | None = None
+    x: ArrayLike,
+    ratio: float,
+    false_positives: float = 0.01,
+    sigma2: float | None = None,
+    *,
+    member_axis: int | str | None = None,
+    nan_policy: str = "raise",
 ) -> Outliers:
     """Count levels of X = WᵀW beyond the edge of noise.
 
@@ -125,7 +131,13 @@ class SpikeEstimate:
 
 @of_members(trailing=("spike",), axes={"sigma2": Axes(())})
 def estimate_spikes(
-    x: ArrayLike, ratio: float, count: int | None = None, sigma2: float | None = None
+    x: ArrayLike,
+    ratio: float,
+    count: int | None = None,
+    sigma2: float | None = None,
+    *,
+    member_axis: int | str | None = None,
+    nan_policy: str = "raise",
 ) -> SpikeEstimate:
     """Estimate strengths θ and overlaps of spikes from levels alone, with errors from the spread of members.
 
@@ -208,7 +220,7 @@ def _noise(x: np.ndarray, ratio: float, sigma2: float | None) -> tuple[float, fl
     if sigma2 is not None:
         return sigma2, 0.0
     shape = _shape(x.shape[-1], ratio)
-    fitted = float(fit_marchenko_pastur(x, ratio, n=2, null=0).sigma2)
+    fitted = float(fit_marchenko_pastur(x, ratio, n_resamples=2, n_null=0).sigma2)
     return fitted, fitted * spike_null(len(x), shape.modes, shape.rows).sigma2_err
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dysonjax import renamed
 from dysonjax.checks import InputError, finite_array, positive_int
 from dysonjax.keys import Key, keyed
 from dysonjax.spectra.marchenko_pastur import MarchenkoPastur
@@ -117,8 +118,9 @@ def scales(rows: int, modes: int) -> Scales:
     return Scales(np.array(median), np.array(edge))
 
 
+@renamed.arguments(n_resamples="n")
 @keyed
-def tail_parts(x: ArrayLike, rows: int, n: int = 200, key: Key = 0) -> TailParts:
+def tail_parts(x: ArrayLike, rows: int, n_resamples: int = 200, key: Key = 0) -> TailParts:
     """The parts of the tail of an ensemble's levels: spikes, unequal variances, a power law.
 
     Parameters
@@ -127,7 +129,7 @@ def tail_parts(x: ArrayLike, rows: int, n: int = 200, key: Key = 0) -> TailParts
         Levels of X = WᵀW, positive, N from 6 to 64. Matrices of one member are resampled together.
     rows : int
         Rows M ≥ N of W.
-    n : int, default 200
+    n_resamples : int, default 200
         Resampled ensembles for the errors, and as many of noise for the p-value.
     key : int or jax.Array, default 0
         Decides the resampling and the noise.
@@ -144,14 +146,14 @@ def tail_parts(x: ArrayLike, rows: int, n: int = 200, key: Key = 0) -> TailParts
 
     Examples
     --------
-    >>> w = np.random.default_rng(0).normal(size=(20, 64, 16)) / 8
-    >>> noise = dj.spectra.tail_parts(np.linalg.svd(w, compute_uv=False) ** 2, rows=64, n=20)
+    >>> w = np.random.default_rng(0).normal(size=(20, 16, 8)) / 4
+    >>> noise = dj.spectra.tail_parts(np.linalg.svd(w, compute_uv=False) ** 2, rows=16, n_resamples=20)
     >>> noise.best, round(noise.spikes, 2)
     ('noise', 0.0)
     """
     x = finite_array("x", x, min_ndim=2)
     x = x if x.ndim == 3 else x[:, None]
-    rows, n = positive_int("rows", rows), positive_int("n", n, 2)
+    rows, n_resamples = positive_int("rows", rows), positive_int("n_resamples", n_resamples, 2)
     if x.ndim != 3 or not (x > 0).all():
         raise InputError("levels must be positive, of shape (members, matrices, N) or (members, N)")
     if len(x) < 2:
@@ -162,12 +164,12 @@ def tail_parts(x: ArrayLike, rows: int, n: int = 200, key: Key = 0) -> TailParts
     laws = _laws(rows, modes, k)
     counts = _histogram(x, k, sigma2, rows)  # (members, bins)
     rng = np.random.default_rng(key)
-    weights = rng.multinomial(len(x), np.full(len(x), 1 / len(x)), n)
+    weights = rng.multinomial(len(x), np.full(len(x), 1 / len(x)), n_resamples)
     fit = _fit(counts.sum(axis=0), laws)
     again = [_fit(one, laws) for one in weights @ counts]
-    null = [_fit(one, laws) for one in _noise(rng, laws.mixture, counts.sum(), n, rows, modes)]
+    null = [_fit(one, laws) for one in _noise(rng, laws.mixture, counts.sum(), n_resamples, rows, modes)]
     gain = max(fit.gain_power_law, fit.gain_unequal)
-    p_value = (1 + sum(max(f.gain_power_law, f.gain_unequal) >= gain for f in null)) / (1 + n)
+    p_value = (1 + sum(max(f.gain_power_law, f.gain_unequal) >= gain for f in null)) / (1 + n_resamples)
     if p_value >= PREFERRED:
         best = "noise"
     else:

@@ -27,9 +27,9 @@ def run(function, arrays, world=(), steps=1):
     kernel = compiler.Kernel(write_whole(step, fixed, shapes, stopped=len(arrays)))
     memory = [plain(a) for a in (*arrays, np.asarray(-1, np.int32))]
     kernel([plain(a) for a in world], memory, 0, steps)
-    expected = [jnp.asarray(a) for a in arrays]
+    expected, each = [jnp.asarray(a) for a in arrays], jax.jit(function)
     for index in range(steps):
-        expected = function([jnp.asarray(a) for a in world], expected, jnp.int32(index))
+        expected = each([jnp.asarray(a) for a in world], expected, jnp.int32(index))
     return memory[:-1], [np.asarray(e) for e in expected]
 
 

@@ -34,11 +34,7 @@ class Case(NamedTuple):
     tile: Tile
     world: Any
     state: Any  # as XLA's programs have it
-
-    @property
-    def ready(self) -> cuda.Prepared:
-        with jax.enable_x64(_double(self)):
-            return cuda.prepared(self.task, self.tile)
+    ready: cuda.Prepared
 
     def plain(self, state: Any) -> list[np.ndarray]:
         return [np.asarray(self.tile.points.plain(leaf)) for leaf in jax.tree.leaves(state)]
@@ -67,7 +63,7 @@ def of_model(model, batch_size, rates, seeds=2, optimizer="sgd", x64=False) -> C
             except StopIteration:
                 pass
         (task, tile) = found[0]
-        return Case(task, tile, *task.programs.start(tile.identity))
+        return Case(task, tile, *task.programs.start(tile.identity), cuda.prepared(task, tile))
 
 
 def by_xla(one: Case, steps: int) -> list[np.ndarray]:
@@ -86,11 +82,10 @@ def kernel(one: Case, found: list[layouts.Layout] | layouts.Layout, packed: Cut 
     """
     found = [found] if isinstance(found, layouts.Layout) else found
     with jax.enable_x64(_double(one)):
-        ready = one.ready
-        machine = cuda.machine(one.task.devices, ready.step, found)
+        machine = cuda.machine(one.task.devices, one.ready.step, found)
         if packed is not None:
             machine = machine._replace(source=machine.source._replace(how=packed))
-        return cuda.executable(one.tile, ready, machine, None, None)
+        return cuda.executable(one.tile, one.ready, machine, None, None)
 
 
 def by_threads(one: Case, run: Executable, pieces: list[int]) -> list[np.ndarray]:
@@ -108,7 +103,8 @@ def by_threads(one: Case, run: Executable, pieces: list[int]) -> list[np.ndarray
 def layout(one: Case, threads: int, block: int = 1) -> layouts.Layout:
     """The best way to cut a network over some threads, whether it fits into registers or not."""
     _, worlds, points = one.tile.shape
-    with mock.patch.object(layouts, "MOST_REGISTERS", 10**6):
+    few = {"MOST_REGISTERS": 10**6, "THREADS": tuple(sorted({1, threads}))}
+    with mock.patch.multiple(layouts, **few):
         found = layouts.ranked(one.ready.step, worlds, points)
     best = next(way for way in found if way.how.threads == threads)
     return best._replace(block=block)

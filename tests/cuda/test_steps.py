@@ -1,6 +1,7 @@
 """The text of a kernel, as C, trains as XLA does: every model, cut over one, eight or sixteen threads."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from dysonjax.compile.cuts import Cut
 from dysonjax.models import Model, Start, Update
 
 pytestmark = pytest.mark.usefixtures("stand_in")
+SLOW = pytest.mark.slow
 CALM = {"linear": (0.01, 0.02, 0.05), "gibbs": (0.002, 0.005, 0.01), "collapsed": (0.002, 0.005, 0.01)}
 STUDENT = (0.05, 0.1, 0.2)
 PIECES = [9, 1, 22]
@@ -26,8 +28,12 @@ def close(found, expected, most=ROUNDING):
     assert kernels.difference(found, expected) < most
 
 
-@pytest.mark.parametrize("threads", [1, 8, 16])
-@pytest.mark.parametrize("name", ["student", "online", "all", "identity", "linear", "gibbs"])
+NAMES = ["student", "online", "all", "identity", "linear", "gibbs"]
+QUICK = [*itertools.product(["student", "all"], [1, 8, 16]), ("online", 16), ("linear", 8), ("gibbs", 8)]
+REST = [case for case in itertools.product(NAMES, [1, 8, 16]) if case not in QUICK]
+
+
+@pytest.mark.parametrize(("name", "threads"), [*QUICK, *(pytest.param(*case, marks=SLOW) for case in REST)])
 def test_a_network_in_threads_trains_as_by_xla(name, threads):
     if name == "linear" and threads > 4:
         threads //= 4  # there are four numbers
@@ -55,7 +61,10 @@ def test_networks_that_diverge_are_frozen_where_xla_freezes_them(name, rates, th
     assert all(np.isfinite(leaf).all() for leaf in found)
 
 
-@pytest.mark.parametrize(("threads", "block", "points", "seeds"), [(16, 1, 5, 3), (8, 2, 3, 2), (4, 4, 9, 1)])
+@pytest.mark.parametrize(
+    ("threads", "block", "points", "seeds"),
+    [pytest.param(16, 1, 5, 3, marks=SLOW), (8, 2, 3, 2), (4, 4, 9, 1)],
+)
 def test_places_without_a_network_change_nothing(threads, block, points, seeds):
     one = kernels.case("student", tuple(np.geomspace(0.05, 0.2, points)), seeds)
     found = kernels.by_threads(one, kernels.kernel(one, kernels.layout(one, threads, block)), [12])
@@ -73,7 +82,7 @@ def test_the_memory_of_an_optimizer_is_cut_like_its_weights(optimizer):
     close(kernels.by_threads(one, kernels.kernel(one, way), [10]), kernels.by_xla(one, 10), 2e-5)
 
 
-@pytest.mark.parametrize("name", ["student", "all", "linear"])
+@pytest.mark.parametrize("name", [pytest.param("student", marks=SLOW), "all", "linear"])
 def test_double_precision(name):
     one = kernels.case(name, CALM.get(name, STUDENT), x64=True)
     found = kernels.by_threads(one, kernels.kernel(one, kernels.layout(one, 4)), [5, 7])
@@ -157,11 +166,11 @@ def patched():
     ("threads", "axes", "scatter"),
     [
         (2, (0, 0), False),
-        (2, (1, 1), True),
+        pytest.param(2, (1, 1), True, marks=SLOW),
         (4, (0, 1), True),
-        (4, (1, 0), True),
+        pytest.param(4, (1, 0), True, marks=SLOW),
         (8, (1, None), False),
-        (8, (1, 0), True),
+        pytest.param(8, (1, 0), True, marks=SLOW),
         (16, (1, 0), False),
         (16, (None, 0), True),
     ],

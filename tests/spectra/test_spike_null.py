@@ -98,7 +98,7 @@ def largest_levels(shape, members, ensembles, seed):
     rows, modes = shape
     x = gaussian_spectra(np.random.default_rng(seed), rows, modes, ensembles * members) / rows
     x = x.reshape(ensembles, members, modes)
-    sigma2 = np.ravel(fit_marchenko_pastur(x, modes / rows, n=2, null=0).sigma2)
+    sigma2 = np.ravel(fit_marchenko_pastur(x, modes / rows, n_resamples=2, n_null=0).sigma2)
     centre, scale = centre_and_scale(rows, modes)
     return (x.max(axis=(1, 2)) * rows / sigma2 - centre) / scale
 
