@@ -6,6 +6,7 @@
     dysonjax figure released --released FOLDER --out runs/record
     python benchmarks/first_picture.py --write --before FOLDER   # the sources of the version before
     python docs/tables.py runs/record      # takes the summaries of that folder in, then renews all tables
+    python benchmarks/verdicts.py          # benchmarks/verdicts.json
     python docs/tables.py                  # renews all tables
 
 Kept of a summary is what may be published: our numbers with errors, theory, and means over released points
@@ -23,6 +24,7 @@ DOCS = Path(__file__).parent
 NUMBERS = DOCS / "numbers"
 RATIOS = DOCS.parent / "benchmarks" / "ratios.json"
 PICTURE = DOCS.parent / "benchmarks" / "first_picture.json"
+VERDICTS = DOCS.parent / "benchmarks" / "verdicts.json"
 KEPT = ("name", "source", "scale", "networks", "steps", "version")
 CHECK = ("name", "measured", "error", "expected", "systematic", "z")
 DEVICE = DOCS.parent / "benchmarks" / "device" / "results"
@@ -140,6 +142,74 @@ def first_picture() -> str:
     return table([*heads, "CPU beside warm"], rows)
 
 
+def verdicts(part: str) -> list[dict]:
+    return json.loads(VERDICTS.read_text(encoding="utf-8"))[part]
+
+
+def noise_verdicts() -> str:
+    """What noise of each shape is called."""
+    heads, columns = (
+        ["matrices"],
+        [["spectra", "with spikes", "heavy tail", "not described", "**not noise**"]],
+    )
+    for row in verdicts("noise"):
+        ensemble = f"{row['members']} of " if row["members"] > 1 else ""
+        heads.append(f"{ensemble}{row['rows']}×{row['modes']}")
+        kinds = shares(row, "spikes", "heavy tail", "not described")
+        columns.append([str(row["count"]), *kinds, share(row["count"] - row["words"]["noise"], row["count"])])
+    return table(heads, list(zip(*columns, strict=True)))
+
+
+def entry_verdicts() -> str:
+    """What matrices of independent entries are called, without and with shuffled matrices."""
+    rows = []
+    for row in verdicts("entries"):
+        words = shares(row, "noise", "spikes", "heavy tail", "not described")
+        shuffled = shares({**row, "words": row["full"]}, "spikes", "noise with large entries")
+        rows.append([row["entries"], times(row["shape"]), *words, *shuffled])
+    heads = ["entries", "shape", "noise", "with spikes", "heavy tail", "not described"]
+    return table([*heads, "shuffled: with spikes", "shuffled: large entries"], rows)
+
+
+def spike_verdicts() -> str:
+    """How often the planted number of spikes is the one that is found."""
+    rows = []
+    for row in verdicts("spikes"):
+        planted, words = row["strengths"], row["words"]
+        right = f"noise with {len(planted)} spike{'s' if len(planted) > 1 else ''}"
+        other = sum(n for word, n in words.items() if word.startswith("noise with ") and word != right)
+        found = shares({**row, "words": {**words, "other": other}}, right, "other", "noise", "not described")
+        rows.append(
+            [times(row["shape"]), ", ".join(f"{one:g}" for one in planted), str(row["count"]), *found]
+        )
+    heads = ["shape", "strengths, θ/θ_c", "matrices", "right number", "another number", "noise"]
+    return table([*heads, "not described"], rows)
+
+
+def tail_verdicts() -> str:
+    """What levels without a bulk are called."""
+    words = ("heavy tail", "not described", "noise", "spikes")
+    rows = [[row["levels"], str(row["count"]), *shares(row, *words)] for row in verdicts("tails")]
+    return table(["levels", "spectra", "heavy tail", "not described", "noise", "with spikes"], rows)
+
+
+def shares(row: dict, *words: str) -> list[str]:
+    """Of the words of a row; "spikes" are any number of them."""
+    spikes = sum(n for word, n in row["words"].items() if word.endswith((" spike", " spikes")))
+    counts = {"spikes": spikes, **row["words"]}
+    return [share(counts.get(word, 0), row["count"]) for word in words]
+
+
+def share(count: int, total: int) -> str:
+    """Percent with its standard error, that of one more of either kind, so that 0 has one too."""
+    p = (count + 1) / (total + 2)
+    return f"{100 * count / total:.1f} ± {100 * (p * (1 - p) / total) ** 0.5:.1f} %"
+
+
+def times(shape: list[int]) -> str:
+    return "×".join(map(str, shape))
+
+
 def device_results() -> list[tuple[str, dict]]:
     """What was measured on GPUs: names of the files and what they hold, the newest first."""
     paths = sorted(DEVICE.glob("*.json"), key=lambda path: int(path.stem.rpartition("-")[2]), reverse=True)
@@ -247,6 +317,12 @@ TABLES = {  # page: names of its tables, and what makes them
         "gpu runs": gpu_runs,
     },
     "figures.md": {"released": released_table, "theory": theory_table},
+    "how-to/spectra-of-a-network.md": {
+        "noise": noise_verdicts,
+        "entries": entry_verdicts,
+        "spikes": spike_verdicts,
+        "tails": tail_verdicts,
+    },
 }
 
 

@@ -30,6 +30,23 @@ def test_the_tables_are_what_the_committed_numbers_give(numbers):
     assert numbers.renewed("figures.md", text[:name] + "**differs**" + text[name + 10 :]) == text
 
 
+def test_the_tables_of_verdicts_are_what_the_committed_counts_give(numbers, monkeypatch, tmp_path):
+    page = "how-to/spectra-of-a-network.md"
+    text = (DOCS / page).read_text()
+    assert numbers.renewed(page, text) == text, "python docs/tables.py renews the tables"
+    kept = json.loads(numbers.VERDICTS.read_text())
+    assert all(sum(row["words"].values()) == row["count"] for rows in kept.values() for row in rows)
+    # The page says 2 %: within three standard errors, for every shape.
+    for row in kept["noise"]:
+        wrong = 1 - row["words"]["noise"] / row["count"]
+        assert abs(wrong - 0.02) <= 3 * (0.02 * 0.98 / row["count"]) ** 0.5
+    # The twin: another count is another page.
+    kept["noise"][0]["words"]["noise"] -= 100
+    monkeypatch.setattr(numbers, "VERDICTS", tmp_path / "verdicts.json")
+    numbers.VERDICTS.write_text(json.dumps(kept))
+    assert numbers.renewed(page, text) != text
+
+
 def test_rates_of_gpus_are_the_newest_that_were_measured(numbers, tmp_path, monkeypatch):
     monkeypatch.setattr(numbers, "DEVICE", tmp_path)
     old = {"goal": 1e9, "8 threads (1, None) 4 warps 254 registers 0 B stack": 2e9, "XLA": 5e7}
