@@ -114,7 +114,7 @@ def _observation(task: Task, tile: Tile, lanes: Lanes, form: Form, observed: Obs
     """`Executable.observe`, to be compiled: in C if it can be written in C, else by XLA."""
     fixed = c_step.fixed(task, tile, INIT, OBSERVE)
     results, tree = jax.tree.flatten((observed.numbers, observed.matrices))
-    numbers, matrices = tree.unflatten(range(len(results)))  # places among the results
+    numbers, matrices = jax.tree.unflatten(tree, range(len(results)))  # places among the results
     in_c = [name for name, leaf in observed.matrices.items() if _levels_in_c(leaf)]
     read = {name: place for name, place in matrices.items() if task.matrices or name not in in_c}
     of_one = [jax.ShapeDtypeStruct(leaf.shape[3:], leaf.dtype) for leaf in results]
@@ -164,12 +164,14 @@ def _observation(task: Task, tile: Tile, lanes: Lanes, form: Form, observed: Obs
 
             def levels_of(name):
                 shape = observed.matrices[name].shape
-                levels = [in_lanes(of_call, shape[3:]) for of_call in found[matrices[name]]]
+                rows, columns = shape[3:]
+                levels = [in_lanes(of_call, (rows, columns)) for of_call in found[matrices[name]]]
                 return lanes.unpack(levels, (*shape[1:3], min(shape[3:])), np.float64)
 
             diverged_at = lanes.unpack([leaves[-1] for leaves in calls], tile.shape[1:], np.int32)
             levels = {name: levels_of(name) for name in in_c}
-            return Observed(*jax.tree.map(unpacked, (numbers, read)), {}, diverged_at, levels)
+            found_numbers, found_matrices = jax.tree.map(unpacked, (numbers, read))
+            return Observed(found_numbers, found_matrices, {}, diverged_at, levels)
 
         def observe(identity, world, state):
             aims = targets_of(identity, world)
@@ -184,7 +186,7 @@ def _observation(task: Task, tile: Tile, lanes: Lanes, form: Form, observed: Obs
     return compile
 
 
-def _levels_in_c(leaf: jax.ShapeDtypeStruct) -> bool:
+def _levels_in_c(leaf: jax.ShapeDtypeStruct | jax.Array) -> bool:
     """Whether the levels of matrices (devices, worlds, points, m, n) are found where a kernel has them."""
     return leaf.dtype in (np.float32, np.float64) and takes(*leaf.shape[3:])
 

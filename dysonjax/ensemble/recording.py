@@ -102,9 +102,9 @@ def record(
                 factor = np.asarray(point[scale], np.float64)[kept] / usual
                 levels = levels * factor[:, None] ** 2
             put(f"target_eigenvalues{suffix}", levels)
-        levels = levels_of[name][kept] if name in levels_of else squared_singular_values(weights)
+        levels = levels_of[name][kept] if name in levels_of else squared_singular_values(np.asarray(weights))
         put(f"eigenvalues{suffix}", levels, number)
-        for variable, values in compared.of(name, weights, targets):
+        for variable, values in compared.of(name, np.asarray(weights), targets):
             put(f"{variable}{suffix}", values, number)
         if config.keep_weights == "all":
             put(f"weights{suffix}", weights, number)
