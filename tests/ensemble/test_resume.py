@@ -45,6 +45,15 @@ def test_a_run_goes_on_with_other_tiles_and_devices(options, tmp_path, expected)
     np.testing.assert_array_equal(found.diverged_at, expected.diverged_at)
 
 
+@pytest.fixture
+def hangs_up():
+    """Also where the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangs_up")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_the_run_and_names_the_way_back(number, tmp_path, expected):
     sent = []
