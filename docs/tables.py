@@ -1,6 +1,8 @@
 """Write the tables of measured numbers into the pages, from the files that commands have written.
 
     python benchmarks/check.py --write     # benchmarks/ratios.json
+    make device-check                      # on a machine with a GPU; its result.json becomes a file of
+                                           # benchmarks/device/results, with the next number
     dysonjax figure released --released FOLDER --out runs/record
     python docs/tables.py runs/record      # takes the summaries of that folder in, then renews all tables
     python docs/tables.py                  # renews all tables
@@ -10,6 +12,7 @@ with z-scores; the released points themselves are left where they are.
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -20,6 +23,7 @@ NUMBERS = DOCS / "numbers"
 RATIOS = DOCS.parent / "benchmarks" / "ratios.json"
 KEPT = ("name", "source", "scale", "networks", "steps", "version")
 CHECK = ("name", "measured", "error", "expected", "systematic", "z")
+DEVICE = DOCS.parent / "benchmarks" / "device" / "results"
 CASES = {  # of benchmarks/check.py
     "teacher-student": "teacher–student, published grid",
     "teacher-student all": 'teacher–student, `train="all"`',
@@ -115,6 +119,58 @@ def speeds() -> str:
     return table(rows[0], rows[1:])
 
 
+def device_results() -> list[tuple[str, dict]]:
+    """What was measured on GPUs: names of the files and what they hold, the newest first."""
+    paths = sorted(DEVICE.glob("*.json"), key=lambda path: int(path.stem.rpartition("-")[2]), reverse=True)
+    return [(path.stem, json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+
+
+def newest(section: str) -> dict[str, tuple[str, dict]]:
+    """Of each entry of a section the newest that was measured, and its file, without what failed."""
+    found: dict[str, tuple[str, dict]] = {}
+    for stem, result in device_results():
+        for name, entry in result.get(section, {}).items():
+            if name not in found and isinstance(entry, dict) and "error" not in entry:
+                found[name] = stem, entry
+    first = [name for _, result in reversed(device_results()) for name in result.get(section, {})]
+    return dict(sorted(found.items(), key=lambda one: first.index(one[0])))
+
+
+def gpu_rates() -> str:
+    """The kernel that the engine takes, the fastest that was tried, and XLA."""
+    rows = []
+    for name, (stem, entry) in newest("rates").items():
+        ways = {key: way.get("rate") if isinstance(way, dict) else way for key, way in entry.items()}
+        ways = {key: rate for key, rate in ways.items() if " threads " in key and rate}
+        if not ways:
+            continue
+        best, xla = max(ways.values()), entry.get("XLA")
+        goal = rate(entry["goal"]) if entry.get("goal") else ""
+        # The first file did not keep which one the engine takes: the fastest stands for it.
+        chosen = entry.get("chosen") or max(ways, key=ways.__getitem__)
+        taken = ways.get(chosen)
+        threads, warps = re.match(r"(\d+) threads .*?(\d+) warps", chosen).groups()
+        rows.append([
+            name.replace(" x ", " × "), rate(taken), f"{threads} × {warps}", rate(best), rate(xla),
+            f"{taken / xla:.0f}" if taken and xla else "", goal, stem,
+        ])  # fmt: skip
+    heads = ("ensemble, points × seeds", "kernel", "threads × warps", "fastest tried", "XLA", "kernel / XLA",
+             "goal", "measured in")  # fmt: skip
+    return table(heads, rows)
+
+
+def gpu_runs() -> str:
+    """Whole runs: the published grid, and nano-GPT ensembles in three precisions."""
+    rows = []
+    runs = [(name, found) for name, found in newest("runs").items() if "net_steps_per_second" in found[1]]
+    runs += [(f"nano-GPT, {name}", found) for name, found in newest("nanogpt").items()]
+    for name, (stem, entry) in runs:
+        steps = f"{entry['steps']:.0e}".replace("e+0", "e") if "steps" in entry else ""
+        seconds = f"{entry['seconds']:.3g} s"
+        rows.append([name, steps, seconds, rate(entry["net_steps_per_second"]), stem])
+    return table(("run", "steps", "time without compilation", "network-steps/s", "measured in"), rows)
+
+
 def number(value: float) -> str:
     """Three digits, without an exponent."""
     return f"{float(f'{value:.3g}'):.0f}" if value >= 100 else f"{value:.3g}"
@@ -123,7 +179,9 @@ def number(value: float) -> str:
 def rate(value: float | None) -> str:
     if value is None:
         return "not kept"
-    return f"{value / 1e6:.3g} M" if value >= 1e5 else f"{value:.3g}"
+    if value >= 1e9:
+        return f"{value / 1e9:.3g} G"
+    return f"{value / 1e6:.3g} M" if value >= 1e5 else f"{number(value)}"
 
 
 def both(value: float | None, error: float | None) -> str:
@@ -141,8 +199,27 @@ def table(heads, rows) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in escaped)
 
 
+def speed() -> str:
+    """What the README says of the rates on a CPU."""
+    found = json.loads(RATIOS.read_text())
+    rates = {case: rate(value) for case, value in found["rates"].items()}
+    ratios = found["ratios"]
+    student, gibbs, gpt = ratios["teacher-student"], ratios["rbm gibbs"], ratios["nanogpt"]
+    by_xla = sorted(one["xla"] for one in ratios.values() if "xla" in one)
+    return (
+        f"On two (virtual) CPU cores: {rates['teacher-student']} network-steps/s for the published grid, "
+        f"{number(student['plain_vmap'])} times the plain `vmap`, {number(student['numpy_loop'])} times the "
+        f"NumPy loop and {number(student['limit'])} times the C kernel;\n"
+        f"the RBM {rates['rbm gibbs']}, {number(gibbs['torch_loop'])} times a PyTorch loop; "
+        f"the linear network {rates['linear']}; "
+        f"the nano-GPT {rates['nanogpt']}, {number(gpt['torch_loop'])} times PyTorch.\n"
+        f"XLA alone is {number(by_xla[0])} to {number(by_xla[-1])} times slower."
+    )
+
+
 TABLES = {  # page: names of its tables, and what makes them
-    "performance.md": {"speeds": speeds},
+    "../README.md": {"speed": speed},
+    "performance.md": {"speeds": speeds, "gpu rates": gpu_rates, "gpu runs": gpu_runs},
     "figures.md": {"released": released_table, "theory": theory_table},
 }
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import platformdirs
 
 VARIABLE = "DYSONJAX_CACHE"
+TRACES = "DYSONJAX_TRACES_SINCE"  # a command keeps what tracing gives; the time at which it began
 MOST_BYTES = 200 * 10**6  # of one kind of program
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 

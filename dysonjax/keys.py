@@ -2,15 +2,21 @@
 
 import functools
 import inspect
-import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from dysonjax import checks, forks
+from dysonjax import checks, forks, renamed
 
-Key = int | Any  # an integer or a key of JAX, which need not be imported for this
+F = TypeVar("F", bound=Callable[..., Any])
+
+if TYPE_CHECKING:
+    import jax
+
+    Key = int | jax.Array
+else:
+    Key = int | Any  # an integer or a key of JAX, which need not be imported for this
 
 
 def number(name: str, key: Any) -> int:
@@ -30,7 +36,7 @@ def number(name: str, key: Any) -> int:
     return int(words[-1])
 
 
-def keyed(function: Callable) -> Callable:
+def keyed(function: F) -> F:
     """A function with an argument `key`, which it gets as an integer; `seed`, the former name, still works.
 
     The former name warns, and goes with the next version.
@@ -38,15 +44,12 @@ def keyed(function: Callable) -> Callable:
     place = list(inspect.signature(function).parameters).index("key")
 
     @functools.wraps(function)
-    def call(*args, **kwargs):
-        if "seed" in kwargs and "key" not in kwargs:
-            text = f"the argument seed of {function.__name__} is now called key"
-            warnings.warn(text, DeprecationWarning, stacklevel=2)
-            kwargs["key"] = kwargs.pop("seed")
+    def call(*args: Any, **kwargs: Any) -> Any:
         if "key" in kwargs:
             kwargs["key"] = number("key", kwargs["key"])
         elif len(args) > place:
             args = (*args[:place], number("key", args[place]), *args[place + 1 :])
         return function(*args, **kwargs)
 
-    return call
+    taking: Any = renamed.arguments(key="seed")(call)
+    return taking

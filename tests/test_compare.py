@@ -170,7 +170,7 @@ def test_closed_forms_of_a_single_level_and_a_pair():
 def test_chance_level_is_the_mean_effect_between_equal_ensembles():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 60, 1))
-    steps = [compare.compare("a", "b", a[:20], a[20:], n=1) for a in x]
+    steps = [compare.compare("a", "b", a[:20], a[20:], n_resamples=1) for a in x]
     ratio = np.mean([s.wasserstein for s in steps]) / np.mean([s.chance for s in steps])
     assert ratio == pytest.approx(1, abs=0.1)
 
@@ -178,7 +178,7 @@ def test_chance_level_is_the_mean_effect_between_equal_ensembles():
 def test_p_values_of_equal_correlated_ensembles_are_uniform():
     rng = np.random.default_rng(1)
     draw = rng.normal(size=(150, 60, 1)) + 0.3 * rng.normal(size=(150, 60, 3))
-    p = [compare.compare("a", "b", x[:30], x[30:], n=99).p_value for x in np.sort(draw)]
+    p = [compare.compare("a", "b", x[:30], x[30:], n_resamples=99).p_value for x in np.sort(draw)]
     assert stats.kstest(p, "uniform").pvalue > 0.01
 
 

@@ -1,9 +1,10 @@
-"""Pages that programs write are what these write: `python docs/gallery.py`, `python docs/tables.py`."""
+"""Pages that programs write are what these write: `gallery.py`, `commands.py` and `tables.py` of docs."""
 
 import importlib.util
 import re
 from pathlib import Path
 
+import matplotlib.image
 import pytest
 
 from dysonjax.published import RECIPES
@@ -21,6 +22,12 @@ def program(name: str):
 def test_the_gallery_is_what_its_program_writes():
     assert (DOCS / "gallery.md").read_text() == program("gallery").page(), (
         "python docs/gallery.py renews the page"
+    )
+
+
+def test_the_page_of_commands_is_their_help():
+    assert (DOCS / "reference" / "commands.md").read_text() == program("commands").page(), (
+        "python docs/commands.py renews the page"
     )
 
 
@@ -47,3 +54,18 @@ def test_the_gallery_shows_every_figure_once_and_all_its_pictures_exist():
     assert len(pictures) == len(set(pictures)) and all((DOCS / picture).exists() for picture in pictures)
     there = {path.stem for path in (DOCS / "images").rglob("*.png")}
     assert {Path(picture).stem for picture in pictures} == there & {recipe.name for recipe in RECIPES}
+
+
+def clipped(picture) -> bool:
+    """Whether ink touches the border of a picture, as where a label is cut off."""
+    sides = (picture[0], picture[-1], picture[:, 0], picture[:, -1])
+    return any(float(side[..., :3].min()) < 0.95 for side in sides)
+
+
+def test_no_picture_of_the_documents_is_cut_off():
+    paths = sorted((DOCS / "images").rglob("*.png"))
+    assert len(paths) > 30
+    assert [str(path) for path in paths if clipped(matplotlib.image.imread(path))] == []
+    # The twin: the same picture without its lowest rows is cut through the labels of its axis.
+    picture = matplotlib.image.imread(DOCS / "images" / "phase_diagram.png")
+    assert clipped(picture[: int(0.9 * len(picture))])

@@ -11,7 +11,7 @@ X = np.sort(np.random.default_rng(0).random((12, 6)), axis=1)
 
 
 def error(**options) -> float:
-    return float(dj.spectra.bootstrap(X, np.mean, n=50, **options).estimate_err)
+    return float(dj.spectra.bootstrap(X, np.mean, n_resamples=50, **options).estimate_err)
 
 
 def test_a_key_of_an_integer_is_that_integer():
@@ -44,7 +44,7 @@ def test_the_spectrum_of_a_network_takes_a_key_as_well():
     w = np.random.default_rng(0).normal(size=(40, 30))
 
     def spread(**options) -> float:
-        return dj.spectrum(w, n=20, quick=True, **options).tail_alpha_err.item()
+        return dj.spectrum(w, n_resamples=20, quick=True, **options).tail_alpha_err.item()
 
     with pytest.warns(DeprecationWarning, match="seed of spectrum is now called key"):
         assert spread(seed=3) == spread(key=jax.random.key(3)) != spread(key=4)

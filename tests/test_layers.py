@@ -10,16 +10,27 @@ import pytest
 import dysonjax
 
 PACKAGE = Path(__file__).parents[1] / "dysonjax"
-OPEN = {"checks", "files", "forks", "keys", "lazy", "threefry", "xla_flags"}  # to all packages
+OPEN = {
+    "cache",
+    "checks",
+    "files",
+    "forks",
+    "keys",
+    "lazy",
+    "renamed",
+    "threefry",
+    "xla_flags",
+}  # to all packages
 TOP = {"__init__", "__main__", "cli", "bench"}  # may import everything
 # package or module: the siblings that it may import (besides `OPEN`).
 ALLOWED = {
     "checks": set(),
     "files": set(),
     "forks": set(),
-    "keys": {"forks"},
+    "keys": {"forks", "renamed"},
     "xla_flags": set(),
     "lazy": set(),
+    "renamed": set(),
     "threefry": set(),
     "weights": set(),
     "models": {"weights"},  # the layouts of flax
@@ -27,8 +38,8 @@ ALLOWED = {
     "layers": {"weights", "spectra"},
     "dyson": {"spectra"},  # the exact β-ensembles that the Coulomb gas samples from
     "cache": set(),
-    "compile": {"cache"},
-    "ensemble": {"models", "compile", "cache"},
+    "compile": set(),
+    "ensemble": {"models", "compile"},
     "compare": {"models", "spectra", "dyson", "ensemble"},
     "analysis": {"models", "spectra", "dyson", "ensemble"},
     "advice": {"models", "ensemble"},

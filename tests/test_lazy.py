@@ -3,6 +3,7 @@
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,16 @@ def test_every_public_name_is_there_and_is_completed(package):
     assert set(module.__all__) <= set(dir(module))
     assert all(hasattr(module, name) for name in module.__all__)
     assert not hasattr(module, "nothing")
+
+
+def test_what_editors_see_is_what_there_is():
+    import dysonjax as dj
+    from dysonjax import lazy
+
+    seen = lazy._homes(Path(dj.__file__).read_text())
+    assert seen.keys() == set(dj.__all__) == dj._HOME.keys()
+    for name, (module, attribute) in seen.items():
+        assert getattr(dj, name) is getattr(importlib.import_module(module), attribute)
 
 
 FUNCTIONS = [("dyson", "integrate"), ("dyson", "measure"), ("models", "rbm"), ("spectra", "spacings")]
@@ -55,7 +66,7 @@ def test_reading_a_run_waits_for_no_jax(tmp_path):
     import dysonjax as dj
 
     grid = dj.Grid(lr=[0.1], batch_size=[2], sigma_w=[1.0], seeds=1)
-    dj.train(dj.models.teacher_student((2, 3, 3, 1), batches=2), grid, 2, 2, out=tmp_path / "run")
+    dj.train(dj.models.linear(), grid, 2, 2, out=tmp_path / "run")
     code = (
         "import sys; from dysonjax.cli import main; main(['info', sys.argv[1], '--quiet']); "
         "assert 'xarray' in sys.modules and 'jax' not in sys.modules"

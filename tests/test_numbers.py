@@ -30,6 +30,24 @@ def test_the_tables_are_what_the_committed_numbers_give(numbers):
     assert numbers.renewed("figures.md", text[:name] + "**differs**" + text[name + 10 :]) == text
 
 
+def test_rates_of_gpus_are_the_newest_that_were_measured(numbers, tmp_path, monkeypatch):
+    monkeypatch.setattr(numbers, "DEVICE", tmp_path)
+    old = {"goal": 1e9, "8 threads (1, None) 4 warps 254 registers 0 B stack": 2e9, "XLA": 5e7}
+    way, other = (f"{t} threads (1, None) summed, {w} warps, chunks of 16" for t, w in ((16, 2), (8, 4)))
+    new = {"chosen": way, way: {"rate": 3e9, "stack": 0}, other: {"rate": 4e9}, "XLA": 6e7, "more": "text"}
+    write = {
+        "h100-9": {"rates": {"a, 1 x 2": old, "b, 3 x 4": old}},
+        "h100-10": {"rates": {"a, 1 x 2": new, "b, 3 x 4": {"error": "no answer"}, "c": "no time"}},
+    }
+    for name, result in write.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(result))
+    rows = numbers.gpu_rates().splitlines()[2:]
+    assert rows == [
+        "| a, 1 × 2 | 3 G | 16 × 2 | 4 G | 60 M | 50 |  | h100-10 |",
+        "| b, 3 × 4 | 2 G | 8 × 4 | 2 G | 50 M | 40 | 1 G | h100-9 |",
+    ]
+
+
 def test_committed_numbers_hold_no_released_point(numbers):
     paths = list((DOCS / "numbers").glob("*.json"))
     assert paths

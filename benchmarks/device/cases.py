@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import dysonjax as dj
-from dysonjax.compile import layouts
+from dysonjax.compile import fastest, layouts
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "tests" / "cuda"))
@@ -30,12 +30,14 @@ def checked(name: str) -> kernels.Case:
 
 
 def tried(one: kernels.Case, worlds: int, points: int, most: int) -> list[layouts.Layout]:
-    """The cheapest ways by the model of costs, and blocks of several sizes for the first two of them."""
+    """The cheapest ways by the model of costs; beyond those of a choice, also blocks of several sizes."""
     different = layouts.ranked(one.ready.step, worlds, points)[:most]
+    if most <= fastest.TRIES:
+        return different
     whole = layouts.warps_of(different[0].how.threads, points, 1)  # all networks of a world in one block
     blocks = {*layouts.BLOCKS, *([whole] if whole <= layouts.MOST_WARPS else [])}
     more = [way._replace(block=block) for way in different[:2] for block in sorted(blocks)]
-    return list(dict.fromkeys([*different, *more]))[: None if most > 2 else most]
+    return list(dict.fromkeys([*different, *more]))
 
 
 class Timed(NamedTuple):

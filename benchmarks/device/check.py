@@ -116,7 +116,10 @@ def everything(report: Report, options: argparse.Namespace, few: bool) -> None:
     timed = [entry.name for entry in (TIMED[::3] if few else TIMED)]
 
     def entries(section, names):
-        return [f"{section}/{name}" for name in names if not options.only or section in options.only]
+        every = [f"{section}/{name}" for name in names]
+        if not options.only or section in options.only:
+            return every
+        return [entry for entry in every if entry in options.only]
 
     precisions = ("float32", "tf32", "bfloat16")
     asked(report, entries("machine", ["found"]), how)
@@ -190,7 +193,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, default=HERE / "found")
     parser.add_argument("--stand-in", help="a library in the place of the driver's")
-    parser.add_argument("--only", nargs="*", help="sections")
+    parser.add_argument("--only", nargs="*", help="sections or entries, such as runs/resume")
     parser.add_argument("--seconds", type=float, default=345.0, help="in all")
     parser.add_argument("--thorough", action="store_true", help="time more ways to cut a network")
     options = parser.parse_args()

@@ -85,7 +85,7 @@ def rates(name: str, options, warm: bool = False) -> dict | str:
     found = {"goal": entry.goal}
     if not options.few:
         found["chosen"] = label(fastest.compiled(one.ready.step, ranked(one), ARCHITECTURE))
-    most = 2 if options.few else MOST_TRIED if options.thorough else 3
+    most = 2 if options.few else MOST_TRIED if options.thorough else fastest.TRIES
     for layout in tried(one, worlds, points, most):
         with mock.patch.object(fastest, "MOST_STACK", 10**9):
             run = kernels.kernel(one, layout)

@@ -14,6 +14,7 @@ import xarray as xr
 
 from dysonjax import threefry
 from dysonjax.ensemble import Grid
+from dysonjax.keys import Key, keyed
 from dysonjax.models.base import Model, normal, split
 
 DRAWS = 64  # mini-batches over which means and variances are taken
@@ -23,17 +24,18 @@ WARM_STEPS = 300  # of training before the curvature is taken that matters for t
 WARM_SHARE = 0.25  # of the first edge: the step of that training
 
 
+@keyed
 @threefry.settled()
-def curvature(model: Model, grid: Grid, seeds: int = 4, seed: int = 0) -> xr.Dataset:
+def curvature(model: Model, grid: Grid, seeds: int = 4, key: Key = 0) -> xr.Dataset:
     """Curvature, edges of stability and signal-to-noise ratio at every sigma_w of a grid.
 
     Taken after a short training at a quarter of the edge that is found before it. Returns dims
     (sigma_w, seed): `curvature` ⟨h⟩, `lr_stable` 2/⟨h⟩, `lr_mean_square` 2⟨h⟩/⟨h²⟩ (NaN where ⟨h⟩ ≤ 0: the
     loss falls off along v, and no step is unstable for that reason), `signal_to_noise` |⟨g⟩|²/tr Var(g) of
-    one batch before training. The first batch size of the grid is used.
+    one batch before training. key: an integer or a key of JAX. The first batch size of the grid is used.
     """
     batch_size = grid.batch_size[0]
-    keys = jax.vmap(lambda index: threefry.derive(threefry.root(seed), index))(jnp.arange(seeds))
+    keys = jax.vmap(lambda index: threefry.derive(threefry.root(key), index))(jnp.arange(seeds))
     widths = jnp.asarray(grid.sigma_w, jnp.float32)
     one = functools.partial(_measure, model, batch_size)
     over_seeds = jax.vmap(one, (0, None, 0, None))
@@ -74,8 +76,9 @@ def _measure(model: Model, batch_size: int, key, sigma_w, lr, steps) -> dict[str
         return model.batch(threefry.derive(key_batch, index), world, index, batch_size)
 
     def step(index, state):
-        update = model.update(*state, batch(index), world, point)
-        params = jax.tree.map(lambda p, d: p - lr * d, state[0], update.direction)
+        params, memory = state
+        update = model.update(params, memory, batch(index), world, point)
+        params = jax.tree.map(lambda p, d: p - lr * d, params, update.direction)
         return params, update.memory
 
     params, memory = jax.lax.fori_loop(0, steps, step, (start.params, start.memory))

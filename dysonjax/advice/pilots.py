@@ -158,8 +158,8 @@ def advise(
     Linear networks learn at a small step and not at a large one. Compilation takes some seconds.
 
     >>> model, region = dj.models.linear(), {"lr": (0.1, 10.0), "sigma_w": (0.5, 2.0)}
-    >>> found = dj.advise(model, **region, steps=400, points=2, seeds=2)  # doctest: +SKIP
-    >>> found.share([0.1, 10.0], [1.0, 1.0])  # doctest: +SKIP
+    >>> found = dj.advise(model, **region, steps=400, points=2, seeds=2)
+    >>> found.share([0.1, 10.0], [1.0, 1.0])
     array([1., 0.])
     """
     grid, pilot_steps = check(
@@ -175,7 +175,7 @@ def advise(
         first = pilot["train_loss"].isel(record=0).median(("batch_size", "lr", "seed"))
         reference = float(first.min())
     level = threshold * reference
-    evidence = curvature(model, grid, seed=key)
+    evidence = curvature(model, grid, key=key)
     return Advice(pilot, _window(pilot, steps, level), evidence, _best(pilot, steps, level), steps, level)
 
 
@@ -226,7 +226,7 @@ def predict(pilot: xr.Dataset, lr: np.ndarray, sigma_w: np.ndarray, steps: int) 
 
     def read(rate, weight):
         """log loss from the pilots at one rate for each pair, mixed over the two widths around it."""
-        total = 0.0
+        total = np.zeros(())
         for j in (0, 1):
             share = (weight * np.abs(1 - j - ws))[:, None]
             value = _at(times, logs[rate, s + j], lr * steps / rates[rate])
@@ -287,8 +287,8 @@ def _ratios(name: str, region: Any, points: int) -> np.ndarray:
 
 def _window(pilot: xr.Dataset, steps: int, level: float) -> xr.Dataset:
     """For every width the lowest and highest α at which each seed converges, as quantiles over seeds."""
-    widths = np.geomspace(*pilot["sigma_w"].values[[0, -1]], 25)
-    rates = np.geomspace(*pilot["lr"].values[[0, -1]], FINE)
+    widths = _spanned(pilot["sigma_w"], 25)
+    rates = _spanned(pilot["lr"], FINE)
     quantiles = [0.16, 0.5, 0.84]
     low, high = np.full((2, len(widths), len(quantiles)), np.nan)
     share = np.zeros(len(widths))
@@ -312,8 +312,8 @@ def _window(pilot: xr.Dataset, steps: int, level: float) -> xr.Dataset:
 
 
 def _best(pilot: xr.Dataset, steps: int, level: float) -> dict[str, float]:
-    rates = np.geomspace(*pilot["lr"].values[[0, -1]], FINE)
-    widths = np.geomspace(*pilot["sigma_w"].values[[0, -1]], 25)
+    rates = _spanned(pilot["lr"], FINE)
+    widths = _spanned(pilot["sigma_w"], 25)
     lr, width = (a.ravel() for a in np.meshgrid(rates, widths, indexing="ij"))
     losses = predict(pilot, lr, width, steps)
     middle = np.median(losses, axis=-1)
@@ -325,3 +325,9 @@ def _best(pilot: xr.Dataset, steps: int, level: float) -> dict[str, float]:
         "share": float((losses[at] < level).mean()),
         "loss": float(middle[at]),
     }
+
+
+def _spanned(axis: xr.DataArray, count: int) -> np.ndarray:
+    """Values in equal ratios from the first to the last of an axis."""
+    first, *_, last = axis.values
+    return np.geomspace(first, last, count)

@@ -7,11 +7,12 @@ further matrices of the same member and are resampled with it.
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from dysonjax import spectra
+from dysonjax import renamed, spectra
 from dysonjax.checks import InputError
 
 KINDS = ("key", "query", "value")
@@ -63,19 +64,23 @@ def levels(
     """
     heads = range(1, size(point)[1] + 1) if head is None else [head]
     at = point.isel(record=record)
-    values = [at[f"eigenvalues_layer{layer}_head{h}_{kind}"].values for h in heads]
-    values = np.stack(values, axis=1)
+    values = np.stack([at[f"eigenvalues_layer{layer}_head{h}_{kind}"].values for h in heads], axis=1)
     return values[at["alive"].values & np.isfinite(values).all(axis=(1, 2))]
 
 
+@renamed.arguments(n_resamples="n")
 def marchenko_pastur(
-    point: xr.Dataset, kind: str = "key", head: int | None = None, n: int = 300, common_scale: bool = False
+    point: xr.Dataset,
+    kind: str = "key",
+    head: int | None = None,
+    n_resamples: int = 300,
+    common_scale: bool = False,
 ) -> xr.Dataset:
     """σ² and A of every layer at every record, dims (layer, record), with errors over members.
 
-    head: one head as in [A] Fig. 4, or None for all heads of the layer together. n: bootstrap replicates.
-    r = N/M is one over the number of heads. NaN where fewer than two members are alive. p_value, area_p,
-    scale_spread and note are those of `spectra.fit_marchenko_pastur`.
+    head: one head as in [A] Fig. 4, or None for all heads of the layer together. n_resamples: of the
+    bootstrap. r = N/M is one over the number of heads. NaN where fewer than two members are alive. p_value,
+    area_p, scale_spread and note are those of `spectra.fit_marchenko_pastur`.
 
     common_scale: bring every matrix to the same median level first. Matrices of different size, pooled, look
     like a bulk with a tail, and in the first layer, where heads grow and shrink independently, that is most
@@ -92,7 +97,7 @@ def marchenko_pastur(
                 continue
             flat = x.reshape(len(x), -1)
             fit = spectra.fit_marchenko_pastur(
-                flat, 1 / heads, n=n, matrices=x.shape[1], common_scale=common_scale
+                flat, 1 / heads, n_resamples=n_resamples, n_matrices=x.shape[1], common_scale=common_scale
             )
             for name in FITTED:
                 found[name][layer, record] = getattr(fit, name)
@@ -110,7 +115,7 @@ def tails(point: xr.Dataset, kind: str = "key", record: int = -1) -> list[spectr
 
     None if fewer than two members are alive or there are fewer than 50 levels above zero.
     """
-    result = []
+    result: list[spectra.PowerLawFit | None] = []
     for layer in range(1, size(point)[0] + 1):
         x = levels(point, layer, record, kind)
         x = x.reshape(len(x), x.shape[1] * x.shape[2])
@@ -143,9 +148,9 @@ def spacings(
 def summarise(dataset: xr.Dataset, kind: str = "key") -> dict:
     """What the command reports, as JSON values. Lists run over grid points, then layers, then records; the
     tails are those of the last record. `mp_common_…` are the fits with a common scale."""
-    result = {"points": [], "matrix": kind}
+    columns: dict[str, list] = {"points": []}
     for coordinates, point in points(dataset):
-        values = {}
+        values: dict[str, Any] = {}
         for prefix, common_scale in (("mp", False), ("mp_common", True)):
             fits = marchenko_pastur(point, kind, common_scale=common_scale)
             values |= {f"{prefix}_{name}": fits[variable].values for variable, name in REPORTED.items()}
@@ -160,10 +165,10 @@ def summarise(dataset: xr.Dataset, kind: str = "key") -> dict:
             values[f"{name}_error"] = (
                 alive[name].std("seed", ddof=1) / alive[name].count("seed") ** 0.5
             ).values
-        result["points"].append(coordinates)
+        columns["points"].append(coordinates)
         for name, value in values.items():
-            result.setdefault(name, []).append(_json(value))
-    return result
+            columns.setdefault(name, []).append(_json(value))
+    return {"points": columns.pop("points"), "matrix": kind, **columns}
 
 
 def _json(value):

@@ -149,7 +149,7 @@ def measure(levels: np.ndarray, steps: np.ndarray, beta: float = 1.0) -> Measure
         level.append((both.g2.mean(), np.sqrt(np.mean(both.g2_err**2))))  # two levels of one member: as one
     spacing = np.diff(levels, axis=2)[:, :, 0].mean(axis=1)
     mean = (float(spacing.mean()), float(spacing.std(ddof=1) / np.sqrt(len(spacing))))
-    return Measured(*(_far(pair) for pair in (rate, level, own)), mean)
+    return Measured(_far(rate), _far(level), _far(own), mean)
 
 
 def _far(pair) -> tuple[float, float]:

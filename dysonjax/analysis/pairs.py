@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from dysonjax import spectra
+from dysonjax import renamed, spectra
+from dysonjax.keys import Key, keyed
 from dysonjax.models.predictions import degenerate_pairs
 from dysonjax.spectra.averages import mean_and_sem
 from dysonjax.spectra.likelihood import member_weights, standard_errors
@@ -23,9 +24,21 @@ class Means(NamedTuple):
     """Ensemble means with standard errors, each (points, modes or modes − 1)."""
 
     levels: np.ndarray
-    levels_sem: np.ndarray
+    levels_err: np.ndarray
     spacings: np.ndarray  # S_i = x_{i+1} − x_i
-    spacings_sem: np.ndarray
+    spacings_err: np.ndarray
+
+    @property
+    def levels_sem(self) -> np.ndarray:
+        """Former name of `levels_err`."""
+        renamed.warned("levels_sem", "levels_err")
+        return self.levels_err
+
+    @property
+    def spacings_sem(self) -> np.ndarray:
+        """Former name of `spacings_err`."""
+        renamed.warned("spacings_sem", "spacings_err")
+        return self.spacings_err
 
 
 class Exponent(NamedTuple):
@@ -41,9 +54,9 @@ def final_levels(dataset: xr.Dataset, singular_values: bool = False) -> tuple[np
     singular_values: take singular values of W instead of the recorded eigenvalues of X.
     """
     last = dataset.isel(record=-1)
-    levels = last["eigenvalues"].where(last["alive"])
-    axes = [dim for dim in levels.dims if dim not in ("seed", "mode")]
-    levels = levels.transpose(*axes, "seed", "mode").values
+    recorded = last["eigenvalues"].where(last["alive"])
+    axes = [dim for dim in recorded.dims if dim not in ("seed", "mode")]
+    levels = recorded.transpose(*axes, "seed", "mode").values
     points = [
         dict(zip(axes, values, strict=True))
         for values in itertools.product(*(dataset[dim].values.tolist() for dim in axes))
@@ -64,20 +77,23 @@ def scalar_groups(points: list[dict]) -> np.ndarray:
     return np.array([scalars.index(values) for values in scalars])
 
 
+@renamed.arguments(n_resamples="n")
+@keyed
 def scaling_exponent(
-    levels: np.ndarray, points: list[dict], pairs: np.ndarray, n: int = 1000, seed: int = 0
+    levels: np.ndarray, points: list[dict], pairs: np.ndarray, n_resamples: int = 1000, key: Key = 0
 ) -> Exponent:
     """Slope of ln ⟨S⟩ over ln(α/|B|), common to all; each pair and set of scalars has its prefactor.
 
-    levels: (points, seeds, modes), NaN where a member diverged. The error is that of a bootstrap of `n`
-    replicates, in which a seed is drawn with all its points and pairs: the points of a seed share its noise,
-    so that much of it leaves the slope alone. NaN with fewer than two temperatures or members.
+    levels: (points, seeds, modes), NaN where a member diverged. The error is that of a bootstrap of
+    `n_resamples` replicates, in which a seed is drawn with all its points and pairs: the points of a seed
+    share its noise, so that much of it leaves the slope alone. NaN with fewer than two temperatures or
+    members.
     """
     averages = means(levels)
     weight = slope_weights(averages, points, pairs)
     s = np.diff(levels, axis=-1)[:, :, pairs]
-    alive = np.isfinite(s).all(axis=-1)
-    counts = member_weights(levels.shape[1], n, seed)
+    alive = np.asarray(np.isfinite(s).all(axis=-1))
+    counts = member_weights(levels.shape[1], n_resamples, int(key))
     number = np.einsum("rm,pm->rp", counts, alive)[..., None]
     total = np.einsum("rm,pmk->rpk", counts, np.where(alive[..., None], s, 0.0))
     # A replicate may draw none of the few seeds that are alive at a point; it then keeps the data's mean.
@@ -89,7 +105,7 @@ def scaling_exponent(
 def slope_weights(averages: Means, points: list[dict], pairs: np.ndarray) -> np.ndarray:
     """Weight of every ln ⟨S⟩ in the slope, 1/(its variance), (points, pairs); 0 where it has none."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        weight = (averages.spacings[:, pairs] / averages.spacings_sem[:, pairs]) ** 2
+        weight = (averages.spacings[:, pairs] / averages.spacings_err[:, pairs]) ** 2
     return np.where(np.isfinite(weight), weight, 0.0)
 
 
@@ -118,9 +134,9 @@ def normalised_spacings(levels: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     of one seed share its noise, and stay together.
     """
     s = np.diff(levels, axis=-1)[:, :, pairs]
-    alive = np.isfinite(s).all(axis=-1)
-    s, alive = s[alive.any(axis=1)], alive[alive.any(axis=1)].all(axis=0)
-    s = s[:, alive]
+    alive = np.asarray(np.isfinite(s).all(axis=-1))
+    there = alive.any(axis=1)
+    s = s[there][:, np.asarray(alive[there].all(axis=0))]
     if not s.size:
         return np.empty((0, 0))
     return np.moveaxis(of_unit_mean(s), 1, 0).reshape(s.shape[1], -1)
@@ -139,10 +155,10 @@ def summarise(levels: np.ndarray, points: list[dict], targets: np.ndarray, theor
     result = {
         "points": points,
         "levels_mean": averages.levels,
-        "levels_sem": averages.levels_sem,
+        "levels_sem": averages.levels_err,
         "targets": targets,
         "spacing_mean": averages.spacings,
-        "spacing_sem": averages.spacings_sem,
+        "spacing_sem": averages.spacings_err,
         "spacing_theory": theory,
         "pairs": pairs,
         "scaling_exponent": exponent.value,
@@ -162,8 +178,8 @@ def _densities(levels: np.ndarray, averages: Means, pairs: np.ndarray) -> dict:
             continue
         for i, pair in enumerate(pairs):
             both = members[:, pair : pair + 2]
-            fit = spectra.fit_two_mode(both, n=50)
-            binder = spectra.bootstrap(both, spectra.binder_cumulant, n=200)
+            fit = spectra.fit_two_mode(both, n_resamples=50)
+            binder = spectra.bootstrap(both, spectra.binder_cumulant, n_resamples=200)
             found["sigma_from_density"][p, i] = fit.sigma
             found["sigma_from_density_error"][p, i] = fit.sigma_err
             found["binder"][p, i], found["binder_error"][p, i] = binder.estimate, binder.estimate_err

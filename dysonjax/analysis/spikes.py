@@ -21,7 +21,7 @@ def observed(dataset: xr.Dataset, spike: int = 0, suffix: str = "") -> xr.Datase
     """A spike of a run of any model: means and standard errors over the seeds alive, by point and record.
 
     `position`: the level that is the (spike + 1)-th from above; `overlap_right`, `overlap_left` with the
-    target, if the run kept them; each with `_sem`. suffix: of the variables' names, for a model of several
+    target, if the run kept them; each with `_err`. suffix: of the variables' names, for a model of several
     matrices, as in "_w2".
     """
     alive = dataset["alive"]
@@ -38,7 +38,7 @@ def observed(dataset: xr.Dataset, spike: int = 0, suffix: str = "") -> xr.Datase
     for name, array in kept.items():
         top = array.isel({mode: -1 - spike})
         made[name], count = top.mean("seed"), top.count("seed")
-        made[f"{name}_sem"] = top.std("seed", ddof=1) / np.sqrt(count)
+        made[f"{name}_err"] = top.std("seed", ddof=1) / np.sqrt(count)
     return xr.Dataset(made)
 
 
@@ -103,7 +103,7 @@ def _last_stay(strength) -> tuple[int, int]:
 def compare(dataset: xr.Dataset) -> xr.Dataset:
     """Every spike of a run of `spiked_teacher` beside its theory, by point and record; dims (spike, ...).
 
-    `position`, `overlap_right`, `overlap_left` with `_sem` and `_theory`; `strength` θ/θ_c by the position
+    `position`, `overlap_right`, `overlap_left` with `_err` and `_theory`; `strength` θ/θ_c by the position
     and `strength_theory`; `outside`, the fraction of seeds with an outlier, the `edge` and σ² of their fit;
     `emergence` and `disappearance` with `_theory`, steps; `visible_theory` at the end. Outputs that are not
     linear have no theory: NaN. Inputs in blocks make a bulk that is not that of Marchenko and Pastur: with a
@@ -188,7 +188,7 @@ def deviations(found: xr.Dataset) -> dict[str, dict[str, float]]:
     result = {}
     for name in ("position", "overlap_right", "overlap_left"):
         if name in found and bool(far.any()):
-            off = np.abs(found[name] / found[f"{name}_theory"] - 1).where(far)
+            off = abs(found[name] / found[f"{name}_theory"] - 1).where(far)
             if np.isfinite(off).any():
                 result[name] = {
                     "points": int(np.isfinite(off).sum()),
@@ -218,9 +218,8 @@ def border(dataset: xr.Dataset, found: xr.Dataset) -> dict[str, int] | None:
     shape = [one.sizes[dim] if dim != "lr" else len(lr) for dim in dims]
     beyond = np.broadcast_to(spikes_theory.visible(setting, int(one["record"][-1])), shape)
     beyond = np.moveaxis(beyond, axis, 0).reshape(len(lr), -1)
-    measured = one["outside"].isel(record=-1) >= SEEN
-    measured = measured.transpose("lr", *(dim for dim in dims if dim != "lr")).values
-    measured = measured.reshape(len(lr) - 2, -1)
+    outside = one["outside"].isel(record=-1).transpose("lr", *(dim for dim in dims if dim != "lr"))
+    measured = (outside >= SEEN).values.reshape(len(lr) - 2, -1)
     flips = beyond[1:] != beyond[:-1]
     beside, predicted = flips[1:] | flips[:-1], beyond[1:-1]
     agree = ((measured == predicted) | beside).all(axis=0)
@@ -253,11 +252,10 @@ def emergence(found: xr.Dataset, name: str = "emergence") -> dict[str, float] | 
 def points(found: xr.Dataset) -> list[dict[str, float | None]]:
     """What every point and spike has at the end, and when it emerged, as JSON values."""
     last = found.isel(record=-1).drop_vars("record").stack(place=found["emergence"].dims)
-    names = ["spike", *(dim for dim in found["emergence"].dims if dim != "spike")]
+    names = ["spike", *(str(dim) for dim in found["emergence"].dims if dim != "spike")]
     names += sorted(str(name) for name in last.data_vars)
-    columns = {n: (last[n].values if n in last.coords or n in last else None) for n in names}
-    if columns["spike"] is None:
-        columns["spike"] = np.zeros(last.sizes["place"])
+    one = np.zeros(last.sizes["place"])  # of a run with a single spike
+    columns = {n: last[n].values if n in last.coords or n in last else one for n in names}
     return [
         {name: float(v[k]) if np.isfinite(v[k]) else None for name, v in columns.items()}
         for k in range(last.sizes["place"])

@@ -6,7 +6,7 @@ W_t = W* (1 − (1−αΛ)^t) + W_0 (1−αΛ)^t + noise, for the model `spiked_
 with white inputs, else `spectra.spiked_blocks`.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -31,6 +31,9 @@ class Setting(NamedTuple):
     noise: str = "gradient"
     total: np.ndarray | float = 0.0  # Σ_k s_k² of the teacher, which feeds the noise of fresh inputs
     blocks: tuple[float, ...] = (1.0,)  # λ_b, variances of the inputs in blocks of equal size
+
+
+ARRAYS = ("lr", "batch_size", "sigma_w", "s", "epsilon", "total")  # of a setting
 
 
 class Course(NamedTuple):
@@ -157,7 +160,7 @@ def times(setting: Setting, steps: int) -> Times:
     spread = _spread(setting, shape)
     found = np.full((2, *shape), np.nan)
     for place in np.ndindex(shape):
-        at = Setting(*(v[place] for v in spread[:5]), *setting[5:8], spread.total[place], setting.blocks)
+        at = spread._replace(**{name: getattr(spread, name)[place] for name in ARRAYS})
         beyond = strength(at, time) - 1
         out = beyond > 0
         if not out.any():
@@ -186,9 +189,10 @@ def _crossing(time, beyond, place: int) -> float:
 
 def _spread(setting: Setting, shape) -> Setting:
     """With arrays of this shape, and a last axis for times."""
-    values = (np.broadcast_to(v, shape)[..., None] for v in setting[:5])
-    total = np.broadcast_to(setting.total, shape)[..., None]
-    return Setting(*values, *setting[5:8], total, setting.blocks)
+    spread: dict[str, Any] = {
+        name: np.broadcast_to(getattr(setting, name), shape)[..., None] for name in ARRAYS
+    }
+    return setting._replace(**spread)
 
 
 def settings(dataset: xr.Dataset, spike: int = 0) -> Setting:
@@ -249,7 +253,9 @@ def theory(dataset: xr.Dataset, spike: int = 0) -> xr.Dataset:
         "theta": np.sqrt(np.mean(at.theta**2, axis=-1)),
         "sigma": np.sqrt(np.mean(at.sigma**2, axis=-1)),
     }
-    data = {name: ((*dims, "record"), np.broadcast_to(v, (*shape, len(time)))) for name, v in values.items()}
+    data: dict[str, tuple] = {
+        name: ((*dims, "record"), np.broadcast_to(v, (*shape, len(time)))) for name, v in values.items()
+    }
     for name, value in times(setting, int(time[-1]))._asdict().items():
         data[name] = (dims, np.broadcast_to(value, shape))
     data["visible"] = (dims, np.broadcast_to(visible(setting, time[-1]), shape))

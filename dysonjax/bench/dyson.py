@@ -21,7 +21,7 @@ FEW, MANY = 1000, 20_000  # members that show an error of several per cent, and 
 UNIT = "trajectories/s to 1 %"
 POINTS = 1
 DEFAULTS = {"seeds": 20_000}
-OPTIONS = {}
+OPTIONS: dict[str, tuple[str, ...]] = {}
 
 
 def start(members: int) -> np.ndarray:

@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dysonjax import cache
 
@@ -74,7 +74,7 @@ def measure(
                 worker.stop()
             else:
                 workers[label] = (worker, ready)
-        found = {label: [] for label in workers}
+        found: dict[str, list[dict]] = {label: [] for label in workers}
         for repetition in range(repetitions):
             say(f"repetition {repetition + 1} of {repetitions} ...")
             for label, (worker, _) in workers.items():
@@ -103,9 +103,11 @@ class _Worker:
             stderr=self.errors,
             text=True,
         )
+        assert self.process.stdin is not None and self.process.stdout is not None  # both are pipes
+        self.to, self.back = self.process.stdin, self.process.stdout
 
     def answer(self) -> dict:
-        line = self.process.stdout.readline()
+        line = self.back.readline()
         if not line:
             self.process.wait()
             self.errors.seek(0)
@@ -114,12 +116,12 @@ class _Worker:
         return json.loads(line)
 
     def repeat(self) -> dict:
-        self.process.stdin.write("repeat\n")
-        self.process.stdin.flush()
+        self.to.write("repeat\n")
+        self.to.flush()
         return self.answer()
 
     def stop(self) -> None:
-        self.process.stdin.close()
+        self.to.close()
         self.process.wait()
         self.errors.close()
 
@@ -208,7 +210,7 @@ def kernel(source: str, setting: dict, points: int, arguments: Callable) -> Prep
     )
 
 
-def looped(train_networks: Callable[[int, int], None], networks: int, steps: int) -> Prepared:
+def looped(train_networks: Callable[[int, int], Any], networks: int, steps: int) -> Prepared:
     """One network after the other, one process a core; `train_networks(networks, steps)` is importable."""
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context

@@ -12,7 +12,7 @@ RATES = [0.01 * (index + 1) for index in range(10)]
 SIZE, SAMPLES, EPSILON, WIDTH = 2, 8, 0.1, 0.1
 POINTS = len(RATES)
 DEFAULTS = {"seeds": 64, "steps": 100_000}
-OPTIONS = {}
+OPTIONS: dict[str, tuple[str, ...]] = {}
 
 
 def flops(setting: dict) -> int:

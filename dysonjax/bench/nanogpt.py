@@ -10,6 +10,7 @@ import functools
 import math
 import time
 from collections import Counter
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ WIDTH, HEADS, LAYERS, CONTEXT, CHARACTERS, BATCH = 64, 4, 4, 32, 65, 16
 POINTS = 1
 DEFAULTS = {"seeds": 4, "steps": 1000}  # the command makes a record for every thousand steps, too
 FEW = 200  # steps that are enough for a loop
-OPTIONS = {}
+OPTIONS: dict[str, tuple[str, ...]] = {}
 
 
 def flops(setting: dict) -> int:
@@ -70,7 +71,8 @@ def flax_loop(setting: dict) -> frame.Prepared:
         window = text[first + jnp.arange(CONTEXT + 1)].astype(jnp.int32)
 
         def loss(params):
-            return cross_entropy(module.apply({"params": params}, window[:, :-1]), window[:, 1:])
+            logits: Any = module.apply({"params": params}, window[:, :-1])
+            return cross_entropy(logits, window[:, 1:])
 
         updates, state = optimizer.update(jax.grad(loss)(params), state, params)
         return optax.apply_updates(params, updates), state
@@ -142,6 +144,7 @@ def torch_networks(networks: int, steps: int) -> None:
 def products() -> dict[tuple[int, int, int, int], int]:
     """How often each product stands in the gradient of the loss: (batch, m, k, n) -> number."""
     import jax
+    import jax.numpy as jnp
     from jax.extend.core import jaxprs_in_params
 
     from dysonjax.models.nanogpt import NanoGPT, cross_entropy, initial
@@ -149,8 +152,12 @@ def products() -> dict[tuple[int, int, int, int], int]:
     module = NanoGPT(CHARACTERS)
     params = jax.eval_shape(lambda key: initial(module, key), jax.random.key(0))
     tokens = np.zeros((BATCH, CONTEXT), np.int32)
-    loss = jax.grad(lambda params: cross_entropy(module.apply({"params": params}, tokens), tokens))
-    found = Counter()
+
+    def loss(params):
+        logits: Any = module.apply({"params": params}, tokens)
+        return cross_entropy(logits, jnp.asarray(tokens))
+
+    found: Counter[tuple[int, int, int, int]] = Counter()
 
     def read(program):
         for equation in program.eqns:
@@ -163,7 +170,7 @@ def products() -> dict[tuple[int, int, int, int], int]:
             for inner in jaxprs_in_params(equation.params):
                 read(inner)
 
-    read(jax.make_jaxpr(loss)(params).jaxpr)
+    read(jax.make_jaxpr(jax.grad(loss))(params).jaxpr)
     return dict(found)
 
 

@@ -12,7 +12,7 @@ RATES, WIDTHS = [0.05, 0.1, 0.2, 0.4], [0.25, 0.5, 1.0, 2.0]
 ROWS, COLUMNS, SAMPLES, EPSILON = 256, 64, 16, 0.3
 POINTS = len(RATES) * len(WIDTHS)
 DEFAULTS = {"seeds": 4, "steps": 500}
-OPTIONS = {}
+OPTIONS: dict[str, tuple[str, ...]] = {}
 
 
 def flops(setting: dict) -> int:

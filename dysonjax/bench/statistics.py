@@ -42,14 +42,14 @@ def engine(setting: dict) -> frame.Prepared:
     members = setting["seeds"]
     if setting["task"] == "permutation":
         x, y = ensemble(members // 2), ensemble(members // 2, 1)
-        return _repeated(lambda n: spectra.permutation_test(x, y, n=n, levels="pooled"), 500)
+        return _repeated(lambda n: spectra.permutation_test(x, y, n_resamples=n, comparison="pooled"), 500)
     if setting["task"] == "power-law":
         x = tail()
-        return _repeated(lambda n: spectra.fit_power_law(x, n=n), 200)
+        return _repeated(lambda n: spectra.fit_power_law(x, n_resamples=n), 200)
     x = ensemble(members)
     if setting["task"] == "ratios":
         return _repeated(lambda n: spectra.spacing_ratio(x), members)
-    return _repeated(lambda n: spectra.fit_marchenko_pastur(x, LEVELS / ROWS, n=n, null=0), 300)
+    return _repeated(lambda n: spectra.fit_marchenko_pastur(x, LEVELS / ROWS, n_resamples=n, n_null=0), 300)
 
 
 def loop(setting: dict) -> frame.Prepared:

@@ -73,9 +73,9 @@ def prepare(name: str, options: Mapping[str, str | int]) -> tuple[ModuleType, di
             allowed = ", ".join([*module.DEFAULTS, *module.OPTIONS])
             raise checks.InputError(f"the benchmark {name} has no option {option}; its options: {allowed}")
     sizes = module.DEFAULTS | {size: options[size] for size in module.DEFAULTS if size in options}
-    setting = {size: checks.positive_int(size, value) for size, value in sizes.items()}
+    setting: dict[str, int | str] = {size: checks.positive_int(size, value) for size, value in sizes.items()}
     for option, values in module.OPTIONS.items():
-        setting[option] = checks.one_of(option, options.get(option, values[0]), list(values))
+        setting[option] = checks.one_of(option, str(options.get(option, values[0])), list(values))
     return module, setting
 
 

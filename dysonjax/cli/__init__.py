@@ -5,6 +5,7 @@ help texts), its docstring explains it, and `run(terminal)` does the work and re
 """
 
 import contextlib
+import dataclasses
 import errno
 import gc
 import importlib
@@ -42,13 +43,22 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "resume": ("dysonjax.cli.resume:Resume", "go on with an interrupted run"),
     "merge": ("dysonjax.cli.merge:Merge", "join runs that trained different seeds of one grid"),
     "info": ("dysonjax.cli.info:Info", "say what a run folder holds"),
-    "report": ("dysonjax.cli.report:Report", "one HTML file about a run, to look at and to explore"),
-    "watch": ("dysonjax.cli.watch:Watch", "the report of a run while it trains, in the browser"),
-    "export": ("dysonjax.cli.export:Export", "a run as one publishes it: tables, metadata, citation"),
+    "report": ("dysonjax.cli.report:Report", "write one HTML file to explore a run"),
+    "watch": ("dysonjax.cli.watch:Watch", "show a run in the browser while it trains"),
+    "export": ("dysonjax.cli.export:Export", "write a run for publication: tables, metadata, citation"),
     "verify": ("dysonjax.cli.verify:Verify", "train some members of a run again and compare"),
-    "bench": ("dysonjax.cli.bench:Bench", "throughput on this machine beside the baselines"),
+    "bench": ("dysonjax.cli.bench:Bench", "measure the throughput of this machine beside the baselines"),
     "doctor": ("dysonjax.cli.doctor:Doctor", "check this installation and machine against exact laws"),
     "completion": ("dysonjax.cli.completion:Completion", "print the completion script of a shell"),
+}
+
+
+# The same in the overview, by what they are for.
+PURPOSES = {
+    "train networks": "phase-diagram rbm linear spikes nanogpt advise",
+    "a run": "info watch report resume merge verify export",
+    "theory and weights": "figure compare dyson spectrum",
+    "this machine": "doctor bench completion",
 }
 
 
@@ -63,10 +73,11 @@ def main(argv: list[str] | None = None) -> int:
         # took a fifth of the time of `info`.
         gc.set_threshold(50_000, 20, 50)
     try:
-        with streams.interruptible(), streams.plain_warnings(), _environment_kept("DYSONJAX_DEBUG"):
+        kept = _environment_kept("DYSONJAX_DEBUG", "DYSONJAX_TRACES_SINCE")
+        with streams.interruptible(), streams.plain_warnings(), kept:
             code = _main(argv)
     except SystemExit as done:  # of a process that is not the first
-        code = done.code or 0
+        code = done.code if isinstance(done.code, int) else int(bool(done.code))
     except KeyboardInterrupt:
         streams.say("interrupted")
         code = 128 + signal.SIGINT
@@ -75,17 +86,20 @@ def main(argv: list[str] | None = None) -> int:
     code = streams.finish(code)
     if "jax" in sys.modules:
         _leave(code, at_once=argv is None and code > 128)
+    if argv is None:
+        gc.freeze()  # Python, as it ends, would look through all objects once more: 0.3 s of CPU
     return code
 
 
 @contextlib.contextmanager
-def _environment_kept(name: str):
-    """Put a variable back when a command has ended: -v is of this command alone."""
-    before = os.environ.get(name)
+def _environment_kept(*names: str):
+    """Put variables back when a command has ended: -v is of this command alone."""
+    before = {name: os.environ.get(name) for name in names}
     try:
         yield
     finally:
-        os.environ.pop(name, None) if before is None else os.environ.update({name: before})
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 def _leave(code: int, at_once: bool) -> None:
@@ -197,7 +211,8 @@ def _parse(name: str, args: list[str]):
     from dysonjax.checks import InputError
 
     if name not in COMMANDS:
-        raise InputError(f"unknown command {name!r}; the commands are {', '.join(COMMANDS)}")
+        others = f"the commands are {', '.join(COMMANDS)}"
+        raise InputError(f"unknown command {name!r}; {_near(name, list(COMMANDS)) or others}")
     module, _, cls = COMMANDS[name][0].partition(":")
     command = getattr(importlib.import_module(module), cls)
     if {"-h", "--help"} & set(args):
@@ -227,13 +242,21 @@ def _parse(name: str, args: list[str]):
         if stop.code in (0, None):
             return None
         raise InputError(
-            f"{_first_sentence(complaint.getvalue(), command)} (see dysonjax {name} --help)"
+            f"{_first_sentence(complaint.getvalue(), name, command)} (see dysonjax {name} --help)"
         ) from None
 
 
-def _first_sentence(box: str, command: type) -> str:
-    """The message out of the parser's framed error report."""
-    from dysonjax.cli import choices
+def _near(word: str, words: list[str]) -> str:
+    """Which of some words was meant, as the end of a sentence; nothing if none is near."""
+    import difflib
+
+    near = difflib.get_close_matches(word, words, 1)
+    return f"did you mean {near[0]}?" if near else ""
+
+
+def _first_sentence(box: str, name: str, command: type) -> str:
+    """The message out of the parser's framed error report about a command of this name."""
+    from dysonjax.cli import choices, config_file
 
     # Frames are drawn with ASCII where the terminal has no other characters.
     plain = re.sub("\x1b\\[[0-9;]*[A-Za-z]", "", box)  # colours, where standard error is a terminal
@@ -251,6 +274,18 @@ def _first_sentence(box: str, command: type) -> str:
         # The parser lists them in an order that changes from process to process.
         allowed = choices.of_option(command, closed[2].rsplit(".", 1)[-1])
         return f"{closed[2].replace('-', '_')} must be one of {', '.join(allowed)}, got {closed[1]!r}"
+    fields = config_file.fields(command)
+    if sentence.startswith("Missing from"):
+        needed = [key.upper() for key, field in fields.items() if field.default is dataclasses.MISSING]
+        return f"{name} needs {' and '.join(needed)}"
+    if unknown := re.fullmatch(r"Unrecognized options: ([^,]*).*", sentence):
+        word = unknown[1].partition("=")[0]
+        if not word.startswith("-"):
+            return f"{name} cannot use {word!r}: no option or argument takes it"
+        near = _near(word, [f"--{key.replace('_', '-')}" for key in fields])
+        return f"{name} has no option {word}" + (f"; {near}" if near else "")
+    if missing := re.fullmatch(r"Missing value for argument '(\S+)'.*", sentence):
+        return f"{missing[1]} needs a value"
     number = re.fullmatch(
         r"(?:Error parsing )?--(\S+): (invalid literal for int\(\).*|could not convert .* to float): '(.*)'",
         sentence,
@@ -263,10 +298,13 @@ def _first_sentence(box: str, command: type) -> str:
 
 def _overview() -> str:
     width = max(map(len, COMMANDS), default=0)
-    rows = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items())
+    rows = "\n\n".join(
+        f"{purpose}:\n" + "\n".join(f"  {name:<{width}}  {COMMANDS[name][1]}" for name in names.split())
+        for purpose, names in PURPOSES.items()
+    )
     return (
         "usage: dysonjax COMMAND [options]\n\n"
         "SGD as Dyson Brownian motion: ensembles of networks and random-matrix statistics.\n\n"
-        f"commands:\n{rows}\n\n"
-        "dysonjax COMMAND --help explains every option of a command."
+        f"{rows}\n\n"
+        "dysonjax COMMAND --help explains every option of a command; dysonjax --version prints versions."
     )

@@ -1,7 +1,7 @@
 """`dysonjax advise MODEL`: where training will converge, from short runs."""
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
@@ -34,18 +34,22 @@ class Advise:
     prediction of its own; edges are the median over seeds with the range of the middle 68 per cent.
     """
 
-    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="{teacher-student,rbm,linear}")] = ""
-    """teacher-student, rbm or linear, in the published setting."""
+    model: Annotated[
+        Literal["teacher-student", "rbm", "linear"] | None,
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="{teacher-student,rbm,linear}"),
+    ] = None
+    """A built-in model, in the published setting."""
     lr: str | None = None
-    """First and last learning rate alpha of interest, as in 0.125:256; default from the model."""
+    """First and last learning rate alpha of interest, as in 0.125:256; default: from the model."""
     sigma_w: str | None = None
-    """First and last initial weight width sigma_W, as in 0.125:256; default from the model."""
+    """First and last initial weight width sigma_W, as in 0.125:256; default: from the model."""
     batch_size: int | None = None
-    """Mini-batch size |B|; default from the model."""
+    """Mini-batch size |B|; default: from the model."""
     steps: int | None = None
-    """Training steps that the advice is for; default from the model."""
+    """Training steps that the advice is for; default: from the model."""
     pilot_steps: int | None = None
-    """Length of the pilot runs; default a tenth of the steps, for rbm half of them."""
+    """Length of the pilot runs; default: a tenth of the steps, for rbm half of them."""
     points: int = 6
     """Values of alpha and of sigma_W at which pilots run."""
     seeds: int = 8
@@ -66,13 +70,13 @@ class Advise:
             raise checks.InputError(f"name a model: {', '.join(DEFAULTS)}")
         default = DEFAULTS[checks.one_of("model", self.model, list(DEFAULTS))]
         ensemble.one_device_per_core()
-        chosen = {
+        chosen: dict[str, Any] = {
             "lr": _region("lr", self.lr) or default["lr"],
             "sigma_w": _region("sigma_w", self.sigma_w) or default["sigma_w"],
             "batch_size": default["batch_size"] if self.batch_size is None else self.batch_size,
             "steps": default["steps"] if self.steps is None else self.steps,
         }
-        options = {"points": self.points, "seeds": self.seeds}
+        options: dict[str, Any] = {"points": self.points, "seeds": self.seeds}
         options["threshold"] = THRESHOLD[self.model] if self.threshold is None else self.threshold
         options["pilot_steps"] = self.pilot_steps
         if self.pilot_steps is None and self.model == "rbm":
@@ -153,8 +157,9 @@ def _figure(found, batch_size: int, caption: str):
     from dysonjax.figures.advice import converged_window
 
     pilot = found.pilot
-    rates = np.geomspace(*pilot["lr"].values[[0, -1]], MAP_POINTS)
-    widths = np.geomspace(*pilot["sigma_w"].values[[0, -1]], MAP_POINTS)
+    rates, widths = (
+        np.geomspace(v[0], v[-1], MAP_POINTS) for v in (pilot["lr"].values, pilot["sigma_w"].values)
+    )
     lr, sigma_w = (a.ravel() for a in np.meshgrid(rates, widths, indexing="ij"))
     shape = (MAP_POINTS, MAP_POINTS)
     loss = found.loss(lr, sigma_w)

@@ -36,17 +36,17 @@ class Bench:
     repetitions: int = 5
     """Repetitions; medians are reported."""
     train: Literal["middle", "all"] | None = None
-    """teacher-student: middle (the published setting) or all matrices."""
+    """teacher-student: matrices that are trained; middle is the published setting."""
     data: Literal["fixed", "online"] | None = None
-    """teacher-student: fixed or online."""
+    """teacher-student: the same batches in every epoch, or fresh samples."""
     randomness: Literal["common", "independent"] | None = None
-    """teacher-student: common or independent between grid points."""
+    """teacher-student: whether grid points share their randomness."""
     sampler: Literal["gibbs", "collapsed"] | None = None
-    """rbm: gibbs or collapsed."""
+    """rbm: how Markov chains are drawn."""
     beta: Literal["1", "2", "4"] | None = None
-    """samplers: 1, 2 or 4."""
-    task: str | None = None
-    """statistics: permutation, power-law, ratios or marchenko-pastur."""
+    """samplers: Dyson index."""
+    task: Literal["permutation", "power-law", "ratios", "marchenko-pastur"] | None = None
+    """statistics: what is measured; default: permutation."""
     only: str | None = None
     """Variants to measure beside this package's, separated by commas; default: all."""
     members: str | None = None
@@ -71,7 +71,11 @@ class Bench:
         if self.figure is not None and (self.members is not None or self.name not in DRAWN):
             raise InputError(f"--figure goes with {', '.join(DRAWN)}, and without --members")
         options = {name: getattr(self, name) for name in OPTIONS if getattr(self, name) is not None}
-        found = self._rates(options, terminal) if self.members is None else self._cost(options, terminal)
+        found = (
+            self._rates(options, terminal)
+            if self.members is None
+            else self._cost(self.members, options, terminal)
+        )
         result = {"command": "bench", **found, "version": __version__}
         if self.out is not None:
             write_json(self.out, result)
@@ -105,13 +109,13 @@ class Bench:
             result |= {"sweep": points, "figure": str(self.figure)}
         return result
 
-    def _cost(self, options: dict, terminal: Terminal) -> dict:
+    def _cost(self, given: str, options: dict, terminal: Terminal) -> dict:
         from dysonjax.bench import sweep
 
         try:
-            members = [int(number) for number in self.members.split(",")]
+            members = [int(number) for number in given.split(",")]
         except ValueError:
-            message = f"members must be whole numbers with commas between, got {self.members}"
+            message = f"members must be whole numbers with commas between, got {given}"
             raise InputError(message) from None
         if options.pop("seeds", None):
             raise InputError("--members stands in place of --seeds; give one of them")

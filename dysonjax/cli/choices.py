@@ -20,5 +20,5 @@ def of_option(command: type, option: str) -> list:
     """
     hints = typing.get_type_hints(command)
     found = of_type(hints.get(option.replace("-", "_")))
-    groups = (hint for hint in hints.values() if dataclasses.is_dataclass(hint))
+    groups = (h for h in hints.values() if isinstance(h, type) and dataclasses.is_dataclass(h))
     return found or next(filter(None, (of_option(group, option) for group in groups)), [])

@@ -14,7 +14,7 @@ import tyro
 from dysonjax import files
 from dysonjax.checks import InputError, positive
 from dysonjax.cli.output import output_folder as output_folder
-from dysonjax.cli.terminal import Terminal
+from dysonjax.cli.terminal import Terminal, amount
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # takes half a second to load
@@ -42,6 +42,20 @@ EXECUTION = ExecutionOptions()
 
 MOST_VALUES = 100_000  # of one option
 RANGE_FORMS = "a number, a list 0.1,0.5, a doubling range 0.125:256:x2 or linear steps 0.01:0.1:10"
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """A number of things, as in "1 matrix" and "2 matrices"."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
+def speed(summary: dict) -> str:
+    """How fast a run was, in one line."""
+    text = (
+        f"{amount(summary['net_steps_per_second'], 'network-steps/s')} on {summary['device']}, "
+        f"{summary['seconds']:.1f} s and {summary['compile_seconds']:.1f} s of compilation"
+    )
+    return f"{text}; {summary['diverged']} networks diverged" if summary["diverged"] else text
 
 
 def parse_values(name: str, text: str, check=positive) -> list[float]:

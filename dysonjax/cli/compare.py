@@ -3,11 +3,12 @@
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from dysonjax import __version__, files
+from dysonjax import __version__, checks, files
+from dysonjax.checks import InputError
 from dysonjax.cli import run_folder
 from dysonjax.cli.arrays import read_array
 from dysonjax.cli.common import (
@@ -22,7 +23,7 @@ from dysonjax.cli.common import (
 from dysonjax.cli.output import computed
 from dysonjax.cli.terminal import Terminal
 
-QUICK = {"members": 100, "steps": {"rbm": 4000, "linear": 1000}}
+QUICK_MEMBERS, QUICK_STEPS = 100, {"rbm": 4000, "linear": 1000}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,18 +37,20 @@ class Compare:
     singular values of W (linear).
     """
 
-    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="{rbm,linear}")] = ""
+    system: Annotated[
+        Literal["rbm", "linear"] | None, tyro.conf.Positional, tyro.conf.arg(metavar="{rbm,linear}")
+    ] = None
     """rbm: Gaussian RBM with persistent contrastive divergence; linear: linear network with a fixed Z."""
     members: int | None = None
-    """Members of every rung; default 500."""
+    """Members of every rung; default: 500."""
     steps: int | None = None
-    """Training steps; default 8000 (rbm), 5000 (linear), times 0.1 / lr below lr = 0.1."""
+    """Training steps; default: 8000 (rbm), 5000 (linear), times 0.1 / lr below lr = 0.1."""
     lr: str = "0.1"
     """Learning rates alpha, dimensionless: a number, a list or a range; the ladder at each of them."""
     batch_size: str = "16"
     """Mini-batch sizes |B|, samples (or Markov chains); likewise."""
     sigma_w: float | None = None
-    """Initial weight width sigma_W: weights start from N(0, sigma_W^2/n); default 0.1 sqrt(n)."""
+    """Initial weight width sigma_W: weights start from N(0, sigma_W^2/n); default: 0.1 sqrt(n)."""
     noise: Literal["theory", "measured"] = "theory"
     """Drift and noise of the Dyson motion: theory, or measured from the end of the SGD run."""
     order: int = 1
@@ -56,15 +59,15 @@ class Compare:
     visible: int | None = None
     """rbm: visible components; default: the width of the target, else 10."""
     mu: float | None = None
-    """rbm: parameter mu of the energy; default 3."""
+    """rbm: parameter mu of the energy; default: 3."""
     sigma_h: float | None = None
-    """rbm: standard deviation of the hidden components; default 1."""
+    """rbm: standard deviation of the hidden components; default: 1."""
     k: int | None = None
-    """rbm: Gibbs sweeps in a step; default 3."""
+    """rbm: Gibbs sweeps in a step; default: 3."""
     kappa: str | None = None
     """rbm: eigenvalues of the target's precision as a list, instead of a lattice field."""
     mass: float | None = None
-    """rbm: mass of the lattice scalar field that is learned, lattice units; default 2."""
+    """rbm: mass of the lattice scalar field that is learned, lattice units; default: 2."""
     covariance: Path | None = None
     """rbm: file (.npy, .npz, .csv) with the target's covariance matrix, instead of a lattice field."""
     data: Path | None = None
@@ -72,9 +75,9 @@ class Compare:
     sampler: Literal["gibbs", "collapsed"] | None = None
     """rbm: collapsed (default, k sweeps in one draw) or gibbs (sweep by sweep), one law."""
     values: str | None = None
-    """linear: singular values of the teacher; default 2,2."""
+    """linear: singular values of the teacher; default: 2,2."""
     epsilon: float | None = None
-    """linear: standard deviation of the noise of one sample; default 0.1."""
+    """linear: standard deviation of the noise of one sample; default: 0.1."""
     z: str | None = None
     """linear: the fixed matrix Z: identity (default), equal, unequal, or a file (.npy, .npz, .csv)."""
     noise_of: Literal["gradient", "label"] | None = None
@@ -89,28 +92,30 @@ class Compare:
         from dysonjax import compare
         from dysonjax.ensemble import devices, one_device_per_core
 
+        if self.system is None:
+            raise InputError("name a system: rbm or linear")
         one_device_per_core()
         options = self._model_options()
         lr, batch_size = parse_values("lr", self.lr), parse_integers("batch_size", self.batch_size)
-        steps = QUICK["steps"].get(self.system) if self.quick and self.steps is None else self.steps
-        members = self.members if self.members is not None else QUICK["members"] if self.quick else 500
+        steps = QUICK_STEPS.get(self.system) if self.quick and self.steps is None else self.steps
+        members = self.members if self.members is not None else QUICK_MEMBERS if self.quick else 500
         # Everything that can be wrong with the input is found before the folder is made.
         compare.check(
             self.system, lr, batch_size, self.sigma_w, members, steps, self.noise, self.order,
-            self.execution.seed, self.permutations, options,
+            checks.seed("seed", self.execution.seed), self.permutations, options,
         )  # fmt: skip
         folder = output_folder(self.execution.out, "compare", self.execution.overwrite)
         run_folder.write(folder, self)
         count = len(lr) * len(batch_size)
         where = f" at each of {count} points" if count > 1 else ""
         terminal.print(f"{self.system}: {members} members of every rung{where}")
-        with terminal.progress("climbing", "%") as progress:
+        with terminal.progress("rungs", "%") as progress:
             ladders = compare.ladders(
                 self.system, lr=lr, batch_size=batch_size, sigma_w=self.sigma_w, members=members, steps=steps,
                 noise=self.noise, order=self.order, key=self.execution.seed, permutations=self.permutations,
                 progress=lambda done, total: progress(100 * done, 100 * total), **options,
             )  # fmt: skip
-        points = [compare.summarise(ladder) for ladder in ladders]
+        points = [compare.summarise(ladder).formerly() for ladder in ladders]  # JSON keys stay
         summary = {
             "command": "compare",
             "out": str(folder),
@@ -146,7 +151,7 @@ class Compare:
         from dysonjax.compare import mean_and_sem
         from dysonjax.figures.compare import grid_figure, ladder_figure
 
-        levels = {}
+        levels: dict[str, Any] = {}
         for number, ladder in enumerate(ladders):
             suffix = f"_{number}" if len(ladders) > 1 else ""
             levels |= {name.replace(" ", "_") + suffix: x for name, x in ladder.levels.items()}
@@ -167,7 +172,7 @@ class Compare:
             )
             draw(terminal, folder, f"compare{suffix}", figure)
         if len(ladders) > 1:
-            costs = {}
+            costs: dict[str, list] = {}
             for ladder in ladders:
                 for s in ladder.steps:
                     point = ladder.lr / ladder.batch_size, s.wasserstein, s.chance

@@ -1,7 +1,8 @@
 """Compiled programs kept between runs of the commands, so that only the first run of a kind compiles.
 
 The library never does this: it is the commands that set JAX's own persistent cache, through the environment
-and before JAX is imported, and they leave alone whatever the user has set already.
+and before JAX is imported, and they leave alone whatever the user has set already. In the same way they turn
+on `ensemble/traces.py`, which keeps what has been traced.
 """
 
 import contextlib
@@ -10,10 +11,11 @@ import os
 import re
 import shutil
 import sys
+import time
 import zlib
 from pathlib import Path
 
-from dysonjax.cache import VARIABLE, private, processor, prune, root
+from dysonjax.cache import TRACES, VARIABLE, private, processor, prune, root
 
 VERIFIED = "verified"  # a file that was touched when the entries were looked at
 ZLIB = 0x78  # how its streams start
@@ -33,9 +35,12 @@ def folder() -> Path | None:
 def activate() -> None:
     """Make JAX, which must not be imported yet, keep its compiled programs; silently nothing if it cannot."""
     place = folder()
+    if root() is not None and "jax" not in sys.modules:
+        os.environ[TRACES] = repr(time.time())  # until the command ends, see `_environment_kept`
     if place is None or "jax" in sys.modules or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
-    if private(str(place.relative_to(root())))[0] is None:
+    base = root()
+    if base is None or private(str(place.relative_to(base)))[0] is None:
         return
     with contextlib.suppress(OSError):
         _remove_torn(place)
@@ -82,7 +87,7 @@ def clear() -> list[Path]:
     if base is None:
         return []
     gone = []
-    for name in ("compiled", "native", "tiles", "cubin"):
+    for name in ("compiled", "native", "tiles", "cubin", "traced"):
         place = base / name
         if place.is_symlink() or not place.is_dir():
             continue
@@ -111,14 +116,16 @@ def _made_here(kind: str, path: Path) -> bool:
         "compiled": rf".+-(cache|atime)|{VERIFIED}",
         "tiles": r"[0-9a-f]{20}\.json|\.[0-9a-f]{32}\.part",
         "cubin": r"[0-9a-f]{20}-[0-9a-f]{64}\.cubin|build-[a-z0-9_]{8}",
+        "traced": r"[0-9a-f]{20}-[0-9a-f]{64}\.traced|build-[a-z0-9_]{8}",
     }[kind]
     return bool(re.fullmatch(pattern, path.name)) and path.is_file() and not path.is_symlink()
 
 
 def compiling(what: str) -> str:
     """The message before the first compilation of a run; a new user also hears what it is for."""
-    place = folder()
-    if place is None or any(place.glob("*-cache")):
+    place, base = folder(), root()
+    traced = base is not None and any((base / "traced").glob("*.traced"))
+    if place is None or traced or any(place.glob("*-cache")):
         return f"compiling for {what} ..."
     return (
         f"compiling for {what}: 5 to 30 s the first time; the programs are then kept in {root() or place} "

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import importlib
 import io
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -27,8 +27,10 @@ class Completion:
     every script says where it belongs.
     """
 
-    shell: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="{bash,zsh,fish}")]
-    """bash, zsh or fish."""
+    shell: Annotated[
+        Literal["bash", "zsh", "fish"], tyro.conf.Positional, tyro.conf.arg(metavar="{bash,zsh,fish}")
+    ]
+    """The shell."""
     json: bool = False
     """Print one JSON object with the script on the last line of standard output."""
     quiet: bool = False

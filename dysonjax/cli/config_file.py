@@ -9,6 +9,7 @@ import difflib
 import json
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -35,12 +36,12 @@ def expanded(name: str, command, args: list[str]) -> list[str]:
     made_for = options.pop("command", name)
     if made_for != name:
         raise InputError(f"{file} is the configuration of dysonjax {made_for}, not of {name}")
-    fields = _fields(command)
+    known = fields(command)
     words = []
     for key, value in options.items():
-        field = fields.get(key)
+        field = known.get(key)
         if field is None:
-            near = difflib.get_close_matches(key, fields, 1)
+            near = difflib.get_close_matches(key, known, 1)
             meant = f"did you mean {near[0]}?" if near else f"dysonjax {name} --help lists them"
             raise InputError(f"{file}: {name} has no option {key[:100]}; {meant}")
         words += _words(file, field, value)
@@ -72,7 +73,7 @@ def _read(path: Path) -> dict:
 
 def _flat(file: Path, tree: dict) -> dict:
     """The options of all tables, with underscores; two of one name would hide one another."""
-    found = {}
+    found: dict[str, Any] = {}
     for key, value in tree.items():
         inside = _flat(file, value) if isinstance(value, dict) else {key.replace("-", "_"): value}
         if twice := found.keys() & inside:
@@ -81,14 +82,14 @@ def _flat(file: Path, tree: dict) -> dict:
     return found
 
 
-def _fields(command) -> dict:
+def fields(command) -> dict:
     """Fields by name, those of nested groups as well."""
-    found = {}
+    found: dict[str, Any] = {}
     for field in dataclasses.fields(command):
         if field.name == "resume":
             continue
         if dataclasses.is_dataclass(field.default):
-            found |= _fields(type(field.default))
+            found |= fields(type(field.default))
         else:
             found[_name(field)] = field
     return found

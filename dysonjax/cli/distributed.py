@@ -55,7 +55,7 @@ def join(options: ProcessOptions) -> int:
 
     one_device_per_core()
     whom = f"the coordinator at {options.coordinator}" if options.coordinator else "the other processes"
-    if arguments and options.process_id == 0:
+    if options.num_processes is not None and options.process_id == 0:
         whom = f"all of the other {options.num_processes - 1} processes"
 
     def give_up():

@@ -131,7 +131,7 @@ def _machine() -> dict:
         "devices": devices.named(),
         "c_compiler": compiler_path() or "none",
         "training_precision": "float32, products in full float32",
-        "x64_by_default": bool(jax.config.jax_enable_x64),
+        "x64_by_default": bool(devices.setting("jax_enable_x64")),
         "disk_free_gb": round(shutil.disk_usage(Path.cwd()).free / 1e9, 1),
     }
 

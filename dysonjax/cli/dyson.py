@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import warnings
-from typing import Literal
+from typing import Any, Literal
 
 from dysonjax import __version__, files
 from dysonjax.checks import InputError, finite, memory, positive, positive_int, seed
@@ -87,7 +87,7 @@ class Dyson:
         potential, g2 = self._problem(n)
         keys = [threefry.derive(threefry.root(root), number) for number in range(3)]
         x0 = self._first_levels(keys[0], n, members)
-        arguments = {"method": self.method, "records": self.records}
+        arguments: dict[str, Any] = {"method": self.method, "records": self.records}
         check(potential, g2, x0, self.time, steps, self.beta, keys[1], **arguments)
         gas = None if self.potential == "free" else dyson.CoulombGas(potential, g2, self.beta, n)
         # The stationary law comes first: if it cannot be sampled, nothing has been computed in vain.
@@ -140,6 +140,8 @@ class Dyson:
 
     def _comparison(self, gas, path, stationary) -> dict:
         """What the summary says about the end and the stationary law; None throughout where there is none."""
+        import numpy as np
+
         from dysonjax import dyson
         from dysonjax.spectra import permutation_test, wasserstein
         from dysonjax.spectra.distances import chance_distance
@@ -152,15 +154,15 @@ class Dyson:
         if stationary is None:
             return dict.fromkeys(names)
         end = path.levels[:, -1]
-        test = permutation_test(end, stationary, n=999, key=self.execution.seed)
+        test = permutation_test(end, stationary, n_resamples=999, key=self.execution.seed)
         wells = dyson.mixing(gas, path, stationary)
         values = (
             stationary.mean(0).tolist(),
             stationary.std(0, ddof=1).tolist(),
-            float(test.statistic),
-            wasserstein(end, stationary, levels="each").tolist(),
+            float(test.distance),
+            list(map(float, np.ravel(wasserstein(end, stationary, comparison="each")))),
             chance_distance(end, stationary),
-            wasserstein(end, stationary, levels="pooled"),
+            wasserstein(end, stationary, comparison="pooled"),
             float(test.p_value),
             1 if wells is None else wells.wells,
             None if wells is None else wells.crossings,
@@ -194,7 +196,7 @@ class Dyson:
         elif summary["mixed_between_wells"] is None and summary["wells"] > 1:
             terminal.print(
                 f"the {summary['wells']} wells are filled as in the stationary law, but members passed a "
-                f"barrier only {summary['crossings']:.2g} times: the start may have been so, too"
+                f"barrier only {summary['crossings']:.2g} times: they may have started so"
             )
         terminal.print(
             f"Wasserstein distance {summary['wasserstein']:.4f} of a level's own width, mean over levels (by "
@@ -228,11 +230,11 @@ class Dyson:
         if self.potential == "quadratic":
             return dyson.quadratic(omega, center), g2
         if self.potential == "laguerre":
-            return dyson.laguerre(omega, self.shape), g2
+            return dyson.laguerre(omega, positive("shape", self.shape)), g2
         if self.potential == "wishart":
             if np.ndim(g2):
                 raise InputError("g2 must be one number for the wishart potential, the c of g^2 = c x")
-            return dyson.wishart(omega, self.shape), dyson.SquareRoot(float(g2))
+            return dyson.wishart(omega, positive("shape", self.shape)), dyson.SquareRoot(float(g2))
         if self.potential == "linear_network":
             return dyson.linear_network(center, omega), g2
         if self.potential == "quartic":

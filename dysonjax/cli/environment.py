@@ -29,7 +29,7 @@ def _in_the_way(error: Exception) -> str | None:
     if found and (name := found[1].upper()) in os.environ:
         return f"{name}={os.environ[name]}, which JAX cannot read; correct or unset it"
     jax = sys.modules.get("jax")
-    if not hasattr(jax, "devices"):  # its import failed
+    if jax is None or not hasattr(jax, "devices"):  # its import failed
         return None
     wanted = os.environ.get("JAX_PLATFORMS")
     try:

@@ -41,8 +41,7 @@ class Export:
         from dysonjax.export import author, export
 
         authors = [author(text) for text in self.author]
-        if not self.folder.is_dir():
-            raise InputError(f"{self.folder} holds no run: it is not a folder")
+        run_folder.there(self.folder)
         place = self.folder.resolve()
         out = place.with_name(f"{place.name}-export") if self.out is None else self.out
         try:

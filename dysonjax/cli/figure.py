@@ -230,6 +230,7 @@ def _list(recipes, terminal: Terminal) -> dict:
         [[r.name, r.source, r.title, *(duration(r.seconds[s]) for s in ("quick", "default", "paper"))]
          for r in recipes],
     )  # fmt: skip
+    terminal.print("[A] arXiv 2411.13512, [B] arXiv 2412.20496, [C] lecture slides, later arXiv 2509.01349")
     return {
         "command": "figure",
         "figures": [

@@ -9,8 +9,8 @@ import numpy as np
 import tyro
 
 from dysonjax.cli import run_folder
-from dysonjax.cli.common import duration
-from dysonjax.cli.terminal import Terminal
+from dysonjax.cli.common import duration, speed
+from dysonjax.cli.terminal import Terminal, amount
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Info:
         from dysonjax.ensemble import configuration, read, schema, status
         from dysonjax.ensemble.store import present
 
+        run_folder.there(self.folder)
         if not present(self.folder / "run.zarr") and present(self.folder / "run.json"):
             return self._other(terminal)
         dataset = read(self.folder)
@@ -62,10 +63,7 @@ class Info:
         alive = dataset["diverged_at"].size - diverged
         terminal.print(f"{100 * progress:.0f} % of the records; {alive} networks alive, {diverged} diverged")
         if summary:
-            rate = summary["net_steps_per_second"]
-            terminal.print(
-                f"finished: {summary['seconds']:.1f} s on {summary['device']}, {rate:.3g} network-steps/s"
-            )
+            terminal.print(f"finished: {speed(summary)}")
         else:
             for line in _state(found, self.folder):
                 terminal.print(line)
@@ -106,7 +104,8 @@ def _state(found: dict, folder: Path) -> list[str]:
     lines = []
     if found["progress"] is not None:
         lines.append(
-            f"training: {100 * found['progress']:.1f} %, {found['net_steps_per_second']:.3g} network-steps/s"
+            f"training: {100 * found['progress']:.1f} %, "
+            f"{amount(found['net_steps_per_second'], 'network-steps/s')}"
         )
     if found["saved_seconds_ago"] is None:
         lines.append("no checkpoint yet")

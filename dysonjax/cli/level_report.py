@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from dysonjax.cli.common import draw, write_summary
+from dysonjax.cli.common import draw, speed, write_summary
 from dysonjax.cli.terminal import Terminal
 
 
@@ -46,7 +46,7 @@ def report(command: str, run, folder: Path, terminal: Terminal, predict, singula
             {
                 "temperature": (point["lr"] / point["batch_size"])[shown, 0],
                 "mean": averages.spacings[shown][:, found],
-                "error": averages.spacings_sem[shown][:, found],
+                "error": averages.spacings_err[shown][:, found],
                 "theory": theory[shown][:, found],
                 "names": [f"pair at {x:.3g}" for x in middle],
             },
@@ -59,11 +59,7 @@ def report(command: str, run, folder: Path, terminal: Terminal, predict, singula
     if np.isfinite(summary["scaling_exponent"] or np.nan):
         value, error = summary["scaling_exponent"], summary["scaling_exponent_error"]
         terminal.print(f"mean spacing of the pairs ~ (alpha/|B|)^{value:.4f}, standard error {error:.4f}")
-    terminal.print(
-        f"{summary['net_steps_per_second']:.3g} network-steps/s on {summary['device']}, "
-        f"{summary['seconds']:.1f} s and {summary['compile_seconds']:.1f} s of compilation; "
-        f"{summary['diverged']} members diverged"
-    )
+    terminal.print(speed(summary))
     terminal.print(f"wrote {folder}/{command}.png, {command}.pdf, run.zarr, summary.json")
     return summary
 
@@ -73,11 +69,11 @@ def _evolution(dataset: xr.Dataset, singular_values: bool) -> np.ndarray:
     grid = [dim for dim in dataset["diverged_at"].dims if dim != "seed"]
     point = dataset.isel(dict.fromkeys(grid, -1))
     levels = point["eigenvalues"].where(point["alive"].isel(record=-1))
-    levels = levels.transpose("record", "seed", "mode").values
-    kept = np.isfinite(levels).all(axis=(0, 2))
-    if not kept.any():
-        return np.full((levels.shape[0], levels.shape[2]), np.nan)
-    return (np.sqrt(levels[:, kept]) if singular_values else levels[:, kept]).mean(axis=1)
+    values = levels.transpose("record", "seed", "mode").values
+    values = values[:, np.isfinite(values).all(axis=(0, 2))]
+    if not values.size:
+        return np.full((values.shape[0], values.shape[2]), np.nan)
+    return (np.sqrt(values) if singular_values else values).mean(axis=1)
 
 
 def _caption(command: str, points: list[dict], dataset: xr.Dataset) -> str:
@@ -96,10 +92,10 @@ def _tables(terminal: Terminal, averages, targets, theory, points) -> None:
     for index, point in enumerate(points[:4]):
         rows = []
         for i, target in enumerate(targets):
-            level = f"{averages.levels[index, i]:.4f} ± {averages.levels_sem[index, i]:.4f}"
+            level = f"{averages.levels[index, i]:.4f} ± {averages.levels_err[index, i]:.4f}"
             spacing = pair = "-"
             if i + 1 < len(targets):
-                spacing = f"{averages.spacings[index, i]:.4f} ± {averages.spacings_sem[index, i]:.4f}"
+                spacing = f"{averages.spacings[index, i]:.4f} ± {averages.spacings_err[index, i]:.4f}"
                 pair = "-" if np.isnan(theory[index, i]) else f"{theory[index, i]:.4f}"
             rows.append([str(i), f"{target:.4f}", level, spacing, pair])
         names = {"lr": "alpha", "batch_size": "|B|", "sigma_w": "sigma_W"}

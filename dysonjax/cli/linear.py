@@ -33,7 +33,7 @@ class Linear:
     values: str = "2,2"
     """Singular values of the teacher; equal ones make degenerate levels."""
     basis: Literal["symmetric", "rotation", "orthogonal"] = "symmetric"
-    """How the teacher is drawn: symmetric, rotation or orthogonal; only the first has clean pair laws."""
+    """How the teacher is drawn; only symmetric has clean pair laws."""
     z_ratio: str | None = None
     """Smallest over largest singular value of Z, above 0 and at most 1: a number, a list or a range. The
     largest one and the directions are those of --z."""

@@ -23,7 +23,7 @@ class Merge:
     """
 
     folders: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """The run folders, in any order."""
+    """The run folders of all shards, in any order."""
     execution: Execution = EXECUTION
 
     def run(self, terminal: Terminal) -> dict:
@@ -51,7 +51,8 @@ class Merge:
 
 def _whole(folders: tuple[Path, ...], commands: list):
     """The command of the whole run; raises InputError unless these are all of its shards."""
-    shards, counts = {}, []
+    shards: dict[int, Path] = {}
+    counts: list[int] = []
     for folder, command in zip(folders, commands, strict=True):
         training = getattr(command, "training", None)
         if training is None or training.shard is None:

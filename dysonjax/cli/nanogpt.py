@@ -2,11 +2,11 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from dysonjax.cli.common import EXECUTION, Execution, draw, write_summary
+from dysonjax.cli.common import EXECUTION, Execution, draw, speed, write_summary
 from dysonjax.cli.terminal import Terminal
 from dysonjax.cli.training import Training, TrainingOptions, train
 
@@ -27,6 +27,11 @@ class NanoGpt:
     optimiser; sigma_w multiplies its initial weights, uniform in ±1/sqrt(n_in).
     """
 
+    texts: ClassVar[dict[str, str]] = {
+        "sigma-w": "Factors sigma_W of the initial weights, which are uniform in ±1/sqrt(n_in).",
+        "batch-size": "Mini-batch sizes |B|, pieces of text.",
+    }
+
     training: Training = DEFAULTS
     text: str = "python-topics"
     """A UTF-8 file, tinyshakespeare (downloaded once), or python-topics: English that Python itself ships."""
@@ -40,14 +45,14 @@ class NanoGpt:
     """Characters that the network sees at once."""
     vocabulary: int | None = None
     """Largest number of different characters; rarer ones become one. Default: keep all."""
-    line_ends: str = "plain"
+    line_ends: Literal["plain", "kept"] = "plain"
     """plain: those of Windows are read as plain ones; kept: the carriage return is a character."""
     dropout: float = 0.0
     """Probability with which activations are dropped in training."""
     matrices: Literal["attention", "all"] = "attention"
-    """Whose spectra are recorded: attention, or all (also projections, MLPs and output)."""
+    """Whose spectra are recorded; all: also projections, MLPs and output."""
     kind: Literal["key", "query", "value"] = "key"
-    """Which matrices summary and figure speak of: key, query or value."""
+    """Matrices that summary and figure speak of."""
     sample: int = 400
     """Characters of the text sample; 0 for none."""
     execution: Execution = EXECUTION
@@ -105,9 +110,9 @@ class NanoGpt:
         levels = attention.levels(point, 1, kind=self.kind)
         last, first_layer = None, fits.isel(layer=0, record=-1)
         if np.isfinite(first_layer["area"]):
-            numbers = (float(first_layer[name]) for name in ("sigma2", "area"))
+            sigma2, area = (float(first_layer[name]) for name in ("sigma2", "area"))
             last = Spectrum(
-                int(point["record"][-1]), levels.reshape(len(levels), -1), *numbers, 1 / self.heads
+                int(point["record"][-1]), levels.reshape(len(levels), -1), sigma2, area, 1 / self.heads
             )
         alive = point.where(point["alive"]).mean("seed")
         return run_figure(
@@ -156,11 +161,7 @@ def _report(summary: dict, terminal: Terminal) -> None:
         terminal.print(f"... and {len(summary['points']) - 4} more points in summary.json")
     if summary["sample"]:
         terminal.print(f"text by the first network:\n{summary['sample']}\n")
-    terminal.print(
-        f"{summary['params']} parameters; {summary['net_steps_per_second']:.3g} network-steps/s on "
-        f"{summary['device']}, {summary['seconds']:.1f} s and {summary['compile_seconds']:.1f} s of "
-        f"compilation; {summary['diverged']} members diverged"
-    )
+    terminal.print(f"{summary['params']} parameters; {speed(summary)}")
     terminal.print(f"wrote {summary['out']}/nanogpt.png, nanogpt.pdf, sample.txt, run.zarr, summary.json")
 
 

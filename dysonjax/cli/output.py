@@ -171,10 +171,10 @@ def replaceable(folder: Path, overwrite: bool) -> None:
         raise InputError(
             f"{folder} holds files that dysonjax did not write, or of an early version; choose another --out"
         )
-    for path in found:
-        known = RESULTS.fullmatch(path) if listed == "killed" else path in listed
-        if not (known or STRUCTURE.fullmatch(path)):
-            raise InputError(f"{folder} holds {path}, which dysonjax did not write; choose another --out")
+    for name in found:
+        known = RESULTS.fullmatch(name) if listed == "killed" else name in listed
+        if not (known or STRUCTURE.fullmatch(name)):
+            raise InputError(f"{folder} holds {name}, which dysonjax did not write; choose another --out")
 
 
 def _make(out: Path | None, command: str) -> tuple[Path, list[Path]]:

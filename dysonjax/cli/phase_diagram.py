@@ -1,17 +1,21 @@
 """`dysonjax phase-diagram`: the teacher-student grid, its phases, boundaries and pictures."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import xarray as xr
 
 from dysonjax import checks
-from dysonjax.cli.common import EXECUTION, Execution, draw, parse_integers, write_drawn, write_summary
+from dysonjax.cli.common import EXECUTION, Execution, draw, parse_integers, speed, write_drawn, write_summary
 from dysonjax.cli.terminal import Terminal
 from dysonjax.cli.training import Training, TrainingOptions, train
+
+if TYPE_CHECKING:  # loaded while processes that draw are on their way, not before
+    import xarray as xr
 
 PUBLISHED_GRID = {"lr": "0.125:256:x2", "sigma_w": "0.125:256:x2", "batch_size": "4"}
 DEFAULTS = TrainingOptions(records="21")  # the rest comes from the preset
@@ -46,12 +50,13 @@ class PhaseDiagram:
     from_preset: ClassVar[tuple[str, ...]] = tuple(PRESETS["quick"])  # where they are not given
 
     preset: Literal["quick", "paper"] = "quick"
-    """quick: 12x12 points, 8 seeds, 20 000 steps, under a minute; paper: 100 seeds, 10^8 steps. |B| = 4."""
+    """quick: 12x12 points, 8 seeds, 20 000 steps, about ten seconds; paper: 100 seeds, 10^8 steps.
+    |B| = 4."""
     training: Training = DEFAULTS
     widths: str = "3,32,16,1"
     """Neurons of each layer, input first."""
     activation: Literal["tanh", "relu", "identity"] = "tanh"
-    """tanh, relu or identity, on the hidden layers."""
+    """Activation of the hidden layers."""
     train: Literal["middle", "all"] = "middle"
     """middle: first and last matrix are the teacher's (published setting); all: every matrix is learned."""
     data: Literal["fixed", "online"] = "fixed"
@@ -78,7 +83,9 @@ class PhaseDiagram:
 
         ensemble.one_device_per_core()
         preset = PRESETS[checks.one_of("preset", self.preset, list(PRESETS))]
-        unset = {name: value for name, value in preset.items() if getattr(self.training, name) is None}
+        unset: dict[str, Any] = {
+            name: value for name, value in preset.items() if getattr(self.training, name) is None
+        }
         command = dataclasses.replace(self, training=dataclasses.replace(self.training, **unset))
         thresholds = phase.Thresholds(
             checks.positive("threshold_loss", self.threshold_loss),
@@ -100,10 +107,7 @@ class PhaseDiagram:
         summary = {"command": "phase-diagram", "out": str(folder), **done.summary}
         summary |= analyse(done.dataset, thresholds, folder, terminal, there)
         write_summary(folder, summary)
-        terminal.print(
-            f"{summary['net_steps_per_second'] / 1e6:.2f} M network-steps/s on {summary['device']}, "
-            f"{summary['seconds']:.1f} s and {summary['compile_seconds']:.1f} s of compilation"
-        )
+        terminal.print(speed(summary))
         pictures = ", ".join(sorted(path.name for path in folder.glob("*.png")))
         terminal.print(f"wrote {folder}/{pictures}, run.zarr, summary.json")
         return summary

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -23,6 +23,11 @@ class Rbm:
     mean spacing over temperature), run.zarr (everything recorded) and summary.json. Levels are eigenvalues of
     X = sigma_h^2 W^T W. The defaults are the published setting.
     """
+
+    texts: ClassVar[dict[str, str]] = {
+        "sigma-w": "Initial weight widths sigma_W: weights start from N(0, sigma_W^2/N_v).",
+        "batch-size": "Mini-batch sizes |B|, Markov chains.",
+    }
 
     training: Training = DEFAULTS
     visible: int | None = None

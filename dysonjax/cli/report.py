@@ -37,8 +37,7 @@ class Report:
     def run(self, terminal: Terminal) -> dict:
         from dysonjax.report import gather, render
 
-        if not self.folder.is_dir():
-            raise InputError(f"{self.folder} holds no run: it is not a folder")
+        run_folder.there(self.folder)
         out = self.folder / "report.html" if self.out is None else self.out
         new_file(out, self.overwrite)
         if out.exists() and out.suffix.lower() not in (".html", ".htm"):
@@ -94,7 +93,7 @@ def point_command(folder: Path) -> list | None:
     further = any(set(str(options.get(name))) & set(",:") for name in AXES[3:])
     if further and options.get("randomness") == "independent":
         return None
-    parts = [shlex.join(words)]
+    parts: list[str | dict[str, str]] = [shlex.join(words)]
     for name in AXES:
         value = options.get(name)
         if isinstance(value, str) and (name in AXES[:3] or set(value) & set(",:")):

@@ -78,18 +78,33 @@ def _marker(folder: Path) -> dict | None:
     return content if content["command"] in COMMANDS else None
 
 
+HELD = ("run.json", "run.zarr", "summary.json")  # by a run folder, one of them at least
+
+
+def there(folder: Path) -> Path:
+    """The folder; raises InputError if it is none."""
+    if folder.is_dir():
+        if any(folder.glob("*.nc")) and not any((folder / name).exists() for name in HELD):
+            raise InputError(f"{folder} holds figures and no run; their numbers are in its .nc files")
+        return folder
+    what = "it is not a folder" if folder.exists() else "there is no such folder"
+    raise InputError(f"{folder} holds no run: {what}; name one that a command wrote, such as runs/rbm-001")
+
+
 def read(folder: Path):
     """The command that made a run folder, with its options; raises InputError if that cannot be told."""
     from dysonjax.cli import COMMANDS
     from dysonjax.ensemble.schema import read_object
 
-    path = folder / "run.json"
+    path = there(folder) / "run.json"
     try:
         content = read_object(path, MARKER)
     except FileNotFoundError:
+        if (folder / "run.zarr").exists():
+            raise InputError(
+                f"{folder} was made in Python, not by a command; go on there, with dj.resume(folder, model)"
+            ) from None
         raise InputError(f"{folder} holds no run (there is no run.json in it)") from None
-    except NotADirectoryError:
-        raise InputError(f"{folder} holds no run: it is not a folder") from None
     name = content["command"]
     if content["format"] != FORMAT or name not in COMMANDS:
         raise InputError(f"{folder} was made by another version of dysonjax ({content['version']})")

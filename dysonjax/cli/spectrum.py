@@ -25,7 +25,7 @@ from dysonjax.cli.spectrum_output import (
     write_csv,
 )
 from dysonjax.cli.terminal import Terminal
-from dysonjax.layers.units import Units, units_of
+from dysonjax.layers.units import Units, nothing_in, units_of
 from dysonjax.layers.walk import Options, Recipe, walk
 from dysonjax.report.spectrum_page import Drawn
 
@@ -38,52 +38,53 @@ class Spectrum:
     and p-values against noise of the same shape, the levels beyond the edge of noise and their strength, the
     spacing ratio and the spacings against Gaussian matrices of the same shape, the exponent of a power-law
     tail with the p-value that it needs, norms and ranks, and the same entries shuffled and with random signs.
-    A verdict is given where a p-value carries it: noise, noise with k spikes, heavy tail, or not described. A
-    run is analysed at every record.
+    A verdict is given where a p-value carries it: noise, noise with k spikes, noise with large entries,
+    heavy tail, or not described. A run is analysed at every record.
     """
 
     file: Annotated[Path, tyro.conf.Positional]
-    """checkpoint: .safetensors, .npz, .npy, .pt, .h5, .keras, .onnx, .gguf, .msgpack, a folder of shards or
-    of orbax, or the folder of a run"""
+    """A checkpoint: .safetensors, .npz, .npy, .pt, .h5, .keras, .onnx, .gguf, .msgpack, a folder of shards or
+    of orbax, or the folder of a run."""
     only: str | None = None
-    """analyse only tensors whose name contains this text; default all"""
+    """Analyse only tensors whose name contains this text; default: all."""
     layout: Annotated[tuple[str, ...], tyro.conf.arg(metavar="RULE ...")] = ()
-    """how tensors become matrices: torch, keras, flax, onnx or mlx for all, or PATTERN=LETTERS with one
+    """How tensors become matrices: torch, keras, flax, onnx or mlx for all, or PATTERN=LETTERS with one
     letter an axis (i input, o output, k kernel position, e one matrix a slice), such as 'query/kernel=ieo';
-    default by names, sizes and the format"""
+    default: by names, sizes and the format."""
     split: Annotated[tuple[str, ...], tyro.conf.arg(metavar="RULE ...")] = ()
-    """how fused tensors are taken apart: PATTERN=3 (equal parts), PATTERN=4096,1024,1024,
+    """How fused tensors are taken apart: PATTERN=3 (equal parts), PATTERN=4096,1024,1024,
     PATTERN=heads:12 (an ensemble of heads), PATTERN=heads:12x3 (q, k, v of a head together) or PATTERN=no;
-    default q, k, v by name"""
+    default: q, k, v by name."""
     resamples: int = 200
-    """simulated spectra and synthetic samples behind each p-value (number)"""
+    """Simulated spectra and synthetic samples behind each p-value."""
     seed: int = 0
-    """seed of the resampling (integer)"""
+    """Seed of the resampling."""
     nulls: int | None = None
-    """matrices with shuffled entries and with random signs behind each comparison (number, 0 for none);
-    default 19 for small matrices, fewer for large ones"""
+    """Matrices with shuffled entries and with random signs behind each comparison, 0 for none;
+    default: 19 for small matrices, fewer for large ones."""
     quick: bool = False
-    """leave out what no verdict needs: spacings, and shuffled and signed matrices"""
+    """Leave out what no verdict needs: spacings, and shuffled and signed matrices."""
     start: Path | None = None
-    """the same network before training: adds the change of entries, spectrum and singular vectors"""
+    """The same network before training: adds the change of entries, spectrum and singular vectors."""
     jobs: int = 1
-    """processes that analyse layers at the same time (number)"""
+    """Processes that analyse layers at the same time."""
     sort: str | None = None
-    """column of the results to sort by, such as tail_alpha or outliers:desc; default the order of the file"""
+    """Column of the results to sort by, such as tail_alpha or outliers:desc; default: the order of the
+    file."""
     csv: bool = False
-    """write the table to spectrum.csv in the output folder"""
+    """Write the table to spectrum.csv in the output folder."""
     figures: bool = True
-    """draw no figures; by default one per matrix, as PNG and PDF"""
+    """Draw no figures; default: one for each matrix, as PNG and PDF."""
     out: Path | None = None
-    """output folder; default the next free runs/spectrum-NNN"""
+    """Folder for the results; default: the next free runs/spectrum-NNN."""
     resume: bool = False
-    """go on with a killed run in the folder --out: finished layers are taken from there"""
+    """Go on with an interrupted run in the folder --out, whose finished layers are kept."""
     overwrite: bool = False
-    """replace an existing output folder"""
+    """Replace the results that the output folder holds."""
     json: bool = False
-    """print one JSON object with all rows as the last line of standard output"""
+    """Print one JSON object with all rows as the last line of standard output."""
     quiet: bool = False
-    """print nothing but warnings"""
+    """Print nothing but warnings and errors."""
 
     def run(self, terminal: Terminal) -> dict:
         nulls = self.nulls if self.nulls is None else positive_int("nulls", self.nulls, minimum=0)
@@ -94,7 +95,8 @@ class Spectrum:
         started = time.monotonic()
         kept = Kept((self.file, self.start), (options, self.layout, self.split, self.figures))
         folder, known = self._begun(found, kept)
-        rows, plots = [], []
+        rows: list[dict] = []
+        plots: list[Drawn] = []
         skipped = [{"name": a.name, "reason": a.why} for a in found.accounts if a.done == "refused"]
         alone = len(found.units) + len(skipped) == 1  # then the error says why
         for refused in skipped if not alone else ():
@@ -109,8 +111,8 @@ class Spectrum:
             with terminal.progress("analysing", unit="flop") as update:
                 results = walk(found, options, update, jobs, recipe, known)
                 for index, (unit, result) in enumerate(zip(found.units, results, strict=True)):
-                    layer = known.get(index) or layer_of(result)
-                    if layer.problem:
+                    layer = known[index] if result is None else layer_of(result)
+                    if layer.row is None:
                         skipped.append({"name": unit.name, "reason": layer.problem})
                         if not alone:
                             terminal.warn(f"{unit.name} skipped: {layer.problem}")
@@ -118,8 +120,10 @@ class Spectrum:
                         rows.append(layer.row)
                         plots.append(Drawn(layer.row, layer.svg))
                         # Only now is there something to write: bad input leaves no folder behind.
-                        folder = folder or (ordered(rows, key, descending) and self._folder())
-                        if self.figures and index not in known:
+                        if folder is None:
+                            ordered(rows, key, descending)
+                            folder = self._folder()
+                        if self.figures and result is not None and result.spectrum is not None:
                             draw(result.spectrum, folder, len(rows))
                     if folder is not None and index not in known:
                         kept.put(folder, index, unit, layer)
@@ -127,14 +131,15 @@ class Spectrum:
             if folder is not None:
                 stop.args = (f"interrupted; go on with dysonjax resume {shlex.quote(str(folder))}",)
             raise
-        if not rows:
-            detail = f" ({len(skipped)} could not be analysed: {skipped[0]['reason']})" if skipped else ""
-            raise InputError(f"{self.file} holds no weight matrix that can be analysed{detail}")
+        if not rows or folder is None:
+            reasons = [(one["name"], one["reason"]) for one in skipped]
+            raise InputError(nothing_in(self.file, found, reasons))
+        matrices = ordered(rows, key, descending)
         summary = {
             "command": "spectrum",
             "file": str(self.file),
             "out": str(folder),
-            "matrices": ordered(rows, key, descending),
+            "matrices": matrices,
             "skipped": skipped,
             "not_matrices": sum(account.done == "skipped" for account in found.accounts),
             "format": found.format,
@@ -147,7 +152,7 @@ class Spectrum:
         }
         write_summary(folder, summary)
         if self.csv:
-            write_csv(folder / "spectrum.csv", summary["matrices"])
+            write_csv(folder / "spectrum.csv", matrices)
         files.put(folder / "report.html", page(summary, plots, found))
         kept.remove(folder)
         print_table(terminal, summary)

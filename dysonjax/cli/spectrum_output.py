@@ -11,7 +11,7 @@ import numpy as np
 
 from dysonjax import files
 from dysonjax.checks import InputError
-from dysonjax.cli.common import duration
+from dysonjax.cli.common import count, duration
 from dysonjax.cli.kept_layers import Layer
 from dysonjax.cli.terminal import Terminal
 from dysonjax.layers.table import row_of
@@ -37,7 +37,7 @@ def estimate(units: Sequence[Unit], options: Options, jobs: int) -> str:
     largest = max(units, key=lambda unit: memory(unit, options))
     needed = (0.25 * 2**30 + memory(largest, options)) * jobs / 2**30
     return (
-        f"{len(units)} matrices of {len(shapes)} shapes, the largest {largest.rows}x{largest.modes}"
+        f"{len(units)} matrices of {count(len(shapes), 'shape')}, the largest {largest.rows}x{largest.modes}"
         f"{f' ×{largest.members}' if largest.members > 1 else ''}; about {duration(seconds)} and "
         f"{needed:.1f} GiB of memory"
     )
@@ -71,20 +71,15 @@ def print_table(terminal: Terminal, summary: dict) -> None:
     reshaped = any(row["how"] != "as stored" for row in rows)
     compared = any("start_change" in row for row in rows)
     left_out = (set() if reshaped else {"read"}) | (set() if compared else {"change", "v·v₀"})
-    columns = {name: cell for name, cell in _COLUMNS.items() if name not in left_out}
-    cells = [[cell(row) for cell in columns.values()] for row in rows]
-    terminal.table(f"Spectra of {summary['file']}", list(columns), cells)
-    terminal.print(
-        "A, σ²: Marchenko-Pastur area and width; p(MP): their goodness of fit; p(A): that of A = 1; out: "
-        "levels beyond what one noise matrix in a hundred reaches, θ/θc: strength of the largest (1: the "
-        "transition); r̃: mean spacing ratio (noise of the same shape); p(r̃), p(s): tests of ratio and "
-        "spacings; α: tail exponent, p(α) its goodness of fit, * if it also beats lognormal and cut-off; "
-        "rank: stable, effective."
-        + (" change: ‖W − W₀‖/‖W₀‖; v·v₀: overlap of the leading directions." if compared else "")
-    )
+    columns = {name: [cell(row) for row in rows] for name, cell in _COLUMNS.items() if name not in left_out}
+    columns = {name: cells for name, cells in columns.items() if set("".join(cells)) - set("– (),")}
+    lines = [list(row) for row in zip(*columns.values(), strict=True)]
+    terminal.table(f"Spectra of {summary['file']}", list(columns), lines)
+    said = [meaning for names, meaning in _MEANINGS.items() if set(names.split()) & set(columns)]
+    terminal.print("; ".join(said))
     unfolding = sorted({row["unfolding"] for row in rows if row["unfolding"]})
     if unfolding:
-        terminal.print(f"Spacings unfolded by: {', '.join(unfolding)}.")
+        terminal.print(f"spacings were unfolded by: {', '.join(unfolding)}")
     for row in rows:
         if row["notes"]:
             terminal.print(f"{row['name']}: {row['notes']}")
@@ -95,7 +90,10 @@ def print_table(terminal: Terminal, summary: dict) -> None:
         terminal.print(note)
     if skipped:
         terminal.print(f"incomplete: {len(skipped)} of {len(rows) + len(skipped)} matrices were skipped")
-    terminal.print(f"{len(rows)} matrices in {summary['seconds']:.1f} s, written to {summary['out']}")
+    verdicts = Counter(row["verdict"] or "without a verdict" for row in rows)
+    counted = ", ".join(f"{n} × {word}" for word, n in verdicts.most_common())
+    size, seconds = count(len(rows), "matrix", "matrices"), f"{summary['seconds']:.1f} s"
+    terminal.print(f"{size}, {counted}; {seconds}, written to {summary['out']}")
 
 
 def page(summary: dict, plots: list[Drawn], found: Units) -> str:
@@ -158,6 +156,23 @@ _COLUMNS = {
     "rank": lambda r: f"{r['stable_rank']:.3g}, {r['effective_rank']:.3g}",
     "change": lambda r: _number(r.get("start_change"), "{:.2g}"),
     "v·v₀": lambda r: _number(r.get("start_overlap_right"), "{:.2f}"),
+}
+
+
+# What is said below the table of the columns that it has.
+_MEANINGS = {
+    "A σ²": "A, σ²: Marchenko-Pastur area and width",
+    "p(MP)": "p(MP): their goodness of fit",
+    "p(A)": "p(A): that of A = 1",
+    "out": "out: levels beyond what one noise matrix in a hundred reaches",
+    "θ/θc": "θ/θc: strength of the largest (1: the transition)",
+    "r̃ (null)": "r̃: mean spacing ratio (noise of the same shape)",
+    "p(r̃) p(s)": "p(r̃), p(s): tests of ratio and spacings",
+    "α": "α: tail exponent, * if a power law is accepted",
+    "p(α)": "p(α): goodness of fit of the tail",
+    "rank": "rank: stable, effective",
+    "change": "change: ‖W − W₀‖/‖W₀‖",
+    "v·v₀": "v·v₀: overlap of the leading directions",
 }
 
 

@@ -2,12 +2,12 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from dysonjax import checks
-from dysonjax.cli.common import EXECUTION, Execution, parse_values, write_summary
+from dysonjax.cli.common import EXECUTION, Execution, parse_values, speed, write_summary
 from dysonjax.cli.terminal import Terminal
 from dysonjax.cli.training import Training, TrainingOptions, train
 
@@ -27,6 +27,11 @@ class Spikes:
     recorded) and summary.json. W has M x N entries and starts from N(0, sigma_W^2/M).
     """
 
+    texts: ClassVar[dict[str, str]] = {
+        "sigma-w": "Initial weight widths sigma_W: weights start from N(0, sigma_W^2/M).",
+        "batch-size": "Mini-batch sizes |B|, samples.",
+    }
+
     training: Training = DEFAULTS
     rows: int = 256
     """M: outputs, the rows of W."""
@@ -41,7 +46,7 @@ class Spikes:
     noise: Literal["gradient", "label", "data"] = "gradient"
     """gradient: added to the exact mean gradient; label: fresh inputs, noisy labels; data: fresh inputs."""
     activation: Literal["identity", "tanh", "relu"] = "identity"
-    """identity, tanh or relu on the outputs; theory is that of the identity."""
+    """Activation of the outputs; theory is that of the identity."""
     blocks: str | None = None
     """Variances of the inputs, one for each of as many equal blocks, as a list; default: all 1."""
     execution: Execution = EXECUTION
@@ -75,11 +80,7 @@ class Spikes:
         summary = {"command": "spikes", "out": str(folder), **done.summary}
         summary |= analyse(done.dataset, folder, terminal)
         write_summary(folder, summary)
-        terminal.print(
-            f"{summary['net_steps_per_second']:.3g} network-steps/s on {summary['device']}, "
-            f"{summary['seconds']:.1f} s and {summary['compile_seconds']:.1f} s of compilation; "
-            f"{summary['diverged']} members diverged"
-        )
+        terminal.print(speed(summary))
         terminal.print(f"wrote {folder}/spikes.png, spikes.pdf, run.zarr, summary.json")
         return summary
 

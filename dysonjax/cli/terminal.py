@@ -10,6 +10,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 from rich.text import Text
 
+PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+
 
 class _Console(Console):
     """rich ends the process when the reader of its output goes away; here runs are saved first."""
@@ -48,7 +50,11 @@ class Terminal:
             return
         table = Table(title=Text(title), title_justify="left")
         for index, name in enumerate(columns):
-            table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
+            numbers = index > 0 and all(_number(row[index]) for row in rows)
+            # What stands first is a name to be copied: it is not broken into lines.
+            table.add_column(
+                name, justify="right" if numbers else "left", overflow="fold", no_wrap=index == 0
+            )
         for row in rows:
             table.add_row(
                 *(Text(_printable(cell)) for cell in row)
@@ -104,6 +110,17 @@ def _printable(text: str) -> str:
     return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+def _number(cell: str) -> bool:
+    """Whether a cell reads as a number, with a sign, a unit or an error, or is empty."""
+    return not cell.strip() or cell.strip().lstrip("+-−±<>≤≥~ ")[:1].isdigit() or cell.strip() in "-–nan"
+
+
+def amount(value: float, unit: str) -> str:
+    """A number of three digits with the prefix of its unit, as "3.94 M network-steps/s"."""
+    scale, prefix = next(((s, p) for s, p in PREFIXES if value >= s), (1, ""))
+    return f"{value / scale:.3g} {prefix}{' ' if prefix and unit else ''}{unit}"
+
+
 def _plain_lines(terminal: Terminal, label: str, unit: str, every: float = 10.0):
     """Progress for logs: one line every ten seconds."""
     rate, last = _Rate(unit), None
@@ -128,7 +145,8 @@ class _Rate:
     """Work done per second since the first report; what came before, such as compiling, does not count."""
 
     def __init__(self, unit: str):
-        self.unit, self.first, self.value = unit, None, 0.0
+        self.unit, self.value = unit, 0.0
+        self.first: tuple[float, float] | None = None
 
     def see(self, done: float) -> None:
         now = time.monotonic()
@@ -138,6 +156,4 @@ class _Rate:
             self.value = (done - self.first[0]) / (now - self.first[1])
 
     def __str__(self) -> str:
-        prefixes = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
-        scale, prefix = next(((s, p) for s, p in prefixes if self.value >= s), (1, ""))
-        return f"{self.value / scale:.3g} {prefix}{self.unit}/s"
+        return amount(self.value, f"{self.unit}/s")

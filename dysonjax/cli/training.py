@@ -32,25 +32,25 @@ class TrainingOptions:
     steps: int | None = None
     """Training steps."""
     records: str = "41"
-    """Number of records in equal distances, log:N for logarithmic ones, or the steps as a list."""
+    """Number of records at equal distances, log:N at logarithmic ones, or the steps as a list."""
     optimizer: Literal["sgd", "momentum", "adam", "adamw", "muon"] = "sgd"
-    """How gradients become steps: sgd, momentum, adam, adamw or muon."""
+    """How gradients become steps."""
     momentum: float | None = None
     """What a step keeps of the direction before it, from 0 to 1; default: 0.9, for muon 0.95."""
     weight_decay: float | None = None
     """Decoupled weight decay, in units of the learning rate; default: 0.01 for adamw, else 0."""
     schedule: Literal["constant", "cosine"] = "constant"
-    """Course of the learning rate: constant, or cosine (down to a tenth)."""
+    """Course of the learning rate; cosine goes down to a tenth."""
     warmup: int = 0
     """Steps over which the learning rate rises from zero."""
     randomness: Literal["common", "independent"] = "common"
     """common: the points of a seed share their randomness, which is then drawn once; independent: each has
     its own."""
     keep_weights: Literal["none", "last", "all"] = "none"
-    """Weights to store: none, last or all records."""
+    """Records whose weights are stored."""
     keep: str = "none"
-    """Overlaps of singular vectors to record with the levels: overlaps, or of overlaps-target,
-    overlaps-start and overlaps-previous a list."""
+    """Overlaps of singular vectors to record with the levels: none, overlaps (all of them), or a list out of
+    overlaps-target, overlaps-start and overlaps-previous."""
     tile: str | None = None
     """Largest number of networks trained at once on a device, or tune: measure which is the fastest and
     remember it; default: what is remembered for such networks, else chosen from a device's memory."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -38,8 +38,7 @@ class Verify:
         from dysonjax import ensemble
 
         checks.positive_int("members", self.members)
-        if not self.folder.is_dir():
-            raise InputError(f"{self.folder} holds no run: it is not a folder")
+        run_folder.there(self.folder)
         if (self.folder / "run.json").exists():
             command = run_folder.read(self.folder)
             if not hasattr(command, "training"):
@@ -93,7 +92,10 @@ def model_of(folder: Path, config: dict):
         return described(run_folder.read(folder))[0]
     settings = dict(config["model"])
     name = settings.pop("name")
-    known = {"teacher-student": models.teacher_student, "spiked-teacher": models.spiked_teacher}
+    known: dict[str, Any] = {
+        "teacher-student": models.teacher_student,
+        "spiked-teacher": models.spiked_teacher,
+    }
     if name not in known:
         raise InputError(
             f"{folder} was not made by a command, and its model {name} is known to its maker alone; "

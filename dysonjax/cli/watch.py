@@ -38,13 +38,13 @@ class Watch:
         every = checks.positive("every", self.every)
         if not 0 <= self.port <= 65535:
             raise InputError(f"port must be from 0 to 65535, got {self.port}")
-        if not self.folder.is_dir():
-            raise InputError(f"{self.folder} holds no run: it is not a folder")
+        run_folder.there(self.folder)
         try:
             page = server.server(lambda: _page(self.folder, every), every, self.port)
         except OSError as error:
             raise InputError(f"port {self.port} cannot be used: {error.strerror}; choose another") from None
-        address = f"http://{page.server_address[0]}:{page.server_address[1]}/"
+        host, port = page.server_address[:2]
+        address = f"http://{host!s}:{port}/"
         shown = Terminal(json=self.json)  # the address is what one needs, also with --quiet
         shown.print(f"{self.folder} at {address} (Ctrl-C ends it)")
         try:

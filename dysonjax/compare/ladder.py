@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dysonjax import checks, dyson, threefry
+from dysonjax import checks, dyson, renamed, threefry
 from dysonjax.compare import rungs
 from dysonjax.compare.rungs import CLOSED, DYSON, GAS, LANGEVIN, RUNGS, SGD
 from dysonjax.compare.steps import Step, compare, verdict
@@ -274,15 +274,16 @@ def _one(system, task: Checked, index, runs, noise, order, key, seed, permutatio
     )  # fmt: skip
 
 
+@keyed
 def check(
     system: str, lr: float | Sequence[float], batch_size: int | Sequence[int], sigma_w: float | None,
-    members: int, steps: int | None, noise: str, order: int, seed: int, permutations: int, options: dict,
+    members: int, steps: int | None, noise: str, order: int, key: Key, permutations: int, options: dict,
 ) -> Checked:  # fmt: skip
     """The arguments of `ladders` in canonical form, without having run anything.
 
     Parameters
     ----------
-    system, lr, batch_size, sigma_w, members, steps, noise, order, seed, permutations
+    system, lr, batch_size, sigma_w, members, steps, noise, order, key, permutations
         As for `ladders`.
     options : dict
         The other options of `ladders`.
@@ -325,14 +326,13 @@ def check(
     if steps is None:
         steps = int(np.ceil(STEPS[system] * max(1.0, 0.1 / min(grid.lr))))
     steps = checks.positive_int("steps", steps)
-    checks.positive_int("seed", seed, 0)
     checks.positive_int("permutations", permutations)
     measured = noise == "measured"
     windows = {index: rungs.window(law, steps) if measured else (steps,) for index, law in laws.items()}
     return Checked(laws, grid, steps, windows)
 
 
-def summarise(ladder: Ladder) -> dict[str, Any]:
+def summarise(ladder: Ladder) -> renamed.Fields:
     """A ladder as JSON values.
 
     Parameters
@@ -356,11 +356,11 @@ def summarise(ladder: Ladder) -> dict[str, Any]:
     gaps = {name: mean_and_sem(np.diff(x)) for name, x in ladder.levels.items()}
     by_rung = {
         "levels_mean": {name: mean for name, (mean, _) in means.items()},
-        "levels_sem": {name: sem for name, (_, sem) in means.items()},
+        "levels_err": {name: error for name, (_, error) in means.items()},
         "spacing_mean": {name: mean for name, (mean, _) in gaps.items()},
-        "spacing_sem": {name: sem for name, (_, sem) in gaps.items()},
+        "spacing_err": {name: error for name, (_, error) in gaps.items()},
     }
-    return {
+    values = {
         "system": ladder.system,
         "lr": ladder.lr,
         "batch_size": ladder.batch_size,
@@ -377,6 +377,7 @@ def summarise(ladder: Ladder) -> dict[str, Any]:
         "notes": list(ladder.notes),
         "verdict": ladder.verdict,
     }
+    return renamed.Fields(values, levels_err="levels_sem", spacing_err="spacing_sem")
 
 
 def overview(found: Sequence[Ladder]) -> str:

@@ -197,7 +197,7 @@ def gas_levels(gas: dyson.CoulombGas, members: int, key: jax.Array | int) -> tup
 
     Examples
     --------
-    >>> gas = dj.dyson.CoulombGas(dj.dyson.quadratic(center=2.0), g2=0.01, levels=2)
+    >>> gas = dj.dyson.CoulombGas(dj.dyson.quadratic(center=2.0), g2=0.01, n=2)
     >>> levels, warned = dj.compare.gas_levels(gas, 1000, jax.random.key(0))
     >>> float(levels.mean().round(1)), warned
     (2.0, [])

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dysonjax import renamed
 from dysonjax.keys import Key, keyed
 from dysonjax.spectra import permutation_test, wasserstein
 from dysonjax.spectra.averages import mean_and_sem
@@ -47,8 +48,11 @@ class Step(NamedTuple):
     p_value: float
 
 
+@renamed.arguments(n_resamples="n")
 @keyed
-def compare(first: str, second: str, x: np.ndarray, y: np.ndarray, n: int = 999, key: Key = 0) -> Step:
+def compare(
+    first: str, second: str, x: np.ndarray, y: np.ndarray, n_resamples: int = 999, key: Key = 0
+) -> Step:
     """How two named ensembles of levels differ.
 
     Parameters
@@ -59,7 +63,7 @@ def compare(first: str, second: str, x: np.ndarray, y: np.ndarray, n: int = 999,
         Levels of the first.
     y : array, shape (members_y, levels)
         Levels of the second.
-    n : int, default 999
+    n_resamples : int, default 999
         Relabellings of the permutation test.
     key : int or jax.Array, default 0
         Randomness of that test.
@@ -73,16 +77,16 @@ def compare(first: str, second: str, x: np.ndarray, y: np.ndarray, n: int = 999,
     --------
     >>> rng = np.random.default_rng(0)
     >>> x, y = np.sort(rng.normal(size=(2, 200, 2)) + 5.0)
-    >>> dj.compare.compare("before", "after", x, y + 1.0, n=99).p_value
+    >>> dj.compare.compare("before", "after", x, y + 1.0, n_resamples=99).p_value
     0.01
     """
     z_levels, level_shift = _difference(x, y)
     z_spacings, spacing_shift = _difference(np.diff(x), np.diff(y))
-    effects = wasserstein(x, y, levels="each")
-    test = permutation_test(x, y, n=n, key=key)
+    effects = np.asarray(wasserstein(x, y, comparison="each"))
+    test = permutation_test(x, y, n_resamples=n_resamples, key=key)
     return Step(
-        first, second, z_levels, z_spacings, level_shift, spacing_shift, effects, test.statistic,
-        chance_distance(x, y), test.p_value,
+        first, second, z_levels, z_spacings, level_shift, spacing_shift, effects, float(test.distance),
+        chance_distance(x, y), float(test.p_value),
     )  # fmt: skip
 
 
@@ -103,7 +107,7 @@ def verdict(steps: tuple[Step, ...]) -> str:
     --------
     >>> rng = np.random.default_rng(0)
     >>> x, y = np.sort(rng.normal(size=(2, 200, 2)) + 5.0)
-    >>> dj.compare.verdict((dj.compare.compare("before", "after", x, y + 1.0, n=99),))
+    >>> dj.compare.verdict((dj.compare.compare("before", "after", x, y + 1.0, n_resamples=99),))
     'The costliest approximation is the step from before to after...'
     """
     excess = [max(step.wasserstein - step.chance, 0.0) for step in steps]

@@ -130,7 +130,7 @@ def rbm_system(lr: float, batch_size: int, order: int = 1, **options: Any) -> Sy
         potential, g2, pairs = dyson.rbm_second_order(kappa, mu**2, lr, batch_size, sigma_h)
 
     def matrix(members, seed):
-        return rbm_levels(kappa, sigma_h**2 * lr / batch_size, mu, draws=members, seed=seed)[0]
+        return rbm_levels(kappa, sigma_h**2 * lr / batch_size, mu, draws=members, key=seed)[0]
 
     return System(
         sgd=model,
@@ -205,7 +205,7 @@ def linear_system(
     epsilon = checks.positive("epsilon", epsilon)  # without noise there is no law to compare with
     if isinstance(z, str) and z == "identity":
         z = np.eye(len(values))
-    options = {"z": z, "values": values, "epsilon": epsilon, "noise": noise_of}
+    options: dict[str, Any] = {"z": z, "values": values, "epsilon": epsilon, "noise": noise_of}
     model = models.linear(**options)
     singular = np.linalg.svd(np.array(model.config["z"]), compute_uv=False)
     equal = np.ptp(singular) < 1e-9 * singular[0]
@@ -223,7 +223,7 @@ def linear_system(
     sigma = np.broadcast_to(linear_pair(reaching, lr, batch_size, singular).sigma, values.shape)
     omega = singular**2
     potential, g2, pairs = (
-        dyson.linear_network(values, omega, levels="singular values"),
+        dyson.linear_network(values, omega, variable="singular values"),
         omega * sigma**2,
         None,
     )
@@ -251,7 +251,7 @@ def linear_system(
     )
 
 
-SYSTEMS = {"rbm": rbm_system, "linear": linear_system}
+SYSTEMS: dict[str, Callable[..., System]] = {"rbm": rbm_system, "linear": linear_system}
 
 
 def _data_noise(samples) -> np.ndarray:

@@ -69,7 +69,9 @@ def arrange(
         for node in needs[root]:
             last[node] = turn
     free: list[tuple[int, int]] = []  # begin, end
-    places, instead, top = {}, {}, 0
+    places: dict[Node, int] = {}
+    instead: dict[Node, Node] = {}
+    top = 0
     for turn, root in enumerate(roots):
         over = [n for n in needs[root] if n in places and n not in kept and last[n] == turn]
         over.sort(key=turns.__getitem__)

@@ -103,13 +103,20 @@ def rule(work: Holder, node: Node) -> tuple[Node, int | None]:
     return found or (work.make(node, [work.whole(i) for i in inputs], WHOLE), WHOLE)
 
 
+def _cut(work: Holder, node: Node) -> int:
+    """The axis along which a node that is not whole is cut."""
+    axis = work.axis[node]
+    assert axis is not None
+    return axis
+
+
 def _elementwise(work: Holder, node: Node):
     cuts = [
-        work.axis[i]
+        axis
         for i in node.inputs
-        if work.axis[i] is not WHOLE
+        if (axis := work.axis[i]) is not None
         and len(i.shape) == len(node.shape)
-        and i.shape[work.axis[i]] == node.shape[work.axis[i]]
+        and i.shape[axis] == node.shape[axis]
     ]
     if not cuts:
         return None
@@ -119,7 +126,7 @@ def _elementwise(work: Holder, node: Node):
 
 def _reduction(work: Holder, node: Node):
     (inner,), over = node.inputs, node.params["axes"]
-    cut_axis = work.axis[inner]
+    cut_axis = _cut(work, inner)
     if cut_axis not in over:
         axis = cut_axis - sum(a < cut_axis for a in over)
         return work.make(node, [work.new[inner]], axis), axis
@@ -133,7 +140,7 @@ def _reduction(work: Holder, node: Node):
 
 def _joined(work: Holder, node: Node):
     """Parts of arrays that are joined along another axis."""
-    axes = {work.axis[i] for i in node.inputs if work.axis[i] is not WHOLE}
+    axes = {axis for i in node.inputs if (axis := work.axis[i]) is not None}
     axis = min(axes)
     if len(axes) > 1 or axis == node.params["dimension"]:
         return None
@@ -143,7 +150,8 @@ def _joined(work: Holder, node: Node):
 def _moved(work: Holder, node: Node):
     """Operations on one array that keep an axis as it is."""
     inner, *rest = node.inputs
-    old, axis = work.axis[inner], None
+    old = _cut(work, inner)
+    axis: int | None = None
     match node.op:
         case "broadcast_in_dim":
             axis = node.params["broadcast_dimensions"][old]
@@ -185,7 +193,7 @@ def _product(work: Holder, node: Node):
         return work.make(node, factors, number), number
 
     def free(side):
-        axis = _free(node, side, work.axis[node.inputs[side]])
+        axis = _free(node, side, _cut(work, node.inputs[side]))
         factors = [work.new[f] if s == side else work.whole(f) for s, f in enumerate(node.inputs)]
         return work.make(node, factors, axis), axis
 

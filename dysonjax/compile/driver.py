@@ -164,7 +164,7 @@ def device(ordinal: int) -> Device:
     driver, handle, context = load(), ctypes.c_int(), ctypes.c_void_p()
     driver("cuDeviceGet", ctypes.byref(handle), ordinal)
     driver("cuDevicePrimaryCtxRetain", ctypes.byref(context), handle)
-    return Device(driver, ordinal, handle.value, context.value)
+    return Device(driver, ordinal, handle.value, context.value or 0)
 
 
 def function(device: Device, image: bytes, name: str, shared_bytes: int = 0) -> Function:

@@ -117,8 +117,8 @@ def operation(node: Node, values: Sequence[str]) -> str:
         case "clamp":
             low, x, high = inputs
             raised = dataclasses.replace(node, op="max", inputs=(low, x))
-            below = dataclasses.replace(node, op="min", inputs=(raised, high))
-            return _extreme(below, [_extreme(raised, full[:2]), full[2]])
+            lowered = dataclasses.replace(node, op="min", inputs=(raised, high))
+            return _extreme(lowered, [_extreme(raised, full[:2]), full[2]])
         case "select_n":
             return _choice(node, values[0], full)
         case "convert_element_type":

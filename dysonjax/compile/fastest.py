@@ -28,7 +28,7 @@ def compiled(step: Step, found: Sequence[Layout], architecture: int) -> warps.So
     costs = {source: layout.cycles(use) for layout, (source, use) in kernels if use.stack <= MOST_STACK}
     if not costs:
         raise Unsupported(TOO_LARGE)
-    return min(costs, key=costs.get)
+    return min(costs, key=costs.__getitem__)
 
 
 def use(source: warps.Source, architecture: int) -> Use:

@@ -4,6 +4,7 @@ What lies there is used if its sum is that of its name; a file that is truncated
 never is.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -30,19 +31,30 @@ def made(kind: str, key: str, make: Callable[[], bytes]) -> bytes:
 
     kind: names the folder of the cache and the ending of its files.
     """
-    folder, _ = cache.private(kind)
-    if folder is None:
-        return make()
-    content = _found(folder, kind, key)
+    content = recall(kind, key)
     if content is None:
         content = make()
-        try:
+        keep(kind, key, content)
+    return content
+
+
+def recall(kind: str, key: str) -> bytes | None:
+    """The bytes that the user's cache has for a key."""
+    folder, _ = cache.private(kind)
+    try:
+        return None if folder is None else _found(folder, kind, key)
+    except OSError:  # the folder was removed meanwhile
+        return None
+
+
+def keep(kind: str, key: str, content: bytes) -> None:
+    """Keep the bytes of a key, if there is a cache and room in it."""
+    folder, _ = cache.private(kind)
+    if folder is not None:
+        with contextlib.suppress(OSError):  # no space: it is made again the next time
             path = folder / f"{key}-{hashlib.sha256(content).hexdigest()}.{kind}"
             write(path, content)
             cache.prune(file for file in folder.glob(f"*.{kind}") if file != path)
-        except OSError:  # no space: it is made again the next time
-            pass
-    return content
 
 
 def write(path: Path, content: bytes) -> None:

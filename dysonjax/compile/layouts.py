@@ -9,7 +9,7 @@ is as fast as the fastest kernel that was tried for an ensemble, or up to 11 % s
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dysonjax.compile.buffers import reads
 from dysonjax.compile.cuts import Cut
@@ -104,7 +104,7 @@ def ranked(step: Step, worlds: int, points: int) -> list[Layout]:
 
     worlds, points: of the networks that are trained together on a device.
     """
-    found = {}
+    found: dict[Any, Any] = {}
     for how in _cuts(step.states):
         try:
             parts, plan = planned(step, how)
@@ -144,7 +144,7 @@ def _cuts(states: Sequence[Node]) -> Iterator[Cut]:
 
 def _costs(parts: Parts, plan: Plan, fixed: Sequence[Node]) -> tuple[float, float, int]:
     """Instructions of a thread and of what is shared, and registers."""
-    instructions, shared = parts.exchanged * SHUFFLE, 0.0
+    instructions, shared = float(parts.exchanged * SHUFFLE), 0.0
     for node in topological(plan.roots):
         if not node.varying:
             shared += _work(node) if node.scope == STEP else 0

@@ -7,6 +7,7 @@ compile the step.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.extend.core
@@ -34,7 +35,7 @@ class Context:
     """The nodes of a jaxpr, equation by equation, and what rules make them with."""
 
     def __init__(self):
-        self.equation = None  # that is being lowered
+        self.equation: Any = None  # that is being lowered
         self._known: dict[tuple, Node] = {}
 
     # -- for rules -------------------------------------------------------------------------------------------
@@ -96,7 +97,7 @@ class Context:
 
     def _lowered(self, equation, inputs: list[Node]) -> list[Node]:
         self.equation, name, params = equation, equation.primitive.name, equation.params
-        rule = STRUCTURE.get(name)
+        rule: Any = STRUCTURE.get(name)
         if rule is None:
             if any(jax.dtypes.issubdtype(v.aval.dtype, jax.dtypes.prng_key) for v in equation.invars):
                 rule = KEYS.get(name, keys_at_known_places)

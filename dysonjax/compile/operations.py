@@ -33,6 +33,20 @@ def _same(a, **_):
     return a
 
 
+OF_NUMBERS: dict[str, Callable] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
+    "select_n": lambda which, *cases: np.choose(which, cases),
+}
 OPERATIONS = {
     # An array in another order, at no cost.
     "broadcast_in_dim": Operation("view", ("broadcast_dimensions",), _spread),
@@ -45,23 +59,7 @@ OPERATIONS = {
     "dynamic_slice": Operation("view"),
     "take": Operation("view", ("places",)),  # elements at known positions
     # Elements of elements.
-    **{
-        name: Operation("element", now=function)
-        for name, function in {
-            "add": np.add,
-            "sub": np.subtract,
-            "mul": np.multiply,
-            "eq": np.equal,
-            "ne": np.not_equal,
-            "lt": np.less,
-            "le": np.less_equal,
-            "gt": np.greater,
-            "ge": np.greater_equal,
-            "and": np.bitwise_and,
-            "or": np.bitwise_or,
-            "select_n": lambda which, *cases: np.choose(which, cases),
-        }.items()
-    },
+    **{name: Operation("element", now=function) for name, function in OF_NUMBERS.items()},
     **dict.fromkeys(
         "div rem max min pow neg abs sign floor ceil exp log log1p expm1 tanh logistic sqrt rsqrt erf "
         "erf_inv sin cos square xor not shift_left shift_right_logical shift_right_arithmetic is_finite "

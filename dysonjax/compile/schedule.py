@@ -226,7 +226,8 @@ def _small_first(roots: list[Node]) -> list[Node]:
     missing = {root: len(nodes) for root, nodes in before.items()}
     ready = [(_waits(root, needs[root]), place[root]) for root in roots if not missing[root]]
     heapq.heapify(ready)
-    result, done = [], set()
+    result: list[Node] = []
+    done: set[Node] = set()
     while len(result) < len(roots):
         # If nothing is ready, the stores that are left read in a circle what they write over.
         number = heapq.heappop(ready)[1] if ready else next(n for n, r in enumerate(roots) if r not in done)

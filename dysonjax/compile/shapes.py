@@ -28,7 +28,7 @@ class Variable(NamedTuple):
 class Part(NamedTuple):
     """The quotient or the remainder of an index by a number."""
 
-    index: "Affine"
+    index: "Affine"  # type: ignore[assignment]  # hides `tuple.index`, which nobody needs
     by: int
     sign: str  # as in C: "/" or "%"
 
@@ -85,8 +85,10 @@ def add(a: Index, b: Index) -> Index:
 
 
 def times(a: Index, n: int) -> Index:
-    if not isinstance(a, Affine) or n == 0:
-        return int(a * n) if n else 0
+    if n == 0:
+        return 0
+    if not isinstance(a, Affine):
+        return int(a * n)
     n = int(n)
     return a if n == 1 else Affine(frozenset((term, factor * n) for term, factor in a.terms), a.number * n)
 
@@ -116,13 +118,16 @@ def divided(index: Index, by: int) -> tuple[Index, Index]:
     quotient = _sum(whole, number)
     if largest < by:
         return quotient, rest
+    assert isinstance(rest, Affine), "a number lies below the divisor"
     more, rest = _split(rest, by)
     return add(quotient, more), rest
 
 
 def _split(index: Affine, by: int) -> tuple[Index, Index]:
-    found = (Part(index, by, sign) for sign in "/%")
-    return tuple(Affine(frozenset(((part, 1),)), 0) if part.most else 0 for part in found)
+    def of(part: Part) -> Index:
+        return Affine(frozenset(((part, 1),)), 0) if part.most else 0
+
+    return of(Part(index, by, "/")), of(Part(index, by, "%"))
 
 
 def strides_of(shape: Sequence[int]) -> tuple[int, ...]:

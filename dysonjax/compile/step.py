@@ -96,7 +96,7 @@ class Step(NamedTuple):
 
     inputs: list[graph.Node]
     states: list[graph.Node]
-    index: graph.Node
+    index: graph.Node  # type: ignore[assignment]  # hides `tuple.index`, which nobody needs
     outputs: list[graph.Node]
     stopped: int | None  # which of the states is an integer that is negative as long as steps change it
 

@@ -6,7 +6,13 @@ from dysonjax import lazy
 
 if TYPE_CHECKING:
     from dysonjax.dyson.coulomb_gas import CoulombGas
-    from dysonjax.dyson.equilibrium import Density, equilibrium_density, level_density, pair_density
+    from dysonjax.dyson.equilibrium import (
+        Density,
+        equilibrium_density,
+        level_density,  # noqa: F401  (former name, not in __all__)
+        marginal_density,
+        pair_density,
+    )
     from dysonjax.dyson.integrate import Path, integrate
     from dysonjax.dyson.learning_map import MapPath, learning_map
     from dysonjax.dyson.mcmc import Chains
@@ -46,9 +52,9 @@ __all__ = [
     "integrate",
     "laguerre",
     "learning_map",
-    "level_density",
     "linear_network",
     "linear_second_order",
+    "marginal_density",
     "measure",
     "mixing",
     "mixing_share",

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dysonjax import renamed
 from dysonjax.checks import (
     InputError,
     finite_array,
@@ -40,7 +41,8 @@ CHAINS = 32
 CELLS = 400  # of the table by which levels jump between wells
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@renamed.arguments(n="levels")
+@dataclasses.dataclass(frozen=True, eq=False, init=False)
 class CoulombGas:
     """The stationary law of Dyson Brownian motion for a potential, noise strengths and a Dyson index.
 
@@ -52,7 +54,7 @@ class CoulombGas:
         Noise strengths g_i², units of x² over time, as for `integrate`, without member axes.
     beta : float, default 1.0
         Dyson index, above 0.
-    levels : int, optional
+    n : int, optional
         Number of levels N. It may be left out where `g2` or the potential has one value for each level.
 
     Raises
@@ -68,7 +70,7 @@ class CoulombGas:
 
     Examples
     --------
-    >>> gas = dj.dyson.CoulombGas(dj.dyson.quadratic(), g2=0.5, levels=3)
+    >>> gas = dj.dyson.CoulombGas(dj.dyson.quadratic(), g2=0.5, n=3)
     >>> gas.most_likely().round(3)
     array([-0.866, -0.   ,  0.866])
     >>> draws = gas.sample(jax.random.key(0), 1000)
@@ -78,15 +80,24 @@ class CoulombGas:
 
     potential: Potential
     g2: Strength
-    beta: float = 1.0
-    levels: int | None = None
+    beta: float
+    n: int
     _origin: Any = dataclasses.field(default=None, init=False, repr=False)  # ordered levels in the domain
-    _diverging: Any = dataclasses.field(
-        default=(), init=False, repr=False
-    )  # walls where the density is infinite
+    # Walls where the density is infinite.
+    _diverging: Any = dataclasses.field(default=(), init=False, repr=False)
 
-    def __post_init__(self):
-        object.__setattr__(self, "beta", positive("beta", self.beta))
+    levels = renamed.field("n", "levels")
+
+    def __init__(self, potential: Potential, g2: Strength, beta: float = 1.0, n: int | None = None) -> None:
+        object.__setattr__(self, "potential", potential)
+        object.__setattr__(self, "g2", g2)
+        object.__setattr__(self, "beta", positive("beta", beta))
+        object.__setattr__(self, "n", self._number_of_levels(n))
+        memory(f"{self.n} levels", 300_000 * self.n, "take fewer")  # the scan of the potential
+        object.__setattr__(self, "_origin", self.line.x((np.arange(self.n) + 0.5) / self.n - 0.5))
+        self._check_confinement()
+
+    def _number_of_levels(self, n: int | None) -> int:
         shapes = [np.shape(p) for p in self.potential.params]
         if not callable(self.g2):
             g2 = finite_array("g2", self.g2, min_ndim=0)
@@ -97,18 +108,15 @@ class CoulombGas:
         if any(len(shape) > 1 for shape in shapes):
             raise InputError("a CoulombGas is one law: give g2 and the potential one value per level at most")
         known = {shape[0] for shape in shapes if shape}
-        if self.levels is not None:
-            known.add(positive_int("levels", self.levels))
+        if n is not None:
+            known.add(positive_int("n", n))
         if len(known) != 1:
             raise InputError(
-                "levels must be given: neither g2 nor the potential has one value per level"
+                "n must be given: neither g2 nor the potential has one value per level"
                 if not known
-                else f"g2, the potential and levels disagree on the number of levels: {sorted(known)}"
+                else f"g2, the potential and n disagree on the number of levels: {sorted(known)}"
             )
-        object.__setattr__(self, "levels", known.pop())
-        memory(f"{self.levels} levels", 300_000 * self.levels, "take fewer")  # the scan of the potential
-        object.__setattr__(self, "_origin", self.line.x((np.arange(self.levels) + 0.5) / self.levels - 0.5))
-        self._check_confinement()
+        return known.pop()
 
     @property
     def line(self) -> Line:
@@ -133,7 +141,8 @@ class CoulombGas:
         array, shape (..., levels)
             V/g², without unit. For noise g(x), read in the sense of Itô, the U with U′ = ((g²)′ − K)/g².
         """
-        potential, g2 = self.potential, self.g2
+        potential: Potential = self.potential
+        g2: Any = self.g2
         if isinstance(x, jax.Array):  # in its precision, also where JAX knows no float64
             params = tuple(jnp.asarray(p, x.dtype) for p in potential.params)
             potential = dataclasses.replace(potential, params=params)
@@ -160,13 +169,13 @@ class CoulombGas:
 
         Examples
         --------
-        >>> gas = dj.dyson.CoulombGas(dj.dyson.quadratic(), g2=0.5, levels=2)
+        >>> gas = dj.dyson.CoulombGas(dj.dyson.quadratic(), g2=0.5, n=2)
         >>> jax.grad(gas.log_prob)(jnp.array([-1.0, 1.0])).tolist()
         [1.5, -1.5]
         """
         if isinstance(x, jax.core.Tracer):
             return self._compiled[0](x)
-        return on_host(self._compiled[0], x, self.levels)
+        return on_host(self._compiled[0], x, self.n)
 
     def grad_log_prob(self, x: ArrayLike) -> np.ndarray:
         """Gradient of `log_prob`.
@@ -181,21 +190,24 @@ class CoulombGas:
         float64 array, shape (..., levels)
             ∂ log P/∂x_i, units of 1/x.
         """
-        return on_host(self._compiled[1], x, self.levels)
+        return on_host(self._compiled[1], x, self.n)
 
     @functools.cached_property
     def _compiled(self) -> tuple[Callable, Callable]:
         """`log_prob` and its gradient at many places, x of shape (rows, levels)."""
         return jax.jit(self._log_prob), jax.jit(jax.vmap(jax.grad(self._log_prob)))
 
-    def sample(self, key: jax.Array | int, n: int, method: str = "auto", **options: int) -> np.ndarray:
+    @renamed.arguments(n_samples="n")
+    def sample(
+        self, key: jax.Array | int, n_samples: int, method: str = "auto", **options: int
+    ) -> np.ndarray:
         """Independent draws of the levels.
 
         Parameters
         ----------
         key : JAX key or int
             Randomness.
-        n : int
+        n_samples : int
             Number of draws.
         method : {"auto", "exact", "mcmc"}, default "auto"
             "auto" is exact where that is possible and "mcmc" otherwise. "exact" draws come from the β-Hermite
@@ -223,22 +235,25 @@ class CoulombGas:
             If the chains have R̂ ≥ 1.01 or an effective sample size below 400. `run_mcmc` returns these
             numbers.
         """
-        n, key = positive_int("n", n), random_key("key", key)
-        memory(f"{n} draws of {self.levels} levels", 32 * n * self.levels, "take fewer")
+        n_samples, key = positive_int("n_samples", n_samples), random_key("key", key)
+        memory(f"{n_samples} draws of {self.n} levels", 32 * n_samples * self.n, "take fewer")
         one_of("method", method, ("auto", "exact", "mcmc"))
         if method != "mcmc":
             exact = self._exact_sampler(may_fail=method == "exact")
             if exact is not None:
-                return exact(key, n)
+                return exact(key, n_samples)
             if method == "exact":
                 raise InputError(
-                    f"no exact sampler is known for {self.levels} levels in a {self.potential.name} "
+                    f"no exact sampler is known for {self.n} levels in a {self.potential.name} "
                     "potential; use method='mcmc'"
                 )
         with jax.enable_x64(True):
-            return mcmc.draw_independent(self._walk(key, **options), n)
+            return mcmc.draw_independent(self._walk(key, **options), n_samples)
 
-    def run_mcmc(self, key: jax.Array | int, n: int, chains: int = CHAINS, warmup: int = 400) -> mcmc.Chains:
+    @renamed.arguments(n_samples="n")
+    def run_mcmc(
+        self, key: jax.Array | int, n_samples: int, chains: int = CHAINS, warmup: int = 400
+    ) -> mcmc.Chains:
         """Draws by Hamiltonian Monte Carlo in log-gaps, with R̂ and the effective sample size.
 
         Where the law has several maxima, chains start in all of them and levels jump between wells.
@@ -248,7 +263,7 @@ class CoulombGas:
         ----------
         key : JAX key or int
             Randomness.
-        n : int
+        n_samples : int
             Number of draws of all chains together, at least.
         chains : int, default 32
             Number of chains, at least 4.
@@ -265,11 +280,11 @@ class CoulombGas:
         InputError
             If an argument is out of range or the draws would not fit into memory.
         """
-        n, key = positive_int("n", n), random_key("key", key)
-        memory(f"{n} draws of {self.levels} levels", 64 * n * self.levels, "take fewer")
+        n_samples, key = positive_int("n_samples", n_samples), random_key("key", key)
+        memory(f"{n_samples} draws of {self.n} levels", 64 * n_samples * self.n, "take fewer")
         with jax.enable_x64(True):
             walk = self._walk(key, chains, warmup)
-            return mcmc.chains_of(mcmc.extend(walk, -(-n // (mcmc.SEGMENT * len(walk.z)))))
+            return mcmc.chains_of(mcmc.extend(walk, -(-n_samples // (mcmc.SEGMENT * len(walk.z)))))
 
     def most_likely(self) -> np.ndarray:
         """The configuration of largest density: Fekete points, such as the zeros of a Hermite polynomial.
@@ -314,9 +329,9 @@ class CoulombGas:
             return [jnp.broadcast_to(v, x.shape) for v in expand(x)]
 
         def local(x):
-            return on_host(everywhere, x, self.levels)
+            return on_host(everywhere, x, self.n)
 
-        return Landscape(local, self.beta, self.levels, self.line)
+        return Landscape(local, self.beta, self.n, self.line)
 
     @functools.cached_property
     def _table(self) -> Table:
@@ -324,7 +339,7 @@ class CoulombGas:
 
     def _walk(self, key, chains: int = CHAINS, warmup: int = 400) -> mcmc.Walk:
         chains, warmup = positive_int("chains", chains, 4), positive_int("warmup", warmup, 20)
-        memory(f"{chains} chains of {self.levels} levels", 64 * chains * self.levels**2, "take fewer")
+        memory(f"{chains} chains of {self.n} levels", 64 * chains * self.n**2, "take fewer")
         target = mcmc.Target(self._log_prob, self.chart, self.beta)
         found = self.maxima.found[: max(1, chains // 2)]
         starts = np.stack([_off_the_walls(self.line, m.x) for m in found])
@@ -346,12 +361,12 @@ class CoulombGas:
         places = places[np.unique(np.linspace(0, len(places) - 1, CELLS).astype(int))]
         edges = np.unique(np.concatenate([places, np.quantile(points, np.linspace(0, 1, 65))]))
         middle = 0.5 * (edges[1:] + edges[:-1])
-        energy = self._landscape.local(np.repeat(middle[:, None], self.levels, axis=1))[0].T
+        energy = self._landscape.local(np.repeat(middle[:, None], self.n, axis=1))[0].T
         return mcmc.Wells(*(jnp.asarray(v) for v in (maxima.barriers, edges, energy)))
 
     def _log_prob(self, x):
         gaps = jnp.diff(x, axis=-1)
-        rows, columns = np.triu_indices(self.levels, 1)
+        rows, columns = np.triu_indices(self.n, 1)
         distance = x[..., columns] - x[..., rows]
         lower, upper = self.line.lower, self.line.upper
         inside = jnp.all(gaps > 0, axis=-1) & (x[..., 0] > lower) & (x[..., -1] < upper)
@@ -367,12 +382,12 @@ class CoulombGas:
         else:
             force = functools.partial(_constant_force, self.potential, self.g2)
         with np.errstate(all="ignore"):
-            return on_host(force, x, self.levels)
+            return on_host(force, x, self.n)
 
     def _check_confinement(self) -> None:
         """Raise InputError unless e^{−U}|x|^{β(N−1)} is integrable for every level, at both ends."""
         line = self.line
-        power = self.beta * (self.levels - 1) + 1
+        power = self.beta * (self.n - 1) + 1
         message = (
             f"the {self.potential.name} potential is not confining: the gas has no stationary law"
             "; choose a potential that grows faster than the repulsion, or integrate without comparing"
@@ -382,7 +397,7 @@ class CoulombGas:
             if math.isfinite(end):
                 # Near a wall e^{−U} ~ distance^a with a = distance · force.
                 near = 1e-9 * (1 + abs(end))
-                exponent = near * inwards * self._force(np.full(self.levels, end + inwards * near))
+                exponent = near * inwards * self._force(np.full(self.n, end + inwards * near))
                 if not np.all(exponent > -1 + 1e-6):
                     raise InputError(f"{message} (the density diverges at the wall x = {end:g})")
                 if np.any(exponent < -1e-4):
@@ -391,7 +406,7 @@ class CoulombGas:
             scale = 1.0 + max(
                 (float(np.max(np.abs(p), initial=0.0)) for p in self.potential.params), default=0.0
             )
-            x = -inwards * scale * np.geomspace(10, 1e6, 100)[:, None] * np.ones(self.levels)
+            x = -inwards * scale * np.geomspace(10, 1e6, 100)[:, None] * np.ones(self.n)
             pull = -x * self._force(x)
             # Far out a function may be too large for its own formula, log(exp(-x²)) say.
             known = pull[~np.isnan(pull).any(axis=1)][-40:]
@@ -400,7 +415,7 @@ class CoulombGas:
         object.__setattr__(self, "_diverging", tuple(diverging))
 
     def _exact_sampler(self, may_fail: bool) -> Callable[[Any, int], np.ndarray] | None:
-        name, params, n = self.potential.name, self.potential.params, self.levels
+        name, params, n = self.potential.name, self.potential.params, self.n
         alike = all(np.ptp(p) == 0 for p in params)
         first = [float(np.ravel(p)[0]) for p in params]
         if (

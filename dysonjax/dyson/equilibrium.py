@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dysonjax import renamed
 from dysonjax.checks import InputError, positive_int
 from dysonjax.dyson.coulomb_gas import CoulombGas
 
@@ -55,24 +56,24 @@ def equilibrium_density(gas: CoulombGas) -> Density:
 
     Examples
     --------
-    >>> gas = dj.dyson.CoulombGas(dj.dyson.quadratic(), g2=0.5, levels=40)
+    >>> gas = dj.dyson.CoulombGas(dj.dyson.quadratic(), g2=0.5, n=40)
     >>> x, density = dj.dyson.equilibrium_density(gas)
     >>> radius = np.sqrt(2 * 40 * 0.5)
     >>> bool(abs(x[-1] / radius - 1) < 0.03), bool(abs(np.trapezoid(density, x) - 1) < 0.03)
     (True, True)
     """
-    if gas.levels < 4:
-        raise InputError(f"levels must be at least 4 for an equilibrium density, got {gas.levels}")
+    if gas.n < 4:
+        raise InputError(f"n must be at least 4 for an equilibrium density, got {gas.n}")
     best = gas.maxima.found[0]
     x = gas.most_likely()
     pieces = []
-    for piece in np.split(np.arange(gas.levels), _cuts(x)):
+    for piece in np.split(np.arange(gas.n), _cuts(x)):
         pieces.append(_piece(gas, x[piece], float(best.curvature[piece[0], piece[0]])))
     position, density = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
-    return Density(position, density / gas.levels)
+    return Density(position, density / gas.n)
 
 
-def level_density(samples: np.ndarray, level: int | None = None, bins: int = 60) -> Density:
+def marginal_density(samples: np.ndarray, level: int | None = None, bins: int = 60) -> Density:
     """Marginal density of one level, or of all levels together, as a histogram.
 
     Parameters
@@ -96,18 +97,24 @@ def level_density(samples: np.ndarray, level: int | None = None, bins: int = 60)
 
     See Also
     --------
-    dysonjax.spectra.level_density : the density of an ensemble of spectra, with errors over members.
+    dysonjax.spectra.level_density : all levels of an ensemble of spectra, with errors over members.
 
     Examples
     --------
     >>> samples = np.array([[0.0, 2.0], [1.0, 3.0]])
-    >>> dj.dyson.level_density(samples, level=1, bins=2)
+    >>> dj.dyson.marginal_density(samples, level=1, bins=2)
     Density(position=array([2.25, 2.75]), density=array([1., 1.]))
     """
     bins = positive_int("bins", bins)
     column = samples if level is None else samples[:, _level(samples, level)]
     height, edges = np.histogram(column, bins=bins, density=True)
     return Density(0.5 * (edges[1:] + edges[:-1]), height)
+
+
+def level_density(samples: np.ndarray, level: int | None = None, bins: int = 60) -> Density:
+    """Former name of `marginal_density`; `dysonjax.spectra.level_density` is another function."""
+    renamed.warned("dyson.level_density", "dyson.marginal_density")
+    return marginal_density(samples, level, bins)
 
 
 def pair_density(
@@ -142,14 +149,14 @@ def pair_density(
     --------
     The first level lies below the second, so half of the plane is empty:
 
-    >>> gas = dj.dyson.CoulombGas(dj.dyson.quadratic(), g2=0.5, levels=2)
+    >>> gas = dj.dyson.CoulombGas(dj.dyson.quadratic(), g2=0.5, n=2)
     >>> x, y, density = dj.dyson.pair_density(gas.sample(0, 10_000), 0, 1, bins=20)
     >>> float(density[x[:, None] > y + 0.5].max())
     0.0
     """
     bins = positive_int("bins", bins)
-    columns = (samples[:, _level(samples, k)] for k in (first, second))
-    height, x, y = np.histogram2d(*columns, bins=bins, density=True)
+    of_first, of_second = (samples[:, _level(samples, k)] for k in (first, second))
+    height, x, y = np.histogram2d(of_first, of_second, bins=bins, density=True)
     return 0.5 * (x[1:] + x[:-1]), 0.5 * (y[1:] + y[:-1]), height
 
 

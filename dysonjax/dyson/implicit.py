@@ -106,7 +106,7 @@ def solve(equation: Equation, y: jax.Array, start: jax.Array, h) -> tuple[jax.Ar
         active = change > NEWTON_TOLERANCE
         return jnp.where(active, moved, x), jnp.where(active, new_change, change), count + 1
 
-    x, _, count = lax.while_loop(unconverged, newton, (x, change, 0))
+    x, _, count = lax.while_loop(unconverged, newton, (x, change, jnp.int32(0)))
     return x, count
 
 

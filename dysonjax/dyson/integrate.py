@@ -11,7 +11,7 @@ import math
 import time as clock
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -176,7 +176,7 @@ def integrate(
         if method == "implicit":
             steps = _refine(chart.potential, time, steps)
         levels, times, info = _run(chart, beta, time, steps, key, method, fixed, records, progress)
-        if system is not None:
+        if system is not None and isinstance(g2, SquareRoot):
             levels = 0.25 * g2.c * levels**2
     if info["failed"]:
         warnings.warn(
@@ -342,7 +342,8 @@ def _run(chart, beta, time, steps, key, method, fixed, records, progress):
 
     leaves, tree = jax.tree.flatten((chart.potential.params, beta, _constant(chart.g2)))
     limits = [np.asarray(v, dtype=np.float64) for v in (chart.potential.lower, chart.potential.upper)]
-    finite_limits = tuple(bool(np.isfinite(v).all()) for v in limits)
+    low, high = (bool(np.isfinite(v).all()) for v in limits)
+    finite_limits = low, high
     leaves += [v for v, used in zip(limits, finite_limits, strict=True) if used]
     shared, own, is_own = [], [], []
     for leaf in map(np.asarray, leaves):
@@ -424,7 +425,7 @@ class _Problem:
 
     drift: Callable
     g2: Callable | None
-    tree: object
+    tree: Any  # of potential.params, beta and constant g2
     is_own: tuple[bool, ...]
     finite_limits: tuple[bool, bool]
     reflecting: tuple[bool, bool]
@@ -442,7 +443,7 @@ class _Problem:
         limits = iter(leaves[count:])
         lower = next(limits)[:1] if self.finite_limits[0] else None
         upper = next(limits)[:1] if self.finite_limits[1] else None
-        matrices = tuple(shared)  # what is left belongs to the pairwise force
+        matrices, force = tuple(shared), self.pair_force  # what is left belongs to the pairwise force
         return steppers.System(
             drift=lambda x: self.drift(x, *params),
             g2=self.g2 if self.g2 is not None else lambda x: jnp.broadcast_to(g2, (x.shape[0], g2.shape[-1])),
@@ -454,7 +455,7 @@ class _Problem:
             wall=self.wall,
             words=words,
             members=ids,
-            pairs=self.pair_force and (lambda x: total_force(self.pair_force, matrices, x)),
+            pairs=None if force is None else lambda x: total_force(force, matrices, x),
         )
 
     def step(self, system, state, index, dt):

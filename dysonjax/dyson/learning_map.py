@@ -99,8 +99,8 @@ def learning_map(
     if x0.ndim != 2 or np.any(np.diff(x0, axis=-1) == 0):
         raise InputError(f"x0 must have shape (members, levels) with distinct levels, got shape {x0.shape}")
     check_start(potential, x0)
-    g2_tilde = check_strength(g2_tilde, x0)
-    if callable(g2_tilde):
+    strength = check_strength(np.asarray(g2_tilde), x0)
+    if callable(strength):
         raise InputError("g2_tilde must be a number or one value per level")
     lr, batch_size = positive("lr", lr), positive_int("batch_size", batch_size)
     updates, records = positive_int("updates", updates), positive_int("records", records, 2)
@@ -112,7 +112,7 @@ def learning_map(
         x, alive = jnp.asarray(x0.T), jnp.ones(x0.shape[0], bool)
         limits = [jnp.asarray(v, jnp.float64) for v in (potential.lower, potential.upper)]
         params = tuple(_lanes(p, x0.shape) for p in potential.params)
-        g2 = _lanes(g2_tilde, x0.shape)
+        g2 = _lanes(strength, x0.shape)
         words = key_words(key)
         for record, mark in enumerate(marks):
             begin = int(marks[record - 1]) if record else 0

@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dysonjax import threefry
+from dysonjax import renamed, threefry
 from dysonjax.checks import InputError
+from dysonjax.dyson.chart import OrderedChart
 from dysonjax.dyson.diagnostics import diagnose, verdict
 
 TARGET_ACCEPTANCE = 0.85
@@ -61,20 +62,21 @@ class Chains:
     acceptance: float
     jumps: float = float("nan")
 
-    def flat(self, n: int) -> np.ndarray:
+    @renamed.arguments(n_samples="n")
+    def flat(self, n_samples: int) -> np.ndarray:
         """The first draws of all chains, in turn.
 
         Parameters
         ----------
-        n : int
+        n_samples : int
             Number of draws.
 
         Returns
         -------
-        float64 array, shape (n, levels)
+        float64 array, shape (n_samples, levels)
             Fewer rows if the chains hold fewer draws.
         """
-        return np.swapaxes(self.samples, 0, 1).reshape(-1, self.samples.shape[-1])[:n]
+        return np.swapaxes(self.samples, 0, 1).reshape(-1, self.samples.shape[-1])[:n_samples]
 
     @property
     def stride(self) -> int:
@@ -132,7 +134,7 @@ class Target:
     """
 
     log_prob: Callable
-    chart: object
+    chart: OrderedChart
     beta: float
 
     def __call__(self, z):

@@ -57,7 +57,7 @@ def mixing(gas: CoulombGas, path: Path, stationary: np.ndarray) -> Mixing | None
     --------
     Trajectories that stay in the left one of two wells, although the law fills both:
 
-    >>> gas = dj.dyson.CoulombGas(dj.dyson.quartic(stiffness=1.0, omega=-4.0), g2=0.2, levels=1)
+    >>> gas = dj.dyson.CoulombGas(dj.dyson.quartic(stiffness=1.0, omega=-4.0), g2=0.2, n=1)
     >>> stuck = dj.dyson.Path(np.full((200, 2, 1), -2.0), np.arange(2.0), "implicit", 1, 1.0, 0.0, 0.0)
     >>> found = dj.dyson.mixing(gas, stuck, gas.sample(0, 200))
     >>> found.wells, found.crossings, found.mixed

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from numpy.typing import ArrayLike
+from jax.typing import ArrayLike
 
 from dysonjax.checks import InputError, finite_array
 
@@ -105,5 +105,5 @@ def mixing_share(gap: ArrayLike, target_gap: ArrayLike, variance: ArrayLike) -> 
     >>> [round(float(s), 4) for s in share]
     [0.5, 0.001]
     """
-    z = jnp.abs(gap) * target_gap / (4 * variance)
+    z = jnp.abs(jnp.asarray(gap)) * jnp.asarray(target_gap) / (4 * jnp.asarray(variance))
     return 0.5 * (1 - jax.scipy.special.i1e(z) / jax.scipy.special.i0e(z))

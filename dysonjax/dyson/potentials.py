@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dysonjax import renamed
 from dysonjax.checks import InputError, finite_array
 from dysonjax.dyson.line import Line, integral
 
@@ -141,7 +142,7 @@ def free() -> Potential:
     --------
     >>> dj.dyson.free().drift(np.array([-1.0, 2.0])) == 0
     array([ True,  True])
-    >>> dj.dyson.CoulombGas(dj.dyson.free(), g2=0.5, levels=2)
+    >>> dj.dyson.CoulombGas(dj.dyson.free(), g2=0.5, n=2)
     Traceback (most recent call last):
     ...
     dysonjax.checks.InputError: the free potential is not confining: ...
@@ -181,14 +182,15 @@ def quartic(stiffness: ArrayLike = 1.0, omega: ArrayLike = 0.0) -> Potential:
     return Potential("quartic", _quartic_drift, _quartic_potential, (stiffness, omega), expansion=expansion)
 
 
-def laguerre(omega: ArrayLike = 1.0, shape: ArrayLike = 1.0) -> Potential:
-    """V = omega x − shape log x on x > 0, hence K = shape/x − omega, for constant noise.
+@renamed.arguments(hard_edge="shape")
+def laguerre(omega: ArrayLike = 1.0, hard_edge: ArrayLike = 1.0) -> Potential:
+    """V = omega x − hard_edge log x on x > 0, hence K = hard_edge/x − omega, for constant noise.
 
     Parameters
     ----------
     omega : float or array, default 1.0
         Pull towards 0, units of x over time, above 0.
-    shape : float or array, default 1.0
+    hard_edge : float or array, default 1.0
         Strength of the logarithm that keeps the levels positive, units of x² over time, above 0.
 
     Returns
@@ -208,28 +210,32 @@ def laguerre(omega: ArrayLike = 1.0, shape: ArrayLike = 1.0) -> Potential:
     Notes
     -----
     If all levels have the same noise g², the stationary law is the β-Laguerre ensemble with
-    shape/g² = β(m − n + 1)/2 − 1.
+    hard_edge/g² = β(m − n + 1)/2 − 1.
 
     Examples
     --------
-    A single level is Gamma distributed, with mean (shape + g²)/omega:
+    A single level is Gamma distributed, with mean (hard_edge + g²)/omega:
 
-    >>> gas = dj.dyson.CoulombGas(dj.dyson.laguerre(omega=1.0, shape=2.0), g2=1.0, levels=1)
+    >>> gas = dj.dyson.CoulombGas(dj.dyson.laguerre(omega=1.0, hard_edge=2.0), g2=1.0, n=1)
     >>> round(float(gas.sample(0, 20_000).mean()), 1)
     3.0
     """
-    omega, shape = _parameter("omega", omega, positive=True), _parameter("shape", shape, positive=True)
-    return Potential("laguerre", _laguerre_drift, _laguerre_potential, (omega, shape), lower=0.0)
+    omega, hard_edge = (
+        _parameter("omega", omega, positive=True),
+        _parameter("hard_edge", hard_edge, positive=True),
+    )
+    return Potential("laguerre", _laguerre_drift, _laguerre_potential, (omega, hard_edge), lower=0.0)
 
 
-def wishart(omega: ArrayLike = 1.0, shape: ArrayLike = 1.0) -> Potential:
-    """K = shape − omega x on x ≥ 0: with noise `SquareRoot(c)`, the eigenvalue process of a Wishart matrix.
+@renamed.arguments(hard_edge="shape")
+def wishart(omega: ArrayLike = 1.0, hard_edge: ArrayLike = 1.0) -> Potential:
+    """K = hard_edge − omega x on x ≥ 0: with noise `SquareRoot(c)`, the eigenvalues of a Wishart process.
 
     Parameters
     ----------
     omega : float or array, default 1.0
         Rate of return, 1/time, above 0.
-    shape : float or array, default 1.0
+    hard_edge : float or array, default 1.0
         Constant part of the drift, units of x over time, above 0.
 
     Returns
@@ -244,18 +250,21 @@ def wishart(omega: ArrayLike = 1.0, shape: ArrayLike = 1.0) -> Potential:
 
     Notes
     -----
-    With `SquareRoot(c)` the stationary law is the β-Laguerre ensemble with shape/c = β(m − n + 1)/2. With
+    With `SquareRoot(c)` the stationary law is the β-Laguerre ensemble with hard_edge/c = β(m − n + 1)/2. With
     constant noise it is a Gaussian on x ≥ 0.
 
     Examples
     --------
-    >>> well = dj.dyson.wishart(omega=2.0, shape=3.0)
+    >>> well = dj.dyson.wishart(omega=2.0, hard_edge=3.0)
     >>> well.drift(np.array([0.0, 1.5]))
     array([3., 0.])
     """
-    omega, shape = _parameter("omega", omega, positive=True), _parameter("shape", shape, positive=True)
+    omega, hard_edge = (
+        _parameter("omega", omega, positive=True),
+        _parameter("hard_edge", hard_edge, positive=True),
+    )
     return Potential(
-        "wishart", _wishart_drift, _wishart_potential, (omega, shape), lower=0.0, reflecting=(True, False)
+        "wishart", _wishart_drift, _wishart_potential, (omega, hard_edge), lower=0.0, reflecting=(True, False)
     )
 
 
@@ -311,8 +320,9 @@ def rbm(mu2: ArrayLike = 9.0, kappa: ArrayLike | None = None) -> Potential:
     )  # fmt: skip
 
 
+@renamed.arguments(variable="levels", hard_edge="shape")
 def linear_network(
-    teacher: ArrayLike = 2.0, z2: ArrayLike = 1.0, levels: str = "eigenvalues", shape: ArrayLike = 0.0
+    teacher: ArrayLike = 2.0, z2: ArrayLike = 1.0, variable: str = "eigenvalues", hard_edge: ArrayLike = 0.0
 ) -> Potential:
     """One hidden linear layer with the mean dynamics dW/dt = ZᵀZ (W_t − W), mode by mode.
 
@@ -322,9 +332,9 @@ def linear_network(
         Singular values of W_t, ascending, above 0.
     z2 : float or array, default 1.0
         Eigenvalue of ZᵀZ of every mode, 1/time, above 0.
-    levels : {"eigenvalues", "singular values"}, default "eigenvalues"
+    variable : {"eigenvalues", "singular values"}, default "eigenvalues"
         What the levels are: eigenvalues x of X = WᵀW, or singular values ξ of W.
-    shape : float or array, default 0.0
+    hard_edge : float or array, default 0.0
         For eigenvalues, the Itô term c(m − n + 1)/2 that noise `SquareRoot(c)` brings at β = 1; units of x
         over time.
 
@@ -336,18 +346,18 @@ def linear_network(
     Raises
     ------
     InputError
-        If `teacher` or `z2` is not positive, or for other `levels`.
+        If `teacher` or `z2` is not positive, or for another `variable`.
 
     Notes
     -----
-    K = z2 (teacher − ξ) for singular values, which is `quadratic`; K = 2 z2 (teacher √x − x) + shape for
+    K = z2 (teacher − ξ) for singular values, which is `quadratic`; K = 2 z2 (teacher √x − x) + hard_edge for
     eigenvalues. [B] Fig. 4.
 
     Examples
     --------
     Learning rests at the singular values of the teacher, or at their squares:
 
-    >>> by_value = dj.dyson.linear_network([1.0, 3.0], levels="singular values")
+    >>> by_value = dj.dyson.linear_network([1.0, 3.0], variable="singular values")
     >>> bool(np.allclose(by_value.drift(np.array([1.0, 3.0])), 0))
     True
     >>> by_square = dj.dyson.linear_network([1.0, 3.0])
@@ -355,15 +365,15 @@ def linear_network(
     True
     """
     teacher, z2 = _parameter("teacher", teacher, positive=True), _parameter("z2", z2, positive=True)
-    if levels == "singular values":
+    if variable == "singular values":
         return dataclasses.replace(quadratic(z2, teacher), name="linear_network")
-    if levels != "eigenvalues":
-        raise InputError(f"levels must be 'eigenvalues' or 'singular values', got {levels!r}")
-    shape = _parameter("shape", shape)
+    if variable != "eigenvalues":
+        raise InputError(f"variable must be 'eigenvalues' or 'singular values', got {variable!r}")
+    hard_edge = _parameter("hard_edge", hard_edge)
     # K′ diverges at 0 like 1/√x; the bound holds above (teacher/6)², where the levels spend their time.
     expansion = float(np.max(4 * z2))
     return Potential(
-        "linear_network", _linear_drift, _linear_potential, (teacher, z2, shape), lower=0.0,
+        "linear_network", _linear_drift, _linear_potential, (teacher, z2, hard_edge), lower=0.0,
         reflecting=(True, False), expansion=expansion,
     )  # fmt: skip
 
@@ -424,6 +434,7 @@ def custom(
         raise InputError(f"lower must lie below upper, got {lower!r} and {upper!r}")
     params = tuple(_parameter(f"params[{k}]", value) for k, value in enumerate(params))
     if drift is None:
+        assert potential is not None  # one of the two is given
         drift = _Derivative(potential)
     line = Line(float(lower), float(upper))
     near = _grid(lower, upper)

@@ -20,6 +20,7 @@ Linear network, equal z_i and symmetric teacher: W − W_t is a symmetric Ornste
 noise is additive and mixing alone remains, K_i = z² (Σ_k (u_i·e_k)² ξ_k − ξ).
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -49,7 +50,8 @@ class SecondOrder(NamedTuple):
     pairs: Pairwise
 
 
-class RBMNoise(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class RBMNoise:
     """g²(x) = 2t x²/λ² over 1 − a x/λ², what discrete steps add."""
 
     mu2: float

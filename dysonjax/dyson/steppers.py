@@ -31,12 +31,15 @@ class System(NamedTuple):
     pairs: Callable | None  # x -> smooth forces between levels, taken at the start of a step
 
 
+Array = jax.Array | np.ndarray
+
+
 class State(NamedTuple):
-    x: jax.Array  # shape (levels, members)
-    kick: jax.Array  # shape (levels, members): h F(x) of the step before (implicit only)
-    started: jax.Array  # shape (): whether the first step is done
-    work: jax.Array  # shape (members,): steps taken, refinements included
-    failed: jax.Array  # shape (): steps that did not converge
+    x: Array  # shape (levels, members)
+    kick: Array  # shape (levels, members): h F(x) of the step before (implicit only)
+    started: Array  # shape (): whether the first step is done
+    work: Array  # shape (members,): steps taken, refinements included
+    failed: Array  # shape (): steps that did not converge
 
 
 def start(x: np.ndarray) -> State:
@@ -53,7 +56,7 @@ def start(x: np.ndarray) -> State:
 
 def implicit_step(system: System, state: State, index, dt) -> State:
     """Trapezoidal in drift and repulsion (backward Euler first); state-dependent g is read at x (Itô)."""
-    x = state.x
+    x = jnp.asarray(state.x)
     g2 = system.g2(x)
     h = jnp.where(state.started, dt / 2, dt)
     noise = jnp.sqrt(2 * dt * g2) * normals(system.words, system.members, index, x.shape[0])

@@ -13,11 +13,12 @@ import jax
 import numpy as np
 
 from dysonjax import threefry
-from dysonjax.compile import CompilerError, Unsupported, compiler_path
+from dysonjax.compile import CompilerError, Source, Unsupported, compiler_path
 from dysonjax.ensemble import step
 from dysonjax.ensemble.contract import Later, Refused, Task, Tile
 from dysonjax.ensemble.keys import Identity
 from dysonjax.ensemble.layout import by_device
+from dysonjax.ensemble.step import Observed
 from dysonjax.ensemble.thresholds import VALUES
 
 
@@ -69,7 +70,7 @@ class Fixed(NamedTuple):
 
     def arrays(self, identity: Identity, world: Any) -> list[tuple[list, list]]:
         """On each device the arrays (worlds, ...) of worlds and (worlds, points) of points."""
-        of_world = [identity.key_words(self.common, stream) for stream in self.streams]
+        of_world: list = [identity.key_words(self.common, stream) for stream in self.streams]
         of_world += [by_device(key_data(leaf)) for leaf in jax.tree.leaves(world)]
         of_point = [identity.point[name] for name in self.names]
         return [
@@ -86,13 +87,17 @@ def fixed(task: Task, tile: Tile, *streams: int) -> Fixed:
     return Fixed(tree, worlds, points, names, streams, task.common)
 
 
+PackLeaf = Callable[[np.ndarray], list]  # a leaf of one device, for each call
+UnpackLeaf = Callable[[list, tuple[int, ...], Any], np.ndarray]  # of each call -> a leaf
+
+
 class Form(NamedTuple):
     """The state of a tile: what compiled C has for it, call by call, and the plain form."""
 
     tree: Any
     leaves: list[jax.ShapeDtypeStruct]  # (devices, worlds, points, ...)
-    pack_leaf: Callable[[np.ndarray], list]  # a leaf of one device, for each call
-    unpack_leaf: Callable[[list, tuple[int, ...], Any], np.ndarray]  # of each call -> a leaf
+    pack_leaf: PackLeaf
+    unpack_leaf: UnpackLeaf
 
     @property
     def of_one(self) -> list[jax.ShapeDtypeStruct]:
@@ -114,8 +119,12 @@ class Form(NamedTuple):
         return jax.tree.unflatten(self.tree, found)
 
 
-def form(tile: Tile, pack_leaf: Callable, unpack_leaf: Callable) -> Form:
-    """Raises Refused for a typed random key."""
+def _unmoved(*_: Any) -> Any:
+    raise TypeError("this target packs its state by itself")
+
+
+def form(tile: Tile, pack_leaf: PackLeaf = _unmoved, unpack_leaf: UnpackLeaf = _unmoved) -> Form:
+    """Raises Refused for a typed random key. A target that packs by itself needs no functions for a leaf."""
     leaves, tree = jax.tree.flatten(tile.plain)
     if any(jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in leaves):
         raise Refused("a random key in the state of a network")
@@ -134,12 +143,23 @@ def on_arrays(task: Task, fixed: Fixed, form: Form) -> Callable:
     return function
 
 
+def source(task: Task, what: str, tile: Tile, write: Callable[[], Source]) -> Source:
+    """The C that `write` writes for a tile, or wrote in an earlier run."""
+    return task.traces.kept(what, (tile.identity, tile.world, tile.state), write)
+
+
+def observed(task: Task, tile: Tile) -> Observed:
+    """Shapes of what is observed."""
+    arguments = tile.identity, tile.world, tile.state
+    return task.traces.kept("observed", arguments, lambda: jax.eval_shape(task.programs.observe, *arguments))
+
+
 def started_by_xla(task: Task, tile: Tile, form: Form) -> Callable[[], Callable]:
     """`Executable.start`, to be compiled."""
-    lowered = task.programs.start.lower(tile.identity)
+    compiled = task.traces.program("start", task.programs.start, tile.identity)
 
     def compile():
-        program = lowered.compile()
+        program = compiled()
 
         def start(identity):
             world, state = program(identity)
@@ -152,10 +172,10 @@ def started_by_xla(task: Task, tile: Tile, form: Form) -> Callable[[], Callable]
 
 def observed_by_xla(task: Task, tile: Tile, form: Form) -> Callable[[], Callable]:
     """`Executable.observe`, to be compiled."""
-    lowered = task.programs.observe.lower(tile.identity, tile.world, tile.state)
+    compiled = task.traces.program("observe", task.programs.observe, tile.identity, tile.world, tile.state)
 
     def compile():
-        program = lowered.compile()
+        program = compiled()
 
         def observe(identity, world, state):
             found = program(identity, world, jax.tree.map(tile.points.of_plain, form.unpack(state)))
@@ -179,7 +199,7 @@ def on_threads(devices: int) -> Callable[..., Later]:
 
 def remembered(function: Callable) -> Callable:
     """A function of a wave, `function(identity, world)`, that remembers its last result."""
-    last = [(None, None, None)]
+    last: list[tuple[Identity | None, Any, Any]] = [(None, None, None)]
 
     def of_wave(identity: Identity, world: Any) -> Any:
         if last[0][0] is not identity or last[0][1] is not world:

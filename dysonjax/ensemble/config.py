@@ -9,14 +9,15 @@ import dataclasses
 import functools
 import inspect
 import warnings
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import jax
 import numpy as np
 
 from dysonjax import checks, keys
-from dysonjax.ensemble import devices, disk, optimizers, overlaps, targets
+from dysonjax.ensemble import disk, optimizers, overlaps, soundness, targets
+from dysonjax.ensemble.devices import resolve
 from dysonjax.ensemble.grid import Grid, record_steps
 from dysonjax.ensemble.optimizers import Optimizer
 from dysonjax.ensemble.programs import PRECISIONS
@@ -26,9 +27,32 @@ if TYPE_CHECKING:
     import optax
 
 SAVE_EVERY_SECONDS = 300.0
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-@dataclasses.dataclass(frozen=True)
+class How(TypedDict, total=False):
+    """Options of a run that say how it is computed, as users give them."""
+
+    tile: int | str | None
+    devices: int | str | Sequence[jax.Device] | None
+    backend: str
+    save_every: float
+
+
+class Options(How, total=False):
+    """All options of a run, as users give them."""
+
+    optimizer: str | Optimizer | optax.GradientTransformation
+    randomness: str
+    key: keys.Key
+    x64: bool
+    precision: str
+    keep_weights: str
+    keep: str | Sequence[str]
+    identity_bits: int
+
+
+@dataclasses.dataclass(frozen=True, init=False)
 class Config:
     """What a run computes and how, in canonical form; raises InputError for what cannot be.
 
@@ -60,42 +84,61 @@ class Config:
 
     grid: Grid
     steps: int
-    records: int | Sequence[int] = 11
-    optimizer: str | Optimizer | optax.GradientTransformation = "sgd"
-    randomness: str = "common"
-    seed: int = 0
-    x64: bool = False
-    precision: str = "float32"
-    keep_weights: str = "none"
-    keep: str | Sequence[str] = "none"
-    identity_bits: int = 64
-    tile: int | str | None = None
-    devices: int | str | Sequence[jax.Device] | None = None
-    backend: str = "auto"
-    save_every: float = SAVE_EVERY_SECONDS
+    records: tuple[int, ...]
+    optimizer: Optimizer | optax.GradientTransformation
+    randomness: str
+    seed: int
+    x64: bool
+    precision: str
+    keep_weights: str
+    keep: tuple[str, ...]
+    identity_bits: int
+    tile: int | str | None
+    devices: list[jax.Device]
+    backend: str
+    save_every: float
 
-    def __post_init__(self):
-        _check_grid(self.grid)
-        steps = checks.positive_int("steps", self.steps)
+    def __init__(
+        self,
+        grid: Grid,
+        steps: int,
+        records: int | Sequence[int] = 11,
+        optimizer: str | Optimizer | optax.GradientTransformation = "sgd",
+        randomness: str = "common",
+        seed: int = 0,
+        x64: bool = False,
+        precision: str = "float32",
+        keep_weights: str = "none",
+        keep: str | Sequence[str] = "none",
+        identity_bits: int = 64,
+        tile: int | str | None = None,
+        devices: int | str | Sequence[jax.Device] | None = None,
+        backend: str = "auto",
+        save_every: float = SAVE_EVERY_SECONDS,
+    ) -> None:
+        _check_grid(grid)
+        steps = checks.positive_int("steps", steps)
         canonical = {
+            "grid": grid,
             "steps": steps,
-            "records": record_steps(self.records, steps),
-            "optimizer": optimizers.resolve(self.optimizer, steps),
-            "randomness": checks.one_of("randomness", self.randomness, ["common", "independent"]),
-            "seed": checks.seed("seed", self.seed),
-            "x64": checks.flag("x64", self.x64),
-            "precision": checks.one_of("precision", self.precision, list(PRECISIONS)),
-            "keep_weights": checks.one_of("keep_weights", self.keep_weights, ["none", "last", "all"]),
-            "keep": overlaps.parse(self.keep),
-            "tile": _tile(self.tile),
-            "devices": devices.resolve(self.devices),
-            "backend": checks.one_of("backend", self.backend, targets.BACKENDS),
-            "save_every": checks.positive("save_every", self.save_every),
+            "records": record_steps(records, steps),
+            "optimizer": optimizers.resolve(optimizer, steps),
+            "randomness": checks.one_of("randomness", randomness, ["common", "independent"]),
+            "seed": checks.seed("seed", seed),
+            "x64": checks.flag("x64", x64),
+            "precision": checks.one_of("precision", precision, list(PRECISIONS)),
+            "keep_weights": checks.one_of("keep_weights", keep_weights, ["none", "last", "all"]),
+            "keep": overlaps.parse(keep),
+            "identity_bits": identity_bits,
+            "tile": _tile(tile),
+            "devices": resolve(devices),
+            "backend": checks.one_of("backend", backend, targets.BACKENDS),
+            "save_every": checks.positive("save_every", save_every),
         }
-        if self.identity_bits not in (32, 64):
-            raise checks.InputError(f"identity_bits must be 32 or 64, got {self.identity_bits!r}")
-        if self.x64 and self.precision != "float32":
-            raise checks.InputError(f"x64 and precision {self.precision!r} exclude each other; leave one out")
+        if identity_bits not in (32, 64):
+            raise checks.InputError(f"identity_bits must be 32 or 64, got {identity_bits!r}")
+        if x64 and precision != "float32":
+            raise checks.InputError(f"x64 and precision {precision!r} exclude each other; leave one out")
         for name, value in canonical.items():
             object.__setattr__(self, name, value)
 
@@ -139,32 +182,30 @@ class Config:
         return found
 
 
-def takes_options(function: Callable) -> Callable:
+def takes_options(function: F) -> F:
     """A function whose `**options` are fields of `Config`, with these in its signature: `help` lists them."""
     own = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
     known = {parameter.name for parameter in own}
     fields = [
-        inspect.Parameter(
-            "key" if f.name == "seed" else f.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=f.default,
-            annotation=f.type,
-        )
-        for f in dataclasses.fields(Config)
-        if f.name not in known
+        option.replace(name="key", kind=option.KEYWORD_ONLY, annotation="int | jax.Array")
+        if name == "seed"
+        else option.replace(kind=option.KEYWORD_ONLY)
+        for name, option in inspect.signature(Config).parameters.items()
+        if name not in known
     ]
-    function.__signature__ = inspect.Signature([*own, *fields])
+    shown: Any = function
+    shown.__signature__ = inspect.Signature([*own, *fields])
     return function
 
 
-def configured(grid: Grid, steps: int, records: int | Sequence[int], options: dict[str, Any]) -> Config:
+def configured(grid: Grid, steps: int, records: int | Sequence[int], given: Mapping[str, Any]) -> Config:
     """The configuration that the arguments of `train` mean: what they call `key` is the run's root seed."""
+    options = dict(given)
     if "seed" in options and "key" not in options:
         text = "the argument seed of training is now called key"
         warnings.warn(text, DeprecationWarning, stacklevel=3)
     elif "key" in options:
-        options = {**options, "seed": keys.number("key", options["key"])}
-        del options["key"]
+        options["seed"] = keys.number("key", options.pop("key"))
     return Config(grid, steps, records, **options)
 
 
@@ -184,6 +225,8 @@ def check(model: Model, config: Config) -> None:
     """Raise InputError if a model cannot be trained on the grid of a configuration, or needs more memory than
     there is."""
     check_grid(model, config.grid)
+    own = None if isinstance(config.optimizer, Optimizer) else config.optimizer
+    soundness.check(model, config.grid, config.x64, own)
     overlaps.check(model, config.compared)
     disk.check_memory(model, config.grid, config.x64)
 

@@ -15,6 +15,7 @@ import jax
 
 from dysonjax.ensemble.keys import Identity
 from dysonjax.ensemble.layout import Points
+from dysonjax.ensemble.traces import Traces
 from dysonjax.models.base import Model
 
 if TYPE_CHECKING:
@@ -48,10 +49,11 @@ class Later(NamedTuple):
 class Programs(NamedTuple):
     """Functions over tiles by XLA; the leading axis of everything is the device. See `programs`."""
 
-    start: Callable  # identity -> worlds, states
-    advance: Callable  # identity, worlds, states, first step, number of steps -> states; donates the states
-    observe: Callable  # identity, worlds, states -> `Observed`
-    targets: Callable  # identity, worlds -> targets of `Observed` alone
+    start: jax.stages.Wrapped  # identity -> worlds, states
+    # identity, worlds, states, first step, number of steps -> states; donates the states
+    advance: jax.stages.Wrapped
+    observe: jax.stages.Wrapped  # identity, worlds, states -> `Observed`
+    targets: jax.stages.Wrapped  # identity, worlds -> targets of `Observed` alone
 
 
 class Task(NamedTuple):
@@ -63,6 +65,7 @@ class Task(NamedTuple):
     common: bool  # whether the points of a seed share its randomness
     devices: list[jax.Device]
     programs: Programs  # not lowered
+    traces: Traces  # what tracing gave in an earlier run
     state_bytes: int  # of one network
     xla_follows: bool  # whether XLA is asked too: who is slower than it then refuses
 
@@ -83,7 +86,8 @@ class Tile(NamedTuple):
     @property
     def shape(self) -> tuple[int, int, int]:
         """Devices, worlds, points."""
-        return self.identity.point["lr"].shape
+        devices, worlds, points = self.identity.point["lr"].shape
+        return devices, worlds, points
 
 
 class Executable(NamedTuple):

@@ -81,7 +81,7 @@ class Machine(NamedTuple):
 
 def prepared(task: Task, tile: Tile) -> Prepared:
     """Raises Refused if the step cannot be written in C."""
-    form = c_step.form(tile, None, None)
+    form = c_step.form(tile)
     fixed = c_step.fixed(task, tile, BATCH)
     inputs = [
         *(Input(s.shape, s.dtype, WORLD, False) for s in fixed.of_world),

@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 
@@ -32,7 +33,7 @@ def one_device_per_core() -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     if flag not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {flag}=false".strip()
-    if jax.config.jax_num_cpu_devices < 1:
+    if setting("jax_num_cpu_devices") < 1:
         try:
             jax.config.update("jax_num_cpu_devices", cores())
         except RuntimeError:  # JAX runs already and keeps the devices that it has
@@ -44,11 +45,16 @@ def one_device_per_core() -> None:
                 )
 
 
+def setting(name: str) -> Any:
+    """A setting of JAX: its class `Config` does not declare them."""
+    return getattr(jax.config, name)
+
+
 def check_settings() -> None:
     """Raise InputError for a global setting of JAX under which networks cannot be trained."""
-    strict = jax.config.jax_numpy_dtype_promotion != "standard"
-    equal = jax.config.jax_numpy_rank_promotion == "raise"
-    guarded = "disallow" in str(jax.config.jax_transfer_guard)
+    strict = setting("jax_numpy_dtype_promotion") != "standard"
+    equal = setting("jax_numpy_rank_promotion") == "raise"
+    guarded = "disallow" in str(setting("jax_transfer_guard"))
     settings = {
         "JAX_NUMPY_RANK_PROMOTION=raise": (
             equal,
@@ -56,9 +62,9 @@ def check_settings() -> None:
         ),
         "JAX_TRANSFER_GUARD=disallow": (guarded, "records and checkpoints are brought to the host"),
         "JAX_NUMPY_DTYPE_PROMOTION=strict": (strict, "types are mixed on purpose"),
-        "JAX_DISABLE_JIT": (jax.config.jax_disable_jit, "every step would be run operation by operation"),
-        "JAX_DEBUG_NANS": (jax.config.jax_debug_nans, "a network that diverges would stop all others"),
-        "JAX_DEBUG_INFS": (jax.config.jax_debug_infs, "a network that diverges would stop all others"),
+        "JAX_DISABLE_JIT": (setting("jax_disable_jit"), "every step would be run operation by operation"),
+        "JAX_DEBUG_NANS": (setting("jax_debug_nans"), "a network that diverges would stop all others"),
+        "JAX_DEBUG_INFS": (setting("jax_debug_infs"), "a network that diverges would stop all others"),
     }
     for name, (there, reason) in settings.items():
         if there:
@@ -68,7 +74,7 @@ def check_settings() -> None:
 def _local(backend: str | None = None) -> list[jax.Device]:
     """The devices of this process; raises InputError if JAX cannot start what the environment asks for."""
     xla_flags.check()
-    wanted = jax.config.jax_platforms
+    wanted = setting("jax_platforms")
     try:
         return jax.local_devices(backend=backend)
     except (RuntimeError, AssertionError) as error:

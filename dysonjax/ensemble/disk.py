@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 
 from dysonjax import checks
 from dysonjax.checks import InputError
@@ -40,13 +41,13 @@ def check_memory(model: Model, grid: Grid, x64: bool) -> None:
     largest = max(grid.batch_size)
     if largest < LARGE_BATCH:
         return
-    point = grid.points()[0]
 
     def step():
+        point = {name: jnp.asarray(value) for name, value in grid.points()[0].items()}
         key = jax.random.key(0)
         world = model.world(key, largest)
         start = model.init(key, world, point)
-        return model.update(*start, model.batch(key, world, 0, largest), world, point)
+        return model.update(*start, model.batch(key, world, jnp.int32(0), largest), world, point)
 
     with jax.enable_x64(x64):
         needed = 2 * _largest(jax.make_jaxpr(step)().jaxpr)  # what is read and what is made of it

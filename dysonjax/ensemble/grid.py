@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import itertools
 import math
+import types
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -15,7 +16,10 @@ OUTER = ("batch_size", "lr", "sigma_w")  # dimensions of every grid; a model's o
 RESERVED = (*OUTER, "seed", "record", "mode")
 
 
-@dataclasses.dataclass(frozen=True)
+Axis = Sequence[float] | float | np.ndarray  # values of a hyperparameter, or one
+
+
+@dataclasses.dataclass(frozen=True, init=False)
 class Grid:
     """Every combination of learning rate, batch size, initial width and a model's scalars, times seeds.
 
@@ -48,29 +52,37 @@ class Grid:
     (('batch_size', 'lr', 'sigma_w', 'epsilon', 'seed'), (1, 2, 1, 3, 10), 60)
     """
 
-    lr: Sequence[float] | float
-    batch_size: Sequence[int] | int
-    sigma_w: Sequence[float] | float = 1.0
-    seeds: int = 1
-    first_seed: int = 0
-    scalars: Mapping[str, Sequence[float] | float] = dataclasses.field(default_factory=dict, hash=False)
+    lr: tuple[float, ...]
+    batch_size: tuple[int, ...]
+    sigma_w: tuple[float, ...]
+    seeds: int
+    first_seed: int
+    scalars: dict[str, tuple[float, ...]] = dataclasses.field(hash=False)
 
-    def __post_init__(self):
-        for name, check in (
-            ("lr", checks.positive),
-            ("batch_size", checks.positive_int),
-            ("sigma_w", checks.positive),
-        ):
-            object.__setattr__(self, name, _axis(name, getattr(self, name), check))
-        if not isinstance(self.scalars, Mapping):
-            raise checks.InputError(f"scalars must be a dict of names and values, got {self.scalars!r}")
-        for name in self.scalars:
+    def __init__(
+        self,
+        lr: Axis,
+        batch_size: Sequence[int] | int,
+        sigma_w: Axis = 1.0,
+        seeds: int = 1,
+        first_seed: int = 0,
+        scalars: Mapping[str, Axis] = types.MappingProxyType({}),
+    ) -> None:
+        if not isinstance(scalars, Mapping):
+            raise checks.InputError(f"scalars must be a dict of names and values, got {scalars!r}")
+        for name in scalars:
             if name in RESERVED:
                 raise checks.InputError(f"{name} is a dimension of every result, not a scalar of a model")
-        scalars = {name: _axis(name, values, checks.finite) for name, values in self.scalars.items()}
-        object.__setattr__(self, "scalars", scalars)
-        object.__setattr__(self, "seeds", checks.positive_int("seeds", self.seeds))
-        object.__setattr__(self, "first_seed", checks.seed("first_seed", self.first_seed))
+        canonical = {
+            "lr": _axis("lr", lr, checks.positive),
+            "batch_size": _axis("batch_size", batch_size, checks.positive_int),
+            "sigma_w": _axis("sigma_w", sigma_w, checks.positive),
+            "seeds": checks.positive_int("seeds", seeds),
+            "first_seed": checks.seed("first_seed", first_seed),
+            "scalars": {name: _axis(name, values, checks.finite) for name, values in scalars.items()},
+        }
+        for name, value in canonical.items():
+            object.__setattr__(self, name, value)
         if self.first_seed + self.seeds > 2**32:
             raise checks.InputError(
                 f"first_seed + seeds must be at most 4294967296, got {self.first_seed} + {self.seeds}; "
@@ -113,7 +125,7 @@ def check_range(grid: Grid, x64: bool) -> None:
     for name, values in {"lr": grid.lr, "sigma_w": grid.sigma_w, **grid.scalars}.items():
         for value in values:
             with np.errstate(over="ignore", under="ignore"):
-                number = kind(value)
+                number = float(kind(value))
             if not np.isfinite(number) or (abs(number) < np.finfo(kind).tiny and value != 0):
                 remedy = "" if x64 else "; train in double precision with x64"
                 raise checks.InputError(f"{name} = {value:g} is beyond the range of {kind.__name__}{remedy}")
@@ -137,10 +149,10 @@ def point_identity(point: dict[str, float], batch_size: int, bits: int = 64) -> 
     bits: 32 for the names of runs that were started before 64 were used; those of two points can be the same.
     """
     text = ",".join(f"{name}={float(value).hex()}" for name, value in sorted(point.items()))
-    text = f"{text},batch_size={batch_size}".encode()
+    name = f"{text},batch_size={batch_size}".encode()
     if bits == 32:
-        return (zlib.crc32(text),)
-    digest = hashlib.blake2b(text, digest_size=bits // 8).digest()
+        return (zlib.crc32(name),)
+    digest = hashlib.blake2b(name, digest_size=bits // 8).digest()
     return tuple(int.from_bytes(digest[place : place + 4], "big") for place in range(0, bits // 8, 4))
 
 

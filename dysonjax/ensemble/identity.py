@@ -68,10 +68,12 @@ def member_of(
 
     Examples
     --------
-    >>> model, grid = dj.models.teacher_student(batches=5), dj.Grid(lr=0.1, batch_size=4, seeds=2)
-    >>> run = dj.train(model, grid, 1, [0, 1], keep_weights="all").dataset
-    >>> member = dj.member_of(model, run, seed=1, batch_size=4, lr=0.1, sigma_w=1.0)
-    >>> bool(abs(member.params["w2"] - run.weights.sel(seed=1, record=0).values.squeeze()).max() < 1e-6)
+    >>> model = dj.models.teacher_student(widths=(3, 8, 6, 1), batches=100)
+    >>> grid = dj.Grid(lr=(0.05, 0.5), batch_size=4, sigma_w=(0.5, 8.0), seeds=4)
+    >>> run = dj.train(model, grid, steps=4000, records=3, keep_weights="all").dataset
+    >>> member = dj.member_of(model, run, seed=1, batch_size=4, lr=0.5, sigma_w=8.0)
+    >>> first = run.weights.sel(seed=1, batch_size=4, lr=0.5, sigma_w=8.0, record=0)
+    >>> bool(abs(member.params["w2"] - first.values).max() < 1e-5)
     True
     """
     config = configuration_with(model, run)
@@ -127,10 +129,11 @@ def world_of(model: Model, run: xr.Dataset, *, seed: int, batch_size: int) -> An
 
     Examples
     --------
-    >>> model, grid = dj.models.teacher_student(batches=5), dj.Grid(lr=[0.1, 0.2], batch_size=4, seeds=2)
-    >>> run = dj.train(model, grid, 1, 1).dataset
+    >>> model = dj.models.teacher_student(widths=(3, 8, 6, 1), batches=100)
+    >>> grid = dj.Grid(lr=(0.05, 0.5), batch_size=4, sigma_w=(0.5, 8.0), seeds=4)
+    >>> run = dj.train(model, grid, steps=4000, records=3, keep_weights="all").dataset
     >>> world = dj.world_of(model, run, seed=1, batch_size=4)
-    >>> member = dj.member_of(model, run, seed=1, batch_size=4, lr=0.2, sigma_w=1.0)
+    >>> member = dj.member_of(model, run, seed=1, batch_size=4, lr=0.5, sigma_w=8.0)
     >>> same = jax.tree.map(lambda a, b: bool((a == b).all()), world, member.world)
     >>> all(jax.tree.leaves(same))
     True

@@ -30,6 +30,14 @@ class Interrupted(KeyboardInterrupt):
         self.signal, self.folder = number, folder
 
 
+class StoppedAtOnce(KeyboardInterrupt):
+    """A second signal: nothing more is saved."""
+
+    def __init__(self, number: int):
+        super().__init__("stopped at once; what was saved before is intact")
+        self.signal = number
+
+
 class Request:
     """Whether a signal has asked the run to stop."""
 
@@ -38,9 +46,7 @@ class Request:
 
     def __call__(self, number, frame) -> None:
         if self.signal is not None:
-            stop = KeyboardInterrupt("stopped at once; what was saved before is intact")
-            stop.signal = number
-            raise stop
+            raise StoppedAtOnce(number)
         self.signal = number
         with contextlib.suppress(OSError, ValueError):  # the terminal may be what has gone
             print("finishing this segment to save it; once more to stop at once", file=sys.stderr, flush=True)

@@ -11,12 +11,13 @@ import jax
 import numpy as np
 
 from dysonjax import checks
-from dysonjax.ensemble import layout, targets, tile_memory, tiles
+from dysonjax.ensemble import layout, targets, tile_memory, tiles, trace_key
 from dysonjax.ensemble.config import Config
 from dysonjax.ensemble.contract import Executable, Lowered, Programs, Refused, Target, Task, Tile
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.keys import Identity
 from dysonjax.ensemble.programs import build
+from dysonjax.ensemble.traces import Traces
 from dysonjax.models.base import Model
 
 CALIBRATION_SECONDS = 0.05  # at least, and less than four times that
@@ -46,12 +47,18 @@ class Job(NamedTuple):
             return self.again(refused=self.reasons | {self.target.name: str(reason)}).compiled()
 
     @property
+    def program(self) -> Executable:
+        """What `compiled` has made."""
+        assert self.executable is not None, "the job is not compiled"
+        return self.executable
+
+    @property
     def member_bytes(self) -> int:
         """Of memory that a network takes: its state, and its share of what a tile needs beside."""
         leaves = jax.tree.leaves(self.state)
         devices = leaves[0].shape[0]
         state = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves) / devices
-        return math.ceil((state + self.executable.bytes) / self.tile_members) + self.lowered.scratch_bytes
+        return math.ceil((state + self.program.bytes) / self.tile_members) + self.lowered.scratch_bytes
 
 
 def all_batch_sizes(model: Model, config: Config, seeds: range) -> list[Job]:
@@ -79,7 +86,8 @@ def job(
     def cut(worlds, points):
         return tiles.waves(config, part, batch_size, worlds, points)
 
-    _, of_one = jax.eval_shape(programs.start, cut(1, 1)[0].identity)
+    kept = trace_key.traces(model, config, batch_size)
+    _, of_one = _started(programs, kept, cut(1, 1)[0].identity)
     task = Task(
         model,
         config.transform,
@@ -87,6 +95,7 @@ def job(
         common,
         config.devices,
         programs,
+        kept,
         state_bytes=tiles.member_bytes(of_one) // count,
         xla_follows=config.backend == "auto",
     )
@@ -105,22 +114,35 @@ def job(
         if isinstance(other, int):
             most, shape = other, choose(members=other)
         waves = [wave._replace(index=_in_grid(wave.index, grid, seeds)) for wave in cut(*shape)]
-        tile = _tile(model, programs, mesh, waves[0].identity, shape[1])
+        tile = _tile(model, programs, kept, mesh, waves[0].identity, shape[1])
         return target.lower(task, tile), waves, math.prod(shape), most, key, tile.plain
 
     target, rest, reasons = targets.first(task, config.backend, made, refused or {})
+    lowered, waves, tile_members, most, key, state = rest
 
     def again(config=config, refused=reasons):
         return job(model, config, batch_index, seeds, refused)
 
-    return Job(model, batch_index, target, reasons, *rest, again)
+    return Job(model, batch_index, target, reasons, lowered, waves, tile_members, most, key, state, again)
 
 
-def _tile(model: Model, programs: Programs, mesh: jax.sharding.Mesh, identity: Identity, points: int) -> Tile:
+def _started(programs: Programs, kept: Traces, identity: Identity) -> Any:
+    """Shapes of worlds and states."""
+    return kept.kept("shapes", identity, lambda: jax.eval_shape(programs.start, identity))
+
+
+def _tile(
+    model: Model,
+    programs: Programs,
+    kept: Traces,
+    mesh: jax.sharding.Mesh,
+    identity: Identity,
+    points: int,
+) -> Tile:
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("devices"))
     world, state = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        jax.eval_shape(programs.start, identity),
+        _started(programs, kept, identity),
     )
     return Tile(identity, world, state, layout.points(model, points))
 
@@ -160,7 +182,7 @@ class Pace:
 
 def measure(job: Job, config: Config) -> float:
     """Seconds of the waves of a job, from a few steps and one observation of the first one."""
-    count, run = len(config.devices), job.executable
+    count, run = len(config.devices), job.program
     identity = job.waves[0].identity
     world, state = run.start(identity)
     steps, elapsed = 1, 0.0

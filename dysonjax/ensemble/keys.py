@@ -4,6 +4,7 @@ A key is derived from (root seed, seed index, point identity, stream, global ste
 in an array: no result depends on tiles, devices, record times or restarts.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -19,10 +20,11 @@ WORLD, INIT, BATCH, OBSERVE = range(4)
 class Identity(NamedTuple):
     """Who the members of a tile are; shapes as the engine passes them in."""
 
-    root: jax.Array  # (devices,), uint32: root seed of the run
-    seed: jax.Array  # (devices, worlds), uint32
-    point_id: jax.Array  # (devices, worlds, words), uint32; enters the keys of independent randomness only
-    point: dict[str, jax.Array]  # each (devices, worlds, points)
+    root: jax.Array | np.ndarray  # (devices,), uint32: root seed of the run
+    seed: jax.Array | np.ndarray  # (devices, worlds), uint32
+    # (devices, worlds, words), uint32; enters the keys of independent randomness only
+    point_id: jax.Array | np.ndarray
+    point: Mapping[str, jax.Array | np.ndarray]  # each (devices, worlds, points)
 
     def key_words(self, common: bool, stream: int) -> np.ndarray:
         """Of the key of a stream of every world, (devices, worlds, 2) uint32."""

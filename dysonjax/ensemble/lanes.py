@@ -69,15 +69,17 @@ def lower(task: Task, tile: Tile) -> Lowered:
     fixed = c_step.fixed(task, tile, BATCH)
     with c_step.refusing():
         step_of_one = c_step.on_arrays(task, fixed, form)
-        source = write_step(
+        write = functools.partial(
+            write_step,
             step_of_one,
             _inputs(fixed, lanes),
             form.of_one,
             len(form.leaves) - 1,
             most_scratch=VALUES["lanes_most_scratch_bytes"],
         )
+        source = c_step.source(task, "step in lanes", tile, write)
     start = c_step.started_by_xla(task, tile, form)
-    observed = jax.eval_shape(task.programs.observe, tile.identity, tile.world, tile.state)
+    observed = c_step.observed(task, tile)
     observe = _observation(task, tile, lanes, form, observed)
 
     def compile_step():
@@ -96,7 +98,8 @@ def lower(task: Task, tile: Tile) -> Lowered:
 
     def compile():
         with c_step.refusing():
-            return Executable(*at_once(start, compile_step, observe), form.pack, form.unpack)
+            begin, train, watch = at_once(start, compile_step, observe)
+            return Executable(begin, train, watch, form.pack, form.unpack)
 
     return Lowered(compile, observed, source.scratch)
 
@@ -120,17 +123,18 @@ def _observation(task: Task, tile: Tile, lanes: Lanes, form: Form, observed: Obs
 
     states = (Input(s.shape, s.dtype, NETWORK, True) for s in form.of_one)
     try:
-        source = write_step(
-            step_of_one, [*_inputs(fixed, lanes), *states], of_one, most_scratch=OBSERVED_BYTES
+        write = functools.partial(
+            write_step, step_of_one, [*_inputs(fixed, lanes), *states], of_one, most_scratch=OBSERVED_BYTES
         )
+        source = c_step.source(task, "observation in lanes", tile, write)
     except Unsupported:
         return c_step.observed_by_xla(task, tile, form)
-    targets = task.programs.targets.lower(tile.identity, tile.world)
+    targets = task.traces.program("targets", task.programs.targets, tile.identity, tile.world)
 
     def compile():
         kernel, threads = Kernel(source, seldom=True), c_step.on_threads(tile.shape[0])
         inputs = c_step.remembered(functools.partial(_arrays, fixed, lanes, kernel.used))
-        targets_of = c_step.remembered(targets.compile())
+        targets_of = c_step.remembered(targets())
         kinds = [np.int32 if one.dtype == bool else one.dtype for one in of_one]
         shapes = [*((leaf.shape[1:], leaf.dtype) for leaf in results), (tile.shape[1:], np.int32)]
 
@@ -152,7 +156,8 @@ def _observation(task: Task, tile: Tile, lanes: Lanes, form: Form, observed: Obs
 
             def joined(parts):
                 *found, diverged_at = (np.stack(leaves) for leaves in zip(*parts, strict=True))
-                return Observed(*jax.tree.unflatten(tree, found), aims, diverged_at)
+                numbers, matrices = jax.tree.unflatten(tree, found)
+                return Observed(numbers, matrices, aims, diverged_at)
 
             return threads(observe_device, inputs(identity, world), state, joined=joined)
 

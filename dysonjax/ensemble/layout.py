@@ -17,7 +17,7 @@ form while it trains:
   shared by the lanes, or the same point of sixteen worlds. Or it has each network by itself (`apart`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -73,9 +73,9 @@ class Points(NamedTuple):
         shape[self.axis(leaf.ndim)] = len(values)
         return values.reshape(shape)
 
-    def plain(self, leaf: np.ndarray) -> np.ndarray:
+    def plain(self, leaf: Any) -> Any:
         """A leaf of all devices and worlds in the plain form, as a view; a random key as one of JAX."""
-        moved = jnp.moveaxis if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else np.moveaxis
+        moved: Any = jnp.moveaxis if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else np.moveaxis
         return moved(leaf, 2 + self.axis(leaf.ndim - 2), 2)
 
     def plain_shape(self, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
@@ -127,9 +127,10 @@ class Lanes(NamedTuple):
 
     def pack_worlds(self, leaves: list[np.ndarray], used: tuple[bool, ...]) -> list[list]:
         """Arrays (worlds, ...) for each call: those of one world, or of sixteen; None for what is unused."""
-        places = range(len(leaves[0]))
+        worlds = len(leaves[0])
+        places: Iterable = range(worlds)
         if self.over_worlds:
-            places = [np.minimum(np.arange(c, c + LANES), places[-1]) for c in places[::LANES]]
+            places = [np.minimum(np.arange(c, c + LANES), worlds - 1) for c in range(0, worlds, LANES)]
         return [
             [self._world(leaf, place) if use else None for leaf, use in zip(leaves, used, strict=False)]
             for place in places

@@ -115,7 +115,7 @@ def train_wave(
     members = wave.index[wave.index >= 0]
     if not len(members):
         return
-    count, run = len(config.devices), job.executable
+    count, run = len(config.devices), job.program
     world, state = run.start(wave.identity)
     compared = overlaps.Overlaps(job.model, config.compared, wave.index)
     if "start" in config.compared:

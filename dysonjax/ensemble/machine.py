@@ -13,17 +13,27 @@ from dysonjax import cache, checks
 from dysonjax.ensemble import devices, processes
 from dysonjax.ensemble.config import Config
 
+PACKAGE = Path(dysonjax.__file__).parent
 CODE = (".py", ".c", ".h", ".json")  # what a result may depend on
 
 
 @functools.cache
 def code_sha256() -> str:
     """The hash of all of the installed package's code, whatever its version says."""
-    found, package = hashlib.sha256(), Path(dysonjax.__file__).parent
-    for path in sorted(p for p in package.rglob("*") if p.suffix in CODE):
-        found.update(path.relative_to(package).as_posix().encode() + b"\0")
+    found = hashlib.sha256()
+    for path in _code():
+        found.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0")
         found.update(hashlib.sha256(path.read_bytes()).digest())
     return found.hexdigest()
+
+
+def code_changed() -> float:
+    """When a file of the code was last changed, in seconds since 1970."""
+    return max(path.stat().st_mtime for path in _code())
+
+
+def _code() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*") if path.suffix in CODE)
 
 
 @functools.cache

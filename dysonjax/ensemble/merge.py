@@ -38,11 +38,11 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> xr.Dataset:
 
     Examples
     --------
-    >>> for first in (0, 2):
-    ...     grid = dj.Grid(lr=0.1, batch_size=4, seeds=2, first_seed=first)
+    >>> for first in (0, 3):
+    ...     grid = dj.Grid(lr=0.1, batch_size=4, seeds=3, first_seed=first)
     ...     run = dj.train(dj.models.linear(), grid, 2, 2, out=f"from-{first}")
-    >>> dj.merge(["from-0", "from-2"], "all").seed.values.tolist()
-    [0, 1, 2, 3]
+    >>> dj.merge(["from-0", "from-3"], "all").seed.values.tolist()
+    [0, 1, 2, 3, 4, 5]
     """
     if isinstance(folders, str | Path):
         raise InputError(f"folders must be a list of run folders, got {folders!r}")

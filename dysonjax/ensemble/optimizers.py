@@ -29,7 +29,7 @@ ADAMW_DECAY = 0.01
 COSINE_END = 0.1  # the last step's share of the learning rate
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, init=False)
 class Optimizer:
     """How a direction becomes a step of length lr.
 
@@ -62,28 +62,40 @@ class Optimizer:
     >>> run = dj.train(dj.models.linear(), dj.Grid(lr=0.01, batch_size=4), 4, 2, optimizer=optimizer)
     """
 
-    name: str = "sgd"
-    weight_decay: float | None = None
-    schedule: str = "constant"
-    warmup: int = 0
-    momentum: float | None = None
+    name: str
+    weight_decay: float
+    schedule: str
+    warmup: int
+    momentum: float
 
-    def __post_init__(self):
-        checks.one_of("optimizer", self.name, SCALINGS)
-        checks.one_of("schedule", self.schedule, SCHEDULES)
-        usual = MOMENTUM[self.name]
-        momentum = usual if self.momentum is None else checks.finite("momentum", self.momentum)
+    def __init__(
+        self,
+        name: str = "sgd",
+        weight_decay: float | None = None,
+        schedule: str = "constant",
+        warmup: int = 0,
+        momentum: float | None = None,
+    ) -> None:
+        checks.one_of("optimizer", name, SCALINGS)
+        checks.one_of("schedule", schedule, SCHEDULES)
+        momentum = MOMENTUM[name] if momentum is None else checks.finite("momentum", momentum)
         if not 0 <= momentum < 1:
             raise checks.InputError(f"momentum must be at least 0 and below 1, got {momentum:g}")
-        if self.name == "sgd" and momentum:
+        if name == "sgd" and momentum:
             raise checks.InputError(f"sgd has no momentum, got {momentum:g}; use the optimizer momentum")
-        object.__setattr__(self, "momentum", momentum)
-        decay = (ADAMW_DECAY if self.name == "adamw" else 0.0) if self.weight_decay is None else None
-        decay = checks.finite("weight_decay", self.weight_decay) if decay is None else decay
+        usual = ADAMW_DECAY if name == "adamw" else 0.0
+        decay = usual if weight_decay is None else checks.finite("weight_decay", weight_decay)
         if decay < 0:
             raise checks.InputError(f"weight_decay must be zero or positive, got {decay}")
-        object.__setattr__(self, "weight_decay", decay)
-        object.__setattr__(self, "warmup", checks.positive_int("warmup", self.warmup, 0))
+        canonical = {
+            "name": name,
+            "weight_decay": decay,
+            "schedule": schedule,
+            "warmup": checks.positive_int("warmup", warmup, 0),
+            "momentum": momentum,
+        }
+        for field, value in canonical.items():
+            object.__setattr__(self, field, value)
 
     @property
     def label(self) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Unpack
 
 import xarray as xr
 
 from dysonjax import checks
+from dysonjax.ensemble.config import Options
 from dysonjax.ensemble.grid import RESERVED, Grid
 from dysonjax.ensemble.training import train
 from dysonjax.models.base import Model
@@ -21,7 +22,7 @@ def train_each(
     *,
     axis: str = "width",
     progress: Callable[[float, float], None] | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> xr.Dataset:
     """Train the same grid with several models, and put the results side by side along an axis of their own.
 
@@ -58,9 +59,9 @@ def train_each(
 
     Examples
     --------
-    >>> models = {n: dj.models.teacher_student((2, n, n, 1), batches=3) for n in (4, 8)}
-    >>> data = dj.train_each(models, dj.Grid(lr=0.1, batch_size=2, seeds=2), 2, 2)
-    >>> dict(data.sizes)["width"], data.eigenvalues.sel(width=4).isel(mode=-1).isnull().all().item()
+    >>> models = {n: dj.models.linear(np.eye(n), values=np.full(n, 2.0)) for n in (2, 3)}
+    >>> data = dj.train_each(models, dj.Grid(lr=0.1, batch_size=4, seeds=3), 2, 2)
+    >>> dict(data.sizes)["width"], data.eigenvalues.sel(width=2).isel(mode=-1).isnull().all().item()
     (2, True)
     """
     if not models:

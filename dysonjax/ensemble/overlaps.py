@@ -53,7 +53,7 @@ def parse(keep: str | Sequence[str]) -> tuple[str, ...]:
     if isinstance(keep, str):
         words = keep.split(",")
     else:
-        words = keep if isinstance(keep, Sequence) else [keep]
+        words = list(keep) if isinstance(keep, Sequence) else [keep]
     words = [one_of("keep", word.strip() if isinstance(word, str) else word, allowed) for word in words]
     if "none" in words and len(set(words)) > 1:
         raise InputError(f"keep cannot be none and {', '.join(w for w in words if w != 'none')} at once")
@@ -86,13 +86,14 @@ class Vectors(NamedTuple):
     right: np.ndarray  # (members, N, mode)
     left: np.ndarray  # (members, M, mode)
 
-    def __getitem__(self, chosen) -> "Vectors":
-        return Vectors(*(array[chosen] for array in tuple(self)))
+    def of(self, chosen: slice | np.ndarray) -> "Vectors":
+        """Those of some members."""
+        return Vectors(*(array[chosen] for array in self))
 
 
 def vectors(matrices: np.ndarray) -> Vectors:
     """Those of matrices (members, M, N), computed in double precision and kept in that of the matrices."""
-    return Vectors(*map(np.concatenate, zip(*in_parts(_vectors, matrices, 16), strict=True)))
+    return Vectors._make(map(np.concatenate, zip(*in_parts(_vectors, matrices, 16), strict=True)))
 
 
 def _vectors(matrices: np.ndarray) -> Vectors:
@@ -100,7 +101,7 @@ def _vectors(matrices: np.ndarray) -> Vectors:
         turned = _vectors(matrices.swapaxes(-1, -2))
         return Vectors(turned.levels, turned.left, turned.right)
     w = matrices.astype(np.float64)
-    finite = np.isfinite(w).all(axis=(-2, -1))
+    finite = np.asarray(np.isfinite(w).all(axis=(-2, -1)))
     w = np.where(finite[:, None, None], w, 0.0)
     levels, right = np.linalg.eigh(w.swapaxes(-1, -2) @ w)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -207,13 +208,14 @@ class Overlaps:
             found: dict[str, list] = {part: [] for part in parts(self.model, reference)}
             for first in range(0, len(matrices), _CHUNK):
                 chunk = slice(first, first + _CHUNK)
-                aim = self.target[name][self.world[chunk]] if name in self.target else None
-                if reference == "target":
-                    values = overlaps(now[chunk], aim)
-                elif known[reference] is None:
+                aim = self.target[name].of(self.world[chunk]) if name in self.target else None
+                then = aim if reference == "target" else known[reference]
+                if then is None:
                     values = dict.fromkeys(PARTS, np.full(now.levels[chunk].shape, np.nan))
+                elif reference == "target":
+                    values = overlaps(now.of(chunk), then)
                 else:
-                    values = overlaps(now[chunk], known[reference][chunk], _together(aim))
+                    values = overlaps(now.of(chunk), then.of(chunk), _together(aim))
                 for part in found:
                     found[part].append(values[part])
             for part, pieces in found.items():

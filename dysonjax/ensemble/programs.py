@@ -98,7 +98,7 @@ def build(
 
     def on_devices(function, *in_axes, donate=(), precision=in_full):
         """Map over the worlds of a tile, and run one tile on each device."""
-        over_worlds = jax.vmap(function, in_axes=(Identity(None, 0, 0, 0), *in_axes))
+        over_worlds = jax.vmap(function, in_axes=(Identity._make((None, 0, 0, 0)), *in_axes))
 
         def local(*args):
             with jax.default_matmul_precision(precision):  # no silent TF32

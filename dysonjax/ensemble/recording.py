@@ -28,7 +28,7 @@ def variables(model: Model, config: Config, observed: Observed) -> dict[str, tup
         "alive": (each, np.bool_, False, "the member is trained and finite at this record"),
     }
     numbers = {name: (each, config.dtype, np.nan, model.observables[name]) for name in observed.numbers}
-    spectra = {}
+    spectra: dict[str, tuple] = {}
     modes = {name: min(leaf.shape[-2:]) for name, leaf in matrices.items()}
     for name, leaf in matrices.items():
         suffix = f"_{name}" if len(matrices) > 1 else ""
@@ -96,8 +96,9 @@ def record(
             levels = squared_singular_values(targets[name].reshape(-1, *targets[name].shape[2:]))
             levels = np.repeat(levels, wave.index.shape[-1], axis=0)[kept.ravel()]
             scale, point = compared.model.target_scale, wave.identity.point
-            if scale in point:
-                factor = np.asarray(point[scale], np.float64)[kept] / compared.model.scalars[scale].default
+            usual = compared.model.scalars[scale].default if scale is not None and scale in point else None
+            if scale is not None and usual is not None:
+                factor = np.asarray(point[scale], np.float64)[kept] / usual
                 levels = levels * factor[:, None] ** 2
             put(f"target_eigenvalues{suffix}", levels)
         put(f"eigenvalues{suffix}", squared_singular_values(weights), number)

@@ -94,6 +94,12 @@ class Results:
         self.blocks: dict[tuple[int, int], dict[str, np.ndarray]] = {}
         self.dirty: set[tuple[int, int]] = set()
 
+    @property
+    def kept(self) -> Store:
+        """The store of a run that has a folder."""
+        assert self.store is not None, "a run without a folder has no store"
+        return self.store
+
     def put(
         self, name: str, batch_index: int, members: np.ndarray, values, record: int | None = None
     ) -> None:
@@ -122,7 +128,7 @@ class Results:
 
     def restore(self, batch_index: int, block: int) -> None:
         """Bring a block of an interrupted run back into memory; raises `store.Damaged`."""
-        self.blocks[batch_index, block] = self.store.read(batch_index, block)
+        self.blocks[batch_index, block] = self.kept.read(batch_index, block)
 
     def members(self, block: int) -> np.ndarray:
         """The places of a block's members in the grid of one batch size."""
@@ -138,7 +144,7 @@ class Results:
             return found.load() if found.nbytes <= LOAD_BYTES else found
         dataset = self.template.copy()
         for name, variable in self.template.data_vars.items():
-            parts = [self._block(b, 0)[name] for b in range(len(self.grid.batch_size))]
+            parts = [self._block(b, 0)[str(name)] for b in range(len(self.grid.batch_size))]
             dataset[name] = xr.Variable(variable.dims, np.stack(parts), variable.attrs)
         return dataset
 
@@ -181,7 +187,8 @@ def read(folder: str | Path) -> xr.Dataset:
     folder = checks.path("folder", folder)
     path = folder / "run.zarr"
     if not present(path):
-        raise InputError(f"{folder} holds no run (there is no run.zarr in it)")
+        what = "there is no run.zarr in it" if folder.is_dir() else "there is no such folder"
+        raise InputError(f"{folder} holds no run ({what})")
     try:
         dataset = xr.open_zarr(checked(folder))
     except InputError:

@@ -23,8 +23,11 @@ from dysonjax.ensemble.results import Results
 from dysonjax.ensemble.session import Folder, recover
 
 HEX = 32 * "[0-9a-f]"
-LEFT_OVERS = (f".store-{HEX}", f".lock-{HEX}", f".stale-{HEX}", f".clock-{HEX}", f"checkpoints/.{HEX}.part")
-LEFT_OVERS += (f"checksums/.{HEX}.part", f"run.zarr/**/*.{HEX}.partial")
+LEFT_OVERS = (
+    *(f".{kind}-{HEX}" for kind in ("store", "lock", "stale", "clock")),
+    *(f"{kind}/.{HEX}.part" for kind in ("checkpoints", "checksums")),
+    f"run.zarr/**/*.{HEX}.partial",
+)
 ABANDONED_SECONDS = 3600.0
 
 
@@ -76,7 +79,7 @@ def opened(
     blocks = range(seeds.start // size, -(-seeds.stop // size))
     members = np.concatenate([found.members(block) for block in blocks])
     own = [f.of(members) for f in progress.fragments if np.isin(f.members, members).any()]
-    summary = (store.read_attributes(found.store.path) or {}).get("summary")
+    summary = (store.read_attributes(found.kept.path) or {}).get("summary")
     summary = None if summary is None else json.loads(summary)
     return Opened(folder, found, progress._replace(fragments=own), seeds, members, request, summary)
 

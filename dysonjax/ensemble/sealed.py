@@ -13,7 +13,7 @@ import uuid
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -31,7 +31,8 @@ def write(target: Path, arrays: dict[str, np.ndarray]) -> None:
     partial = target.with_name(f".{uuid.uuid4().hex}.part")
     try:
         with partial.open("w+b") as file:
-            np.savez(file, **arrays)
+            named: dict[str, Any] = dict(arrays)  # NumPy cannot say that none is called `allow_pickle`
+            np.savez(file, **named)
             file.seek(-2, os.SEEK_END)
             file.write(struct.pack("<H", SUM_BYTES))
             file.seek(0)

@@ -94,6 +94,7 @@ class Session:
 
     def save(self, fragment: Fragment | None) -> None:
         """Bring the results, then the checkpoint that vouches for them, to disk."""
+        assert self.folder is not None, "a run without a folder is not saved"
         begin = time.monotonic()
         self._set_fragments(fragment)
         with self.writing():
@@ -117,13 +118,15 @@ class Session:
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """Trouble with the disk ends the run with a sentence; a folder that vanished is not made anew."""
+        assert self.folder is not None, "a run without a folder writes nothing"
+        folder = self.folder.path
         self.folder.lock.check()
         try:
             yield
         except OSError as error:
             raise RunError(
-                f"{self.folder.path} cannot be written ({error.strerror or error}); what was written before "
-                f"is intact: when it can be written again, {resume_command(self.folder.path)}"
+                f"{folder} cannot be written ({error.strerror or error}); what was written before "
+                f"is intact: when it can be written again, {resume_command(folder)}"
             ) from None
 
     def _set_fragments(self, fragment: Fragment | None) -> None:

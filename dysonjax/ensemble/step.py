@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dysonjax.ensemble.layout import ONE, OneNetwork, Points
 from dysonjax.models.base import Model, Update
@@ -33,7 +34,7 @@ class Observed(NamedTuple):
     numbers: dict[str, jax.Array]  # (worlds, points)
     matrices: dict[str, jax.Array]  # (worlds, points, m, n)
     targets: dict[str, jax.Array]  # (worlds, m, n)
-    diverged_at: jax.Array  # (worlds, points)
+    diverged_at: jax.Array | np.ndarray  # (worlds, points)
 
 
 def start(model: Model, optimizer: optax.GradientTransformation, key, world, point) -> State:
@@ -62,10 +63,10 @@ def advance(
         return model.update(params, memory, batch, world, point)
 
     like = Update(state.params, state.memory, point["lr"], point["lr"])
-    update = layout.each(update, like)(state.params, state.memory, point)
+    updated = layout.each(update, like)(state.params, state.memory, point)
     optimise = layout.each(optimizer.update, (state.params, state.optimizer))
-    direction, optimizer_state = optimise(update.direction, state.optimizer, state.params)
-    alive = (state.diverged_at < 0) & update.healthy
+    direction, optimizer_state = optimise(updated.direction, state.optimizer, state.params)
+    alive = (state.diverged_at < 0) & updated.healthy
 
     def keep(new, old):
         return jnp.where(layout.along(alive, old), new, old)
@@ -75,7 +76,7 @@ def advance(
 
     return State(
         jax.tree.map(keep, jax.tree.map(moved, state.params, direction), state.params),
-        jax.tree.map(keep, update.memory, state.memory),
+        jax.tree.map(keep, updated.memory, state.memory),
         jax.tree.map(keep, optimizer_state, state.optimizer),
         jnp.where(alive | (state.diverged_at >= 0), state.diverged_at, index),
     )

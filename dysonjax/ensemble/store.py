@@ -45,7 +45,7 @@ class Store:
 
     def _open(self, store) -> dict[str, Any]:
         group = zarr.open_group(store, mode="r" if store.read_only else "r+")
-        return {str(name): group[name] for name in self.template.data_vars}
+        return {str(name): group[str(name)] for name in self.template.data_vars}
 
     def write(self, batch_index: int, block: int, values: dict[str, np.ndarray]) -> None:
         """Write one block; values: by variable, without the batch axis."""
@@ -99,11 +99,11 @@ class Store:
             "batch_size": slice(batch_index, batch_index + 1),
             "seed": slice(first, min(first + self.seeds_per_block, self.template.sizes["seed"])),
         }
-        return tuple(chosen.get(dim, slice(None)) for dim in self.template[name].dims)
+        return tuple(chosen.get(str(dim), slice(None)) for dim in self.template[name].dims)
 
     def _file(self, name: str, batch_index: int, block: int) -> Path:
         number = {"batch_size": batch_index, "seed": block}
-        return self.path.joinpath(name, "c", *(str(number.get(d, 0)) for d in self.template[name].dims))
+        return self.path.joinpath(name, "c", *(str(number.get(str(d), 0)) for d in self.template[name].dims))
 
 
 def seeds_per_block(template: xr.Dataset, processes: int = 1) -> int:
@@ -129,7 +129,8 @@ def create(folder: Path, template: xr.Dataset, processes: int = 1) -> Store:
 def reopen(folder: Path, template: xr.Dataset) -> Store:
     """A store that is known to be intact."""
     path = folder / "run.zarr"
-    return Store(path, template, int(read_attributes(path)["seeds_per_block"]))
+    attributes = read_attributes(path) or {}
+    return Store(path, template, int(attributes["seeds_per_block"]))
 
 
 def open_again(folder: Path, template: xr.Dataset, say: Callable[[str], None]) -> Store:
@@ -232,7 +233,7 @@ def missing_chunks(path: Path, dataset: xr.Dataset) -> list[str]:
         for batch_index in range(dataset.sizes["batch_size"]):
             for block in range(blocks):
                 number = {"batch_size": batch_index, "seed": block}
-                key = "/".join([str(name), "c", *(str(number.get(dim, 0)) for dim in variable.dims)])
+                key = "/".join([str(name), "c", *(str(number.get(str(dim), 0)) for dim in variable.dims)])
                 if not present(path / key):
                     missing.append(key)
     return missing

@@ -67,8 +67,8 @@ class Sums:
         for key, content in files.items():
             now[key] = list(dict.fromkeys([_sum(content), *before.get(key, [])[:1]]))
         self.folder.mkdir(exist_ok=True)
-        content = {"sums": now, "sha256": _sum(_text(now))}
-        put(self.folder / f"{name}.json", json.dumps(content).encode(), aside=f".{uuid.uuid4().hex}.part")
+        sealed = {"sums": now, "sha256": _sum(_text(now))}
+        put(self.folder / f"{name}.json", json.dumps(sealed).encode(), aside=f".{uuid.uuid4().hex}.part")
 
     def check(self, name: str, key: str, content: bytes) -> None:
         """Raise Damaged if a file of the store is not what was written there."""
@@ -172,7 +172,7 @@ def checked(folder: Path) -> Any:
     group = zarr.open_group(LocalStore(path, read_only=True), mode="r")
     names = {}
     for name, array in group.arrays():
-        dims = array.metadata.dimension_names or ()
+        dims = getattr(array.metadata, "dimension_names", None) or ()  # format 2 has none
         if "batch_size" in dims and "seed" in dims:
             names[name] = dims.index("seed")
     return Checked(LocalStore(path, read_only=True), folder, sums, names)

@@ -50,7 +50,7 @@ def first(
 
 
 def sentence(reasons: Mapping[str, str]) -> str:
-    """The reasons of the targets that refused."""
+    """The reasons of the targets that refused, each as the end of a sentence."""
     if len(set(reasons.values())) == 1:
         return next(iter(reasons.values()))
     return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())

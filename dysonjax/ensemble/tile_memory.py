@@ -69,4 +69,7 @@ def remember(key: dict[str, Any], members: int) -> None:
 
 def _path(key: dict[str, Any]) -> Path:
     mark = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()[:20]
-    return cache.root() / "tiles" / f"{mark}.json"
+    root = cache.root()
+    if root is None:
+        raise FileNotFoundError("the cache is turned off")
+    return root / "tiles" / f"{mark}.json"

@@ -22,7 +22,8 @@ class Wave(NamedTuple):
     """One tile for each device."""
 
     identity: Identity
-    index: np.ndarray  # (devices, worlds, points): position in the grid of one batch size, -1 for padding
+    # (devices, worlds, points): position in the grid of one batch size, -1 for padding
+    index: np.ndarray  # type: ignore[assignment]  # hides `tuple.index`, which nobody needs
 
 
 def choose(

@@ -10,13 +10,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import sys
 import time
+import types
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import jax
+import numpy as np
 import xarray as xr
 
 from dysonjax import checks, threefry
@@ -29,12 +32,22 @@ from dysonjax.ensemble import (
     recording,
     results,
     run_folder,
+    soundness,
     store,
     targets,
     tuning,
 )
 from dysonjax.ensemble.checkpoints import Progress
-from dysonjax.ensemble.config import Config, check, check_grid, configured, restored, takes_options
+from dysonjax.ensemble.config import (
+    Config,
+    How,
+    Options,
+    check,
+    check_grid,
+    configured,
+    restored,
+    takes_options,
+)
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.jobs import Job
 from dysonjax.ensemble.plans import Plan
@@ -71,7 +84,7 @@ def train(
     progress: Callable[[float, float], None] | None = None,
     announce: Callable[[Plan], None] | None = None,
     say: Callable[[str], None] | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Run:
     """Train every member of a grid, and record spectra and observables.
 
@@ -170,7 +183,7 @@ def resume(
     progress: Callable[[float, float], None] | None = None,
     announce: Callable[[Plan], None] | None = None,
     say: Callable[[str], None] | None = None,
-    **options: Any,
+    **options: Unpack[How],
 ) -> Run:
     """Go on with the run that a folder holds, from its last checkpoint.
 
@@ -214,7 +227,9 @@ def resume(
 
 
 @takes_options
-def estimate(model: Model, grid: Grid, steps: int, records: int | Sequence[int] = 11, **options: Any) -> Plan:
+def estimate(
+    model: Model, grid: Grid, steps: int, records: int | Sequence[int] = 11, **options: Unpack[Options]
+) -> Plan:
     """Say what a run would take, without running it.
 
     Parameters
@@ -281,7 +296,7 @@ def run(
     folder = None if out is None else checks.path("out", out).absolute()
     for name, value in (("progress", progress), ("announce", announce), ("say", say)):
         checks.function(name, value)
-    say = say or (lambda sentence: warnings.warn(sentence, stacklevel=4))
+    say = say or _warn
     if resume and folder is not None and _has_short_identities(folder):
         config = dataclasses.replace(config, identity_bits=32)
     with contextlib.ExitStack() as stack:
@@ -302,7 +317,7 @@ def run(
         chosen = _chosen(work, config, say)
         compile_seconds = time.perf_counter() - begin
         if folder is not None and processes.index() == 0 and work:
-            run_folder.note_session(opened.results.store, machine.session(template, chosen), say)
+            run_folder.note_session(opened.results.kept, machine.session(template, chosen), say)
         if announce is not None or config.tile == "tune":
             foreseen, tune = plans.foreseen(work, config, template.nbytes, compile_seconds)
             if announce is not None:
@@ -331,7 +346,7 @@ def run(
         if folder is not None:
             processes.wait_for_all(folder)
         dataset = opened.results.dataset()
-        _say_lost_at_once(dataset, say)
+        _say_lost(dataset, say)
         summary = {
             "members": config.grid.members,
             "steps": config.steps,
@@ -350,7 +365,7 @@ def run(
             dataset.attrs["backend_reason"] = chosen["backend_reason"]
         if folder is not None and processes.index() == 0:
             with session.writing():
-                opened.results.store.set_attributes(dataset.attrs)
+                opened.results.kept.set_attributes(dataset.attrs)
             processes.let_others_leave(folder, seconds=60.0)
     return Run(dataset, summary, folder, _example(session.progress, shapes))
 
@@ -372,7 +387,9 @@ def _chosen(work: list[Job], config: Config, say: Callable[[str], None]) -> dict
     for job in work:
         slower = job.target.name == "xla" and config.devices[0].platform == "cpu" and job.reasons
         if slower or any(targets.REPORT in reason for reason in job.reasons.values()):
-            say(f"{targets.sentence(job.reasons)}; going on with {job.target.name}, which may be slower")
+            what = "the step is not compiled to C: " if slower else ""
+            name = job.target.name
+            say(f"{what}{targets.sentence(job.reasons)}; going on with {name}, which may be slower")
             break
     return _targets_of(work, config)
 
@@ -387,14 +404,30 @@ def _targets_of(work: list[Job], config: Config) -> dict[str, str | None]:
     }
 
 
-def _say_lost_at_once(dataset: xr.Dataset, say: Callable[[str], None]) -> None:
-    """Networks that diverge in their first step have learned nothing: most often their data are wrong."""
+def _warn(sentence: str) -> None:
+    """Warn at the line that called this package."""
+    level = 1
+    frame: types.FrameType | None = sys._getframe()
+    while frame is not None and frame.f_code.co_filename.startswith(soundness.PACKAGE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(sentence, stacklevel=level)
+
+
+def _say_lost(dataset: xr.Dataset, say: Callable[[str], None]) -> None:
+    """Networks that diverge in their first step have learned nothing: most often their data are wrong. Those
+    that are no numbers and yet count as alive were overlooked by their model."""
     lost, members = int((dataset["diverged_at"] == 0).sum()), dataset["diverged_at"].size
     if lost:
         say(
-            f"{lost} of {members} networks count as diverged from their first step on: with the weights that "
-            "they started from, before any learning, their loss was no number or beyond the model's limit; "
-            "check data, labels and sigma_w"
+            f"{lost} of {members} networks diverged in their first step: the loss of the weights that they "
+            "started from was NaN, infinite or above the model's limit; check data, labels and sigma_w"
+        )
+    last = dataset.isel(record=-1)
+    overlooked = int((last["alive"] & ~np.isfinite(last["train_loss"])).sum())
+    if overlooked:
+        say(
+            f"{overlooked} of {members} networks count as alive although their train_loss is not finite at "
+            "the end; let `healthy` in the Update of the model be False for them, as in healthy=loss < 100"
         )
 
 

@@ -150,8 +150,8 @@ def _config(stored: dict, session: dict, optimizer: Any, tile: int | None = None
 def _complete(dataset: xr.Dataset, config: Config) -> np.ndarray:
     """Which members have their last record, (batch sizes, members); raises InputError if none has."""
     # Recorded levels are finite: a member that diverges is frozen while its weights are.
-    levels = next(dataset[name] for name in dataset.data_vars if name.startswith("eigenvalues"))
-    last = np.isfinite(levels.isel(record=-1))
+    levels = next(dataset[name] for name in dataset.data_vars if str(name).startswith("eigenvalues"))
+    last = xr.apply_ufunc(np.isfinite, levels.isel(record=-1))
     known = last.any([dim for dim in last.dims if dim not in config.grid.dims])
     known = known.transpose(*config.grid.dims).values.reshape(len(config.grid.batch_size), -1)
     if not known.any():

@@ -4,9 +4,8 @@ Each network draws its batches for itself. The arrays of a world are read where 
 wave: they may be a data set that is larger than all networks together.
 """
 
+import functools
 from typing import Any
-
-import jax
 
 from dysonjax.compile import WHOLE, WORLD, Input, Kernel, aligned, in_memory, write_step
 from dysonjax.ensemble import c_step, xla
@@ -24,13 +23,14 @@ def lower(task: Task, tile: Tile) -> Lowered:
     with c_step.refusing():
         step_of_one = c_step.on_arrays(task, fixed, form)
         inputs = [Input(s.shape, s.dtype, WORLD, False) for s in (*fixed.of_world, *fixed.points)]
-        source = write_step(step_of_one, inputs, form.of_one, len(form.leaves) - 1, WHOLE)
+        write = functools.partial(write_step, step_of_one, inputs, form.of_one, len(form.leaves) - 1, WHOLE)
+        source = c_step.source(task, "whole step", tile, write)
     least, found = VALUES["whole_least_bytes"], task.state_bytes + source.scratch
     if task.xla_follows and found < least:
         raise Refused(f"{found} bytes of state and intermediate arrays, and XLA is faster below {least}")
     start = c_step.started_by_xla(task, tile, form)
     observe = c_step.observed_by_xla(task, tile, form)
-    observed = jax.eval_shape(task.programs.observe, tile.identity, tile.world, tile.state)
+    observed = c_step.observed(task, tile)
 
     def compile_step():
         kernel, threads = Kernel(source), c_step.on_threads(devices)
@@ -64,7 +64,8 @@ def lower(task: Task, tile: Tile) -> Lowered:
 
     def compile():
         with c_step.refusing():
-            return Executable(*at_once(start, compile_step, observe), form.pack, form.unpack)
+            begin, train, watch = at_once(start, compile_step, observe)
+            return Executable(begin, train, watch, form.pack, form.unpack)
 
     return Lowered(compile, observed, source.scratch)
 

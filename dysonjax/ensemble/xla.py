@@ -49,7 +49,8 @@ def lower(task: Task, tile: Tile) -> Lowered:
         begin, *others = at_once(start.compile, advance.compile, observe.compile)
         begun = lambda identity: jax.block_until_ready(begin(identity))  # noqa: E731
         temporary = max(getattr(one.memory_analysis(), "temp_size_in_bytes", 0) for one in others)
-        return Executable(begun, *map(waited_for, others), pack, unpack, temporary)
+        advanced, observed = map(waited_for, others)
+        return Executable(begun, advanced, observed, pack, unpack, temporary)
 
     return Lowered(compile, observe.out_info)
 

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from dysonjax.figures.style import BLACK, BLUE, CYCLE, RED, new_figure, style
+from dysonjax.figures.style import BLACK, BLUE, RED, colours, new_figure, style
 from dysonjax.spectra import LevelDensity, MarchenkoPastur, WignerSurmise, level_density
 
 _BARS = {"color": BLUE, "alpha": 0.45, "edgecolor": "white", "linewidth": 0.3}
@@ -138,11 +138,12 @@ def fit_figure(record: np.ndarray, area: Course, sigma2: Course, alpha: Course |
 def draw_course(axes, record: np.ndarray, course: Course) -> None:
     """Lines of all layers, side by side where they would cover each other."""
     step = np.ptp(record) / 100 if len(record) > 1 else 1.0
+    shades = colours(len(course.value))
     for layer, (value, error) in enumerate(zip(course.value, course.error, strict=True)):
         shift = (layer - (len(course.value) - 1) / 2) * step
         axes.errorbar(
             record + shift, value, error, fmt=f"{MARKERS[layer % len(MARKERS)]}-",
-            color=CYCLE[layer % len(CYCLE)], lw=0.9, label=f"layer {layer + 1}",
+            color=shades[layer], lw=0.9, label=f"layer {layer + 1}",
         )  # fmt: skip
     axes.set_xlabel("iteration")
 

@@ -1,11 +1,13 @@
 """Levels of an ensemble as it learns and at the end, its degenerate pairs against the surmise. [A] 1, 2."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dysonjax.figures import panels
-from dysonjax.figures.style import BLACK, BLUE, CYCLE, PAGE, RED, new_figure, style
+from dysonjax.figures.style import BLACK, BLUE, PAGE, RED, colours, new_figure, style
 from dysonjax.spectra import WignerSurmise
 
 
@@ -15,7 +17,7 @@ def ensemble_levels(
     levels: np.ndarray,
     targets: np.ndarray,
     spacings: np.ndarray,
-    scaling: dict[str, np.ndarray],
+    scaling: dict[str, Any],
     level_name: str,
     caption: str = "",
 ) -> Figure:
@@ -82,8 +84,7 @@ def _scaling(axis, temperature, mean, error, theory, names):
     axis.set_title("points: ensemble, lines: theory")
     order = np.argsort(temperature)
     root = np.sqrt(temperature[order])
-    for i, name in enumerate(names):
-        colour = CYCLE[i % len(CYCLE)]
+    for i, (name, colour) in enumerate(zip(names, colours(len(names)), strict=True)):
         axis.errorbar(root, mean[order, i], error[order, i], fmt="o", color=colour, label=name)
         if len(root) > 1 and np.isfinite(theory[:, i]).all():
             axis.plot(root, theory[order, i], color=colour, lw=1)

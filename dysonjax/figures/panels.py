@@ -1,5 +1,7 @@
 """Pieces that several figures draw: a density with its errors, and a law over it."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 
@@ -21,15 +23,16 @@ def density(
     return found
 
 
-def law(axis: Axes, pdf, limits: tuple[float, float], points: int = 300, **options) -> np.ndarray:
+def law(axis: Axes, pdf, limits: tuple[float, float], points: int = 300, **options: Any) -> np.ndarray:
     """Draw a density over the limits; returns x and pdf(x), (2, points)."""
     x = np.linspace(*limits, points)
     curve = np.stack([x, pdf(x)])
-    axis.plot(*curve, **{"color": BLACK, "lw": 1.1} | options)
+    look: dict[str, Any] = {"color": BLACK, "lw": 1.1}
+    axis.plot(*curve, **(look | options))
     return curve
 
 
-def points(axis: Axes, x, y, error, **options):
+def points(axis: Axes, x, y, error, **options: Any):
     """Markers with error bars, open, so that overlapping ones can be told apart."""
-    style = {"fmt": "o", "ms": 3.5, "mfc": "white", "lw": 0.8}
+    style: dict[str, Any] = {"fmt": "o", "ms": 3.5, "mfc": "white", "lw": 0.8}
     return axis.errorbar(x, y, error, **style | options)

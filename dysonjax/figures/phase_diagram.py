@@ -1,5 +1,7 @@
 """The phase diagram of a teacher-student network, and the spectra of one member of each phase. [C]"""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm
@@ -31,7 +33,7 @@ def phase_diagram(
     """
     with style():
         figure, axes = new_figure(2, 2, width=PAGE, height=6.3, sharex=True, sharey=True)
-        panels = [
+        panels: list[tuple[str, Any, dict[str, Any]]] = [
             ("test loss", 10.0 ** observables["log10_test_loss"], {"norm": LogNorm(), "cmap": "viridis"}),
             ("overlap $q$ with initial features", observables["feature_overlap"], {"vmin": 0, "vmax": 1}),
             (r"field alignment $h\cdot\phi\;/\;10^{-3}$", 1e3 * observables["field_alignment"], {"vmin": 0}),

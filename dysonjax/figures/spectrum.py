@@ -29,7 +29,8 @@ def spectrum_figure(spectrum: MatrixSpectrum) -> Figure:
 def _draw_density(axes, spectrum: MatrixSpectrum) -> None:
     x, fit = spectrum.levels.ravel(), spectrum.marchenko_pastur
     # Far outliers would squeeze the bulk into one bar; they are counted instead.
-    stop = float(x.max()) if fit is None else max(1.25 * float(fit.upper), 1.05 * spectrum.edge)
+    edge = spectrum.edge or 0.0
+    stop = float(x.max()) if fit is None else max(1.25 * float(fit.upper), 1.05 * edge)
     stop = stop or 1.0
     shown = x[x <= stop]
     bins = _bin_count(shown, stop)
@@ -90,7 +91,7 @@ def _verdict(fit: PowerLawFit) -> str:
 def _draw_spacings(axes, spectrum: MatrixSpectrum) -> None:
     test = spectrum.spacings
     axes.set(xlabel="unfolded spacing $s$", ylabel="$P(s)$", xlim=(0, 4))
-    if test is None:
+    if test is None or spectrum.unfolded is None:
         axes.set_title("no spacing test")
         return
     s = spectrum.unfolded.ravel()
@@ -103,7 +104,7 @@ def _draw_spacings(axes, spectrum: MatrixSpectrum) -> None:
     axes.plot(grid, surmise, color=RED, label="Wigner surmise")
     axes.set_ylim(0, 1.3 * max(heights.max() / (s.size * width), surmise.max()))
     axes.legend(loc="upper right", handlelength=1.4)
-    axes.set_title(rf"$\tilde r$ = {float(test.ratio):.3f}, p = {float(test.distance_p):.2g}")
+    axes.set_title(rf"$\tilde r$ = {float(test.spacing_ratio):.3f}, p = {float(test.distance_p):.2g}")
 
 
 def _bin_count(x: np.ndarray, stop: float) -> int:

@@ -51,7 +51,7 @@ def _trajectories(axis, found):
         for spike in range(found.sizes["spike"]):
             at = one.isel(spike=spike)
             axis.errorbar(
-                at["record"], at["position"], at["position_sem"], color=colour, ls="none", marker="o", ms=3,
+                at["record"], at["position"], at["position_err"], color=colour, ls="none", marker="o", ms=3,
                 label=name if spike == 0 else None,
             )  # fmt: skip
             axis.plot(at["record"], at["position_theory"], color=colour, lw=1)
@@ -100,7 +100,7 @@ def _diagram(figure, axis, found, margin):
         axis.contour(margin["lr"] / size, margin["sigma_w"], values, [0.0], colors=RED)
     axis.set(
         xscale="log", yscale="log", xlabel=r"$\alpha/|B|$", ylabel=r"$\sigma_W$",
-        title="seeds with an outlier at the end (red: theory)",
+        title="seeds with an outlier at the end (line: theory)",
         xlim=_edges(lr[order[0]])[[0, -1]], ylim=_edges(sigma_w[order[1]])[[0, -1]],
     )  # fmt: skip
     figure.colorbar(mesh, ax=axis)
@@ -155,9 +155,9 @@ def law(found: xr.Dataset, far: float) -> Figure:
             axis.axvline(far, color=RED, lw=0.8, ls="--")
             axis.set(xscale="log", ylim=(-25, 25), xlabel=r"$\theta/\theta_c$", title=f"{title}, % off")
         axes[0].legend(fontsize=6, markerscale=3)
-        mean = np.abs(found["strength_theory"])
+        mean = abs(found["strength_theory"])
         for colour, (key, title) in zip(CYCLE, names.items(), strict=False):
-            off = np.abs(found[key] / found[f"{key}_theory"] - 1).where(mean >= far)
+            off = abs(found[key] / found[f"{key}_theory"] - 1).where(mean >= far)
             by_size = 100 * off.mean([dim for dim in off.dims if dim != "size"])
             axes[3].plot(by_size["size"], by_size, color=colour, marker="o", label=title)
         axes[3].set(
@@ -187,7 +187,7 @@ def blocks(found: xr.Dataset) -> Figure:
                 axis.errorbar(
                     time,
                     found[name],
-                    found[f"{name}_sem"],
+                    found[f"{name}_err"],
                     color=colour,
                     ls="none",
                     marker="o",

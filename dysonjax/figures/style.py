@@ -5,9 +5,12 @@ import math
 import textwrap
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 from matplotlib.ticker import FuncFormatter
 
 from dysonjax import files
@@ -21,11 +24,12 @@ COLUMN = 3.4  # width of one journal column, inches
 PAGE = 7.0  # width of two columns, inches
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
-RC = {
-    "axes.prop_cycle": mpl.cycler(color=CYCLE),
+RC: Any = {
+    "axes.prop_cycle": cycler(color=CYCLE),
     "axes.grid": False,
     "axes.labelsize": 9,
     "axes.titlesize": 9,
+    "axes.titley": 1.0,  # where it is: no axis has ticks at its top, for which matplotlib looks in every draw
     "errorbar.capsize": 2,
     "figure.constrained_layout.use": True,
     "font.size": 9,
@@ -37,6 +41,13 @@ RC = {
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
 }
+
+
+def colours(number: int) -> list:
+    """Of so many curves in an order: the cycle as long as it lasts, else along a map from dark to light."""
+    if number <= len(CYCLE):
+        return CYCLE[:number]
+    return list(mpl.colormaps["viridis"](np.linspace(0, 0.93, number)))
 
 
 @contextmanager
@@ -95,8 +106,9 @@ def drawn_files(figure: Figure, dpi: int = 160) -> dict[str, bytes]:
     """
     with style():
         figure.dpi = dpi
-        if figure.get_layout_engine() is not None:
-            figure.get_layout_engine().execute(figure)
+        engine = figure.get_layout_engine()
+        if engine is not None:
+            engine.execute(figure)
         with mpl.rc_context({"figure.constrained_layout.use": False}):
             figure.set_layout_engine(None)
             return {suffix: drawn(figure, suffix, dpi) for suffix in (".png", ".pdf")}

@@ -18,7 +18,7 @@ def training_curves(dataset: xr.Dataset) -> Figure:
     Records that are not there yet, and members that diverged, are left out.
     """
     loss = dataset["train_loss"].where(dataset["alive"])
-    points = [dim for dim in loss.dims if dim not in ("seed", "record")]
+    points = [str(dim) for dim in loss.dims if dim not in ("seed", "record")]
     loss = loss.median("seed").stack(point=points).transpose("point", "record")
     number = loss.sizes["point"]
     shown = np.unique(np.linspace(0, number - 1, min(number, MAX_CURVES)).round().astype(int))

@@ -40,7 +40,8 @@ def compare(after: np.ndarray, before: np.ndarray, k: int) -> Change:
     mean = np.mean(numbers, axis=0)
     modes = min(after.shape[-2:])
     k = min(k, modes)
-    return Change(*map(float, mean[:3]), k, float(mean[3]), float(mean[4]), k / modes)
+    distance, level, rank, right, left = map(float, mean)
+    return Change(distance, level, rank, k, right, left, k / modes)
 
 
 def _compare(w: np.ndarray, w0: np.ndarray, k: int) -> tuple[float, ...]:
@@ -56,7 +57,7 @@ def _compare(w: np.ndarray, w0: np.ndarray, k: int) -> tuple[float, ...]:
     (u, v), (u0, v0) = _largest(w, k), _largest(w0, k)
     k = v.shape[1]
     return (
-        float(np.linalg.norm(difference) / max(np.linalg.norm(w0), 1e-300)),
+        float(np.linalg.norm(difference)) / max(float(np.linalg.norm(w0)), 1e-300),
         float(np.abs(s - s0).mean() / max(s0.mean(), 1e-300)),
         float(learned.sum() / learned[-1]) if learned[-1] > 0 else 0.0,
         float(np.square(v.T @ v0).sum() / k),

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from dysonjax import renamed
 from dysonjax.checks import InputError, positive_int
 from dysonjax.keys import Key, keyed
-from dysonjax.layers.units import units_of
+from dysonjax.layers.units import nothing_in, units_of
 from dysonjax.layers.walk import Options, Recipe, Result, walk
 
 
+@renamed.arguments(n_resamples="n")
 @keyed
 def spectrum(
     source: Any,
@@ -21,7 +23,7 @@ def spectrum(
     layout: Iterable[str] = (),
     split: Iterable[str] = (),
     start: Any = None,
-    n: int = 200,
+    n_resamples: int = 200,
     key: Key = 0,
     nulls: int | None = None,
     jobs: int = 1,
@@ -43,7 +45,7 @@ def spectrum(
         How fused tensors are cut, in the same way.
     start : path, mapping, module or array, optional
         The same network before training, for its change.
-    n : int, default 200
+    n_resamples : int, default 200
         Simulated spectra and samples behind each p-value, at least 20.
     key : int or JAX key, default 0
         Their randomness.
@@ -78,21 +80,23 @@ def spectrum(
     """
     rules = tuple([layout] if isinstance(layout, str) else layout)
     cuts = tuple([split] if isinstance(split, str) else split)
-    options = Options(positive_int("n", n, minimum=20), key, nulls, quick)
+    options = Options(positive_int("n_resamples", n_resamples, minimum=20), int(key), nulls, quick)
     units = units_of(source, rules, cuts, start).only(only)
     paths = all(isinstance(s, str | os.PathLike) for s in (source, start) if s is not None)
     recipe = Recipe(source, rules, cuts, start, only) if paths else None
-    results = list(walk(units, options, None, positive_int("jobs", jobs), recipe))
+    walked = walk(units, options, None, positive_int("jobs", jobs), recipe)
+    results = [result for result in walked if result is not None]
     found = [result for result in results if result.spectrum is not None]
     if not found:
-        reasons = [r.problem for r in results] or [a.why for a in units.accounts if a.done == "refused"]
-        detail = f" ({reasons[0]})" if reasons else ""
-        raise InputError(f"{units.source} holds no weight matrix that can be analysed{detail}")
+        refused = [(a.name, a.why) for a in units.accounts if a.done == "refused"]
+        refused += [(unit.name, r.problem) for unit, r in zip(units.units, results, strict=True) if r.problem]
+        raise InputError(nothing_in(units.source, units, refused))
     return _dataset(units, results, found)
 
 
 def row_of(result: Result) -> dict:
     """The columns of one matrix: plain values, None where there is none."""
+    assert result.spectrum is not None, "of a unit that was analysed"
     row = result.spectrum.row()
     row = {"name": row.pop("name"), "role": result.unit.role, **row}
     notes = row.pop("notes")
@@ -107,12 +111,13 @@ def _dataset(units, results: list[Result], found: list[Result]):
     # Names of Python end in `_err`.
     rows = [{k.replace("_error", "_err"): v for k, v in row_of(result).items()} for result in found]
     names = list(dict.fromkeys(key for row in rows for key in row))
-    most = max(result.spectrum.levels.size for result in found)
-    levels = np.full((len(found), most), np.nan)
-    for index, result in enumerate(found):
-        pooled = np.sort(result.spectrum.levels, axis=None)
-        levels[index, : pooled.size] = pooled
-    variables = {key: ("matrix", _column([row.get(key) for row in rows])) for key in names if key != "name"}
+    pooled = [np.sort(r.spectrum.levels, axis=None) for r in found if r.spectrum is not None]
+    levels = np.full((len(found), max(one.size for one in pooled)), np.nan)
+    for index, one in enumerate(pooled):
+        levels[index, : one.size] = one
+    variables: dict[str, tuple] = {
+        key: ("matrix", _column([row.get(key) for row in rows])) for key in names if key != "name"
+    }
     variables["level"] = (("matrix", "index"), levels)
     accounts = [asdict(account) | {"shape": list(account.shape)} for account in units.accounts]
     attributes = {"source": units.source, "format": units.format, "tensors": accounts}

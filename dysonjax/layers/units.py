@@ -198,3 +198,16 @@ def _recorded(name: str, point, rows: int) -> Unit:
 
 def _value(point, dim: str, index: int) -> str:
     return f"{point[dim].item():g}" if dim in point.coords else str(index)
+
+
+def nothing_in(source: str | Path, units: Units, refused: list[tuple[str, str]]) -> str:
+    """The sentence about a source of which no matrix is left; refused: names and reasons."""
+    left = [(account.name, account.why) for account in units.accounts if account.done == "skipped"]
+    detail = ""
+    if refused:
+        detail = f" ({len(refused)} could not be analysed: {refused[0][1]})"
+    elif left:
+        number = "1 tensor" if len(left) == 1 else f"{len(left)} tensors"
+        detail = f" ({number} left out, the first of them {left[0][0]}: {left[0][1]})"
+    name = "what was given" if str(source) == "memory" else source
+    return f"{name} holds no weight matrix that can be analysed{detail}"

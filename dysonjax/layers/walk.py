@@ -8,6 +8,7 @@ from functools import lru_cache
 from multiprocessing import get_context
 from typing import Any
 
+from dysonjax import cache
 from dysonjax.checks import InputError
 from dysonjax.layers.change import Change
 from dysonjax.layers.units import Unit, Units, units_of
@@ -119,7 +120,7 @@ def _in_processes(indices: list[int], options: Options, jobs: int, recipe: Recip
 
 
 def _few_threads(jobs: int) -> None:
-    share = str(max(1, (os.cpu_count() or 1) // jobs))
+    share = str(max(1, cache.cores() // jobs))
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, share)
 

@@ -151,5 +151,5 @@ def _limit(characters: str, vocabulary: int | None) -> tuple[str, str]:
         # Ties are broken by code point, so that the vocabulary depends on the text alone.
         frequent = sorted(count, key=lambda c: (-count[c], c))[: vocabulary - 1]
         rare = {ord(c): RARE for c in count if c not in frequent}
-        characters, count = characters.translate(rare), {RARE: 0, **dict.fromkeys(frequent)}
+        return characters.translate(rare), "".join(sorted({RARE, *frequent}))
     return characters, "".join(sorted(count))

@@ -84,17 +84,25 @@ def wrap_flax(
     (['layers_0', 'layers_2'], 49)
     """
     if not isinstance(module, nn.Module):
-        raise checks.InputError(f"module must be a flax.linen module, got {type(module).__name__}")
+        kind = (
+            f"the class {module.__name__}, not called" if isinstance(module, type) else type(module).__name__
+        )
+        raise checks.InputError(
+            f"module must be a flax.linen module, such as Net(), got {kind}; other networks, also those of "
+            "nnx, are written as a dj.models.Model"
+        )
     online = callable(data)
-    arrays = None if online else _arrays("data", data)
+    arrays = () if online else _arrays("data", data)
     held_out = None if test is None else _arrays("test", test)
     options = dict(training or {})
-    example = jax.eval_shape(lambda: data(jax.random.key(0), 1)) if online else arrays
+    example: Any = jax.eval_shape(lambda: data(jax.random.key(0), 1)) if online else arrays
     inputs = jax.tree.map(lambda a: jnp.zeros((1, *a.shape[1:]), a.dtype), example[0])
-    variables = jax.eval_shape(module.init, jax.random.key(0), inputs)
+    variables = _shapes("module", lambda: module.init(jax.random.key(0), inputs), inputs)
     if set(variables) != {"params"}:
         other = ", ".join(sorted(set(variables) - {"params"})) or "no parameters"
-        raise checks.InputError(f"module must have parameters and no other state, got {other}")
+        raise checks.InputError(
+            f"module must have parameters and no other state, got {other}; LayerNorm and GroupNorm have none"
+        )
     names = [key for key in _kernels(variables["params"]) if matrices is None or matrices(key)]
     if not names:
         found = ", ".join(_kernels(variables["params"])) or "none"
@@ -120,16 +128,23 @@ def wrap_flax(
 
     def value(params, samples, key=None):
         if key is None:
-            return loss(module.apply({"params": params}, samples[0]), samples)
+            outputs: Any = module.apply({"params": params}, samples[0])
+            return loss(outputs, samples)
         outputs = module.apply({"params": params}, samples[0], rngs={"dropout": key}, **options)
         return loss(outputs, samples)
 
     def first_loss(samples):
         return value(module.init(jax.random.key(0), inputs)["params"], samples)
 
-    for name, given in (("data", arrays), ("test", held_out)):
-        if given is not None:
-            _check_data(name, given, first_loss)
+    few = jax.tree.map(lambda a: jnp.zeros((min(2, a.shape[0]), *a.shape[1:]), a.dtype), example)
+    found = _shapes("loss", lambda: first_loss(few), few[0])
+    if getattr(found, "shape", None) != ():
+        raise checks.InputError(
+            f"loss must return one number, the mean over a batch, got {getattr(found, 'shape', found)}"
+        )
+    for what, given in (("data", arrays), ("test", held_out)):
+        if given:
+            _check_data(what, given, first_loss)
 
     def update(params, memory, drawn, world, point):
         samples, key = drawn
@@ -171,6 +186,18 @@ def wrap_flax(
             "max_loss": None if np.isinf(max_loss) else float(max_loss),
         },
     )
+
+
+def _shapes(what: str, function: Callable[[], Any], inputs: jax.Array) -> Any:
+    """Shapes of what a function of the user's returns; raises InputError, with what it gets, if it fails."""
+    try:
+        return jax.eval_shape(function)
+    except Exception as error:
+        gets = (
+            f"inputs of shape {inputs.shape}" if what == "module" else "(outputs, batch), labels in batch[1]"
+        )
+        said = str(error).strip().split("\n")[0].rstrip(".")
+        raise checks.InputError(f"{what} fails; it gets {gets}: {type(error).__name__}: {said}") from error
 
 
 def _check_data(name: str, arrays: tuple, loss) -> None:
@@ -236,7 +263,7 @@ def _kernels(params: Mapping) -> dict[str, Any]:
 
 
 def _square(tree) -> jax.Array:
-    return sum(jnp.sum(leaf * leaf) for leaf in jax.tree.leaves(tree))
+    return sum((jnp.sum(leaf * leaf) for leaf in jax.tree.leaves(tree)), jnp.zeros(()))
 
 
 def _hash(arrays: tuple[np.ndarray, ...]) -> str:

@@ -121,19 +121,17 @@ def linear(
     z = _matrix_z(z)
     size = z.shape[1]
     if teacher is None:
-        values = checks.in_range("values", checks.finite_array("values", values))
-        if values.ndim != 1 or len(values) != size or (values <= 0).any():
+        spectrum = checks.in_range("values", checks.finite_array("values", values))
+        if spectrum.ndim != 1 or len(spectrum) != size or (spectrum <= 0).any():
             raise checks.InputError(
                 f"values must hold {size} positive singular values, one for each column of Z, got "
-                f"{np.round(values, 6).tolist()}"
+                f"{np.round(spectrum, 6).tolist()}"
             )
         checks.one_of("basis", basis, ["rotation", "orthogonal", "symmetric"])
     else:
-        teacher = checks.in_range("teacher", checks.finite_array("teacher", teacher))
-        if teacher.shape != (size, size):
-            raise checks.InputError(
-                f"teacher must have shape {(size, size)} to follow Z, got {teacher.shape}"
-            )
+        given = checks.in_range("teacher", checks.finite_array("teacher", teacher))
+        if given.shape != (size, size):
+            raise checks.InputError(f"teacher must have shape {(size, size)} to follow Z, got {given.shape}")
     epsilon = _not_negative("epsilon", epsilon)
     noise_of = checks.one_of("noise", noise, ["gradient", "label"])
     checks.one_of("dynamics", dynamics, ["sgd", "langevin"])
@@ -150,8 +148,8 @@ def linear(
 
     def world(key, batch_size):
         if teacher is not None:
-            return World(jnp.asarray(teacher, jnp.zeros(()).dtype))
-        diagonal = jnp.asarray(values, jnp.zeros(()).dtype)
+            return World(jnp.asarray(given, jnp.zeros(()).dtype))
+        diagonal = jnp.asarray(spectrum, jnp.zeros(()).dtype)
         q = _random_orthogonal(key, size, any_sign=basis == "orthogonal")
         return World((q * diagonal) @ q.T if basis == "symmetric" else q * diagonal)
 
@@ -198,7 +196,7 @@ def linear(
         }
 
     # The start is as far away as the teacher is large.
-    scale = np.sum(z**2) * (np.sum(values**2) if teacher is None else np.sum(teacher**2))
+    scale = np.sum(z**2) * np.sum((spectrum if teacher is None else given) ** 2)
     max_loss = MAX_LOSS * max(1.0, float(scale))
     return Model(
         name="linear",
@@ -218,8 +216,8 @@ def linear(
         },
         config={
             "z": z.tolist(),
-            "teacher": None if teacher is None else teacher.tolist(),
-            "values": values.tolist() if teacher is None else None,
+            "teacher": None if teacher is None else given.tolist(),
+            "values": spectrum.tolist() if teacher is None else None,
             "basis": basis if teacher is None else None,
             "epsilon": epsilon,
             "noise": noise_of,
@@ -268,7 +266,7 @@ def _random_orthogonal(key, size: int, any_sign: bool) -> jax.Array:
 
     Written out, since jaxlib's batched QR must not run inside a model (see `base.eigh`).
     """
-    columns = []
+    columns: list[jax.Array] = []
     for column in normal(key, (size, size)):
         for _ in range(2):  # twice is enough to be orthogonal to the last digit
             for other in columns:

@@ -9,6 +9,7 @@ start uniform in ±1/√n_in, embeddings from N(0, 1); K, Q, V have no bias. Wei
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -244,7 +245,7 @@ def nanogpt(
 
     def loss(params, windows, key=None):
         rngs = None if key is None else {"dropout": key}
-        logits = module.apply({"params": params}, windows[:, :-1], train=key is not None, rngs=rngs)
+        logits: Any = module.apply({"params": params}, windows[:, :-1], train=key is not None, rngs=rngs)
         return cross_entropy(logits, windows[:, 1:])
 
     def update(params, memory, samples, world, point):
@@ -293,7 +294,8 @@ def validation_loss(config: Mapping, text: str | Path | corpora.Corpus = corpora
 
     def loss(params):
         def of_part(part):
-            return cross_entropy(module.apply({"params": params}, part[:, :-1]), part[:, 1:])
+            logits: Any = module.apply({"params": params}, part[:, :-1])
+            return cross_entropy(logits, part[:, 1:])
 
         return _mean(of_part, windows)
 
@@ -321,8 +323,8 @@ def write(config: Mapping, params: Mapping, length: int, key: jax.Array) -> str:
 
     def step(state, key):
         window, known = state
-        logits = module.apply({"params": params}, window[None])[0, known - 1]
-        token = jax.random.categorical(key, logits)
+        logits: Any = module.apply({"params": params}, window[None])
+        token = jax.random.categorical(key, logits[0, known - 1])
         full = known == module.context
         window = jnp.where(full, jnp.roll(window, -1), window)
         window = window.at[jnp.where(full, known - 1, known)].set(token)
@@ -367,7 +369,7 @@ def _blocks(params: Mapping) -> list[tuple[str, Mapping]]:
 
 
 def _square(tree) -> jax.Array:
-    return sum(jnp.sum(leaf * leaf) for leaf in jax.tree.leaves(tree))
+    return sum((jnp.sum(leaf * leaf) for leaf in jax.tree.leaves(tree)), jnp.zeros(()))
 
 
 def _mean(function, windows: np.ndarray):

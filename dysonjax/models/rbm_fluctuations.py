@@ -19,15 +19,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dysonjax import checks
+from dysonjax.keys import Key, keyed
 
 
+@keyed
 def rbm_levels(
     kappa: ArrayLike,
     temperature: ArrayLike,
     mu: float = 3.0,
     *,
     draws: int = 4000,
-    seed: int = 0,
+    key: Key = 0,
     shift: bool = True,
 ) -> np.ndarray:
     """Draw all levels of the RBM at rest, for at least as many hidden as visible components.
@@ -42,7 +44,7 @@ def rbm_levels(
         Parameter μ of the energy.
     draws : int, default 4000
         Number of draws at each temperature.
-    seed : int, default 0
+    key : int or jax.Array, default 0
         Randomness. All temperatures use the same Gaussian numbers, so that averages are smooth in T.
     shift : bool, default True
         Whether the mean ⟨δX⟩ counts. False leaves it out.
@@ -78,7 +80,7 @@ def rbm_levels(
         raise checks.InputError(f"kappa must lie between 0 and mu² = {mu**2:g}, got {kappa.tolist()}")
     temperature = np.atleast_1d(checks.finite_array("temperature", temperature, min_ndim=0))
     x = mu**2 - kappa
-    half = np.random.default_rng(seed).normal(size=(draws, len(x), len(x)))
+    half = np.random.default_rng(key).normal(size=(draws, len(x), len(x)))
     unit = (half + np.swapaxes(half, -1, -2)) / np.sqrt(2)  # variance 1, on the diagonal 2
     width = np.sqrt((x[:, None] + x[None, :]) / 2)
     mean = -0.5 * (mu**2 * ((1 / kappa).sum() + 1 / kappa) + (x / kappa).sum() + x / kappa)

@@ -40,12 +40,14 @@ def rbm_target(visible: int | None, mu: float, *, mass: float, kappa, covariance
         visible = checks.positive_int("visible", visible)
         checks.memory(f"an RBM of {visible} visible units", 32 * visible**2, "take fewer")
     samples = None
+    name = next(iter(given), "lattice")
+    description: dict[str, Any]
     if kappa is not None:
         values = checks.in_range("kappa", checks.finite_array("kappa", kappa))
         _width("kappa", values.shape, values.ndim == 1, visible)
         if (values <= 0).any():
             raise checks.InputError(f"kappa must be positive, got {values.min():g}")
-        matrix, description = np.diag(1 / values), {"target": "kappa"}
+        matrix, description = np.diag(1 / values), {}
     elif covariance is not None:
         matrix = checks.in_range("covariance", checks.finite_array("covariance", covariance))
         _width("covariance", matrix.shape, matrix.ndim == 2 and len(set(matrix.shape)) == 1, visible)
@@ -53,25 +55,26 @@ def rbm_target(visible: int | None, mu: float, *, mass: float, kappa, covariance
             raise checks.InputError(
                 "covariance must be symmetric; pass (C + C.T)/2 if the difference is noise"
             )
-        description = {"target": "covariance"}
+        description = {}
     elif data is not None:
         samples = checks.in_range("data", checks.finite_array("data", data))
         _width("data", samples.shape, samples.ndim == 2, visible)
         matrix = samples.T @ samples / len(samples)
-        digest = hashlib.sha256(np.ascontiguousarray(samples)).hexdigest()
-        description = {"target": "data", "samples": len(samples), "sha256": digest}
+        digest = hashlib.sha256(np.ascontiguousarray(samples).data).hexdigest()
+        description = {"samples": len(samples), "sha256": digest}
     else:
         mass = checks.positive("mass", mass)
         size = 10 if visible is None else visible
         matrix = _ring_covariance(lattice_kappa(mass, size))
-        description = {"target": "lattice", "mass": mass}
-    kappa = _precision_eigenvalues(matrix, description["target"])
+        description = {"mass": mass}
+    kappa = _precision_eigenvalues(matrix, name)
     if kappa[-1] >= mu**2:
         raise checks.InputError(
             f"the target's largest precision {kappa[-1]:.6g} must lie below mu² = {mu**2:.6g}, or learning "
             f"has no fixed point; raise mu above {np.sqrt(kappa[-1]):.4g}"
         )
-    return Target(matrix, kappa, samples, description | {"kappa": [round(float(v), 12) for v in kappa]})
+    numbers = [round(float(v), 12) for v in kappa]
+    return Target(matrix, kappa, samples, {"target": name, **description, "kappa": numbers})
 
 
 def _ring_covariance(kappa: np.ndarray) -> np.ndarray:

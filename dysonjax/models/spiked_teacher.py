@@ -39,10 +39,9 @@ class World(NamedTuple):
 class Batch(NamedTuple):
     """The randomness of one step."""
 
-    inputs: jax.Array  # (|B|, N); empty with gradient noise
-    noise: (
-        jax.Array
-    )  # at ε = 1: of the labels (|B|, M), or of the mean gradient (N, M); empty with data noise
+    inputs: jax.Array | None  # (|B|, N); None with gradient noise
+    # At ε = 1: of the labels (|B|, M), or of the mean gradient (N, M); None with data noise.
+    noise: jax.Array | None
 
 
 def spiked_teacher(

@@ -156,7 +156,8 @@ def teacher_student(
         keys = split(key_teacher, depth)
         teacher = tuple(normal(k, shape) / jnp.sqrt(shape[0]) for k, shape in zip(keys, shapes, strict=True))
         shape = (batches if data == "fixed" else 0, batch_size)
-        return World(teacher, *draw_samples(key_data, teacher, shape), key_data)
+        inputs, targets = draw_samples(key_data, teacher, shape)
+        return World(teacher, inputs, targets, key_data)
 
     def init(key, world, point):
         keys = split(key, depth)

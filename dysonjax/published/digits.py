@@ -65,13 +65,13 @@ def measured(scale: str, progress=None) -> xr.Dataset:
         model, grid, steps, [steps], optimizer=Optimizer("sgd", DECAY), keep_weights="last", progress=progress
     ).dataset
     best = minimum.minimum(x, y, DECAY)
-    name = next(name for name in run.data_vars if name.startswith("weights"))
-    weights = run[name].isel(sigma_w=0, drop=True)
-    weights = weights.transpose("lr", "batch_size", "seed", ...).values.astype(np.float64)
+    name = next(name for name in run.data_vars if str(name).startswith("weights"))
+    recorded = run[name].isel(sigma_w=0, drop=True)
+    weights = recorded.transpose("lr", "batch_size", "seed", ...).values.astype(np.float64)
     levels = np.linalg.svd(weights, compute_uv=False)[..., 0]
     excess = np.array([[minimum.loss(point, x, y, DECAY) for point in row] for row in weights]) - best.loss
     distance = ((weights - best.weights) ** 2).sum(axis=(-2, -1))
-    theory = [
+    rows = [
         [
             (best.excess_loss(a, b), best.level_variance(a, b)[-1], np.trace(best.covariance(a, b)))
             for b in sizes
@@ -79,7 +79,7 @@ def measured(scale: str, progress=None) -> xr.Dataset:
         for a in lr
     ]
     dims = ("lr", "batch_size")
-    theory = np.array(theory)
+    theory = np.array(rows)
     return xr.Dataset(
         {
             "excess_loss": ((*dims, "seed"), excess),

@@ -62,7 +62,7 @@ class Equilibrium:
 
         Members are drawn at all points together: noise that the points of a seed share is counted once.
         """
-        found = bootstrap(values.mean(axis=2), statistic, n=n)
+        found = bootstrap(values.mean(axis=2), statistic, n_resamples=n)
         return found.estimate, found.estimate_err
 
     def size(self) -> str:

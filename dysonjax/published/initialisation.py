@@ -20,7 +20,7 @@ SEEDS = {"test": 60, "quick": 200, "default": 1_000, "paper": 5_000}
 def initial_levels(rows: int, seeds: int) -> np.ndarray:
     """Eigenvalues of X = WᵀW of the middle matrix (rows × 64) of a multilayer perceptron, (seeds, 64)."""
     model = models.teacher_student((3, rows, LEVELS, 1))
-    point = {"lr": 1.0, "sigma_w": SIGMA_W}
+    point = {"lr": jax.numpy.ones(()), "sigma_w": jax.numpy.asarray(SIGMA_W)}
     keys = jax.random.split(threefry.root(0), seeds)
     weights = jax.vmap(lambda key: model.init(key, None, point).params["w2"])(keys)
     return np.linalg.svd(np.asarray(weights, np.float64), compute_uv=False)[:, ::-1] ** 2
@@ -37,7 +37,7 @@ def initialisation(scale: str, progress=None) -> Reproduction:
             if progress is not None:
                 progress(done + 1, len(ROWS))
             law = MarchenkoPastur(ratio, SIGMA_W**2)
-            fit = fit_marchenko_pastur(levels, ratio, n=60)
+            fit = fit_marchenko_pastur(levels, ratio, n_resamples=60)
             limits = (0.0, 1.08 * law.upper)
             found = panels.density(axis, levels, 40, limits, label="ensemble")
             inside = (max(law.lower, 0.004), law.upper)
@@ -58,7 +58,7 @@ def initialisation(scale: str, progress=None) -> Reproduction:
         axes[0].set_ylabel(r"density $\rho(x)$")
     caption = (
         f"Middle matrix of multilayer perceptrons [3, M, {LEVELS}, 1] before training, W_ij ~ N(0, σ_W²/M), "
-        f"σ_W = {SIGMA_W:g}; {seeds} seeds, bars: standard errors over seeds. Red: the law for r = N/M, "
+        f"σ_W = {SIGMA_W:g}; {seeds} seeds, bars: standard errors over seeds. Line: the law for r = N/M, "
         "nothing fitted. Fits with free width and area: "
         + "; ".join(f"{check.name}: {value(check)}" for check in checks)
         + " (theory: 1 each)."
@@ -66,7 +66,7 @@ def initialisation(scale: str, progress=None) -> Reproduction:
     data = xr.Dataset(
         {
             "density": (("ratio", "bin"), np.stack([d.density for d in densities])),
-            "density_sem": (("ratio", "bin"), np.stack([d.density_err for d in densities])),
+            "density_err": (("ratio", "bin"), np.stack([d.density_err for d in densities])),
             "x": (("ratio", "bin"), np.stack([d.centers for d in densities])),
             "law_x": (("ratio", "fine"), np.stack([c[0] for c in curves])),
             "law": (("ratio", "fine"), np.stack([c[1] for c in curves])),

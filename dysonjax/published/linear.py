@@ -53,19 +53,22 @@ def relaxation(scale: str, progress=None) -> Reproduction:
     for k, z in enumerate(NAMES):
         run = train(
             models.linear(z, values=(VALUE, VALUE), epsilon=EPSILON), grid, steps,
-            (epochs * EPOCH).astype(int), progress=later(progress, k * seeds * steps, total),
+            (epochs * EPOCH).astype(int).tolist(), progress=later(progress, k * seeds * steps, total),
         ).dataset.isel(batch_size=0, lr=0, sigma_w=0)  # fmt: skip
         levels = run["eigenvalues"].transpose("mode", "seed", "record").values[::-1]
-        found = bootstrap(levels, lambda x: _fit_all(epochs, x.mean(axis=-2)), n=60, vectorised=False)
+        found = bootstrap(
+            levels, lambda x: _fit_all(epochs, x.mean(axis=-2)), n_resamples=60, vectorised=False
+        )
         alone = -np.log1p(-RELAXATION_LR * squares(z)) * EPOCH
         expected = exact_relaxation(z, epochs) / alone
         for i, mode in enumerate(("fast", "slow") if z == "unequal" else ("upper", "lower")):
+            mistaken, mistake = 2.0, "x relaxes at 2 α z²"
+            if i and z == "unequal":
+                mistaken, mistake = float(np.sqrt(squares(z)[i]) / squares(z)[i]), "rates ∝ z, not z²"
             checks.append(
                 Check(
                     f"rate of the {mode} mode, {z} Z", float(found.estimate[i, 2] / alone[i]),
-                    float(found.estimate_err[i, 2] / alone[i]), float(expected[i]),
-                    *((np.sqrt(squares(z)[i]) / squares(z)[i], "rates ∝ z, not z²") if i and z == "unequal"
-                      else (2.0, "x relaxes at 2 α z²")),
+                    float(found.estimate_err[i, 2] / alone[i]), float(expected[i]), mistaken, mistake,
                     systematic=0.005,
                 )
             )  # fmt: skip
@@ -75,13 +78,13 @@ def relaxation(scale: str, progress=None) -> Reproduction:
     with style():
         figure, axes = new_figure(1, 2, width=PAGE, height=3.1, sharey=True)
         for axis, z, levels, curve in zip(axes, NAMES, runs, curves, strict=True):
-            for mode, colour in enumerate((BLUE, RED)):
-                axis.plot(epochs, levels[mode, :SHOWN].T, color=colour, lw=0.5, alpha=0.25)
-                name = ("fast", "slow")[mode] if z == "unequal" else ("upper", "lower")[mode]
+            for row, colour in enumerate((BLUE, RED)):
+                axis.plot(epochs, levels[row, :SHOWN].T, color=colour, lw=0.5, alpha=0.25)
+                name = ("fast", "slow")[row] if z == "unequal" else ("upper", "lower")[row]
                 label = f"{name} mode, mean of {seeds}"
-                axis.plot(epochs, levels[mode].mean(axis=0), color=colour, lw=1.6, label=label)
+                axis.plot(epochs, levels[row].mean(axis=0), color=colour, lw=1.6, label=label)
                 late = epochs >= FIRST_EPOCH
-                axis.plot(epochs[late], curve[mode][late], color=BLACK, lw=1.0, ls="--")
+                axis.plot(epochs[late], curve[row][late], color=BLACK, lw=1.0, ls="--")
             axis.plot([], [], color=BLACK, lw=1.0, ls="--", label=f"fits from epoch {FIRST_EPOCH} on")
             axis.axhline(VALUE**2, color=BLACK, lw=0.6, ls=":")
             axis.set(xlabel="epoch", title=f"{z} Z: {describe(z)}", xlim=(0, 10))
@@ -176,19 +179,24 @@ def generalised_semicircle(scale: str, progress=None) -> Reproduction:
         ).dataset.isel(batch_size=0, lr=0, sigma_w=0, record=-1)  # fmt: skip
         levels = np.sqrt(run["eigenvalues"].transpose("seed", "mode").values)
         drawn = exact_pairs(z, SEMICIRCLE_LR, BATCH, 40_000)
-        fit, exact = fit_two_species(levels, n=60), fit_two_species(drawn, n=2)
+        fit, exact = fit_two_species(levels, n_resamples=60), fit_two_species(drawn, n_resamples=2)
         both, both_error = _common_width(levels)
         gain, exact_gain = (float(f.aic_two_mode - f.aic) for f in (fit, exact))
         # AIC gains grow with the number of pairs, but for the 2 that the third parameter costs.
         exact_gain = (exact_gain + 2) * seeds / len(drawn) - 2
         results.append((levels, drawn, fit, both))
         if z == "equal":
-            names = ((both, both_error, _common_width(drawn)[0], "common σ"),)
+            names = [(both, both_error, _common_width(drawn)[0], "common σ")]
         else:
-            names = (
-                (float(fit.sigma1), float(fit.sigma1_err), float(exact.sigma1), "larger σ"),
-                (float(fit.sigma2), float(fit.sigma2_err), float(exact.sigma2), "smaller σ"),
-            )
+            names = [
+                (float(fit.sigma_wide), float(fit.sigma_wide_err), float(exact.sigma_wide), "larger σ"),
+                (
+                    float(fit.sigma_narrow),
+                    float(fit.sigma_narrow_err),
+                    float(exact.sigma_narrow),
+                    "smaller σ",
+                ),
+            ]
             # Twice a log-likelihood ratio of mean Δ scatters by about 2√Δ from ensemble to ensemble.
             checks.append(
                 Check("AIC gain of two species (unequal Z)", gain, 2 * np.sqrt(exact_gain + 2), exact_gain,
@@ -200,8 +208,9 @@ def generalised_semicircle(scale: str, progress=None) -> Reproduction:
             )
         texts.append(
             f"{z.capitalize()} Z: one width σ = {both:.5f} ± {both_error:.5f}, two widths "
-            f"{float(fit.sigma1):.5f} ± {float(fit.sigma1_err):.5f} and {float(fit.sigma2):.5f} ± "
-            f"{float(fit.sigma2_err):.5f}, AIC of one width minus AIC of two {gain:+.1f}"
+            f"{float(fit.sigma_wide):.5f} ± {float(fit.sigma_wide_err):.5f} and "
+            f"{float(fit.sigma_narrow):.5f} ± {float(fit.sigma_narrow_err):.5f}, AIC of one "
+            f"width minus AIC of two {gain:+.1f}"
         )
     densities, fits = [], []
     with style():
@@ -214,14 +223,14 @@ def generalised_semicircle(scale: str, progress=None) -> Reproduction:
                 axis, TwoMode(both, VALUE).pdf, limits, color=RED, ls="--", zorder=3,
                 label="one width: semicircle",
             )  # fmt: skip
-            two_law = TwoSpecies(float(fit.sigma1), float(fit.sigma2), float(fit.center))
+            two_law = TwoSpecies(float(fit.sigma_wide), float(fit.sigma_narrow), float(fit.center))
             two = panels.law(axis, two_law.pdf, limits, label="two widths: generalised")
-            exact, _ = np.histogram(drawn, found.edges)
-            exact = exact / drawn.size / np.diff(found.edges)
-            axis.stairs(exact, found.edges, color=GREEN, lw=0.9, label="theory, nothing fitted")
+            counts, _ = np.histogram(drawn, found.edges)
+            theory = counts / drawn.size / np.diff(found.edges)
+            axis.stairs(theory, found.edges, color=GREEN, lw=0.9, label="theory, nothing fitted")
             axis.set_ylim(0, 1.15 * found.density.max())
             axis.set(xlabel=r"singular value $\xi$ of $W$", title=f"{z} Z: {describe(z)}")
-            densities.append((found, exact))
+            densities.append((found, theory))
             fits.append((one, two))
         axes[0].set_ylabel(r"density $\rho(\xi)$")
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
@@ -231,13 +240,13 @@ def generalised_semicircle(scale: str, progress=None) -> Reproduction:
         f"{EPSILON:g}, {seeds} seeds (root seed 0), last of {steps} steps; Z is ours, since [B] does not "
         f"print its two. Widths are fitted to the pairs by maximum likelihood. {'. '.join(texts)}. The "
         "two-species law expects σ₁/σ₂ = 2 for z = 1, 0.5; found "
-        f"{float(widths.sigma1 / widths.sigma2):.2f}, because both modes of the matrix feel one noise, which "
-        "mixes them: the stepped line is the exact matrix."
+        f"{float(widths.sigma_wide / widths.sigma_narrow):.2f}, because both modes of the matrix feel one "
+        "noise, which mixes them: the stepped line is the exact matrix."
     )
     data = xr.Dataset(
         {
             "density": (("z", "bin"), np.stack([d.density for d, _ in densities])),
-            "density_sem": (("z", "bin"), np.stack([d.density_err for d, _ in densities])),
+            "density_err": (("z", "bin"), np.stack([d.density_err for d, _ in densities])),
             "xi": (("z", "bin"), np.stack([d.centers for d, _ in densities])),
             "theory": (("z", "bin"), np.stack([t for _, t in densities])),
             "fit_xi": (("z", "fine"), np.stack([one[0] for one, _ in fits])),

@@ -5,7 +5,7 @@ two singular values follows √(αA/|B|) with A = ε². In the released runs all
 inputs, which repeat every epoch, while ours draw fresh ones: see `with_shared_inputs`.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -14,7 +14,7 @@ from scipy.special import ellipe
 from dysonjax import models
 from dysonjax.ensemble import Grid, train
 from dysonjax.figures import panels
-from dysonjax.figures.style import BLACK, CYCLE, PAGE, new_figure, style
+from dysonjax.figures.style import BLACK, CYCLE, PAGE, colours, new_figure, style
 from dysonjax.models.predictions import linear_pair
 from dysonjax.published.recipe import Check, Recipe, Reproduction, later
 from dysonjax.spectra import TwoMode, WignerSurmise, fit_two_mode
@@ -22,7 +22,8 @@ from dysonjax.spectra import TwoMode, WignerSurmise, fit_two_mode
 VALUE, WIDTH = 2.0, 0.1  # singular values of the teacher; standard deviation of the first weights
 BATCHES, EPOCHS = 500, 10
 NETWORKS = {"test": 300, "quick": 1_000, "default": 3_000, "paper": 3_000}
-DATA_SETS = 200  # of inputs, over which the scatter of ⟨S⟩ between rows is taken
+# Of inputs, over which the scatter of ⟨S⟩ between rows is taken.
+DATA_SETS = {"test": 10, "quick": 200, "default": 200, "paper": 200}
 
 
 class Row(NamedTuple):
@@ -49,11 +50,11 @@ def spacings(scale: str, progress=None) -> Reproduction:
     mean, error = gaps.mean(axis=1), gaps.std(axis=1, ddof=1) / np.sqrt(seeds)
     laws = [linear_pair(row.epsilon, row.lr, row.batch_size, order=2) for row in ROWS]
     theory = np.array([float(law.mean_spacing) for law in laws])
-    fits = [fit_two_mode(member, n=60) for member in levels]
+    fits = [fit_two_mode(member, n_resamples=60) for member in levels]
     sigma, sigma_error = (
         np.array([float(getattr(f, name)) for f in fits]) for name in ("sigma", "sigma_err")
     )
-    shared = np.array([with_shared_inputs(row) for row in ROWS])
+    shared = np.array([with_shared_inputs(row, DATA_SETS[scale]) for row in ROWS])
     with style():
         figure, axes = new_figure(2, 2, width=PAGE, height=5.4)
         axis = axes[0, 0]
@@ -77,10 +78,10 @@ def spacings(scale: str, progress=None) -> Reproduction:
         axis.set(xlabel=r"$\langle S\rangle$", ylabel=r"$\sigma$ of the density")
         axis.legend()
         axis = axes[1, 0]
-        for k, gap in enumerate(gaps):
+        for gap, colour in zip(gaps, colours(len(gaps)), strict=True):
             counts, edges = np.histogram(gap / gap.mean(), 25, (0, 3.5))
             axis.plot((edges[1:] + edges[:-1]) / 2, counts / len(gap) / np.diff(edges), ".", ms=3,
-                      color=CYCLE[k % len(CYCLE)])  # fmt: skip
+                      color=colour)  # fmt: skip
         panels.law(axis, WignerSurmise(1).pdf, (0, 3.5), color=BLACK, label="Wigner surmise")
         axis.set(xlabel=r"$s=S/\langle S\rangle$", ylabel="$P(s)$, all rows")
         axis.legend()
@@ -139,7 +140,7 @@ def _train(seeds: int, steps: int, progress) -> np.ndarray:
     """Singular values at the end, (rows, seeds, 2), ascending."""
     model = models.linear("identity", values=(VALUE, VALUE), epsilon=0.1)
     found = {}
-    grids = (
+    grids: tuple[dict[str, Any], ...] = (
         {"lr": [0.1, 0.2, 0.3, 0.4, 0.5], "batch_size": 16, "scalars": {"epsilon": [0.1]}},
         {"lr": 0.1, "batch_size": [4, 8, 32, 64], "scalars": {"epsilon": [0.1]}},
         {"lr": 0.1, "batch_size": 16, "scalars": {"epsilon": [0.05, 0.06, 0.07, 0.08, 0.09]}},
@@ -157,7 +158,7 @@ def _train(seeds: int, steps: int, progress) -> np.ndarray:
     return np.array([found[row] for row in ROWS])
 
 
-def with_shared_inputs(row: Row, sets: int = DATA_SETS, seed: int = 0) -> tuple[float, float]:
+def with_shared_inputs(row: Row, sets: int, seed: int = 0) -> tuple[float, float]:
     """⟨S⟩ of networks that share their inputs, repeated every epoch: mean and scatter over sets of inputs.
 
     Given the inputs, δ = W − 2·1 moves as δ′ = δ(1 − αM_t) + αG with M_t the batch's mean of xxᵀ and G

@@ -52,12 +52,13 @@ def draw_spacings(dataset: xr.Dataset) -> Reproduction:
     tests = [_spacing_test(point, r, ratio) for r in shown]
     start = tests[0]
     check = Check(
-        "⟨r̃⟩ at initialisation", float(start.ratio), float(start.null_ratio_err), float(start.null_ratio),
+        "⟨r̃⟩ at initialisation",
+        float(start.spacing_ratio), float(start.null_ratio_err), float(start.null_ratio),
         mistaken=POISSON_RATIO, mistake="levels that do not repel",
     )  # fmt: skip
     found = "; ".join(
         f"{step}: ⟨s²⟩ = {np.mean(s[step] ** 2):.3f} ({np.mean(bare**2):.3f} without common scale), "
-        f"⟨r̃⟩ = {float(test.ratio):.3f} ± {float(test.null_ratio_err):.3f}"
+        f"⟨r̃⟩ = {float(test.spacing_ratio):.3f} ± {float(test.null_ratio_err):.3f}"
         for step, bare, test in zip(s, unscaled, tests, strict=True)
     )
     caption = (
@@ -85,8 +86,8 @@ def draw_density(dataset: xr.Dataset) -> Reproduction:
     panels = []
     for place, record in enumerate(shown):
         x = attention.levels(point, 1, record)
-        numbers = (float(first[name][place]) for name in ("sigma2", "area"))
-        panels.append(Spectrum(int(point["record"][record]), x.reshape(len(x), -1), *numbers, ratio))
+        sigma2, area = (float(first[name][place]) for name in ("sigma2", "area"))
+        panels.append(Spectrum(int(point["record"][record]), x.reshape(len(x), -1), sigma2, area, ratio))
     found = "; ".join(
         f"{panel.step}: σ² = {_number(first, 'sigma2', i)}, A = {_number(first, 'area', i)}"
         for i, panel in enumerate(panels)

@@ -9,6 +9,7 @@ are left as they are.
 
 import dataclasses
 import warnings
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -105,7 +106,7 @@ def surgical(model: models.Model) -> models.Model:
 @trained_once
 def run(scale: str, progress: Progress | None = None) -> xr.Dataset:
     seeds, steps, records = SIZES[scale]
-    small = {"layers": 1, "context": 8, "width": 32, "heads": 2}
+    small: dict[str, Any] = {"layers": 1, "context": 8, "width": 32, "heads": 2}
     model = models.nanogpt(**small if scale == "test" else {})
     return train(
         surgical(model), Grid(lr=1e-3, batch_size=16, seeds=seeds), steps, records, optimizer="adamw",
@@ -131,9 +132,9 @@ def draw(dataset: xr.Dataset) -> Reproduction:
     mean = {name: value.mean("seed") for name, value in alive.items()}
     error = {name: value.std("seed", ddof=1) / np.sqrt(value.count("seed")) for name, value in alive.items()}
     bulk = bulk_density(x[-1], rows)
-    data = pooled.drop_vars("note").assign(
-        area_common_scale=scaled["area"],
-        area_common_scale_err=scaled["area_err"],
+    added = {
+        "area_common_scale": scaled["area"],
+        "area_common_scale_err": scaled["area_err"],
         **{
             name: ("layer", [getattr(part, name) for part in parts])
             for name in TailParts.__dataclass_fields__
@@ -142,7 +143,8 @@ def draw(dataset: xr.Dataset) -> Reproduction:
         **stable,
         **{name: ("record", mean[name].values) for name in losses},
         **{f"{name}_err": ("record", error[name].values) for name in losses},
-    )
+    }
+    data = pooled.drop_vars("note").assign(added)
     with style():
         figure, ((first, second), (third, fourth)) = new_figure(2, 2, width=PAGE, height=5.2)
         _draw_parts(first, data)

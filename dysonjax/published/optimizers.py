@@ -63,8 +63,8 @@ def _grid(name: str, seeds: int, records: int, lr) -> tuple[Grid, tuple[int, ...
 
 
 def _analysed(name: str, grid: Grid, run: xr.Dataset) -> xr.Dataset:
-    dims = ("batch_size", "lr", "seed", "record", "mode")
-    levels = np.sqrt(run["eigenvalues"].isel(sigma_w=0).transpose(*dims))
+    recorded = run["eigenvalues"].isel(sigma_w=0)
+    levels = recorded.transpose("batch_size", "lr", "seed", "record", "mode") ** 0.5
     steps = run["record"].values.astype(np.float64)
     theory = optimizers.motion(name, EPSILON, np.array(grid.lr), np.array(grid.batch_size)[:, None])
     values = np.array(
@@ -130,10 +130,10 @@ def draw(data: xr.Dataset) -> Reproduction:
             (axes[1, 1], "temperature of the optimiser"),
         ):
             axis.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=r"mean spacing $\langle S\rangle$")
-            x = np.array([3e-6, 5e-3])
+            ends = np.array([3e-6, 5e-3])
             axis.plot(
-                x,
-                EPSILON * np.sqrt(np.pi * x),
+                ends,
+                EPSILON * np.sqrt(np.pi * ends),
                 color=BLACK,
                 lw=0.8,
                 zorder=0,

@@ -155,7 +155,7 @@ def variance_check(dataset: xr.Dataset) -> Check:
 
 def phase_diagram(dataset: xr.Dataset) -> Reproduction:
     """Test loss and phases over disorder and temperature, with both boundary lines."""
-    dataset, averages, phases, *lines = diagram(dataset)
+    dataset, averages, phases, jamming, noise, variance = diagram(dataset)
     point = phases.isel(batch_size=0)
     with style():
         figure, (left, right) = new_figure(1, 2, width=PAGE, height=3.5, sharey=True)
@@ -163,10 +163,9 @@ def phase_diagram(dataset: xr.Dataset) -> Reproduction:
         figure.colorbar(heat_map(left, loss, norm=LogNorm(), cmap="viridis"), ax=left)
         left.set_title("test loss (mean of its logarithm)")
         phase_map(figure, right, point)
-        draw_lines(figure, (left, right), *lines, dataset.sizes["seed"])
+        draw_lines(figure, (left, right), jamming, noise, variance, dataset.sizes["seed"])
     counts = phase.count(phases)
     check = variance_check(dataset)
-    jamming, noise, variance = lines
     warm = float(phase.convergence_line(phases).max())
     caption = (
         f"{described(dataset)}. {counts['converged']} points converged, {counts['jammed']} jammed, "
@@ -233,7 +232,7 @@ def _jam(phases: xr.Dataset) -> str:
 
 def field_alignment(dataset: xr.Dataset) -> Reproduction:
     """Alignment of features with the external field h, over the diagram and against exact learning."""
-    dataset, averages, phases, *lines = diagram(dataset)
+    dataset, averages, phases, jamming, noise, variance = diagram(dataset)
     exact = exact_alignment(dataset)
     point = phases["point"].isel(batch_size=0)
     predicted, measured = exact.isel(batch_size=0).mean("seed"), averages["field_alignment"]
@@ -248,7 +247,7 @@ def field_alignment(dataset: xr.Dataset) -> Reproduction:
             if shown is not None:
                 bar = figure.colorbar(heat_map(axis, shown, vmin=0, cmap="viridis"), ax=axis)
                 bar.ax.tick_params(labelsize=7)
-        draw_lines(figure, (left, middle), *lines, dataset.sizes["seed"])
+        draw_lines(figure, (left, middle), jamming, noise, variance, dataset.sizes["seed"])
         for index, name in enumerate(phase.PHASES):
             of_phase = (point == index).values
             if not of_phase.any():
@@ -320,7 +319,7 @@ def _alignment_check(dataset: xr.Dataset, exact: xr.DataArray) -> Check:
 
 def feature_correlation(dataset: xr.Dataset) -> Reproduction:
     """Correlation of features with the initial ones, over the diagram and over time in each phase."""
-    dataset, averages, phases, *lines = diagram(dataset)
+    dataset, averages, phases, jamming, noise, variance = diagram(dataset)
     typical = phase.typical_members(dataset, phases)
     with style():
         figure, (left, right) = new_figure(1, 2, width=PAGE, height=3.5)
@@ -329,7 +328,7 @@ def feature_correlation(dataset: xr.Dataset) -> Reproduction:
         )
         bar.ax.tick_params(labelsize=7)
         left.set_title("$G(t_0,t)$ at the end")
-        draw_lines(figure, (left,), *lines, dataset.sizes["seed"])
+        draw_lines(figure, (left,), jamming, noise, variance, dataset.sizes["seed"])
         curves = {}
         for k, (name, member) in enumerate(typical.items()):
             place = {dim: member[dim].item() for dim in ("batch_size", "lr", "sigma_w")}
@@ -371,7 +370,7 @@ def feature_correlation(dataset: xr.Dataset) -> Reproduction:
             "feature_overlap_err": averages["feature_overlap_err"],
             **halfway(dataset, ("feature_overlap",)),
             **{f"{name}_overlap": ("record", curve) for name, (curve, _, _) in curves.items()},
-            **{f"{name}_overlap_sem": ("record", error) for name, (_, error, _) in curves.items()},
+            **{f"{name}_overlap_err": ("record", error) for name, (_, error, _) in curves.items()},
             **{f"{name}_start_theory": initial_overlap(width_) for name, (_, _, width_) in curves.items()},
         },
         {"record": dataset["record"].values},

@@ -123,8 +123,8 @@ def _averages(at: xr.Dataset) -> xr.Dataset:
         own = (found[name] - mean * (found["target_energy"] - target)) / target
         found[f"{name}_share"] = own / 2
     result = {}
-    for name, values in found.where(at["alive"]).items():
-        result[name], result[f"{name}_err"] = phase.mean_of_members(values)
+    for key, values in found.where(at["alive"]).items():
+        result[str(key)], result[f"{key}_err"] = phase.mean_of_members(values)
     return xr.Dataset(result).squeeze(("batch_size", "lr", "sigma_w"), drop=True)
 
 

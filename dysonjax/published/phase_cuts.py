@@ -6,7 +6,7 @@ import xarray as xr
 from dysonjax import models
 from dysonjax.analysis import phase
 from dysonjax.ensemble import Grid, train
-from dysonjax.figures.style import CYCLE, PAGE, new_figure, style
+from dysonjax.figures.style import CYCLE, PAGE, colours, new_figure, style
 from dysonjax.published.phase import POWERS, described, published, statistics, variance_check
 from dysonjax.published.phase import SIZES as GRIDS
 from dysonjax.published.recipe import Recipe, Reproduction, trained_once, value
@@ -43,19 +43,20 @@ def cuts(dataset: xr.Dataset) -> Reproduction:
     else:
         norms = {"first": dataset["grad_norm"].isel(record=0), "last": dataset["grad_norm"].isel(record=-1)}
         what = "norm of the gradient of 256 samples"
-        titles = {"first": f"{what}, start", "last": f"{what}, end"}
+        titles = {"first": "gradient norm, start", "last": "gradient norm, end"}
     sample = float(dataset["grad_norm"].isel(record=0, lr=0, batch_size=0, sigma_w=-1).mean())
     alive = dataset["alive"].isel(batch_size=0, record=-1)
     curves = {
-        name: phase.mean_of_members(np.log10(values.isel(batch_size=0)).where(alive))
+        name: phase.mean_of_members(xr.apply_ufunc(np.log10, values.isel(batch_size=0)).where(alive))
         for name, values in norms.items()
     }
     temperature = (dataset["lr"] / dataset["batch_size"].item()).values
     with style():
         figure, axes = new_figure(1, 3, width=1.3 * PAGE, height=3.2, sharex=True)
-        for k, width in enumerate(dataset["sigma_w"].values):
+        widths = dataset["sigma_w"].values
+        for width, colour in zip(widths, colours(len(widths)), strict=True):
             at = {"sigma_w": width}
-            options = {"fmt": "o-", "ms": 3, "lw": 0.8, "color": CYCLE[k % len(CYCLE)]}
+            options = {"fmt": "o-", "ms": 3, "lw": 0.8, "color": colour}
             label = rf"$1/\sigma_W={1 / width:.3g}$"
             panels = (
                 (averages["log10_test_loss"], averages["log10_test_loss_err"]),
@@ -66,13 +67,13 @@ def cuts(dataset: xr.Dataset) -> Reproduction:
                 axis.errorbar(temperature, mean.sel(at), error.sel(at), label=label, **options)
         for axis, title in zip(
             axes,
-            (r"$\log_{10}$ test loss", *(rf"$\log_{{10}}$ {titles[n]}" for n in ("last", "first"))),
+            ("test loss", titles["last"], titles["first"]),
             strict=True,
         ):
-            axis.set(xlabel=r"$T=\alpha/|B|$")
+            axis.set(xlabel=r"$T=\alpha/|B|$", ylabel=r"$\log_{10}$")
             axis.set_title(title, fontsize=8)
             axis.set_xscale("log", base=2)
-        axes[0].legend(fontsize=7)
+        axes[0].legend(fontsize=7 if len(widths) <= len(CYCLE) else 6)
         figure.align_labels()
     check = variance_check(dataset)
     first = curves["first"][0].isel(lr=0)

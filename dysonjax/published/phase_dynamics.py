@@ -55,9 +55,9 @@ def ensemble(scale: str, progress=None) -> xr.Dataset:
     sigma_w = sorted({1 / c.inverse_sigma_w for c in CORNERS})
     grid = Grid(lr=lr, sigma_w=sigma_w, batch_size=BATCH, seeds=seeds)
     early = log_spaced(12, steps // (records - 1))[:-1]
-    steps = sorted({*np.linspace(0, steps, records).astype(int).tolist(), *early})
+    shown = sorted({*np.linspace(0, steps, records).astype(int).tolist(), *early})
     return train(
-        models.teacher_student(), grid, steps[-1], steps, keep_weights="all", progress=progress
+        models.teacher_student(), grid, shown[-1], shown, keep_weights="all", progress=progress
     ).dataset  # fmt: skip
 
 
@@ -96,7 +96,9 @@ def singular_values(dataset: xr.Dataset) -> Reproduction:
     lines, texts, shown = {}, [], {}
     for name, at in found.items():
         member = at.squeeze(("batch_size", "lr", "sigma_w"))
-        loss = np.log10(member["test_loss"].isel(record=-1)).where(member["alive"].isel(record=-1))
+        loss = xr.apply_ufunc(np.log10, member["test_loss"].isel(record=-1)).where(
+            member["alive"].isel(record=-1)
+        )
         order = np.argsort(np.where(np.isfinite(loss), loss, np.inf))
         seed = int(order[(int(np.isfinite(loss).sum()) - 1) // 2])
         one = member.isel(seed=seed)
@@ -106,7 +108,8 @@ def singular_values(dataset: xr.Dataset) -> Reproduction:
         mean, error = phase.mean_of_members(member["eigenvalues"].where(member["alive"]))
         lines[name] = (mean, error)
         top = mean.isel(mode=-1), error.isel(mode=-1)
-        moved = np.log10(member["eigenvalues"].isel(record=-1) / member["eigenvalues"].isel(record=0))
+        grown = member["eigenvalues"].isel(record=-1) / member["eigenvalues"].isel(record=0)
+        moved = xr.apply_ufunc(np.log10, grown)
         change, change_error = phase.mean_of_members(
             moved.mean("mode").where(member["alive"].isel(record=-1))
         )

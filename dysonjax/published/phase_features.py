@@ -57,7 +57,7 @@ def bimodality(dataset: xr.Dataset) -> Reproduction:
     ])  # fmt: skip
     each = counts / counts.sum(axis=-1, keepdims=True) / np.diff(edges)
     mean, error = each.mean(axis=1), each.std(axis=1, ddof=1) / np.sqrt(each.shape[1])
-    share = (np.abs(features) < MIDDLE).mean(("sample", "feature"))
+    share = (abs(features) < MIDDLE).mean(("sample", "feature"))
     share_mean, share_error = phase.mean_of_members(share)
     exact = np.array([_share(1 / w) for w in inverse])
     along = np.geomspace(0.1, 3, 40)

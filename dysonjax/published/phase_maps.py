@@ -26,7 +26,7 @@ EPOCH = 1000  # batches of the published data set; rates are given for an epoch 
 
 def growth_rate(dataset: xr.Dataset) -> Reproduction:
     """Growth rate of the mean level distance, and how much the distance has grown."""
-    dataset, averages, _, *lines = diagram(dataset)
+    dataset, averages, _, jamming, noise, variance = diagram(dataset)
     rate, error = (EPOCH * averages[name] for name in ("growth_rate", "growth_rate_err"))
     steps = float(dataset["record"][-1] - dataset["record"][0])
     total = averages["growth_rate"] * steps
@@ -38,7 +38,7 @@ def growth_rate(dataset: xr.Dataset) -> Reproduction:
         ):
             figure.colorbar(heat_map(axis, shown, vmin=0, cmap="viridis"), ax=axis)
             axis.set_title(title)
-        draw_lines(figure, axes, *lines, dataset.sizes["seed"])
+        draw_lines(figure, axes, jamming, noise, variance, dataset.sizes["seed"])
     check = start_distance(dataset)
     top = rate.where(rate == rate.max(), drop=True).squeeze()
     caption = (
@@ -56,7 +56,7 @@ def growth_rate(dataset: xr.Dataset) -> Reproduction:
             "growth": total,
             "growth_err": averages["growth_rate_err"] * steps,
             **halfway(dataset, ("growth",)),
-            "noise_line": lines[1],
+            "noise_line": noise,
         }
     )
     return Reproduction(figure, data.assign_attrs(statistics(dataset)), caption, (check,))

@@ -109,7 +109,7 @@ def repulsion(scale: str, progress=None) -> Reproduction:
     data = xr.Dataset(
         {
             "ratio": (("point", "mode"), mean),
-            "ratio_sem": (("point", "mode"), error),
+            "ratio_err": (("point", "mode"), error),
             "line": (("temperature", "mode"), line),
             "lr": ("point", rest.lr),
             "batch_size": ("point", rest.batch_size),
@@ -128,7 +128,7 @@ def centres(scale: str, progress=None) -> Reproduction:
     for place, mode in enumerate(first):
         for point in range(len(rest.lr)):
             if mode in rest.pairs:
-                found = fit_two_mode(rest.pair(point, mode), n=100)
+                found = fit_two_mode(rest.pair(point, mode), n_resamples=100)
                 value_of[point, place], error_of[point, place] = found.center, found.center_err
         if mode not in rest.pairs:
             value_of[:, place], error_of[:, place] = (a[:, mode] for a in rest.mean(rest.levels))
@@ -251,7 +251,7 @@ def spacing_scaling(scale: str, progress=None) -> Reproduction:
     data = xr.Dataset(
         {
             "spacing": (("point", "pair"), mean),
-            "spacing_sem": (("point", "pair"), error),
+            "spacing_err": (("point", "pair"), error),
             "isolated": (("point", "pair"), np.sqrt(2 * np.pi) * root),
             "with_neighbours": (("point", "pair"), spacing),
             "lr": ("point", rest.lr),
@@ -364,7 +364,7 @@ def evolution(scale: str, progress=None) -> Reproduction:
             "levels_first": (("seed", "mode"), first),
             "levels_last": (("seed", "mode"), last),
             "levels_mean": (("record", "mode"), mean),
-            "levels_sem": (("record", "mode"), error),
+            "levels_err": (("record", "mode"), error),
             "marchenko_pastur": ("x", curve[1]),
             "theory_last": ("bin", rest),
             "theory_edges": ("edge", end.edges),

@@ -48,9 +48,9 @@ def semicircle(scale: str, progress=None) -> Reproduction:
     levels = rest.levels[point].reshape(rest.members, -1)
     shown = rest.pairs[[0, -1]] if len(rest.pairs) > 1 else rest.pairs
     shown = shown if len(rest.pairs) < 3 else rest.pairs[[1, 2]]  # those without a single level beside them
-    fits = [fit_two_mode(rest.pair(point, first), n=RESAMPLES) for first in shown]
+    fits = [fit_two_mode(rest.pair(point, first), n_resamples=RESAMPLES) for first in shown]
     drawn = theory(rest, rest.temperature[point])[0]
-    expected = [fit_two_mode(drawn[:, first : first + 2], n=2) for first in shown]
+    expected = [fit_two_mode(drawn[:, first : first + 2], n_resamples=2) for first in shown]
     with style():
         figure, axes = new_figure(1, 3, width=PAGE, height=2.9, width_ratios=[1.3, 1, 1])
         low, high = np.quantile(levels, [0.002, 0.998])
@@ -110,11 +110,11 @@ def semicircle(scale: str, progress=None) -> Reproduction:
     data = xr.Dataset(
         {
             "density": ("x", all_levels.density),
-            "density_sem": ("x", all_levels.density_err),
+            "density_err": ("x", all_levels.density_err),
             "target": ("mode", rest.targets),
             "peak_x": (("pair", "bin"), np.stack([p.centers for p in peaks])),
             "peak_density": (("pair", "bin"), np.stack([p.density for p in peaks])),
-            "peak_sem": (("pair", "bin"), np.stack([p.density_err for p in peaks])),
+            "peak_err": (("pair", "bin"), np.stack([p.density_err for p in peaks])),
             "fit_x": (("pair", "fine"), np.stack([c[0] for c in curves])),
             "fit_density": (("pair", "fine"), np.stack([c[1] for c in curves])),
         },
@@ -137,7 +137,7 @@ def binder(scale: str, progress=None) -> Reproduction:
     size = (len(rest.lr), len(rest.pairs))
     found, error = np.empty(size), np.empty(size)
     for at in np.ndindex(size):
-        estimate = bootstrap(rest.pair(at[0], rest.pairs[at[1]]), binder_cumulant, n=RESAMPLES)
+        estimate = bootstrap(rest.pair(at[0], int(rest.pairs[at[1]])), binder_cumulant, n_resamples=RESAMPLES)
         found[at], error[at] = estimate.estimate, estimate.estimate_err
     # Fourth moments converge slowly: at 60 000 draws the line itself is known to 0.004.
     drawn = theory(rest, rest.temperature, 60_000)
@@ -170,7 +170,7 @@ def binder(scale: str, progress=None) -> Reproduction:
         figure.legend(loc="outside right center")
     # The error of the mean over points and pairs: the same bootstrap draw of members at all of them.
     stacked = np.stack([[rest.pair(t, first) for first in rest.pairs] for t in range(size[0])])
-    mean = bootstrap(stacked, lambda x: binder_cumulant(x).mean(axis=(-2, -1)), n=RESAMPLES)
+    mean = bootstrap(stacked, lambda x: np.mean(binder_cumulant(x), axis=(-2, -1)), n_resamples=RESAMPLES)
     check = Check(
         "U₄ of all pairs", float(mean.estimate), float(mean.estimate_err), float(expected.mean()), 0.0,
         "one Gaussian level: no repulsion within the pair", systematic=0.005,

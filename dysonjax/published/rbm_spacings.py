@@ -31,7 +31,7 @@ def width_of_spacing(rest: Equilibrium) -> Width:
 def width_of_density(rest: Equilibrium) -> Width:
     """σ of the two-mode density, fitted to both levels."""
     fits = [
-        [fit_two_mode(rest.pair(point, first), n=RESAMPLES) for first in rest.pairs]
+        [fit_two_mode(rest.pair(point, first), n_resamples=RESAMPLES) for first in rest.pairs]
         for point in range(len(rest.lr))
     ]
     return Width(
@@ -95,8 +95,9 @@ def surmise_collapse(scale: str, progress=None) -> Reproduction:
             1.0, 2**-0.5, systematic=0.02,
         ),
     )  # fmt: skip
-    law = (MU**2 - rest.targets[rest.pairs], rest.lr[point], rest.batch_size[point], MU)
-    widening = rbm_pair(*law, order=2).sigma / rbm_pair(*law).sigma - 1
+    kappa, at = MU**2 - rest.targets[rest.pairs], (rest.lr[point], rest.batch_size[point])
+    first, second = (rbm_pair(kappa, *at, MU, order=order).sigma for order in (1, 2))
+    widening = second / first - 1
     memory = ", ".join(f"{100 * w:.1f}" for w in widening)
     caption = (
         f"{SETTING}; {rest.size()}. Left: P(S) = S/(2σ²) exp(−S²/4σ²) with σ = ⟨S⟩/√π, σ = "
@@ -114,10 +115,10 @@ def surmise_collapse(scale: str, progress=None) -> Reproduction:
         {
             "spacing": (("point", "seed", "record", "pair"), spacing),
             "sigma": (("point", "pair"), width.sigma),
-            "sigma_sem": (("point", "pair"), width.error),
+            "sigma_err": (("point", "pair"), width.error),
             "sigma_theory": (("point", "pair"), in_theory),
             "collapsed_density": (("pair", "s"), np.stack([c.density for c in collapsed])),
-            "collapsed_sem": (("pair", "s"), np.stack([c.density_err for c in collapsed])),
+            "collapsed_err": (("pair", "s"), np.stack([c.density_err for c in collapsed])),
             "surmise": ("s", WignerSurmise(beta=1).pdf(collapsed[0].centers)),
             "lr": ("point", rest.lr),
             "batch_size": ("point", rest.batch_size),
@@ -199,7 +200,7 @@ def sigma_consistency(scale: str, progress=None) -> Reproduction:
     data = xr.Dataset(
         {
             "sigma_spacing": (("point", "pair"), spacing.sigma),
-            "sigma_spacing_sem": (("point", "pair"), spacing.error),
+            "sigma_spacing_err": (("point", "pair"), spacing.error),
             "sigma_density": (("point", "pair"), density.sigma),
             "sigma_density_err": (("point", "pair"), density.error),
             "sigma_isolated": (("point", "pair"), isolated),

@@ -69,13 +69,17 @@ def rows(figure: str, data: xr.Dataset, folder) -> list[Row]:
                 values = unit * np.array([(p.measured, p.error, p.released, p.difference_err) for p in of])
                 z = np.array([p.z for p in of])
                 why = _length(data, quantity, folder, (low, high), values[:, 0] / unit, values[:, 2] / unit)
-                found.append(_row(source, LABELS[quantity], where, *values.T, z, why))
+                why = why or _few(quantity, values / unit, networks)
+                ours, error, theirs, total = values.T
+                found.append(_row(source, LABELS[quantity], where, ours, error, theirs, total, z, why))
     if "noise_line" in quantities:
         line = [p for p in released.line_points(data, folder) if np.isfinite(p.z)]
         if line:
             values = np.array([(p.ours, p.error, p.released, p.difference_err) for p in line])
             z = np.array([p.z for p in line])
-            found.append(_row(source, "log₂ T of the noise line, 68 %", "all widths", *values.T, z, ""))
+            ours, error, theirs, total = values.T
+            name = "log₂ T of the noise line, 68 %"
+            found.append(_row(source, name, "all widths", ours, error, theirs, total, z, ""))
     if "spacings" in quantities and "shared_inputs" in data:
         pairs = released.compare_spacings(data, folder)
         for where, key, fixed in (
@@ -83,13 +87,13 @@ def rows(figure: str, data: xr.Dataset, folder) -> list[Row]:
             ("over |B|", "batch_size", 16),
             ("over ε", "noise_std", 0.1),
         ):
-            of = [p for p in pairs if p[key] != fixed or _only(p)]
-            if of:
-                scale = np.array([p["expected"] for p in of])
-                total = np.array([np.hypot(p["scatter"], p["sem"]) for p in of]) / scale
-                ones, sem = np.ones(len(of)), np.array([p["sem"] for p in of]) / scale
-                theirs = np.array([p["mean_spacing"] for p in of]) / scale
-                z = -np.array([p["z"] for p in of])
+            series = [p for p in pairs if p[key] != fixed or _only(p)]
+            if series:
+                scale = np.array([p["expected"] for p in series])
+                total = np.array([np.hypot(p["scatter"], p["sem"]) for p in series]) / scale
+                ones, sem = np.ones(len(series)), np.array([p["sem"] for p in series]) / scale
+                theirs = np.array([p["mean_spacing"] for p in series]) / scale
+                z = -np.array([p["z"] for p in series])
                 ours_err = np.sqrt(total**2 - sem**2)
                 found.append(
                     _row(
@@ -144,3 +148,22 @@ def _length(data, quantity, folder, temperatures, ours, theirs) -> str:
         return ""
     share = f"{PUBLISHED_STEPS / steps:.0f} times shorter"
     return f"length: {share}; its second half moved it by {moved:+.2g}, {left:+.2g} are left"
+
+
+def _few(quantity: str, values: np.ndarray, networks: int) -> str:
+    """Whether few networks make a mean: at a point that lacks one of them, the error is too small as well.
+
+    All points of the row then say together how widely networks scatter. values: ours, its error, the released
+    number, the error of the difference, (points, 4).
+    """
+    if not released.COLUMNS[quantity].logarithm:
+        return ""
+    ours, error, theirs, _ = values.T
+    pooled = np.sqrt(np.mean(error**2)) * np.sqrt(1 + networks / released.PUBLISHED_NETWORKS)
+    z = (ours - theirs) / np.hypot(pooled, released.COLUMNS[quantity].reading)
+    largest = float(z[np.argmax(np.abs(z))])
+    if abs(largest) >= norm.isf(LEVEL / 2 / len(z)):
+        return ""
+    return (
+        f"few networks make a mean: with the scatter of all {len(z)} points the largest z is {largest:+.1f}"
+    )

@@ -36,16 +36,18 @@ def draw(dataset: xr.Dataset) -> Reproduction:
     for name in NAMES:
         found[f"{name}_one_block"] = ("record", getattr(one, name).squeeze())
     far = (found["strength_theory"] >= spikes.FAR).values
-    off = {name: 100 * np.abs(found[name] / found[f"{name}_theory"] - 1).values[far] for name in NAMES}
+    off = {name: 100 * abs(found[name] / found[f"{name}_theory"] - 1).values[far] for name in NAMES}
     peak = int(np.argmax(found["strength_theory"].values))
     at = {
-        name: float(value) for name, value in found.isel(record=peak).items() if name.startswith(tuple(NAMES))
+        name: float(value)
+        for name, value in found.isel(record=peak).items()
+        if str(name).startswith(tuple(NAMES))
     }
     checks = [
         Check(
             f"{text} at its strongest",
             at[name],
-            at[f"{name}_sem"],
+            at[f"{name}_err"],
             at[f"{name}_theory"],
             # Only the right vector, which lies in the fast block, tells the two laws apart everywhere.
             at[f"{name}_one_block"] if name == "overlap_right" else np.nan,

@@ -21,7 +21,7 @@ LR, STEPS, BATCH, BASE = 1e-5, 4, 16, 32  # α · width ≪ 1: the outputs hardl
 LEFT_OUT = 6.0  # terms of relative order LEFT_OUT/n may be missing in the law of learning
 # scale: widths of the moments, networks, widths of training, networks
 SCALES = {
-    "test": ((48,), 600, (32, 128), 60),
+    "test": ((48,), 600, (16, 64), 60),
     "quick": ((16, 32, 64), 1500, (32, 64, 128), 100),
     "default": ((16, 32, 64, 128), 4000, (32, 64, 128, 256), 200),
     "paper": ((16, 32, 64, 128), 20_000, (32, 64, 128, 256), 1000),
@@ -71,15 +71,17 @@ def weight_moments(width: int, scaling: str, networks: int) -> tuple[np.ndarray,
         (INPUTS, width, width, 1), "tanh", "all", batches=1, scaling=scaling, base_width=BASE
     )
 
-    def one(key):
-        params = model.init(key, None, {"lr": 1.0, "sigma_w": 1.0}).params
+    one = jax.numpy.ones(())
+
+    def moments(key):
+        params = model.init(key, None, {"lr": one, "sigma_w": one}).params
         x = params["w2"].T @ params["w2"]
         square = x @ x
         traces = (jax.numpy.trace(x), jax.numpy.trace(square), jax.numpy.sum(square * x))
         return jax.numpy.array([*(t / width for t in traces), width * jax.numpy.mean(params["w3"] ** 2)])
 
     keys = jax.random.split(threefry.root(2), networks)
-    many = np.asarray(jax.lax.map(one, keys, batch_size=50), np.float64)
+    many = np.asarray(jax.lax.map(moments, keys, batch_size=50), np.float64)
     return many.mean(axis=0), many.std(axis=0, ddof=1) / np.sqrt(networks)
 
 
@@ -175,7 +177,8 @@ def _figure(data: xr.Dataset, growth: xr.Dataset, lines):
             first = float(at["change"][0])
             axes[3].errorbar(at["width"], at["change"] / first, at["change_err"] / first, fmt="o", ms=4,
                              color=colour, label={"mup": "muP"}.get(scaling, scaling))  # fmt: skip
-            along = np.geomspace(*growth["width"].values[[0, -1]], 50)
+            widths = growth["width"].values
+            along = np.geomspace(widths[0], widths[-1], 50)
             law = initialisation.learning(along, scaling, BASE)
             axes[3].plot(along, law / law[0], color=colour, lw=0.9)
         limits = initialisation.level_moments(10**9)
@@ -208,13 +211,13 @@ def _checks(data: xr.Dataset, growth: xr.Dataset, lines) -> tuple[Check, ...]:
                   float(line.variance[-1]), 2 * float(line.variance[-1]), "twice the variance",
                   systematic=(0.5 / width if name == "tanh" else 0.0) * float(line.variance[-1]))
         )  # fmt: skip
-        exact = name in initialisation.MULTIPLIES
+        known = name in initialisation.MULTIPLIES
         first = float(line.kurtosis(width)[-1])
-        theory = float(initialisation.exact_kurtosis(name, int(width), LAYERS)[-1]) if exact else first
+        theory = float(initialisation.exact_kurtosis(name, int(width), LAYERS)[-1]) if known else first
         checks.append(
             Check(f"kurtosis, last layer, {name}", float(at["kurtosis"]), float(at["kurtosis_err"]), theory,
                   0.0 if name != "tanh" else np.nan, "Gaussian features",
-                  systematic=0.0 if exact else 0.3 * first)
+                  systematic=0.0 if known else 0.3 * first)
         )  # fmt: skip
     small = data.isel(width=0)
     exact = initialisation.level_moments(int(small["width"]))
@@ -235,11 +238,13 @@ def _checks(data: xr.Dataset, growth: xr.Dataset, lines) -> tuple[Check, ...]:
     for scaling in SCALINGS:
         at = growth.sel(scaling=scaling)
         power = float(np.log(at["change"].values) @ lever)
+        right, wrong = (
+            float(np.log(initialisation.learning(growth["width"].values, one, BASE)) @ lever)
+            for one in (scaling, *(other for other in SCALINGS if other != scaling))
+        )
         error = float(np.sqrt(np.sum((at["change_err"] / at["change"]).values ** 2 * lever**2)))
         checks.append(
-            Check(f"power of width in the change of features, {scaling}", power, error,
-                  *(np.log(initialisation.learning(growth["width"].values, one, BASE)) @ lever
-                    for one in (scaling, *(other for other in SCALINGS if other != scaling))),
+            Check(f"power of width in the change of features, {scaling}", power, error, right, wrong,
                   "the other scaling",
                   systematic=abs(float(np.log1p(LEFT_OUT / growth["width"].values) @ lever)))
         )  # fmt: skip

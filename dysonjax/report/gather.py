@@ -62,10 +62,15 @@ def gather(
         if not options:
             raise InputError(f"{folder} holds no run (there is no summary.json and no run.zarr in it)")
         raise InputError(f"{folder} holds a run that has not recorded anything yet")
-    name = summary.get("command") or options.get("command") or configuration(dataset)["model"]["name"]
-    finished = bool(summary) and (dataset is None or _recorded(dataset) == 1.0)
+    name = summary.get("command") or options.get("command")
+    if name is None and dataset is not None:
+        name = configuration(dataset)["model"]["name"]
+    # A run that was made in Python has the summary of its training in the store alone.
+    ended = bool(summary) or (not options and dataset is not None and "summary" in dataset.attrs)
+    finished = ended and (dataset is None or _recorded(dataset) == 1.0)
     tables, said = _read_summary(summary, folder / "summary.json")
     pictures = _pictures(folder)
+    scene: explore.Scene | None
     if dataset is not None:
         dataset = dataset.load()
         tables = [of_points(dataset), *tables]
@@ -130,13 +135,20 @@ def _facts(summary: dict, dataset: xr.Dataset | None, finished: bool) -> list[tu
             ("records", _records(dataset, finished)),
             ("diverged", f"{diverged} ({100 * diverged / members:.1f} %)"),
         ]
-        summary = {"device": dataset.attrs.get("device")} | summary
+        trained = json.loads(dataset.attrs.get("summary", "{}"))  # of a run that no command made
+        summary = {"device": dataset.attrs.get("device")} | trained | summary
     if "seconds" in summary:
         facts.append(("wall time", f"{summary['seconds']:.1f} s"))
     if summary.get("net_steps_per_second"):
-        facts.append(("speed", f"{summary['net_steps_per_second']:.3g} network-steps/s"))
+        facts.append(("speed", f"{_amount(summary['net_steps_per_second'])} network-steps/s"))
     facts += [(name, str(summary[name])) for name in ("device", "version") if summary.get(name)]
     return facts
+
+
+def _amount(value: float) -> str:
+    """Three digits and a prefix for a unit."""
+    scale, prefix = next(((s, p) for s, p in ((1e9, " G"), (1e6, " M"), (1e3, " k")) if value >= s), (1, ""))
+    return f"{value / scale:.3g}{prefix}"
 
 
 def _warnings(summary: dict, dataset: xr.Dataset | None, finished: bool) -> list[str]:
@@ -167,7 +179,8 @@ def _warnings(summary: dict, dataset: xr.Dataset | None, finished: bool) -> list
 def _in_python(dataset: xr.Dataset) -> list:
     """The call that trains one point of a grid again, for a run that no command made."""
     config = configuration(dataset)
-    grid, parts = config["grid"], ["run = dj.train(\n    model, dj.Grid("]
+    grid = config["grid"]
+    parts: list[str | dict[str, str]] = ["run = dj.train(\n    model, dj.Grid("]
     for name in ("lr", "batch_size", "sigma_w"):
         parts += [f"{name}=", {"axis": name}, ", "]
     if grid["scalars"]:
@@ -178,7 +191,7 @@ def _in_python(dataset: xr.Dataset) -> list:
     parts.append(
         f"seeds={grid['seeds']}, first_seed={grid['first_seed']}),\n    steps={config['steps']}, "
         f"records={config['records']},\n    optimizer={config['optimizer']!r}, "
-        f"randomness={config['randomness']!r}, seed={config['seed']}, x64={config['dtype'] == 'float64'},"
+        f"randomness={config['randomness']!r}, key={config['seed']}, x64={config['dtype'] == 'float64'},"
         f"{''.join(f' {k}={config[k]!r},' for k in ('keep_weights', 'keep', 'precision') if k in config)}\n"
         f")  # model: the {config['model']['name']} of this run, as its configuration says"
     )

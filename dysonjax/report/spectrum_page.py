@@ -117,7 +117,8 @@ def _cell(row: dict, key: str) -> Any:
 def _family(word: str | None) -> str:
     if word is None:
         return "no verdict"
-    return "noise with spikes" if word.startswith("noise with") else word
+    spiked = word.startswith("noise with") and word != "noise with large entries"
+    return "noise with spikes" if spiked else word
 
 
 def _card(index: int, layer: Drawn) -> str:
@@ -172,7 +173,7 @@ def _density(spectrum: MatrixSpectrum) -> str:
         at = _x(math.sqrt(edge), stop)
         mark = f'<line class="edge" x1="{at}" x2="{at}" y1="0" y2="{HEIGHT}"/>'
     ticks = ""
-    if spectrum.outliers:
+    if spectrum.outliers and spectrum.spikes is not None:
         ticks = "".join(
             f'<circle cx="{_x(v, stop)}" cy="{HEIGHT - 3}" r="2.5"/>'
             for v in np.sqrt(spectrum.spikes.levels)
@@ -242,7 +243,7 @@ def _profile(title: str, points: list[tuple[int, float]], count: int, rows: list
 _STYLE = """
 .profiles, .layers { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem; }
 .profiles figure { margin: 0; }
-td.text:first-child { min-width: 15rem; background: var(--paper); } th:first-child { z-index: 2; }
+td.text:first-child { min-width: 18rem; background: var(--paper); } th:first-child { z-index: 2; }
 td.text:first-child, th:first-child { position: sticky; left: 0; }
 @media (max-width: 40rem) { td.text:first-child { min-width: 8rem; max-width: 8rem; font-size: .72rem; } }
 article { border: 1px solid var(--line); border-radius: .4rem; padding: .6rem .8rem; min-width: 0; }
@@ -256,6 +257,7 @@ svg .edge { stroke: var(--ink); stroke-dasharray: 2 3; }
 svg circle { fill: var(--orange); } svg .depth { fill: none; stroke: var(--line); stroke-width: 1.5; }
 .chip { border-radius: 1rem; padding: .1rem .5rem; color: #fff; background: var(--soft); font-weight: 600; }
 .chip.noise { background: #57606a; } .chip.noise-with-spikes { background: var(--blue); }
+.chip.noise-with-large-entries { background: #0a7d5a; }
 .chip.heavy-tail { background: var(--orange); } .chip.not-described { background: #6e40aa; }
 """
 
@@ -276,7 +278,9 @@ _PAGE = """<!DOCTYPE html>
 <main>
 <p class="contents">{contents}</p>
 {notes}
-<section id="profiles"><h2>Over depth</h2><div class="profiles">{profiles}</div></section>
+<section id="profiles"><h2>Over depth</h2>
+<p class="hint">One point a matrix, in the order of the file. A click leads to it.</p>
+<div class="profiles">{profiles}</div></section>
 <section class="tables"><h2>Tables</h2><p class="hint">A click on a heading sorts.</p>{tables}</section>
 <section id="layers"><h2>Layers</h2><p class="hint">Density of singular values; red: the fitted law of
 Marchenko and Pastur, dotted: the edge that one noise matrix in a hundred passes, dots: levels beyond it.</p>

@@ -30,9 +30,9 @@ class Table(NamedTuple):
 def of_points(dataset: xr.Dataset) -> Table:
     """One row a grid point: its hyperparameters and the mean ± standard error of every observable over seeds,
     at the last record that has been reached there."""
-    dims = [dim for dim in dataset["train_loss"].dims if dim not in ("seed", "record")]
+    dims = [str(dim) for dim in dataset["train_loss"].dims if dim not in ("seed", "record")]
     names = [
-        name
+        str(name)
         for name, variable in dataset.data_vars.items()
         if set(variable.dims) == {*dims, "seed", "record"} and name not in SKIP
     ]
@@ -45,7 +45,7 @@ def of_points(dataset: xr.Dataset) -> Table:
     values = {name: stacked[name].transpose("point", "record", "seed").values for name in names}
     rows = []
     for index in range(len(last))[:MAX_ROWS]:
-        row = [float(stacked[dim].values[index]) for dim in dims]
+        row: list[Any] = [float(stacked[dim].values[index]) for dim in dims]
         row += [int(diverged[index])]
         if last[index] < 0:
             rows.append(row + ["not yet"] + [""] * len(names))
@@ -72,7 +72,9 @@ def _mean(values: np.ndarray):
 def of_summary(summary: dict) -> list[Table]:
     """Everything else that a command found: one table for its single numbers, one for all lists of the same
     length, one for each record."""
-    single, lists, tables = [], {}, _levels(summary)
+    single: list[list] = []
+    lists: dict[int, dict[str, list]] = {}
+    tables = _levels(summary)
     skip = {"command", "out", "verdict", "notes", *(LEVEL_KEYS if tables else ())}
     for name, value in _with_errors({k: v for k, v in summary.items() if k not in skip}).items():
         title = name.replace("_", " ")
@@ -109,8 +111,8 @@ def _join(value, error):
         parts = {k: _join(value[k], error[k]) for k in value}
         return None if any(part is None for part in parts.values()) else parts
     if isinstance(value, list) and isinstance(error, list) and len(value) == len(error):
-        parts = [_join(v, e) for v, e in zip(value, error, strict=True)]
-        return None if any(part is None for part in parts) else parts
+        joined = [_join(v, e) for v, e in zip(value, error, strict=True)]
+        return None if any(part is None for part in joined) else joined
     if isinstance(value, int | float) and isinstance(error, int | float):
         return value, error
     return None

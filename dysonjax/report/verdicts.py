@@ -30,7 +30,7 @@ def _phases(summary: dict) -> list[str]:
     if counts.get("undecided"):
         found.append(
             f"{counts['undecided']} points are undecided: two phases have equally many of their seeds. More "
-            "seeds, best an odd number, decide."
+            "seeds decide, best an odd number."
         )
     line = summary.get("boundary_noise", {})
     widths, temperatures = line.get("sigma_w"), line.get("temperature_converged")
@@ -89,7 +89,7 @@ def still_moving(dataset: xr.Dataset) -> str | None:
     change = levels.isel(record=-1) - levels.isel(record=earlier)
     error = change.std("seed", ddof=1) / np.sqrt(change.count("seed"))
     mean, largest = change.mean("seed"), float(levels.isel(record=-1).max())
-    moving = (np.abs(mean) > MOVES * error) & (np.abs(mean) > MOVES_BY * largest)
+    moving = (abs(mean) > MOVES * error) & (abs(mean) > MOVES_BY * largest)
     if not bool(moving.any()):
         return None
     point_dims = [dim for dim in moving.dims if dim in ("batch_size", "lr", "sigma_w")]

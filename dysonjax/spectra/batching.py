@@ -9,6 +9,7 @@ import numpy as np
 from dysonjax.checks import InputError, finite_array
 
 Record = TypeVar("Record")
+Numbers = np.ndarray | float  # a field of a result: one number, or an array of the leading shape
 
 
 def as_members(name: str, x, min_members: int = 1) -> np.ndarray:
@@ -46,7 +47,7 @@ def fields_of(result: Any) -> dict[str, Any] | None:
     return result._asdict() if hasattr(result, "_asdict") else None
 
 
-def stacked(results: Sequence[Record], lead: tuple[int, ...]) -> Record:
+def stacked(results: Sequence[Any], lead: tuple[int, ...]) -> Any:
     """Results of single points, stacked along the leading axes; records field by field.
 
     Names and whole numbers that all points share (settings) are kept as they are. A record may name in
@@ -57,7 +58,7 @@ def stacked(results: Sequence[Record], lead: tuple[int, ...]) -> Record:
     if fields is None:
         return np.reshape(results, lead + np.shape(results[0]))
     before = getattr(type(results[0]), "BEFORE", ())
-    made = {}
+    made: dict[str, Any] = {}
     for name, first in fields.items():
         values = [getattr(result, name) for result in results]
         if first is None or (isinstance(first, str | int) and len(set(values)) == 1):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dysonjax import renamed
 from dysonjax.checks import InputError, positive_int
 from dysonjax.keys import Key, keyed
 from dysonjax.spectra.degenerate import ZERO, degeneracy, without_empty_sides
@@ -52,8 +53,8 @@ class MatrixSpectrum:
     marchenko_pastur: MarchenkoPasturFit | None
     """area and width of the bulk"""
     edge: float | None
-    """what the largest level of noise stays below with 99 %, by Tracy-Widom at this M, N and number of
-    members"""
+    """what the largest level of noise stays below with 99 % at this M, N and number of members, if σ² is
+    fitted to it"""
     outliers: int | None
     """levels beyond `edge`, over all members"""
     spacings: SpacingTest | None
@@ -75,7 +76,8 @@ class MatrixSpectrum:
     nulls: MatrixNulls | None
     """entries shuffled and with random signs; None for ensembles and where left out"""
     verdict: str | None
-    """noise, noise with k spikes, heavy tail or not described; None where no p-value carries a word"""
+    """noise, noise with k spikes, noise with large entries, heavy tail or not described; None where no
+    p-value carries a word"""
     why: str
     """the p-values behind it"""
 
@@ -106,7 +108,7 @@ class MatrixSpectrum:
         for key in ("strength", "overlap_right", "overlap_left"):
             found = spikes is not None and getattr(spikes, key).size
             row[f"spike_{key}"] = getattr(spikes, key)[0] if found else None
-        row |= {"ratio": s and s.ratio, "null_ratio": s and s.null_ratio}
+        row |= {"ratio": s and s.spacing_ratio, "null_ratio": s and s.null_ratio}
         row |= {"null_ratio_error": s and s.null_ratio_err, "ratio_p": s and s.ratio_p}
         row |= {"spacing_distance": s and s.distance, "spacing_p": s and s.distance_p}
         row |= {"unfolding": s and s.unfolding}
@@ -125,12 +127,13 @@ class MatrixSpectrum:
         return {key: _plain(value) for key, value in row.items()}
 
 
+@renamed.arguments(n_resamples="n")
 @keyed
 def analyse_matrix(
     weights: ArrayLike,
     name: str = "",
     how: str = "as stored",
-    n: int = 200,
+    n_resamples: int = 200,
     key: Key = 0,
     nulls: int | None = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -149,7 +152,7 @@ def analyse_matrix(
         What it is called in the table.
     how : str, default "as stored"
         How a tensor became this matrix, for the table.
-    n : int, default 200
+    n_resamples : int, default 200
         Replicates, simulated spectra and synthetic samples behind each error and p-value.
     key : int or jax.Array, default 0
         Of all of these.
@@ -207,10 +210,13 @@ def analyse_matrix(
     if draws:
 
         def make_nulls(top: float) -> MatrixNulls:
-            return matrix_nulls(wide[0], top, draws, key)
+            return matrix_nulls(wide[0], top, draws, int(key))
 
     notes = (empty,) if empty else ()
-    return analyse_levels(levels, rows, name, how, n, key, make_nulls, notes, progress, quick)
+    largest = max(float(wide.max()), -float(wide.min()))
+    return analyse_levels(
+        levels, rows, name, how, n_resamples, int(key), make_nulls, notes, progress, quick, largest
+    )
 
 
 def analyse_levels(
@@ -218,18 +224,20 @@ def analyse_levels(
     rows: int,
     name: str = "",
     how: str = "levels",
-    n: int = 200,
+    n_resamples: int = 200,
     seed: int = 0,
     make_nulls: Callable[[float], MatrixNulls] | None = None,
     notes: tuple[str, ...] = (),
     progress: Callable[[int, int], None] | None = None,
     quick: bool = False,
+    largest_entry: float = 0.0,
 ) -> MatrixSpectrum:
     """Spectral statistics of recorded levels of X = WᵀW, shape (members, modes), of matrices with `rows`
     rows.
 
     rows: M ≥ N, the longer side. make_nulls: the nulls of the matrix, from its largest level; called only
-    where there is something to compare with. Raises InputError as `analyse_matrix` does.
+    where there is something to compare with. largest_entry: its absolute value, 0 if it is not known. Raises
+    InputError as `analyse_matrix` does.
     """
     levels = np.array(levels, np.float64, ndmin=2)
     rows = positive_int("rows", rows)
@@ -245,9 +253,9 @@ def analyse_levels(
     if degenerate:
         found.append(degenerate)
     else:
-        null = max(n, FEWEST_NULL)
-        test = {"n": n, "key": seed, "progress": progress}
-        mp = _noted(found, lambda: fit_marchenko_pastur(levels, ratio, key=seed, null=null))
+        null = max(n_resamples, FEWEST_NULL)
+        test: dict[str, Any] = {"n_resamples": n_resamples, "key": seed, "progress": progress}
+        mp = _noted(found, lambda: fit_marchenko_pastur(levels, ratio, key=seed, n_null=null))
         if mp is not None:
             spikes = find_spikes(levels, float(mp.sigma2), rows)
             if mp.note:
@@ -259,7 +267,9 @@ def analyse_levels(
         x = levels if members > 1 else levels.ravel()
         tail = _noted(
             found,
-            lambda: fit_power_law(x, n=n, key=seed, max_candidates=MAX_CANDIDATES, member_axis=axis),
+            lambda: fit_power_law(
+                x, n_resamples=n_resamples, key=seed, max_candidates=MAX_CANDIDATES, member_axis=axis
+            ),
         )
         if tail is not None:
             exponential = exponential_p(levels[levels >= tail.xmin], float(tail.xmin))
@@ -269,7 +279,14 @@ def analyse_levels(
                 f"shuffling its entries leaves {nulls.shuffled_outliers:.1f} levels beyond the edge: "
                 "single large entries, not correlations"
             )
-    word, why = verdict(mp, spikes, tail)
+    word, why = verdict(mp, spikes, tail, nulls)
+    if mp is not None and spikes is not None and spikes.count and (nulls is None or nulls.shuffled_p is None):
+        alone = largest_entry / np.sqrt(float(mp.sigma2)) / ratio**0.25
+        if alone > 1:
+            found.append(
+                f"the largest entry alone is a spike of {alone:.1f} θ_c: levels beyond the edge may come "
+                "from single large entries, which 19 shuffled matrices would tell"
+            )
     return MatrixSpectrum(
         name=name,
         how=how,
@@ -278,8 +295,8 @@ def analyse_levels(
         members=members,
         levels=levels,
         marchenko_pastur=mp,
-        edge=spikes and spikes.edge,
-        outliers=spikes and spikes.count,
+        edge=None if spikes is None else spikes.edge,
+        outliers=None if spikes is None else spikes.count,
         spacings=spacings,
         unfolded=unfolded,
         tail=tail,

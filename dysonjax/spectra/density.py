@@ -46,7 +46,12 @@ class LevelDensity(NamedTuple):
     coordinates={"bin": lambda found, arguments: found.centers},
 )
 def level_density(
-    x: ArrayLike, bins: int | None = None, limits: tuple[float, float] | None = None
+    x: ArrayLike,
+    bins: int | None = None,
+    limits: tuple[float, float] | None = None,
+    *,
+    member_axis: int | str | None = None,
+    nan_policy: str = "raise",
 ) -> LevelDensity:
     """Histogram of all levels of an ensemble, with errors over its members.
 
@@ -124,7 +129,13 @@ def level_density(
 
 
 @of_members(along=("center",))
-def binder_cumulant(x: ArrayLike, center: ArrayLike | None = None) -> np.ndarray | float:
+def binder_cumulant(
+    x: ArrayLike,
+    center: ArrayLike | None = None,
+    *,
+    member_axis: int | str | None = None,
+    nan_policy: str = "raise",
+) -> np.ndarray | float:
     """Binder cumulant of levels, U₄ = ⟨x⁴⟩/(3⟨x²⟩²) − 1.
 
     It is −4/27 for a degenerate pair and 0 for a Gaussian.

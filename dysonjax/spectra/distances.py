@@ -15,16 +15,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dysonjax import renamed
 from dysonjax.checks import InputError, one_of
 from dysonjax.spectra.batching import as_members
 from dysonjax.spectra.members import of_members
 
-LEVELS = ("mean", "each", "pooled")
+COMPARISONS = ("mean", "each", "pooled")
 
 
-def which(levels: str, per_level: bool) -> str:
+def which(comparison: str, per_level: bool) -> str:
     """How levels are compared; `per_level` is the older way to ask for each by itself."""
-    return "each" if per_level else one_of("levels", levels, LEVELS)
+    return "each" if per_level else one_of("comparison", comparison, COMPARISONS)
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,13 @@ class PooledLevels:
     """pooled width"""
 
     @classmethod
-    def of(cls, x: np.ndarray, y: np.ndarray, levels: str) -> list["PooledLevels"]:
+    def of(cls, x: np.ndarray, y: np.ndarray, comparison: str) -> list["PooledLevels"]:
         """One pool of all levels, or one per mode. x, y: shapes (members_x, modes), (members_y, modes)."""
         if x.shape[-1] != y.shape[-1]:
             raise InputError(
                 f"x and y must have the same number of modes, got {x.shape[-1]} and {y.shape[-1]}"
             )
-        if levels == "pooled":
+        if comparison == "pooled":
             return [cls._of(x, y)]
         return [cls._of(x[:, k : k + 1], y[:, k : k + 1]) for k in range(x.shape[-1])]
 
@@ -94,9 +95,16 @@ def _kolmogorov_smirnov(difference, gaps, width):
 DISTANCES = {"wasserstein": _wasserstein, "kolmogorov_smirnov": _kolmogorov_smirnov, "energy": _energy}
 
 
+@renamed.arguments(comparison="levels")
 @of_members(samples=2)
 def wasserstein(
-    x: ArrayLike, y: ArrayLike, per_level: bool = False, levels: str = "mean"
+    x: ArrayLike,
+    y: ArrayLike,
+    per_level: bool = False,
+    comparison: str = "mean",
+    *,
+    member_axis: int | str | None = None,
+    nan_policy: str = "raise",
 ) -> np.ndarray | float:
     """Wasserstein-1 distance ∫|F_x − F_y| dx of two ensembles, in units of a level's own width.
 
@@ -109,8 +117,8 @@ def wasserstein(
     y : array_like or DataArray, shape (..., members_y, modes)
         Levels of the second ensemble, in the same units.
     per_level : bool, default False
-        The older way to ask for levels="each".
-    levels : {"mean", "each", "pooled"}, default "mean"
+        The older way to ask for comparison="each".
+    comparison : {"mean", "each", "pooled"}, default "mean"
         How many levels are compared:
 
         - "mean": level k with level k in units of that level's own width, averaged over the levels.
@@ -143,15 +151,22 @@ def wasserstein(
     --------
     >>> x = np.random.default_rng(0).normal(size=(2000, 2))
     >>> y = x + [0.0, 0.5]  # the second level moves by half of its width
-    >>> dj.spectra.wasserstein(x, y, levels="each").round(1).tolist()
+    >>> dj.spectra.wasserstein(x, y, comparison="each").round(1).tolist()
     [0.0, 0.5]
     """
-    return _distance(x, y, "wasserstein", which(levels, per_level))
+    return _distance(x, y, "wasserstein", which(comparison, per_level))
 
 
+@renamed.arguments(comparison="levels")
 @of_members(samples=2)
 def kolmogorov_smirnov(
-    x: ArrayLike, y: ArrayLike, per_level: bool = False, levels: str = "mean"
+    x: ArrayLike,
+    y: ArrayLike,
+    per_level: bool = False,
+    comparison: str = "mean",
+    *,
+    member_axis: int | str | None = None,
+    nan_policy: str = "raise",
 ) -> np.ndarray | float:
     """Kolmogorov-Smirnov distance max|F_x − F_y| of two ensembles, between 0 and 1.
 
@@ -164,8 +179,8 @@ def kolmogorov_smirnov(
     y : array_like or DataArray, shape (..., members_y, modes)
         Levels of the second ensemble, in the same units.
     per_level : bool, default False
-        The older way to ask for levels="each".
-    levels : {"mean", "each", "pooled"}, default "mean"
+        The older way to ask for comparison="each".
+    comparison : {"mean", "each", "pooled"}, default "mean"
         How many levels are compared, see `wasserstein`.
 
     Returns
@@ -191,12 +206,19 @@ def kolmogorov_smirnov(
     >>> dj.spectra.kolmogorov_smirnov(x, x + 1.0)  # one of four levels lies below all of the others
     0.25
     """
-    return _distance(x, y, "kolmogorov_smirnov", which(levels, per_level))
+    return _distance(x, y, "kolmogorov_smirnov", which(comparison, per_level))
 
 
+@renamed.arguments(comparison="levels")
 @of_members(samples=2)
 def energy_distance(
-    x: ArrayLike, y: ArrayLike, per_level: bool = False, levels: str = "mean"
+    x: ArrayLike,
+    y: ArrayLike,
+    per_level: bool = False,
+    comparison: str = "mean",
+    *,
+    member_axis: int | str | None = None,
+    nan_policy: str = "raise",
 ) -> np.ndarray | float:
     """Energy distance √(2∫(F_x − F_y)² dx / width) of two ensembles.
 
@@ -207,8 +229,8 @@ def energy_distance(
     y : array_like or DataArray, shape (..., members_y, modes)
         Levels of the second ensemble, in the same units.
     per_level : bool, default False
-        The older way to ask for levels="each".
-    levels : {"mean", "each", "pooled"}, default "mean"
+        The older way to ask for comparison="each".
+    comparison : {"mean", "each", "pooled"}, default "mean"
         How many levels are compared, see `wasserstein`.
 
     Returns
@@ -236,7 +258,7 @@ def energy_distance(
     >>> [round(dj.spectra.energy_distance(x, x + shift), 2) for shift in (0.1, 0.2)]
     [0.08, 0.15]
     """
-    return _distance(x, y, "energy", which(levels, per_level))
+    return _distance(x, y, "energy", which(comparison, per_level))
 
 
 def chance_distance(x: np.ndarray, y: np.ndarray) -> float:

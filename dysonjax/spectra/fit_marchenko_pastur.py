@@ -5,11 +5,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dysonjax import renamed
 from dysonjax.checks import InputError, one_of, positive, positive_int
 from dysonjax.keys import Key, keyed
-from dysonjax.spectra.batching import as_members, over_leading_axes
+from dysonjax.spectra.batching import Numbers, as_members, over_leading_axes
 from dysonjax.spectra.marchenko_pastur import MarchenkoPastur
-from dysonjax.spectra.marchenko_pastur_match import COARSE, FINE, Bins, counts, even_bins, match
+from dysonjax.spectra.marchenko_pastur_match import (
+    COARSE,
+    FINE,
+    NO_KURTOSIS,
+    Bins,
+    counts,
+    even_bins,
+    match,
+)
 from dysonjax.spectra.marchenko_pastur_notes import advice
 from dysonjax.spectra.marchenko_pastur_null import (
     draws,
@@ -24,51 +33,54 @@ from dysonjax.spectra.members import of_members
 from dysonjax.spectra.student import widening
 
 MIN_LEVELS = 8
-NO_KURTOSIS = np.zeros(1)
 
 
 @dataclass(frozen=True)
 class MarchenkoPasturFit:
     """ρ(x) = A × the law of noise of this shape, [A] Eq. 3.3. Arrays have the leading shape of the data."""
 
-    sigma2: np.ndarray
+    sigma2: Numbers
     """σ², units of x; with a common scale the mean over the matrices"""
-    area: np.ndarray
+    area: Numbers
     """A, the fraction of the levels that the law accounts for; least squares may exceed 1 by noise"""
-    sigma2_err: np.ndarray
+    sigma2_err: Numbers
     """standard error by bootstrap over members, widened as Student's t; NaN for a single member"""
-    area_err: np.ndarray
+    area_err: Numbers
     """standard error of `area`; NaN for a single member"""
-    lower: np.ndarray
+    lower: Numbers
     """x₋, units of x"""
-    upper: np.ndarray
+    upper: Numbers
     """x₊, units of x"""
     ratio: float
     """r = N/M"""
     method: str
     """least_squares or likelihood"""
-    p_value: np.ndarray
+    p_value: Numbers
     """goodness of fit: how often noise of this shape lies as far from its own fit over the bulk; NaN without
     simulated ensembles. A small value says that A and σ² describe something else than such noise"""
-    area_p: np.ndarray
+    area_p: Numbers
     """two-sided p-value of A under the same noise, where A = 1: small and A < 1 for a tail"""
-    scale_spread: np.ndarray
+    scale_spread: Numbers
     """relative spread of the matrices' scales beyond that of noise, of their median levels; NaN for one"""
     note: np.ndarray
     """what to know before reading A and σ², in sentences; empty if nothing speaks against them"""
 
 
+@renamed.arguments(n_resamples="n", n_matrices="matrices", n_null="null")
 @keyed
 @of_members(trailing=())
 def fit_marchenko_pastur(
     x: ArrayLike,
     ratio: float,
     method: str = "least_squares",
-    n: int = 300,
+    n_resamples: int = 300,
     key: Key = 0,
-    matrices: int = 1,
+    n_matrices: int = 1,
     common_scale: bool = False,
-    null: int = 199,
+    n_null: int = 199,
+    *,
+    member_axis: int | str | None = None,
+    nan_policy: str = "raise",
 ) -> MarchenkoPasturFit:
     """Fit area A and width σ² of a Marchenko-Pastur density to eigenvalues of X = WᵀW.
 
@@ -83,16 +95,16 @@ def fit_marchenko_pastur(
     method : {"least_squares", "likelihood"}, default "least_squares"
         "least_squares" compares the density, as [A] does. "likelihood" maximises the probability of the
         levels up to the edge and counts the others, assuming nothing about where those lie.
-    n : int, default 300
+    n_resamples : int, default 300
         Bootstrap replicates over members, for the errors.
     key : int or jax.Array, default 0
         Of bootstrap and simulation.
-    matrices : int, default 1
+    n_matrices : int, default 1
         From how many matrices of one shape a member's levels come, one after the other, such as the heads of
         a network. They are fitted together and resampled together.
     common_scale : bool, default False
         Bring every matrix to the same median level first.
-    null : int, default 199
+    n_null : int, default 199
         Ensembles of Gaussian matrices of the same shape that are simulated for the p-values, 0 for none.
 
     Returns
@@ -129,24 +141,29 @@ def fit_marchenko_pastur(
     --------
     >>> w = np.random.default_rng(0).normal(size=(50, 64, 16))
     >>> levels = np.linalg.svd(w, compute_uv=False) ** 2
-    >>> fit = dj.spectra.fit_marchenko_pastur(levels, ratio=16 / 64, n=50, null=49)
+    >>> fit = dj.spectra.fit_marchenko_pastur(levels, ratio=16 / 64, n_resamples=50, n_null=49)
     >>> bool(abs(fit.sigma2 / 64 - 1) < 0.02), bool(abs(fit.area - 1) < 0.02), str(fit.note)
     (True, True, '')
     """
     ratio = positive("ratio", ratio)
     one_of("method", method, ("least_squares", "likelihood"))
-    n, null = positive_int("n", n, minimum=2), positive_int("null", null, minimum=0)
+    n_resamples, n_null = (
+        positive_int("n_resamples", n_resamples, minimum=2),
+        positive_int("n_null", n_null, minimum=0),
+    )
     x = nonnegative_levels(as_members("x", x))
-    if x.shape[-1] % positive_int("matrices", matrices):
-        raise InputError(f"matrices must divide the number of levels, {x.shape[-1]}, got {matrices}")
+    if x.shape[-1] % positive_int("n_matrices", n_matrices):
+        raise InputError(f"n_matrices must divide the number of levels, {x.shape[-1]}, got {n_matrices}")
     # (..., members, matrices, levels of one): each matrix has its own zeros and its own scale.
-    x = np.sort(x.reshape(*x.shape[:-1], matrices, -1), axis=-1)
+    x = np.sort(x.reshape(*x.shape[:-1], n_matrices, -1), axis=-1)
     if ratio > 1:
         x = _without_zeros(x, ratio)
     levels = x.shape[-3] * x.shape[-2] * x.shape[-1]
     if levels < MIN_LEVELS:
         raise InputError(f"a Marchenko-Pastur fit needs at least {MIN_LEVELS} non-zero levels, got {levels}")
-    return over_leading_axes(lambda y: _fit(y, ratio, method, n, key, common_scale, null), x, core=3)
+    return over_leading_axes(
+        lambda y: _fit(y, ratio, method, n_resamples, int(key), common_scale, n_null), x, core=3
+    )
 
 
 def nonnegative_levels(x: np.ndarray) -> np.ndarray:
@@ -168,7 +185,7 @@ def _without_zeros(x: np.ndarray, ratio: float) -> np.ndarray:
 
 
 def _fit(
-    x: np.ndarray, ratio: float, method: str, n: int, seed: int, common_scale: bool, null: int
+    x: np.ndarray, ratio: float, method: str, n_resamples: int, seed: int, common_scale: bool, null: int
 ) -> MarchenkoPasturFit:
     # WᵀW and WWᵀ share their non-zero levels: r > 1 is 1/r with σ² counted per column.
     shape = min(ratio, 1 / ratio)
@@ -186,7 +203,7 @@ def _fit(
     rng = np.random.default_rng(seed)
     weights = np.ones((1, members))
     if members > 1:
-        weights = np.concatenate([weights, draws(rng, members, members, n)])
+        weights = np.concatenate([weights, draws(rng, members, members, n_resamples)])
     stop = np.sqrt(COARSE.high * template.limit.upper)
     bins = even_bins(root, stop)
     total = counts(root, bins.edges).sum(axis=0, keepdims=True) / x.size
@@ -195,13 +212,13 @@ def _fit(
     if method == "likelihood":
         bins = Bins(float(np.sqrt(template.limit.upper)), 100)
     found = match(weights @ counts(root / np.sqrt(center), bins.edges) / x.size, bins, template, FINE, method)
-    sigma2, errors = found.sigma2 * center * scale / max(ratio, 1.0), [np.nan, np.nan]
+    sigma2, error, area_error = found.sigma2 * center * scale / max(ratio, 1.0), np.nan, np.nan
     if common_scale:
         sigma2 *= weights @ own.mean(axis=1) / (members * own.mean())
     if members > 1:
         few = widening(members)
         few *= template_error(template, members * matrices) if common_scale else 1.0
-        errors = [few * values[1:].std(ddof=1) for values in (sigma2, found.area)]
+        error, area_error = (few * values[1:].std(ddof=1) for values in (sigma2, found.area))
     p_value = area_p = np.nan
     if null:
         noise = noise_fits(members * matrices, modes, shape, common_scale, bins, method, null, seed)
@@ -211,6 +228,6 @@ def _fit(
     note = advice(x, shape, found.area[0], p_value, area_p, *spread, common_scale)
     law = MarchenkoPastur(ratio, sigma2[0])
     return MarchenkoPasturFit(
-        sigma2[0], found.area[0], *errors, law.lower, law.upper, ratio, method,
+        sigma2[0], found.area[0], error, area_error, law.lower, law.upper, ratio, method,
         p_value, area_p, spread[0], np.asarray(note),
     )  # fmt: skip

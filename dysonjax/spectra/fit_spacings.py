@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from dysonjax import renamed
 from dysonjax.checks import InputError, positive, positive_int
 from dysonjax.keys import Key, keyed
 from dysonjax.spectra.batching import as_members, over_leading_axes
@@ -42,9 +43,18 @@ class BrodyFit:
     """standard error by bootstrap over members"""
 
 
+@renamed.arguments(n_resamples="n")
 @keyed
 @of_members(min_members=MIN_MEMBERS)
-def fit_wigner_surmise(spacings: ArrayLike, beta: float = 1.0, n: int = 1000, key: Key = 0) -> SurmiseFit:
+def fit_wigner_surmise(
+    spacings: ArrayLike,
+    beta: float = 1.0,
+    n_resamples: int = 1000,
+    key: Key = 0,
+    *,
+    member_axis: int | str | None = None,
+    nan_policy: str = "raise",
+) -> SurmiseFit:
     """Fit and test the law of a pair's spacing, with a width σ for each of k spacings.
 
     For the bulk of one spectrum use `spacing_test`, which knows that neighbouring spacings are correlated.
@@ -56,7 +66,7 @@ def fit_wigner_surmise(spacings: ArrayLike, beta: float = 1.0, n: int = 1000, ke
         i and i + 1, over the members, which are independent.
     beta : float, default 1.0
         Dyson index, positive.
-    n : int, default 1000
+    n_resamples : int, default 1000
         Replicates of the bootstrap and of the simulated null.
     key : int or jax.Array, default 0
         Of both.
@@ -89,8 +99,8 @@ def fit_wigner_surmise(spacings: ArrayLike, beta: float = 1.0, n: int = 1000, ke
     >>> bool(abs(fit.sigma[0] - 0.3) < 3 * fit.sigma_err[0]), bool(fit.p_value[0] > 0.05)
     (True, True)
     """
-    beta, n = positive("beta", beta), positive_int("n", n, minimum=2)
-    return over_leading_axes(lambda s: _surmise(s, beta, n, key), _checked(spacings))
+    beta, n_resamples = positive("beta", beta), positive_int("n_resamples", n_resamples, minimum=2)
+    return over_leading_axes(lambda s: _surmise(s, beta, n_resamples, int(key)), _checked(spacings))
 
 
 def _checked(spacings) -> np.ndarray:
@@ -104,10 +114,10 @@ def _checked(spacings) -> np.ndarray:
     return s
 
 
-def _surmise(s: np.ndarray, beta: float, n: int, seed: int) -> SurmiseFit:
+def _surmise(s: np.ndarray, beta: float, n_resamples: int, seed: int) -> SurmiseFit:
     members = len(s)
     square = (s**2).mean(axis=0) / (2 * (beta + 1))
-    replicates = member_weights(members, n, seed) @ s**2 / (2 * (beta + 1) * members)
+    replicates = member_weights(members, n_resamples, seed) @ s**2 / (2 * (beta + 1) * members)
     mean_of_unit = 2 * np.exp(special.gammaln(1 + beta / 2) - special.gammaln((beta + 1) / 2))
     distance = np.array([_ks(column[None], beta)[0] for column in s.T])
     rng = np.random.default_rng(seed + 1)
@@ -115,11 +125,11 @@ def _surmise(s: np.ndarray, beta: float, n: int, seed: int) -> SurmiseFit:
     null = np.concatenate(
         [
             # S²/4σ² is a gamma variable; σ drops out because every sample is measured by its own.
-            _ks(np.sqrt(rng.gamma((beta + 1) / 2, size=(min(chunk, n - first), members))), beta)
-            for first in range(0, n, chunk)
+            _ks(np.sqrt(rng.gamma((beta + 1) / 2, size=(min(chunk, n_resamples - first), members))), beta)
+            for first in range(0, n_resamples, chunk)
         ]
     )
-    p_value = (1 + (null[:, None] >= distance).sum(axis=0)) / (1 + n)
+    p_value = (1 + (null[:, None] >= distance).sum(axis=0)) / (1 + n_resamples)
     return SurmiseFit(
         np.sqrt(square),
         standard_errors(np.sqrt(replicates), members),
@@ -138,16 +148,24 @@ def _ks(s: np.ndarray, beta: float) -> np.ndarray:
     return np.abs(cdf - (np.arange(count) + 0.5) / count).max(axis=1) + 0.5 / count
 
 
+@renamed.arguments(n_resamples="n")
 @keyed
 @of_members(min_members=MIN_MEMBERS)
-def fit_brody(spacings: ArrayLike, n: int = 300, key: Key = 0) -> BrodyFit:
+def fit_brody(
+    spacings: ArrayLike,
+    n_resamples: int = 300,
+    key: Key = 0,
+    *,
+    member_axis: int | str | None = None,
+    nan_policy: str = "raise",
+) -> BrodyFit:
     """Fit Brody's repulsion exponent q to unfolded spacings, pooled over members and columns.
 
     Parameters
     ----------
     spacings : array_like or DataArray, shape (..., members, k)
         Unfolded spacings s ≥ 0. Only their ratios to the mean matter.
-    n : int, default 300
+    n_resamples : int, default 300
         Bootstrap replicates over members, for the error.
     key : int or jax.Array, default 0
         Of the bootstrap.
@@ -179,14 +197,14 @@ def fit_brody(spacings: ArrayLike, n: int = 300, key: Key = 0) -> BrodyFit:
 
     >>> rng = np.random.default_rng(0)
     >>> poisson, wigner = rng.exponential(size=(400, 1)), dj.spectra.WignerSurmise(1).rvs((400, 1), rng)
-    >>> [dj.spectra.fit_brody(s, n=50).q.round(1).tolist() for s in (poisson, wigner)]
+    >>> [dj.spectra.fit_brody(s, n_resamples=50).q.round(1).tolist() for s in (poisson, wigner)]
     [0.0, 1.1]
     """
-    n = positive_int("n", n, minimum=2)
-    return over_leading_axes(lambda s: _brody(s, n, key), _checked(spacings))
+    n_resamples = positive_int("n_resamples", n_resamples, minimum=2)
+    return over_leading_axes(lambda s: _brody(s, n_resamples, int(key)), _checked(spacings))
 
 
-def _brody(s: np.ndarray, n: int, seed: int) -> BrodyFit:
+def _brody(s: np.ndarray, n_resamples: int, seed: int) -> BrodyFit:
     # A spacing that rounding made zero says "very small", not "impossible".
     points, counts = grouped(np.maximum(s / s.mean(), 1e-12))
     log_s = np.log(points)
@@ -196,7 +214,7 @@ def _brody(s: np.ndarray, n: int, seed: int) -> BrodyFit:
         log_b = power * special.gammaln(1 + 1 / power)
         return theta + log_b + (power - 1) * log_s - np.exp(log_b + power * log_s)
 
-    weights = member_weights(len(s), n, seed) @ counts
+    weights = member_weights(len(s), n_resamples, seed) @ counts
     data = maximise(log_density, weights[:1], [0.4])[0]
     theta = np.concatenate([data, maximise(log_density, weights[1:], data[0])[0]])
     q = np.expm1(theta)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dysonjax import renamed
 from dysonjax.checks import InputError, positive_int
 from dysonjax.keys import Key, keyed
 from dysonjax.spectra.batching import as_members, over_leading_axes
@@ -36,16 +37,16 @@ class TwoSpeciesFit:
     Arrays of the leading shape, in units of the levels where nothing else is said.
     """
 
-    sigma1: np.ndarray
+    sigma_wide: np.ndarray
     """the larger width"""
-    sigma2: np.ndarray
+    sigma_narrow: np.ndarray
     """the smaller width"""
     center: np.ndarray
     """common center of the wells"""
-    sigma1_err: np.ndarray
+    sigma_wide_err: np.ndarray
     """standard error by bootstrap over members"""
-    sigma2_err: np.ndarray
-    """standard error of `sigma2`"""
+    sigma_narrow_err: np.ndarray
+    """standard error of `sigma_narrow`"""
     center_err: np.ndarray
     """standard error of `center`"""
     aic: np.ndarray
@@ -53,17 +54,30 @@ class TwoSpeciesFit:
     aic_two_mode: np.ndarray
     """2·2 − 2 ln L of one width for both; smaller is better"""
 
+    sigma1 = renamed.field("sigma_wide", "sigma1")
+    sigma2 = renamed.field("sigma_narrow", "sigma2")
+    sigma1_err = renamed.field("sigma_wide_err", "sigma1_err")
+    sigma2_err = renamed.field("sigma_narrow_err", "sigma2_err")
 
+
+@renamed.arguments(n_resamples="n")
 @keyed
 @of_members(min_members=MIN_MEMBERS)
-def fit_two_mode(x: ArrayLike, n: int = 300, key: Key = 0) -> TwoModeFit:
+def fit_two_mode(
+    x: ArrayLike,
+    n_resamples: int = 300,
+    key: Key = 0,
+    *,
+    member_axis: int | str | None = None,
+    nan_policy: str = "raise",
+) -> TwoModeFit:
     """Fit the level density of a degenerate pair, `TwoMode`.
 
     Parameters
     ----------
     x : array_like or DataArray, shape (..., members, modes)
         Levels, all of one law. A pair has modes = 2.
-    n : int, default 300
+    n_resamples : int, default 300
         Bootstrap replicates over members, for the errors.
     key : int or jax.Array, default 0
         Of the bootstrap.
@@ -93,15 +107,17 @@ def fit_two_mode(x: ArrayLike, n: int = 300, key: Key = 0) -> TwoModeFit:
     Examples
     --------
     >>> x = dj.spectra.TwoMode(sigma=0.3, center=5.0).rvs((4000, 1), random_state=0)
-    >>> fit = dj.spectra.fit_two_mode(x, n=50)
+    >>> fit = dj.spectra.fit_two_mode(x, n_resamples=50)
     >>> bool(abs(fit.sigma - 0.3) < 4 * fit.sigma_err)
     True
     """
-    n = positive_int("n", n, minimum=2)
-    return over_leading_axes(lambda levels: _two_mode(levels, n, key), as_members("x", x, MIN_MEMBERS))
+    n_resamples = positive_int("n_resamples", n_resamples, minimum=2)
+    return over_leading_axes(
+        lambda levels: _two_mode(levels, n_resamples, int(key)), as_members("x", x, MIN_MEMBERS)
+    )
 
 
-def _two_mode(x: np.ndarray, n: int, seed: int) -> TwoModeFit:
+def _two_mode(x: np.ndarray, n_resamples: int, seed: int) -> TwoModeFit:
     z, middle, scale = _standardised(x)
     points, counts = grouped(z)
     shape = TwoMode(1.0)
@@ -111,7 +127,7 @@ def _two_mode(x: np.ndarray, n: int, seed: int) -> TwoModeFit:
         # A level forty widths out underflows; it then counts as impossible, not as minus infinity.
         return np.log(np.maximum(shape.pdf((points - center) / np.exp(log_sigma)), 1e-300)) - log_sigma
 
-    weights = member_weights(len(x), n, seed) @ counts
+    weights = member_weights(len(x), n_resamples, seed) @ counts
     start = [0.0, 0.5 * np.log(1 / 1.5)]  # the variance is 1.5 σ²
     data = maximise(log_density, weights[:1], start)[0]
     theta = np.concatenate([data, maximise(log_density, weights[1:], data[0])[0]])
@@ -119,16 +135,24 @@ def _two_mode(x: np.ndarray, n: int, seed: int) -> TwoModeFit:
     return TwoModeFit(*values[0], *standard_errors(values, len(x)))
 
 
+@renamed.arguments(n_resamples="n")
 @keyed
 @of_members(min_members=MIN_MEMBERS)
-def fit_two_species(x: ArrayLike, n: int = 300, key: Key = 0) -> TwoSpeciesFit:
+def fit_two_species(
+    x: ArrayLike,
+    n_resamples: int = 300,
+    key: Key = 0,
+    *,
+    member_axis: int | str | None = None,
+    nan_policy: str = "raise",
+) -> TwoSpeciesFit:
     """Fit a width for each level of a pair, and weigh it against one width for both.
 
     Parameters
     ----------
     x : array_like or DataArray, shape (..., members, 2)
         Pairs of levels.
-    n : int, default 300
+    n_resamples : int, default 300
         Bootstrap replicates over members, for the errors.
     key : int or jax.Array, default 0
         Of the bootstrap.
@@ -161,20 +185,20 @@ def fit_two_species(x: ArrayLike, n: int = 300, key: Key = 0) -> TwoSpeciesFit:
     Pairs with equal widths need no second one: its criterion is not lower by more than chance.
 
     >>> x = dj.spectra.sample_beta_hermite(0, n=2, beta=1.0, shape=500)
-    >>> fit = dj.spectra.fit_two_species(x, n=20)
-    >>> bool(fit.sigma1 / fit.sigma2 < 1.5), bool(fit.aic - fit.aic_two_mode > -4)
+    >>> fit = dj.spectra.fit_two_species(x, n_resamples=20)
+    >>> bool(fit.sigma_wide / fit.sigma_narrow < 1.5), bool(fit.aic - fit.aic_two_mode > -4)
     (True, True)
     """
     x = as_members("x", x, MIN_MEMBERS)
-    n = positive_int("n", n, minimum=2)
+    n_resamples = positive_int("n_resamples", n_resamples, minimum=2)
     if x.shape[-1] != 2:
         raise InputError(f"x must hold pairs of levels, shape (..., members, 2), got {x.shape}")
     if (x[..., 0] == x[..., 1]).any():
         raise InputError("the two levels of a member coincide, which has probability zero in this law")
-    return over_leading_axes(lambda levels: _two_species(levels, n, key), x)
+    return over_leading_axes(lambda levels: _two_species(levels, n_resamples, int(key)), x)
 
 
-def _two_species(x: np.ndarray, n: int, seed: int) -> TwoSpeciesFit:
+def _two_species(x: np.ndarray, n_resamples: int, seed: int) -> TwoSpeciesFit:
     z, middle, scale = _standardised(x)
     log_gap = np.log(np.abs(z[:, 1] - z[:, 0]))
 
@@ -185,7 +209,7 @@ def _two_species(x: np.ndarray, n: int, seed: int) -> TwoSpeciesFit:
         norm = np.log(2 * np.sqrt(2 * np.pi)) + 2 * log_sigma + 0.5 * np.log(1 / a + 1 / b)
         return log_gap + np.logaddexp(-a * u - b * v, -b * u - a * v) - norm
 
-    weights = member_weights(len(x), n, seed)
+    weights = member_weights(len(x), n_resamples, seed)
     equal = [z.mean(), 0.5 * np.log(((z - z.mean()) ** 2).sum(axis=1).mean() / 3), 0.0]
     log_l_equal = float(log_density(np.array([equal])).sum())
     # The likelihood is even in ln(σ₁/σ₂), with a stationary point at 0 that must not trap the search.
@@ -201,12 +225,13 @@ def _two_species(x: np.ndarray, n: int, seed: int) -> TwoSpeciesFit:
     # ln L in the units of x: every member contributes two levels.
     unit = 2 * len(x) * np.log(scale)
     log_l_best = max(float(log_l[best]), log_l_equal)
+    sigma_wide, sigma_narrow, center = values[0]
+    sigma_wide_err, sigma_narrow_err, center_err = standard_errors(values, len(x))
     return TwoSpeciesFit(
-        *values[0],
-        *standard_errors(values, len(x)),
+        sigma_wide, sigma_narrow, center, sigma_wide_err, sigma_narrow_err, center_err,
         6 - 2 * (log_l_best - unit),
         4 - 2 * (log_l_equal - unit),
-    )
+    )  # fmt: skip
 
 
 def _standardised(x: np.ndarray) -> tuple[np.ndarray, float, float]:

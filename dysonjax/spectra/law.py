@@ -44,65 +44,72 @@ class Law(Protocol):
 class Derived:
     """What follows from density, distribution function, its inverse and the variance."""
 
-    def logpdf(self, x: ArrayLike) -> Any:
+    def logpdf(self: Law, x: ArrayLike) -> Any:
         """Logarithm of the density, −inf where it is zero."""
         with np.errstate(divide="ignore"):
             return scalar_or_array(np.log(self.pdf(x)))
 
-    def sf(self, x: ArrayLike) -> Any:
+    def sf(self: Law, x: ArrayLike) -> Any:
         """Probability of a value > x, 1 − cdf: good to 1e-16, not to a relative error far out."""
         return scalar_or_array(1 - real(self.cdf(x)))
 
-    def isf(self, u: ArrayLike) -> Any:
+    def isf(self: Law, u: ArrayLike) -> Any:
         """Inverse of `sf`."""
         return self.ppf(1 - real(u))
 
-    def std(self) -> float:
+    def std(self: Law) -> float:
         """Standard deviation, units of x."""
         return math.sqrt(self.var())
 
-    def support(self) -> tuple[float, float]:
+    def support(self: Law) -> tuple[float, float]:
         """The ends of the interval that holds all values."""
         return float(self.ppf(0.0)), float(self.ppf(1.0))
+
+
+class HasScipy(Protocol):
+    """What holds a frozen distribution of SciPy."""
+
+    @property
+    def scipy(self) -> Any: ...
 
 
 class ScipyLaw(Derived):
     """A law that SciPy has, under the name and in the parameters of the field; `scipy` is the frozen one."""
 
-    def pdf(self, x: ArrayLike) -> Any:
+    def pdf(self: HasScipy, x: ArrayLike) -> Any:
         """Density at `x`, in 1/units of x."""
         return scalar_or_array(self.scipy.pdf(real(x)))
 
-    def cdf(self, x: ArrayLike) -> Any:
+    def cdf(self: HasScipy, x: ArrayLike) -> Any:
         """Probability of a value ≤ x."""
         return scalar_or_array(self.scipy.cdf(real(x)))
 
-    def ppf(self, u: ArrayLike) -> Any:
+    def ppf(self: HasScipy, u: ArrayLike) -> Any:
         """Inverse of `cdf`."""
         return scalar_or_array(self.scipy.ppf(real(u)))
 
-    def logpdf(self, x: ArrayLike) -> Any:
+    def logpdf(self: HasScipy, x: ArrayLike) -> Any:
         """Logarithm of the density, −inf where it is zero."""
         return scalar_or_array(self.scipy.logpdf(real(x)))
 
-    def sf(self, x: ArrayLike) -> Any:
+    def sf(self: HasScipy, x: ArrayLike) -> Any:
         """Probability of a value > x, to a relative error also far out."""
         return scalar_or_array(self.scipy.sf(real(x)))
 
-    def isf(self, u: ArrayLike) -> Any:
+    def isf(self: HasScipy, u: ArrayLike) -> Any:
         """Inverse of `sf`."""
         return scalar_or_array(self.scipy.isf(real(u)))
 
-    def rvs(self, size: Size = None, random_state: RandomState = None) -> Any:
+    def rvs(self: HasScipy, size: Size = None, random_state: RandomState = None) -> Any:
         """Independent draws, shape `size`."""
         shape = () if size is None else size
         return scalar_or_array(np.asarray(self.scipy.rvs(shape, random_state=generator(random_state))))
 
-    def mean(self) -> float:
+    def mean(self: HasScipy) -> float:
         """First moment."""
         return float(self.scipy.mean())
 
-    def var(self) -> float:
+    def var(self: HasScipy) -> float:
         """Second central moment."""
         return float(self.scipy.var())
 

@@ -16,7 +16,14 @@ _WEARS = of_members(
 
 
 @_WEARS
-def number_variance(x: ArrayLike, lengths: ArrayLike, windows: int = 64) -> np.ndarray:
+def number_variance(
+    x: ArrayLike,
+    lengths: ArrayLike,
+    windows: int = 64,
+    *,
+    member_axis: int | str | None = None,
+    nan_policy: str = "raise",
+) -> np.ndarray:
     """Number variance Σ²(L): the variance of the number of levels in an interval of length L.
 
     Parameters
@@ -67,7 +74,14 @@ def number_variance(x: ArrayLike, lengths: ArrayLike, windows: int = 64) -> np.n
 
 
 @_WEARS
-def rigidity(x: ArrayLike, lengths: ArrayLike, windows: int = 64) -> np.ndarray:
+def rigidity(
+    x: ArrayLike,
+    lengths: ArrayLike,
+    windows: int = 64,
+    *,
+    member_axis: int | str | None = None,
+    nan_policy: str = "raise",
+) -> np.ndarray:
     """Spectral rigidity Δ₃(L): the least mean square distance of the staircase from a straight line over a
     length L.
 

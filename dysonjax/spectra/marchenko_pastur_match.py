@@ -28,7 +28,7 @@ class Bins(NamedTuple):
     """Even bins of √x from 0 on."""
 
     stop: float
-    count: int
+    count: int  # type: ignore[assignment]  # hides `tuple.count`, which nobody needs
 
     @property
     def edges(self) -> np.ndarray:
@@ -39,6 +39,7 @@ COARSE = Grid(0.1, 8.0, 88)  # in units of the median's σ²: a tail of half the
 FINE = Grid(0.7, 1.4, 141)  # about the first estimate; in steps of 0.5 %, then interpolated
 # Excess kurtosis of the entries: −2 for ±1, −1.2 for uniform ones. Reaches half a step less than the ends.
 KURTOSIS = np.linspace(-2.4, 0.6, 6)
+NO_KURTOSIS = np.zeros(1)
 BULK = 0.999  # share of the law below the end of its bulk, where its shape is judged
 _KNOTS = 100  # of a smoothed difference of two cdfs in √x
 _END = 4.0  # √x at σ² = 1 beyond which kurtosis adds nothing, whatever the shape
@@ -127,12 +128,12 @@ def match(share, bins: Bins, template: Template, grid: Grid, method: str, kurtos
     """Fit every row of `share`, the levels in each bin over all levels, shape (samples, bins)."""
     compare = _likelihood if method == "likelihood" else _least_squares
     mass, added = _masses(template, bins, grid)
-    grid = grid.values
+    values = grid.values
     peaks = []
     for kappa in kurtosis:
         value, areas = compare(share, mass + kappa * added)
-        log_sigma2, top = peak(value, np.log(grid))
-        place = (log_sigma2 - np.log(grid[0])) / np.log(grid[1] / grid[0])
+        log_sigma2, top = peak(value, np.log(values))
+        place = (log_sigma2 - np.log(values[0])) / np.log(values[1] / values[0])
         peaks.append((top, log_sigma2, _between(areas, place)))
     top, log_sigma2, area = (np.transpose(value) for value in zip(*peaks, strict=True))
     if len(kurtosis) < 3:

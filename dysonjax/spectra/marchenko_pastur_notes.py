@@ -18,7 +18,7 @@ def advice(x, ratio, area, p_value, area_p, spread, spread_p, common_scale) -> s
     elif p_value <= DOUBT:
         found.append(
             f"the levels do not have the shape of noise of r = {ratio:g} (p = {p_value:.2g}): "
-            "A and σ² describe them but do not part noise from tail"
+            "A and σ² describe them but do not separate noise from a tail"
         )
     if area > 1 and area_p <= DOUBT:
         found.append(f"A = {area:.3f} exceeds 1 by more than chance, which no tail explains: check the ratio")

@@ -12,7 +12,7 @@ A statistic is written for plain arrays (..., members, modes) and decorated with
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -24,6 +24,8 @@ MEMBERS = ("seed", "member")
 MODES = ("mode", "level", "spacing", "ratio")  # besides `mode_w0`, … of a run with matrices of several sizes
 MODE = "mode"  # in `trailing`: the name that this dimension has in the levels given
 POLICIES = ("raise", "propagate", "omit")
+OWN = ("member_axis", "nan_policy")  # arguments of `of_members`, not of the statistic
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Ensemble(NamedTuple):
@@ -51,10 +53,11 @@ def of_members(
     axes: Mapping[str, Axes] | None = None, coordinates: Mapping[str, Callable] | None = None,
     keeps: str | None = None, alone: bool = False, masks: bool = False, along: tuple[str, ...] = (),
     one_axis: str = "members",
-) -> Callable:  # fmt: skip
+) -> Callable[[F], F]:  # fmt: skip
     """A statistic of plain arrays (..., members, modes), made to take any axis, labels and NaN.
 
-    The decorated function gains `member_axis` (a number, or a name for labelled levels) and `nan_policy`:
+    The decorated function names `member_axis` (a number, or a name for labelled levels) and `nan_policy`, so
+    that editors and type checkers know them, and is called without them:
     "raise" refuses NaN (the default), "propagate" gives NaN wherever one went in, "omit" leaves out whole
     members that hold a NaN, such as networks that diverged. A leading point with fewer than `min_members`
     members left is NaN; if no point has enough, an InputError says so.
@@ -67,12 +70,15 @@ def of_members(
     of one axis holds, `members` of one level each or the `modes` of one member.
     """
 
-    def decorate(function: Callable) -> Callable:
-        signature = inspect.signature(function)
+    def decorate(function: F) -> F:
+        whole = inspect.signature(function)
+        signature = whole.replace(parameters=[p for n, p in whole.parameters.items() if n not in OWN])
         names = list(signature.parameters)[:samples]
 
         @functools.wraps(function)
-        def statistic(*args, member_axis: int | str | None = None, nan_policy: str = "raise", **kwargs):
+        def statistic(
+            *args: Any, member_axis: int | str | None = None, nan_policy: str = "raise", **kwargs: Any
+        ) -> Any:
             one_of("nan_policy", nan_policy, POLICIES)
             bound = signature.bind(*args, **kwargs)
             arguments = bound.arguments
@@ -104,16 +110,11 @@ def of_members(
                 return first.order(_labelled_like(result, first, keeps))
             if first.array is None:
                 return result
-            made = {name: rule(result, arguments) for name, rule in (coordinates or {}).items()}
-            return _labelled(result, first, trailing, axes or {}, made)
+            named = {name: rule(result, arguments) for name, rule in (coordinates or {}).items()}
+            return _labelled(result, first, trailing, axes or {}, named)
 
-        only = inspect.Parameter.KEYWORD_ONLY
-        extra = [
-            inspect.Parameter("member_axis", only, default=None, annotation=int | str | None),
-            inspect.Parameter("nan_policy", only, default="raise", annotation=str),
-        ]
-        statistic.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *extra])
-        return statistic
+        made: Any = statistic
+        return made
 
     return decorate
 
@@ -275,8 +276,8 @@ def _over_points(call, ensembles: list[Ensemble], policy: str, least: int, masks
             f"only {most} members without NaN are left, and this statistic needs at least {least}"
         )
     if masks:
-        masks = (np.broadcast_to(d[..., None], v.shape) for v, d in zip(values, dead, strict=True))
-        return call(*(np.ma.array(v, mask=mask) for v, mask in zip(values, masks, strict=True)))
+        missing = (np.broadcast_to(d[..., None], v.shape) for v, d in zip(values, dead, strict=True))
+        return call(*(np.ma.array(v, mask=mask) for v, mask in zip(values, missing, strict=True)))
     if policy == "omit" and all((d == d.reshape(-1, d.shape[-1])[0]).all() for d in dead):
         kept = [~d.reshape(-1, d.shape[-1])[0] for d in dead]
         return call(*(v[..., k, :] for v, k in zip(values, kept, strict=True)))
@@ -366,19 +367,20 @@ def _labelled(result, first: Ensemble, trailing, axes: Mapping[str, Axes], made:
 
 def _array(value, first: Ensemble, axes: Axes, made: Mapping[str, Any]) -> xr.DataArray:
     """One array of a result with its dimensions, as far as its shape tells which it has."""
-    value = np.asarray(value)
+    value, array = np.asarray(value), first.array
+    assert array is not None, "of labelled levels"
     front = axes.before[: value.ndim]
-    lead = first.array.dims[:-2] if axes.lead else ()
+    lead = array.dims[:-2] if axes.lead else ()
     core = value.shape[len(front) :]
-    if core[: len(lead)] != tuple(first.array.sizes[dim] for dim in lead):
+    if core[: len(lead)] != tuple(array.sizes[dim] for dim in lead):
         lead = ()  # a statistic of the user's own may have averaged over them
     after = core[len(lead) :]
-    mode, modes = first.array.dims[-1], first.array.shape[-1]
+    mode, modes = array.dims[-1], array.shape[-1]
     names = [mode if name == MODE else name for name in axes.after[: len(after)]]
     if MODE in axes.after[: len(after)] and after[axes.after.index(MODE)] != modes:
         names = []
     names += [f"axis_{k}" for k in range(len(names), len(after))]
     dims = (*front, *lead, *names)
-    coords = {n: c for n, c in first.array.coords.items() if set(c.dims) <= set(dims)}
+    coords = {n: c for n, c in array.coords.items() if set(c.dims) <= set(dims)}
     coords |= {name: coordinate for name, coordinate in made.items() if name in dims}
     return xr.DataArray(value, coords, dims)

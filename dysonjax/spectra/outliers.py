@@ -10,10 +10,11 @@ from dysonjax.checks import InputError, positive, positive_int
 from dysonjax.spectra.batching import as_members, over_leading_axes
 from dysonjax.spectra.fit_marchenko_pastur import fit_marchenko_pastur, nonnegative_levels
 from dysonjax.spectra.members import Axes, of_members
-from dysonjax.spectra.spike_null import centre_and_scale, spike_null
+from dysonjax.spectra.spike_null import spike_null
 from dysonjax.spectra.spiked import overlaps_of, spiked, squared_strength
 from dysonjax.spectra.spikes import noise_edge
 from dysonjax.spectra.student import widening
+from dysonjax.spectra.wishart_largest import centre_and_scale
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,13 @@ class _Shape(NamedTuple):
 
 @of_members(trailing=(), axes={"count": Axes(("member",))})
 def count_outliers(
-    x: ArrayLike, ratio: float, false_positives: float = 0.01, sigma2: float | None = None
+    x: ArrayLike,
+    ratio: float,
+    false_positives: float = 0.01,
+    sigma2: float | None = None,
+    *,
+    member_axis: int | str | None = None,
+    nan_policy: str = "raise",
 ) -> Outliers:
     """Count levels of X = WᵀW beyond the edge of noise.
 
@@ -78,8 +85,9 @@ def count_outliers(
 
     Notes
     -----
-    The edge is that of Tracy and Widom. Where σ² is fitted, it is moved outward for the error of σ²: by as
-    much as simulated noise demands when the same fit is made to it.
+    Where σ² is known the edge is exact: de Bruijn's Pfaffian for the largest level of a finite matrix, whose
+    limit is the law of Tracy and Widom. Where σ² is fitted, the edge is moved outward for the error of σ², by
+    as much as simulated noise demands when the same fit is made to it.
 
     Examples
     --------
@@ -123,7 +131,13 @@ class SpikeEstimate:
 
 @of_members(trailing=("spike",), axes={"sigma2": Axes(())})
 def estimate_spikes(
-    x: ArrayLike, ratio: float, count: int | None = None, sigma2: float | None = None
+    x: ArrayLike,
+    ratio: float,
+    count: int | None = None,
+    sigma2: float | None = None,
+    *,
+    member_axis: int | str | None = None,
+    nan_policy: str = "raise",
 ) -> SpikeEstimate:
     """Estimate strengths θ and overlaps of spikes from levels alone, with errors from the spread of members.
 
@@ -206,7 +220,7 @@ def _noise(x: np.ndarray, ratio: float, sigma2: float | None) -> tuple[float, fl
     if sigma2 is not None:
         return sigma2, 0.0
     shape = _shape(x.shape[-1], ratio)
-    fitted = float(fit_marchenko_pastur(x, ratio, n=2, null=0).sigma2)
+    fitted = float(fit_marchenko_pastur(x, ratio, n_resamples=2, n_null=0).sigma2)
     return fitted, fitted * spike_null(len(x), shape.modes, shape.rows).sigma2_err
 
 

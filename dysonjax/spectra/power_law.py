@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dysonjax import renamed
 from dysonjax.checks import InputError, finite_array, one_of, positive_int
 from dysonjax.keys import Key, keyed
 from dysonjax.spectra.batching import as_members
@@ -26,7 +27,7 @@ class PowerLawFit:
     Examples
     --------
     >>> x = (1 - np.random.default_rng(0).random(500)) ** (-1 / 1.5)
-    >>> fit = dj.spectra.fit_power_law(x, n=100)
+    >>> fit = dj.spectra.fit_power_law(x, n_resamples=100)
     >>> bool(fit.p_value > 0.1), bool(fit.accepted())
     (True, True)
     """
@@ -73,10 +74,11 @@ class PowerLawFit:
         return (self.p_value > level) & (self.lognormal_p > level) & (self.truncated_p > level)
 
 
+@renamed.arguments(n_resamples="n")
 @keyed
 def fit_power_law(
     x: ArrayLike,
-    n: int = 1000,
+    n_resamples: int = 1000,
     key: Key = 0,
     min_tail: int | None = None,
     max_candidates: int | None = None,
@@ -89,7 +91,7 @@ def fit_power_law(
     ----------
     x : array_like or DataArray, shape (..., points)
         Positive numbers in any order, or labelled levels with their members. Zeros and below are refused.
-    n : int, default 1000
+    n_resamples : int, default 1000
         Samples for the p-value, 0 for none. In every one xmin is searched as in the data.
     key : int or jax.Array, default 0
         Of the samples.
@@ -134,18 +136,18 @@ def fit_power_law(
     Examples
     --------
     >>> x = (1 - np.random.default_rng(0).random(2000)) ** (-1 / 1.5)  # Pareto, alpha = 2.5
-    >>> bool(abs(dj.spectra.fit_power_law(x, n=0).alpha - 2.5) < 0.2)
+    >>> bool(abs(dj.spectra.fit_power_law(x, n_resamples=0).alpha - 2.5) < 0.2)
     True
 
     Sixteen equal levels are no more than one, and the error says so.
 
     >>> x = np.repeat(x[:50, None], 16, axis=1)
-    >>> bool(dj.spectra.fit_power_law(x, n=100, member_axis=-2).alpha_err > 0.15)
+    >>> bool(dj.spectra.fit_power_law(x, n_resamples=100, member_axis=-2).alpha_err > 0.15)
     True
     """
-    n = positive_int("n", n, minimum=0)
+    n_resamples = positive_int("n_resamples", n_resamples, minimum=0)
     one_of("nan_policy", nan_policy, POLICIES)
-    settings = n, key, min_tail, max_candidates
+    settings = n_resamples, key, min_tail, max_candidates
     if member_axis is not None or hasattr(x, "dims"):
         return _fit_members(x, settings, member_axis=member_axis, nan_policy=nan_policy)
     if nan_policy != "raise":
@@ -154,7 +156,9 @@ def fit_power_law(
 
 
 @of_members(min_members=2, trailing=())
-def _fit_members(x, settings: tuple) -> PowerLawFit:
+def _fit_members(
+    x, settings: tuple, *, member_axis: int | str | None = None, nan_policy: str = "raise"
+) -> PowerLawFit:
     return _fit(as_members("x", x, min_members=2), settings, clustered=True)
 
 

@@ -139,10 +139,10 @@ def member_fits(
     members, levels = logs.shape
     order = np.argsort(logs, axis=None, kind="stable")
     tail = order[start:]
-    null = logs.ravel().copy()
+    flat = logs.ravel().copy()
     share = (np.arange(len(tail)) + 0.5) / len(tail)
-    null[tail] = null[tail[0]] - np.log1p(-share) / rate
-    null = null.reshape(members, levels)
+    flat[tail] = flat[tail[0]] - np.log1p(-share) / rate
+    null = flat.reshape(members, levels)
     distances, rates = np.empty(n), np.empty(n)
     chunk = max(1, CHUNK // logs.size)
     for first in range(0, n, chunk):

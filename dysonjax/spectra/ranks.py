@@ -73,7 +73,7 @@ def noise_logdet_levels(modes: int, rows: int) -> int:
     return _correlation_space(MarchenkoPastur(modes / rows, 1.0).ppf((np.arange(modes) + 0.5) / modes))[0]
 
 
-def logdet_meaning(start: float | None, xmin: float | None, noise: int) -> str:
+def logdet_meaning(start: float | None, xmin: float | None, noise: int | None) -> str:
     """What the largest levels of determinant one say. start: of their space; xmin: of the tail, if one was
     accepted; noise: how many there are in noise."""
     if start is None:

@@ -12,9 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dysonjax import renamed
 from dysonjax.checks import InputError, positive, positive_int
 from dysonjax.keys import Key, keyed
-from dysonjax.spectra.batching import as_members, over_leading_axes
+from dysonjax.spectra.batching import Numbers, as_members, over_leading_axes
 from dysonjax.spectra.members import of_members
 from dysonjax.spectra.wishart_pool import LARGEST, wishart_pool
 
@@ -36,26 +37,36 @@ Progress = Callable[[int, int], None]
 class SpacingTest:
     """Level repulsion against Gaussian matrices of the same shape; arrays of the leading shape."""
 
-    ratio: np.ndarray
+    spacing_ratio: Numbers
     """mean spacing ratio r̃ of the data"""
-    null_ratio: np.ndarray
+    null_ratio: Numbers
     """its mean under the null"""
-    null_ratio_err: np.ndarray
+    null_ratio_err: Numbers
     """its standard deviation under the null, for data of this size"""
-    ratio_p: np.ndarray
+    ratio_p: Numbers
     """two-sided p-value of r̃"""
-    distance: np.ndarray
+    distance: Numbers
     """Kolmogorov-Smirnov distance of the unfolded spacings from those of the null"""
-    distance_p: np.ndarray
+    distance_p: Numbers
     """its p-value"""
     unfolding: str
     """how the spacings were made free of units: index, or local (running mean of 11 spacings)"""
 
+    ratio = renamed.field("spacing_ratio", "ratio")
 
+
+@renamed.arguments(n_resamples="n")
 @keyed
 @of_members(trailing=())
 def spacing_test(
-    x: ArrayLike, ratio: float, n: int = 500, key: Key = 0, progress: Progress | None = None
+    x: ArrayLike,
+    ratio: float,
+    n_resamples: int = 500,
+    key: Key = 0,
+    progress: Progress | None = None,
+    *,
+    member_axis: int | str | None = None,
+    nan_policy: str = "raise",
 ) -> SpacingTest:
     """Compare spacing ratio and unfolded spacings with those of Gaussian matrices of the same shape.
 
@@ -66,8 +77,8 @@ def spacing_test(
         tested.
     ratio : float
         r = N/M ≤ 1 with N = modes. Take the smaller of WᵀW and WWᵀ.
-    n : int, default 500
-        Simulated ensembles. p-values are (1 + k)/(1 + n).
+    n_resamples : int, default 500
+        Simulated ensembles. p-values are (1 + k)/(1 + n_resamples).
     key : int or jax.Array, default 0
         Of the simulation.
     progress : callable, optional
@@ -103,12 +114,12 @@ def spacing_test(
 
     >>> x = dj.spectra.sample_wishart(0, n=16, m=32, shape=20)
     >>> apart = np.sort(np.random.default_rng(0).random((20, 16)), axis=1)
-    >>> found = [dj.spectra.spacing_test(y, ratio=0.5, n=99) for y in (x, apart)]
+    >>> found = [dj.spectra.spacing_test(y, ratio=0.5, n_resamples=99) for y in (x, apart)]
     >>> [bool(test.ratio_p > 0.05) for test in found]
     [True, False]
     """
     x = as_members("x", x)
-    ratio, n = positive("ratio", ratio), positive_int("n", n, minimum=2)
+    ratio, n_resamples = positive("ratio", ratio), positive_int("n_resamples", n_resamples, minimum=2)
     if ratio > 1:
         raise InputError(f"ratio must not exceed 1 (take the smaller Gram matrix), got {ratio:g}")
     if x.shape[-1] < 3:
@@ -117,13 +128,14 @@ def spacing_test(
         raise InputError("levels must be ascending along the last axis; sort them first")
     if x.shape[-2] > MOST_MEMBERS:
         x = x[..., np.linspace(0, x.shape[-2] - 1, MOST_MEMBERS).round().astype(int), :]
-    shape = (*x.shape[-2:], ratio, n, key)
-    null = _MADE.get(shape) or _null(*shape, progress)
+    key = int(key)
+    shape = (*x.shape[-2:], ratio, n_resamples, key)
+    null = _MADE.get(shape) or _null(x.shape[-2], x.shape[-1], ratio, n_resamples, key, progress)
     _MADE.pop(shape, None)
     _MADE[shape] = null
     if len(_MADE) > MOST_NULLS:
         del _MADE[next(iter(_MADE))]
-    return over_leading_axes(lambda levels: _test(levels, null, n), x)
+    return over_leading_axes(lambda levels: _test(levels, null, n_resamples), x)
 
 
 def unfolded_spacings(x: np.ndarray) -> tuple[np.ndarray, str]:
@@ -205,8 +217,8 @@ def _null(members: int, modes: int, ratio: float, n: int, seed: int, progress: P
         # Edges have spacings of their own, whose share falls as 1/N: carried on from half the size.
         half = _pool_spacings(wishart_pool(size // 2, size // 2 / ratio, seed, 2 * most), index)
         if index:
-            chosen = (rng.integers(len(half), size=drawn) for _ in range(n))
-            half = np.mean([_distribution(half[c], index) for c in chosen], axis=0)
+            draws = (rng.integers(len(half), size=drawn) for _ in range(n))
+            half = np.mean([_distribution(half[chosen], index) for chosen in draws], axis=0)
         else:
             half = _shares(half)
         distribution = distribution + (distribution - half) * (1 - size / modes)

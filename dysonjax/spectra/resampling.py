@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from scipy import special, stats
 
+from dysonjax import renamed
 from dysonjax.checks import InputError, one_of, positive_int
 from dysonjax.keys import Key, keyed
 from dysonjax.spectra.batching import as_members
@@ -52,7 +53,7 @@ class Estimate:
     estimate_err: np.ndarray
     """standard error"""
     replicates: np.ndarray = field(repr=False)
-    """the statistic of every resampled ensemble, shape (n, ...); of the jackknife, with one block left out"""
+    """the statistic of every resample, shape (n_resamples, ...); of the jackknife, with one block left out"""
     members: int = field(repr=False)
     """independent members (jackknife: blocks) behind the estimate"""
     method: str = field(repr=False, default="bootstrap")
@@ -135,10 +136,18 @@ class Estimate:
 _ESTIMATE = {"replicates": Axes((MODE,), ("replicate",))}
 
 
+@renamed.arguments(n_resamples="n")
 @keyed
 @of_members(min_members=2, axes=_ESTIMATE)
 def bootstrap(
-    x: ArrayLike, statistic: Callable, n: int = 1000, key: Key = 0, vectorised: bool | None = None
+    x: ArrayLike,
+    statistic: Callable,
+    n_resamples: int = 1000,
+    key: Key = 0,
+    vectorised: bool | None = None,
+    *,
+    member_axis: int | str | None = None,
+    nan_policy: str = "raise",
 ) -> Estimate:
     """Standard error and confidence interval of a statistic, by drawing members with replacement.
 
@@ -149,7 +158,7 @@ def bootstrap(
     statistic : callable
         Maps such an array to one without the axis of the members, as `lambda x: x.mean(axis=-2)` does, or
         with `axis=(-2, -1)`. It is called with the replicates stacked in front.
-    n : int, default 1000
+    n_resamples : int, default 1000
         Replicates, at least 2.
     key : int or jax.Array, default 0
         Of the draws.
@@ -191,7 +200,7 @@ def bootstrap(
     True
     """
     x = as_members("x", x, min_members=2)
-    n = positive_int("n", n, minimum=2)
+    n_resamples = positive_int("n_resamples", n_resamples, minimum=2)
     members = x.shape[-2]
     rng = np.random.default_rng(key)
     estimate = np.asarray(statistic(x), dtype=np.float64)
@@ -199,14 +208,14 @@ def bootstrap(
         vectorised = _broadcasts(statistic, x, estimate)
     chunk = max(1, CHUNK // x.size) if vectorised else 1
     parts = []
-    for start in range(0, n, chunk):
-        draws = rng.integers(members, size=(min(chunk, n - start), members))
+    for start in range(0, n_resamples, chunk):
+        draws = rng.integers(members, size=(min(chunk, n_resamples - start), members))
         if vectorised:
             parts.append(statistic(np.moveaxis(x[..., draws, :], -3, 0)))
         else:
             parts.append([statistic(x[..., draw, :]) for draw in draws])
     replicates = np.concatenate([np.asarray(part, dtype=np.float64) for part in parts])
-    if replicates.shape != (n, *estimate.shape):
+    if replicates.shape != (n_resamples, *estimate.shape):
         raise InputError(
             f"statistic must map (..., members, modes) to an array without the member axis, got shape "
             f"{replicates.shape[1:]} for a replicate and {estimate.shape} for the data"
@@ -235,11 +244,19 @@ def _expanded_percentile(replicates: np.ndarray, members: np.ndarray, level: flo
         np.full((2, len(values)), np.nan) if np.isnan(q) else np.quantile(values, [q, 1 - q], axis=-1)
         for q, values in zip(tail.ravel(), flat, strict=True)
     ]
-    return np.moveaxis(ends, 1, 0).reshape(2, *replicates.shape[1:])
+    return np.moveaxis(np.array(ends), 1, 0).reshape(2, *replicates.shape[1:])
 
 
+@renamed.arguments(n_blocks="blocks")
 @of_members(min_members=2, axes=_ESTIMATE)
-def jackknife(x: ArrayLike, statistic: Callable, blocks: int = 200) -> Estimate:
+def jackknife(
+    x: ArrayLike,
+    statistic: Callable,
+    n_blocks: int = 200,
+    *,
+    member_axis: int | str | None = None,
+    nan_policy: str = "raise",
+) -> Estimate:
     """Estimate of a smooth statistic, corrected for bias, and its standard error, by leaving members out.
 
     It is not for quantiles and other statistics that are not smooth, where the jackknife is inconsistent: use
@@ -252,7 +269,7 @@ def jackknife(x: ArrayLike, statistic: Callable, blocks: int = 200) -> Estimate:
     statistic : callable
         Maps such an array to one without the axis of the members, as in `bootstrap`. It is called once for
         each block.
-    blocks : int, default 200
+    n_blocks : int, default 200
         The largest number of blocks. With more members than that, a block of members is left out at a time.
 
     Returns
@@ -283,38 +300,45 @@ def jackknife(x: ArrayLike, statistic: Callable, blocks: int = 200) -> Estimate:
     True
     """
     x = as_members("x", x, min_members=2)
-    blocks = min(positive_int("blocks", blocks, minimum=2), x.shape[-2])
-    block = np.arange(x.shape[-2]) % blocks
+    n_blocks = min(positive_int("n_blocks", n_blocks, minimum=2), x.shape[-2])
+    block = np.arange(x.shape[-2]) % n_blocks
     full = np.asarray(statistic(x), dtype=np.float64)
-    left_out = np.array([statistic(x[..., block != b, :]) for b in range(blocks)], dtype=np.float64)
+    left_out = np.array([statistic(x[..., block != b, :]) for b in range(n_blocks)], dtype=np.float64)
     mean = left_out.mean(axis=0)
-    error = np.sqrt((blocks - 1) * ((left_out - mean) ** 2).mean(axis=0))
-    estimate = full - (blocks - 1) * (mean - full)
-    return Estimate(estimate, error, left_out, blocks, "jackknife")
+    error = np.sqrt((n_blocks - 1) * ((left_out - mean) ** 2).mean(axis=0))
+    estimate = full - (n_blocks - 1) * (mean - full)
+    return Estimate(estimate, error, left_out, n_blocks, "jackknife")
 
 
 @dataclass(frozen=True)
 class PermutationTest:
     """How far two ensembles lie apart, and how often chance alone separates them as much."""
 
-    statistic: np.ndarray | float
-    """effect size, as `wasserstein` and its like give it; shape (..., modes) if levels="each" """
+    distance: np.ndarray | float
+    """effect size, as `wasserstein` and its like give it; shape (..., modes) if comparison="each" """
     p_value: np.ndarray | float
-    """(1 + k)/(1 + n) for k of n relabellings at least as far apart"""
-    n: int
+    """(1 + k)/(1 + n) for k of n = n_resamples relabellings at least as far apart"""
+    n_resamples: int
     """number of relabellings"""
 
+    statistic = renamed.field("distance", "statistic")
+    n = renamed.field("n_resamples", "n")
 
+
+@renamed.arguments(metric="statistic", n_resamples="n", comparison="levels")
 @keyed
 @of_members(samples=2, min_members=2)
 def permutation_test(
     x: ArrayLike,
     y: ArrayLike,
-    statistic: str = "wasserstein",
-    n: int = 1000,
+    metric: str = "wasserstein",
+    n_resamples: int = 1000,
     key: Key = 0,
     per_level: bool = False,
-    levels: str = "mean",
+    comparison: str = "mean",
+    *,
+    member_axis: int | str | None = None,
+    nan_policy: str = "raise",
 ) -> PermutationTest:
     """Test whether two ensembles share one law, by exchanging whole members between them.
 
@@ -324,15 +348,15 @@ def permutation_test(
         Levels of the first ensemble, at least 2 members.
     y : array_like or DataArray, shape (..., members_y, modes)
         Levels of the second ensemble, in the same units.
-    statistic : {"wasserstein", "kolmogorov_smirnov", "energy"}, default "wasserstein"
+    metric : {"wasserstein", "kolmogorov_smirnov", "energy"}, default "wasserstein"
         Distance of the ensembles.
-    n : int, default 1000
+    n_resamples : int, default 1000
         Relabellings. For 10⁴ members of 16 modes, 1000 of them take seconds.
     key : int or jax.Array, default 0
         Of the relabellings.
     per_level : bool, default False
-        The older way to ask for levels="each".
-    levels : {"mean", "each", "pooled"}, default "mean"
+        The older way to ask for comparison="each".
+    comparison : {"mean", "each", "pooled"}, default "mean"
         "mean" compares level by level and averages over them (one p-value). "each" gives every level its own
         effect size and p-value, uncorrected for their number. "pooled" forgets which level is which and
         measures in widths of the whole spectrum. See `wasserstein`.
@@ -363,49 +387,49 @@ def permutation_test(
     --------
     >>> x = dj.spectra.sample_goe(0, n=4, shape=200)
     >>> y = dj.spectra.sample_goe(1, n=4, shape=200)
-    >>> same, wider = (dj.spectra.permutation_test(x, scale * y, n=199) for scale in (1.0, 1.2))
+    >>> same, wider = (dj.spectra.permutation_test(x, scale * y, n_resamples=199) for scale in (1.0, 1.2))
     >>> same.p_value > 0.05, wider.p_value
     (True, 0.005)
     """
-    one_of("statistic", statistic, tuple(DISTANCES))
-    n = positive_int("n", n)
-    levels = which(levels, per_level)
+    one_of("metric", metric, tuple(DISTANCES))
+    n_resamples = positive_int("n_resamples", n_resamples)
+    comparison = which(comparison, per_level)
     x, y = as_members("x", x, min_members=2), as_members("y", y, min_members=2)
     lead = x.shape[:-2]
     if y.shape[:-2] != lead:
         raise InputError(f"x and y must share their leading axes, got shapes {x.shape} and {y.shape}")
     if not lead:
-        return _permuted(x, y, statistic, n, key, levels)
+        return _permuted(x, y, metric, n_resamples, int(key), comparison)
     found = [
-        _permuted(a, b, statistic, n, key, levels)
+        _permuted(a, b, metric, n_resamples, int(key), comparison)
         for a, b in zip(x.reshape(-1, *x.shape[-2:]), y.reshape(-1, *y.shape[-2:]), strict=True)
     ]
-    effect, p_value = ([getattr(one, name) for one in found] for name in ("statistic", "p_value"))
+    effect, p_value = ([getattr(one, name) for one in found] for name in ("distance", "p_value"))
     shape = (*lead, *np.shape(effect[0]))
-    return PermutationTest(np.reshape(effect, shape), np.reshape(p_value, shape), n)
+    return PermutationTest(np.reshape(effect, shape), np.reshape(p_value, shape), n_resamples)
 
 
 def _permuted(
-    x: np.ndarray, y: np.ndarray, statistic: str, n: int, seed: int, levels: str
+    x: np.ndarray, y: np.ndarray, metric: str, n_resamples: int, seed: int, comparison: str
 ) -> PermutationTest:
-    pools = PooledLevels.of(x, y, levels)
+    pools = PooledLevels.of(x, y, comparison)
     members = len(x) + len(y)
     first = np.arange(members) < len(x)
 
     def effects(labels):  # (labellings, 1) or, for each level by itself, (labellings, modes)
-        found = np.stack([pool.distances(labels, statistic) for pool in pools], axis=1)
-        return found if levels == "each" else found.mean(axis=1, keepdims=True)
+        found = np.stack([pool.distances(labels, metric) for pool in pools], axis=1)
+        return found if comparison == "each" else found.mean(axis=1, keepdims=True)
 
     observed = effects(first[None])[0]
     exceeded = np.zeros(observed.size, dtype=int)
     rng = np.random.default_rng(seed)
     chunk = max(1, CHUNK // (4 * pools[0].owner.size))
-    for start in range(0, n, chunk):
-        rows = min(chunk, n - start)
+    for start in range(0, n_resamples, chunk):
+        rows = min(chunk, n_resamples - start)
         labels = np.stack([rng.permutation(first) for _ in range(rows)])
         # The margin makes a relabelling that reproduces the data count as a tie despite rounding.
         exceeded += (effects(labels) >= observed * (1 - 1e-12)).sum(axis=0)
-    p_value = (1 + exceeded) / (1 + n)
-    if levels == "each":
-        return PermutationTest(observed, p_value, n)
-    return PermutationTest(float(observed[0]), float(p_value[0]), n)
+    p_value = (1 + exceeded) / (1 + n_resamples)
+    if comparison == "each":
+        return PermutationTest(observed, p_value, n_resamples)
+    return PermutationTest(float(observed[0]), float(p_value[0]), n_resamples)

@@ -8,16 +8,16 @@ axis.
 
 import math
 import operator
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dysonjax import cache
 from dysonjax.checks import InputError, finite, positive, positive_int, random_key
+from dysonjax.keys import Key
 from dysonjax.spectra.tridiagonal import tridiagonal_eigenvalues
 from dysonjax.spectra.variates import log_gammas, normals
 
@@ -26,7 +26,7 @@ Shape = int | tuple[int, ...]
 CHUNK = 100_000
 
 
-def sample_beta_hermite(key: Any, n: int, beta: float, scale: float = 1.0, shape: Shape = ()) -> np.ndarray:
+def sample_beta_hermite(key: Key, n: int, beta: float, scale: float = 1.0, shape: Shape = ()) -> np.ndarray:
     """Draw levels of the β-Hermite ensemble, the Gaussian ensemble at any β.
 
     Parameters
@@ -77,7 +77,7 @@ def sample_beta_hermite(key: Any, n: int, beta: float, scale: float = 1.0, shape
 
 
 def sample_beta_laguerre(
-    key: Any, n: int, m: float, beta: float, scale: float = 1.0, shape: Shape = ()
+    key: Key, n: int, m: float, beta: float, scale: float = 1.0, shape: Shape = ()
 ) -> np.ndarray:
     """Draw levels of the β-Laguerre ensemble, the Wishart ensemble at any β.
 
@@ -136,7 +136,7 @@ def sample_beta_laguerre(
     return _in_chunks(levels, random_key("key", key), shape, 2 * n)
 
 
-def sample_goe(key: Any, n: int, scale: float = 1.0, shape: Shape = ()) -> np.ndarray:
+def sample_goe(key: Key, n: int, scale: float = 1.0, shape: Shape = ()) -> np.ndarray:
     """Draw eigenvalues of dense symmetric Gaussian matrices.
 
     The law is that of `sample_beta_hermite` with β = 1, at the cost of O(n³) a draw.
@@ -179,7 +179,7 @@ def sample_goe(key: Any, n: int, scale: float = 1.0, shape: Shape = ()) -> np.nd
     return _in_chunks(levels, random_key("key", key), shape, n * n, workers=1)
 
 
-def sample_wishart(key: Any, n: int, m: int, scale: float = 1.0, shape: Shape = ()) -> np.ndarray:
+def sample_wishart(key: Key, n: int, m: int, scale: float = 1.0, shape: Shape = ()) -> np.ndarray:
     """Draw eigenvalues of X = WᵀW for dense Gaussian matrices W.
 
     The law is that of `sample_beta_laguerre` with β = 1.
@@ -224,7 +224,7 @@ def sample_wishart(key: Any, n: int, m: int, scale: float = 1.0, shape: Shape = 
 
 
 def _in_chunks(
-    levels: Callable, key: Any, shape: Shape, numbers: int, workers: int | None = None
+    levels: Callable, key: Key, shape: Shape, numbers: int, workers: int | None = None
 ) -> np.ndarray:
     """`levels(key, identity)` for the draws of `shape`, in chunks that run on all cores."""
     if not (
@@ -240,7 +240,7 @@ def _in_chunks(
     if any(size < 0 for size in shape):
         raise InputError(f"shape must not be negative, got {shape!r}")
     total = math.prod(shape)
-    workers = workers or os.cpu_count() or 1
+    workers = workers or cache.cores()
     # Equal shares for the cores, and none so large that its arrays leave the caches.
     chunk = max(1, math.ceil(min(total / workers, CHUNK / numbers)))
 
@@ -255,5 +255,5 @@ def _in_chunks(
     else:
         with ThreadPoolExecutor(workers) as pool:
             pieces = list(pool.map(work, starts))
-    levels = np.concatenate(pieces)
-    return levels.reshape(*shape, levels.shape[-1])
+    found = np.concatenate(pieces)
+    return found.reshape(*shape, found.shape[-1])

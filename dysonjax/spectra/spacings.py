@@ -10,6 +10,7 @@ from dysonjax import threefry
 from dysonjax.checks import InputError, one_of, positive_int
 from dysonjax.keys import Key, keyed
 from dysonjax.spectra.averages import mean_and_sem
+from dysonjax.spectra.batching import Numbers
 from dysonjax.spectra.law import Law
 from dysonjax.spectra.levels import ascending
 from dysonjax.spectra.members import MODE, ensemble, of_members
@@ -19,7 +20,7 @@ UNFOLDINGS = ("index", "density", "polynomial")
 
 
 @of_members(keeps="spacing", alone=True, one_axis="modes")
-def spacings(x: ArrayLike) -> np.ndarray:
+def spacings(x: ArrayLike, *, member_axis: int | str | None = None, nan_policy: str = "raise") -> np.ndarray:
     """Spacings of neighbouring levels, S_i = x_{i+1} − x_i.
 
     Parameters
@@ -53,7 +54,14 @@ def spacings(x: ArrayLike) -> np.ndarray:
 
 
 @of_members(keeps=MODE)
-def unfold(x: ArrayLike, method: str | Law = "index", degree: int = 5) -> np.ndarray:
+def unfold(
+    x: ArrayLike,
+    method: str | Law = "index",
+    degree: int = 5,
+    *,
+    member_axis: int | str | None = None,
+    nan_policy: str = "raise",
+) -> np.ndarray:
     """Put levels on the scale on which their mean density is one.
 
     `spacings` of the result are unfolded spacings.
@@ -118,7 +126,9 @@ def unfold(x: ArrayLike, method: str | Law = "index", degree: int = 5) -> np.nda
 
 
 @of_members(keeps="ratio", alone=True, one_axis="modes")
-def spacing_ratio(x: ArrayLike) -> np.ndarray:
+def spacing_ratio(
+    x: ArrayLike, *, member_axis: int | str | None = None, nan_policy: str = "raise"
+) -> np.ndarray:
     """Ratio r̃ of every two neighbouring spacings, the smaller over the larger one.
 
     It needs no unfolding.
@@ -169,25 +179,25 @@ class MeanRatio(NamedTuple):
     Numbers or arrays of the leading shape.
     """
 
-    value: float
+    value: Numbers
     """mean over all pairs and members"""
-    value_err: float
+    value_err: Numbers
     """standard error over members; for a single member, from the null's scatter"""
-    null: float
+    null: Numbers
     """the same mean in the null ensemble"""
-    null_err: float
+    null_err: Numbers
     """its standard error"""
-    z: float
+    z: Numbers
     """(value − null) in combined standard errors"""
 
     @property
-    def error(self) -> float:
+    def error(self) -> Numbers:
         """Old name of `value_err`."""
         warnings.warn("error is now called value_err", DeprecationWarning, stacklevel=2)
         return self.value_err
 
     @property
-    def null_error(self) -> float:
+    def null_error(self) -> Numbers:
         """Old name of `null_err`."""
         warnings.warn("null_error is now called null_err", DeprecationWarning, stacklevel=2)
         return self.null_err
@@ -202,6 +212,9 @@ def mean_spacing_ratio(
     beta: float = 1.0,
     draws: int = 2000,
     key: Key = 0,
+    *,
+    member_axis: int | str | None = None,
+    nan_policy: str = "raise",
 ) -> MeanRatio:
     """Mean spacing ratio ⟨r̃⟩ with its error, beside a null ensemble of the same number of levels.
 
@@ -275,7 +288,7 @@ def mean_spacing_ratio(
     expected, null_err = mean_and_sem(reference)
     z = (value - expected) / np.hypot(error, null_err)
     numbers = np.broadcast_arrays(value, error, expected, null_err, z)
-    return MeanRatio(*(float(v) if v.ndim == 0 else v.copy() for v in numbers))
+    return MeanRatio._make(float(v) if v.ndim == 0 else v.copy() for v in numbers)
 
 
 def of_unit_mean(s: np.ndarray) -> np.ndarray:

@@ -1,21 +1,32 @@
 """How high the largest level of noise comes when its σ² has to be fitted to the same few levels.
 
-The law of Tracy and Widom knows σ². A fit to 16 levels is off by several percent, as much as the largest
-level fluctuates, and one noise matrix in twenty would show a spike. So the same fit is made to simulated
-matrices.
+The exact law of the largest level knows σ². A fit to 16 levels is off by several percent, as much as the
+largest level fluctuates, and one noise matrix in twenty would show a spike. So the same fit is made to
+simulated ensembles.
+
+What counts are the ensembles of which one in a hundred or in a million is drawn, with the largest of many
+matrices. They are not waited for: how high the largest level lies is prescribed, evenly along its exact law,
+far out as often as inside. A matrix with about so high a level is taken for it, that level is moved to its
+place, and the other matrices are drawn among those that lie below.
 """
 
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
-from dysonjax.spectra.marchenko_pastur_match import COARSE, FINE, even_bins, match
+from dysonjax.spectra.marchenko_pastur_match import COARSE, FINE, NO_KURTOSIS, even_bins, match
 from dysonjax.spectra.marchenko_pastur_null import template_of
-from dysonjax.spectra.tracy_widom import TracyWidom
+from dysonjax.spectra.wishart_largest import carried_on, centre_and_scale, largest_level
 from dysonjax.spectra.wishart_pool import LARGEST, pool_counts, pool_largest
 
-_DRAWS = 4000
+_DRAWS = 2500  # ensembles
+_REACH = 1e-7  # probability of the rarest
+_FEWEST, _MOST = 1000, 200_000  # ensembles of a null, and their matrices in all
+_FINER, _POINTS = 4, 200  # points in a bin of the fit, and in all its bins, at least
+_NEAR = 20  # a matrix is taken for another if no more than 1/20 of the pool has its largest level between
+_MANY = 256  # members whose sum is drawn; that of more fluctuates as theirs does, by the root of their number
 
 
 class SpikeNull(NamedTuple):
@@ -23,33 +34,18 @@ class SpikeNull(NamedTuple):
 
     z: np.ndarray
     """simulated, ascending"""
-    end: float
-    """their 99 % quantile; beyond it too few are left to count, and u = shift + stretch·z has the law of the
-    largest of `members` Tracy-Widom variables"""
-    shift: float
-    stretch: float
-    members: int
+    log_p: np.ndarray
+    """logarithm of the probability of a level at z or beyond"""
     sigma2_err: float
     """relative standard error of the fitted σ²"""
 
     def edge(self, false_positives: float) -> float:
         """What z exceeds with this probability under noise."""
-        if false_positives >= 0.01:
-            return float(np.quantile(self.z, 1 - false_positives))
-        u = float(TracyWidom(1).ppf((1 - false_positives) ** (1 / self.members)))
-        return (u - self.shift) / self.stretch
+        return float(carried_on(-np.log(false_positives), -self.log_p, self.z))
 
     def p_value(self, z: float) -> float:
         """Probability of a largest level at z or beyond."""
-        if z < self.end:
-            return float((1 + self.z.size - np.searchsorted(self.z, z)) / (1 + self.z.size))
-        return 1 - float(TracyWidom(1).cdf(self.shift + self.stretch * z)) ** self.members
-
-
-def centre_and_scale(rows: int, modes: float) -> tuple[float, float]:
-    """Of the largest level for entries of variance 1: Johnstone, Ann. Stat. 29, 295 (2001)."""
-    a, b = np.sqrt(max(rows - 1, 1)), np.sqrt(modes)
-    return float((a + b) ** 2), float((a + b) * (1 / a + 1 / b) ** (1 / 3))
+        return float(np.exp(carried_on(z, self.z, self.log_p)))
 
 
 @lru_cache(maxsize=64)
@@ -61,28 +57,90 @@ def spike_null(members: int, modes: int, rows: int) -> SpikeNull:
     """
     ratio = modes / rows
     size = min(modes, LARGEST)
-    largest = pool_largest(size, size / ratio)
+    centre, scale = centre_and_scale(size / ratio, size)
+    drawn, weight = _probabilities(int(np.clip(_MOST // members, _FEWEST, _DRAWS)))
+    known = largest_level(size, size / ratio).isf(-np.expm1(np.log1p(-drawn) / members))
+    top = (centre + scale * known) * ratio / size  # of mean level one, as the pool
+    fitted = _fitted(members, top, size, ratio)
+    seen = ((centre + scale * known) / fitted - centre) / scale
+    if modes > LARGEST:
+        exact = largest_level(modes, rows).isf(-np.expm1(np.log1p(-drawn) / members))
+        seen = exact + (seen - known) * (size / modes) ** (1 / 3)
+    mean = weight @ fitted / weight.sum()
+    sigma2_err = np.sqrt(weight @ (fitted - mean) ** 2 / weight.sum()) * size / modes
+    order = np.argsort(seen)
+    beyond = np.cumsum(weight[order][::-1])[::-1] / weight.sum()
+    return SpikeNull(seen[order], np.log(beyond), float(sigma2_err))
+
+
+def _probabilities(draws: int) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of a higher largest level in an ensemble, and weights: half of them even, half even
+    in their logarithm."""
+    even = (np.arange(draws // 2) + 0.5) / (draws // 2)
+    drawn = np.concatenate([even, _REACH**even])
+    return drawn, 1 / (1 - 1 / (drawn * np.log(_REACH)))
+
+
+def _fitted(members: int, top: np.ndarray, size: int, ratio: float) -> np.ndarray:
+    """σ² that `fit_marchenko_pastur` finds in ensembles with the largest level `top`: its bins follow the
+    median and a first estimate, which widens the scatter."""
     template = template_of(size, ratio, False)
-    rng = np.random.default_rng(0)
-    drawn = np.arange(len(largest))[:_DRAWS, None]
-    if members > 1:
-        drawn = rng.integers(len(largest), size=(_DRAWS // 2, members))
-    # The bins that a fit to as many levels takes.
+    stop = np.sqrt(COARSE.high * template.limit.upper)
     levels = template.limit.ppf((np.arange(members * size) + 0.5) / (members * size))
-    bins = even_bins(np.sqrt(levels), np.sqrt(COARSE.high * template.limit.upper))
-    chosen = drawn + len(largest) * np.arange(len(drawn))[:, None]
-    weights = np.bincount(chosen.ravel(), minlength=len(drawn) * len(largest)).reshape(len(drawn), -1)
-    share = weights @ (pool_counts(size, size / ratio, *bins) / size) / members
-    fitted = match(share, bins, template, FINE, "least_squares").sigma2
-    top = largest[drawn].max(axis=1) * (size / ratio)
-    centre, scale = centre_and_scale(round(size / ratio), size)
-    known, seen = (top - centre) / scale, (top / fitted - centre) / scale
-    z = known + (seen - known) * (size / modes) ** (1 / 3)
-    law = TracyWidom(1)
-    low, high = (float(law.ppf(p ** (1 / members))) for p in (0.5, 0.99))
-    middle, end = np.quantile(z, [0.5, 0.99])
-    stretch = (high - low) / (end - middle)
-    sigma2_err = float(np.std(fitted) * size / modes)
-    return SpikeNull(
-        np.sort(z), float(end), float(low - stretch * middle), float(stretch), members, sigma2_err
-    )
+    bins = even_bins(np.sqrt(levels), stop)
+    step = stop / max(_FINER * bins.count, _POINTS)
+    below = _Below(_below(members, top, size, ratio, step), step, top, 1 / (members * size))
+    unit = below.median() / template.median
+    share = below.between(bins.edges * np.sqrt(unit)[:, None])
+    unit = unit * match(share, bins, template, COARSE, "least_squares", NO_KURTOSIS).sigma2
+    share = below.between(bins.edges * np.sqrt(unit)[:, None])
+    return unit * match(share, bins, template, FINE, "least_squares").sigma2
+
+
+def _below(members: int, top: np.ndarray, size: int, ratio: float, step: float) -> np.ndarray:
+    """Share of the levels below 0, step, 2·step, … of √x in every ensemble, beside its largest one,
+    shape (ensembles, points)."""
+    largest = pool_largest(size, size / ratio)
+    points = int(np.sqrt(largest.max()) / step) + 2
+    found = np.cumsum(pool_counts(size, size / ratio, points * step, points), axis=1) / size
+    found = np.pad(found, ((0, 0), (1, 0)))
+    mean = found.mean(axis=0)
+    # The pool has a mean of its own, which must not count as that of the law.
+    law = template_of(size, ratio, False).cdf((step * np.arange(points + 1)) ** 2)
+    order, rng = np.argsort(largest), np.random.default_rng(0)
+    place, near = np.searchsorted(largest[order], top), max(20, len(order) // _NEAR)
+    # Evenly among the neighbours, whatever the number of ensembles: by the golden ratio.
+    apart = (np.arange(len(top)) * 0.6180339887 % 1 * 2 - 1) * near
+    first = order[np.clip(place, near, len(order) - near) + np.floor(apart).astype(int)]
+    share = np.minimum(found[first], 1 - 1 / size) + (law - mean)
+    others = min(members - 1, _MANY)
+    if others:
+        rest = order[(rng.random((len(top), others)) * np.maximum(place, 1)[:, None]).astype(int)]
+        starts = np.arange(0, rest.size + 1, others)
+        picked = csr_matrix((np.ones(rest.size), rest.ravel(), starts), shape=(len(top), len(order)))
+        share += picked @ (found - mean) * np.sqrt((members - 1) / others) + (members - 1) * law
+    return share / members
+
+
+class _Below(NamedTuple):
+    """Ensembles of levels, counted."""
+
+    share: np.ndarray  # of `_below`
+    step: float
+    top: np.ndarray  # the largest level of each
+    weight: float  # share of one level
+
+    def median(self) -> np.ndarray:
+        """Of the levels of each ensemble, shape (ensembles,)."""
+        after = np.argmax(self.share >= 0.5, axis=1)
+        each = np.arange(len(after))
+        low, high = self.share[each, after - 1], self.share[each, after]
+        return (self.step * (after - 1 + (0.5 - low) / (high - low))) ** 2
+
+    def between(self, edges: np.ndarray) -> np.ndarray:
+        """Share of the levels between edges of √x, shape (ensembles, bins)."""
+        place = np.minimum(edges / self.step, self.share.shape[1] - 1.001)
+        left, each = place.astype(int), np.arange(len(edges))[:, None]
+        low, high = self.share[each, left], self.share[each, left + 1]
+        below = low + (place - left) * (high - low) + self.weight * (edges >= np.sqrt(self.top)[:, None])
+        return np.diff(below, axis=1)

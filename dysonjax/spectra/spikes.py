@@ -1,19 +1,19 @@
 """Levels beyond the edge of noise, and how strong a signal each of them means.
 
-The edge is that of Johnstone, Ann. Stat. 29, 295 (2001); the strength is that of Baik, Ben Arous & Péché,
+The edge is exact for Gaussian noise of every shape; the strength is that of Baik, Ben Arous & Péché,
 Ann. Probab. 33, 1643 (2005), for W = Σ θ_k u_k v_kᵀ + noise: a spike leaves the bulk if θ > θ_c = σ r^{1/4}.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
-from dysonjax.spectra.spike_null import centre_and_scale, spike_null
+from dysonjax.spectra.spike_null import spike_null
 from dysonjax.spectra.spiked import overlaps_of, squared_strength
-from dysonjax.spectra.tracy_widom import TracyWidom
+from dysonjax.spectra.wishart_largest import centre_and_scale, largest_level
 
-LEAST_P = 1e-6  # below that the law of Tracy and Widom is not resolved
+FALSE_POSITIVES = 0.01  # of noise
+LEAST_P = 1e-6  # below that the null is not resolved
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def find_spikes(levels: np.ndarray, sigma2: float, rows: int) -> Spikes:
     members, modes = levels.shape
     null = spike_null(members, modes, rows)
     centre, scale = centre_and_scale(rows, modes)
-    edge = sigma2 / rows * (centre + null.end * scale)
+    edge = sigma2 / rows * (centre + null.edge(FALSE_POSITIVES) * scale)
     beyond = np.sort(levels[levels > edge])[::-1]
     top = beyond[:20]
     z = (levels.max() * rows / sigma2 - centre) / scale
@@ -66,15 +66,6 @@ def strength_of(x, sigma2: float, ratio: float) -> tuple[np.ndarray, np.ndarray,
 
 def noise_edge(sigma2: float, rows: int, modes: int, probability: float = 0.99) -> float:
     """What the largest level of a noise matrix of known σ² stays below with this probability, units of
-    sigma2.
-
-    Centre (√(M−1) + √N)² and scale (√(M−1) + √N)(1/√(M−1) + 1/√N)^⅓ in units of the entries' variance
-    σ²/M. sigma2: σ² = M × variance.
-    """
+    sigma2, by its exact law. sigma2: σ² = M × variance; rows: M ≥ N."""
     centre, scale = centre_and_scale(rows, modes)
-    return float(sigma2 / rows * (centre + _quantile(probability) * scale))
-
-
-@lru_cache(maxsize=64)
-def _quantile(probability: float) -> float:
-    return float(TracyWidom(1).ppf(probability))
+    return float(sigma2 / rows * (centre + scale * largest_level(modes, rows).isf(1 - probability)))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import erf, ndtr
 
-from dysonjax import checks
+from dysonjax import checks, renamed
 from dysonjax.spectra.law import (
     Derived,
     RandomState,
@@ -20,6 +20,7 @@ from dysonjax.spectra.law import (
 )
 
 
+@renamed.arguments(sigma_wide="sigma1", sigma_narrow="sigma2")
 @dataclass(frozen=True)
 class TwoSpecies(Derived):
     """Level density of a pair with a well of its own for each level, β = 1.
@@ -29,7 +30,7 @@ class TwoSpecies(Derived):
 
     Parameters
     ----------
-    sigma1, sigma2 : float
+    sigma_wide, sigma_narrow : float
         Widths of the wells, positive, units of the level. They may be interchanged.
     center : float, default 0.0
         Where the wells are, finite, units of the level.
@@ -46,17 +47,20 @@ class TwoSpecies(Derived):
 
     Examples
     --------
-    >>> law = dj.spectra.TwoSpecies(sigma1=2.0, sigma2=1.0)
+    >>> law = dj.spectra.TwoSpecies(sigma_wide=2.0, sigma_narrow=1.0)
     >>> law.var(), round(law.std(), 4)
     (4.2, 2.0494)
     """
 
-    sigma1: float
-    sigma2: float
+    sigma_wide: float
+    sigma_narrow: float
     center: float = 0.0
 
+    sigma1 = renamed.field("sigma_wide", "sigma1")
+    sigma2 = renamed.field("sigma_narrow", "sigma2")
+
     def __post_init__(self):
-        for name in ("sigma1", "sigma2"):
+        for name in ("sigma_wide", "sigma_narrow"):
             object.__setattr__(self, name, checks.positive(name, getattr(self, name)))
         object.__setattr__(self, "center", checks.finite("center", self.center))
 
@@ -73,7 +77,7 @@ class TwoSpecies(Derived):
         float or ndarray
             The density, in 1/units of the level.
         """
-        return scalar_or_array(_pdf(real(x) - self.center, self.sigma1, self.sigma2))
+        return scalar_or_array(_pdf(real(x) - self.center, self.sigma_wide, self.sigma_narrow))
 
     def cdf(self, x: ArrayLike) -> Any:
         """Probability of a level, either of the two, ≤ x.
@@ -88,7 +92,7 @@ class TwoSpecies(Derived):
         float or ndarray
             The probability, between 0 and 1.
         """
-        return scalar_or_array(_cdf(real(x) - self.center, self.sigma1, self.sigma2))
+        return scalar_or_array(_cdf(real(x) - self.center, self.sigma_wide, self.sigma_narrow))
 
     def ppf(self, u: ArrayLike) -> Any:
         """Inverse of `cdf`.
@@ -103,7 +107,7 @@ class TwoSpecies(Derived):
         float or ndarray
             The quantile, in units of the level; infinite at 0 and 1.
         """
-        return scalar_or_array(self.center + _ppf(probability(u), self.sigma1, self.sigma2))
+        return scalar_or_array(self.center + _ppf(probability(u), self.sigma_wide, self.sigma_narrow))
 
     def rvs(self, size: Size = None, random_state: RandomState = None) -> Any:
         """Independent levels, each from a pair of its own.
@@ -120,7 +124,7 @@ class TwoSpecies(Derived):
         float or ndarray
             The draws, a float where `size` is None.
         """
-        return scalar_or_array(self.center + _rvs(size, random_state, self.sigma1, self.sigma2))
+        return scalar_or_array(self.center + _rvs(size, random_state, self.sigma_wide, self.sigma_narrow))
 
     def mean(self) -> float:
         """Mean of the levels.
@@ -140,7 +144,7 @@ class TwoSpecies(Derived):
         float
             (σ₁⁴ + σ₂⁴ + σ₁²σ₂²)/(σ₁² + σ₂²).
         """
-        return _var(self.sigma1, self.sigma2)
+        return _var(self.sigma_wide, self.sigma_narrow)
 
 
 @dataclass(frozen=True)
@@ -275,21 +279,21 @@ def _marginal_cdf(x: np.ndarray, own: float, other: float) -> np.ndarray:
     return ndtr(x * total / (own * other)) - own / (2 * total) * edge
 
 
-def _pdf(x: np.ndarray, sigma1: float, sigma2: float) -> np.ndarray:
-    return 0.5 * (_marginal_pdf(x, sigma1, sigma2) + _marginal_pdf(x, sigma2, sigma1))
+def _pdf(x: np.ndarray, sigma_wide: float, sigma_narrow: float) -> np.ndarray:
+    return 0.5 * (_marginal_pdf(x, sigma_wide, sigma_narrow) + _marginal_pdf(x, sigma_narrow, sigma_wide))
 
 
-def _cdf(x: np.ndarray, sigma1: float, sigma2: float) -> np.ndarray:
-    return 0.5 * (_marginal_cdf(x, sigma1, sigma2) + _marginal_cdf(x, sigma2, sigma1))
+def _cdf(x: np.ndarray, sigma_wide: float, sigma_narrow: float) -> np.ndarray:
+    return 0.5 * (_marginal_cdf(x, sigma_wide, sigma_narrow) + _marginal_cdf(x, sigma_narrow, sigma_wide))
 
 
-def _ppf(u: np.ndarray, sigma1: float, sigma2: float) -> np.ndarray:
+def _ppf(u: np.ndarray, sigma_wide: float, sigma_narrow: float) -> np.ndarray:
     # The density falls off as a Gaussian of the larger width, so that 40 widths hold every double below 1.
-    reach = 40 * max(sigma1, sigma2)
+    reach = 40 * max(sigma_wide, sigma_narrow)
     # Only the lower half is inverted: near 1 the cdf has no digits left to resolve the upper tail.
     tail = invert(
-        lambda x: _cdf(x, sigma1, sigma2),
-        lambda x: _pdf(x, sigma1, sigma2),
+        lambda x: _cdf(x, sigma_wide, sigma_narrow),
+        lambda x: _pdf(x, sigma_wide, sigma_narrow),
         np.minimum(u, 1 - u),
         -reach,
         0.0,
@@ -298,18 +302,18 @@ def _ppf(u: np.ndarray, sigma1: float, sigma2: float) -> np.ndarray:
     return np.where(u > 0.5, -tail, tail)
 
 
-def _rvs(size: Size, random_state: RandomState, sigma1: float, sigma2: float) -> np.ndarray:
+def _rvs(size: Size, random_state: RandomState, sigma_wide: float, sigma_narrow: float) -> np.ndarray:
     """x₁ − x₂ has a Rayleigh length and a random sign; given it, x₁ is Gaussian."""
     rng = generator(random_state)
-    own = np.where(rng.uniform(size=size) < 0.5, sigma1, sigma2)
-    other = sigma1 + sigma2 - own
-    total = sigma1**2 + sigma2**2
+    own = np.where(rng.uniform(size=size) < 0.5, sigma_wide, sigma_narrow)
+    other = sigma_wide + sigma_narrow - own
+    total = sigma_wide**2 + sigma_narrow**2
     sign = np.where(rng.uniform(size=size) < 0.5, -1.0, 1.0)
     distance = sign * np.sqrt(2 * total * np.asarray(rng.standard_exponential(size=size)))
     residual = own * other / np.sqrt(total) * np.asarray(rng.standard_normal(size=size))
     return own**2 / total * distance + residual
 
 
-def _var(sigma1: float, sigma2: float) -> float:
-    a, b = sigma1**2, sigma2**2
+def _var(sigma_wide: float, sigma_narrow: float) -> float:
+    a, b = sigma_wide**2, sigma_narrow**2
     return (a**2 + b**2 + a * b) / (a + b)

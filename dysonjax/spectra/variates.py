@@ -31,11 +31,11 @@ def log_gammas(key: jax.Array, draws: np.ndarray, shapes: np.ndarray) -> np.ndar
     """
     draw, column = _addresses(draws, len(shapes))
     raised = np.where(shapes < 1, shapes + 1, shapes)
-    log_value = np.empty(draw.size)
+    found = np.empty(draw.size)
     pending, attempt = np.arange(draw.size), 0
     while pending.size:  # 95 % or more are accepted at the first attempt, so that few rounds are needed
         i, j = draw[pending], column[pending]
-        log_value[pending] = _blocks(
+        found[pending] = _blocks(
             lambda i, j, a, n=attempt: _propose(
                 _words(key, PROPOSAL, n), _words(key, ACCEPTANCE, n), i, j, a
             ),
@@ -43,9 +43,9 @@ def log_gammas(key: jax.Array, draws: np.ndarray, shapes: np.ndarray) -> np.ndar
             j,
             raised[j],
         )
-        pending = pending[np.isnan(log_value[pending])]
+        pending = pending[np.isnan(found[pending])]
         attempt += 1
-    log_value = log_value.reshape(len(draws), len(shapes))
+    log_value = found.reshape(len(draws), len(shapes))
     small = np.flatnonzero(shapes < 1)
     if small.size and log_value.size:
         i, j = np.repeat(draws, small.size).astype(np.uint32), np.tile(small, len(draws)).astype(np.uint32)

@@ -24,7 +24,7 @@ from dysonjax.spectra.law import (
 from dysonjax.spectra.marchenko_pastur import MarchenkoPastur
 
 LARGEST = 256  # levels up to which the density is computed; beyond, its distance from the limit falls as 1/N
-_POINTS = 16  # nodes of a panel
+POINTS = 16  # nodes of a panel
 
 
 @dataclass(frozen=True)
@@ -204,11 +204,11 @@ def _pdf(y: np.ndarray, modes: int, rows: float) -> np.ndarray:
 @functools.lru_cache(maxsize=64)
 def _table(modes: int, rows: float) -> tuple[CubicHermiteSpline, CubicHermiteSpline]:
     """cdf and density of t = √x at σ² = 1, as functions of t."""
-    t, weight, integral, f = _basis(modes, rows)
+    t, weight, integral, f = laguerre_basis(modes, rows, panel_ends(modes, rows))
     total = f @ weight
-    eps = (f.reshape(-1, _POINTS) @ integral.T).reshape(modes, -1, _POINTS)
-    half = weight.reshape(-1, _POINTS).sum(axis=1) / 2
-    panels = (f * weight).reshape(modes, -1, _POINTS).sum(axis=2)
+    eps = (f.reshape(-1, POINTS) @ integral.T).reshape(modes, -1, POINTS)
+    half = weight.reshape(-1, POINTS).sum(axis=1) / 2
+    panels = (f * weight).reshape(modes, -1, POINTS).sum(axis=2)
     before = np.cumsum(panels, axis=1) - panels
     eps = (before[:, :, None] + half[:, None] * eps).reshape(modes, -1) - total[:, None] / 2
     skew = (f * weight) @ eps.T
@@ -218,8 +218,8 @@ def _table(modes: int, rows: float) -> tuple[CubicHermiteSpline, CubicHermiteSpl
         eps = np.concatenate([eps, np.ones((1, t.size))])
     inverse = np.linalg.inv(skew)[:, :modes]
     density = np.einsum("jt,jt->t", inverse.T @ eps, f) / modes
-    panel = (density * weight).reshape(-1, _POINTS).sum(axis=1)
-    cdf = (np.cumsum(panel) - panel)[:, None] + half[:, None] * (density.reshape(-1, _POINTS) @ integral.T)
+    panel = (density * weight).reshape(-1, POINTS).sum(axis=1)
+    cdf = (np.cumsum(panel) - panel)[:, None] + half[:, None] * (density.reshape(-1, POINTS) @ integral.T)
     ends = t[0] - weight[0], t[-1] + weight[-1]  # beyond the outermost nodes there is nothing
     low = max(0.0, ends[0]) if rows > modes + 1 else 0.0
     grid = np.concatenate([[low], t, [ends[1]]]) / np.sqrt(rows)
@@ -230,18 +230,25 @@ def _table(modes: int, rows: float) -> tuple[CubicHermiteSpline, CubicHermiteSpl
     return cdf, cdf.derivative()
 
 
-def _basis(modes: int, rows: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Nodes and weights in t = √x (unit variance of the entries), the matrix that integrates over a panel of
-    unit half-width, and 2 φ_j(t²), shape (modes, nodes), with the orthonormal Laguerre functions φ_j."""
+def panel_ends(modes: int, rows: float) -> np.ndarray:
+    """Ends of panels in t = √x that resolve the functions of `laguerre_basis`."""
     reach = 7.0  # of the Gaussian decay of t beyond the edges √M ± √N
     low = max(0.0, np.sqrt(rows) - np.sqrt(modes) - reach)
-    edges = np.linspace(low, np.sqrt(rows) + np.sqrt(modes) + reach, int(modes / 1.5) + 25)
-    node, weight = np.polynomial.legendre.leggauss(_POINTS)
+    return np.linspace(low, np.sqrt(rows) + np.sqrt(modes) + reach, int(modes / 1.5) + 25)
+
+
+def laguerre_basis(
+    modes: int, rows: float, edges: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Nodes and weights in t = √x (unit variance of the entries) of panels between `edges`, the matrix that
+    integrates over a panel of unit half-width, and 2 φ_j(t²), shape (modes, nodes), with the orthonormal
+    Laguerre functions φ_j."""
+    node, weight = np.polynomial.legendre.leggauss(POINTS)
     half = np.diff(edges) / 2
     t = (edges[:-1, None] + half[:, None] * (1 + node)).ravel()
     legendre = np.polynomial.legendre
-    rise = [legendre.legval(node, legendre.legint(row, lbnd=-1)) for row in np.eye(_POINTS)]
-    integral = np.transpose(rise) @ np.linalg.inv(legendre.legvander(node, _POINTS - 1))
+    rise = [legendre.legval(node, legendre.legint(row, lbnd=-1)) for row in np.eye(POINTS)]
+    integral = np.transpose(rise) @ np.linalg.inv(legendre.legvander(node, POINTS - 1))
     a, x = rows - modes, t**2
     # φ_0 may underflow where φ_j does not: the recurrence carries a scale of its own.
     log_scale = (a * np.log(x) - x - gammaln(a + 1)) / 2

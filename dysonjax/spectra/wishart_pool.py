@@ -1,12 +1,12 @@
 """Spectra of Gaussian matrices of one shape, simulated once: the null of fits and tests."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
+from dysonjax import cache
 from dysonjax.spectra.sturm import counts_below, levels_of_rank
 from dysonjax.spectra.tridiagonal import tridiagonal_eigenvalues
 
@@ -56,8 +56,8 @@ def pool_counts(modes: int, rows: float, stop: float, bins: int) -> np.ndarray:
 
 @lru_cache(maxsize=32)
 def pool_largest(modes: int, rows: float) -> np.ndarray:
-    """The largest level of each of the matrices, to 1e-7."""
-    return _frozen(levels_of_rank(*simulated(modes, rows), modes - 1))
+    """The largest level of each of the matrices, to 1e-5: enough to put them in order."""
+    return _frozen(levels_of_rank(*simulated(modes, rows), modes - 1, 1e-5))
 
 
 @lru_cache(maxsize=32)
@@ -95,7 +95,7 @@ def _tridiagonal(rng, rows: float, modes: int, count: int) -> tuple[np.ndarray, 
 
 def _eigenvalues(main: np.ndarray, side: np.ndarray) -> np.ndarray:
     count = len(main)
-    workers = os.cpu_count() or 1
+    workers = cache.cores()
     bounds = np.linspace(0, count, min(workers, count) + 1).astype(int)
     with ThreadPoolExecutor(workers) as threads:
         parts = list(

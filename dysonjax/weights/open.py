@@ -124,6 +124,8 @@ def _file(path: Path) -> Checkpoint:
         raise _tensorflow(path.with_suffix(""))
     if suffix in _CONVERTED:
         raise InputError(f"{path} is of a format that is not read; {_CONVERTED[suffix]}")
+    if any(path.parent.glob("*.safetensors")):
+        raise InputError(f"{path} holds no weights but stands beside them; give its folder, {path.parent}")
     raise InputError(f"{path} has the unknown suffix {path.suffix!r}; give a {FORMATS}")
 
 

@@ -26,7 +26,9 @@ def test_noise_that_all_points_share_leaves_the_exponent_alone():
 @pytest.mark.parametrize("shared", [0.0, 0.8])
 def test_error_of_the_exponent_is_its_scatter(shared):
     rng = np.random.default_rng(1)
-    found = [pairs.scaling_exponent(spacing_levels(rng, shared), POINTS, PAIR, n=200) for _ in range(120)]
+    found = [
+        pairs.scaling_exponent(spacing_levels(rng, shared), POINTS, PAIR, n_resamples=200) for _ in range(120)
+    ]
     values, errors = np.array(found).T
     # 120 repetitions know a standard deviation to 6.5 %; independent points would state 0.054 for both.
     assert errors.mean() == pytest.approx(values.std(ddof=1), rel=0.2)
@@ -64,10 +66,10 @@ def test_means_leave_out_dead_members_and_state_student_errors():
     for p, alive in ((0, slice(None)), (1, slice(4, None))):
         members = x[p, alive]
         np.testing.assert_allclose(found.levels[p], members.mean(axis=0))
-        np.testing.assert_allclose(found.levels_sem[p], members.std(axis=0, ddof=1) / np.sqrt(len(members)))
+        np.testing.assert_allclose(found.levels_err[p], members.std(axis=0, ddof=1) / np.sqrt(len(members)))
         gaps = np.diff(members)
         np.testing.assert_allclose(found.spacings[p], gaps.mean(axis=0))
-        np.testing.assert_allclose(found.spacings_sem[p], gaps.std(axis=0, ddof=1) / np.sqrt(len(gaps)))
+        np.testing.assert_allclose(found.spacings_err[p], gaps.std(axis=0, ddof=1) / np.sqrt(len(gaps)))
 
 
 def test_mean_of_one_member_has_no_error_and_of_none_no_value():

@@ -27,14 +27,14 @@ def test_outliers_and_overlaps_follow_the_theory(run, found):
     assert int(far.sum()) > 100
     for name in ("position", "overlap_right", "overlap_left"):
         off = abs(found[name] - found[f"{name}_theory"])
-        bound = 4 * found[f"{name}_sem"] + 0.03 * found[f"{name}_theory"]
+        bound = 4 * found[f"{name}_err"] + 0.03 * found[f"{name}_theory"]
         assert bool((off < bound).where(far, True).all()), name
     setting = spikes_theory.settings(run)
     wrong = setting._replace(epsilon=np.asarray(0.5) * 2**0.5)
     late, theory = run.record.values[-1], spikes_theory.law(wrong, run.record.values[-1])
     assert late == 60
     end = found.isel(spike=0, record=-1)
-    off = abs(end.overlap_left - theory.overlap_left) > 4 * end.overlap_left_sem + 0.03 * end.overlap_left
+    off = abs(end.overlap_left - theory.overlap_left) > 4 * end.overlap_left_err + 0.03 * end.overlap_left
     assert bool(off.sel(lr=0.2).all())
 
 
@@ -117,7 +117,7 @@ def test_a_spike_emerges_and_disappears_again_when_theory_says_so():
 
     def near(name, truth):
         off = np.abs(slow[name].values - truth)
-        return bool((off < 4 * slow[f"{name}_sem"].values + 0.05 * truth)[far].all())
+        return bool((off < 4 * slow[f"{name}_err"].values + 0.05 * truth)[far].all())
 
     for name in ("position", "overlap_right", "overlap_left"):
         assert near(name, slow[f"{name}_theory"].values), name

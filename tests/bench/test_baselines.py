@@ -13,7 +13,9 @@ def test_permutation_loop_measures_the_same_distance():
     x, y = statistics.ensemble(100), 1.1 * statistics.ensemble(60, 1)
     distance, relabelled = statistics.permutation_loop(x, y, 20)
     width = np.sqrt((x.size * x.var() + y.size * y.var()) / (x.size + y.size))
-    assert spectra.permutation_test(x, y, n=2, levels="pooled").statistic == pytest.approx(distance / width)
+    assert spectra.permutation_test(x, y, n_resamples=2, comparison="pooled").distance == pytest.approx(
+        distance / width
+    )
     # Whole members change sides, and these ensembles differ by more than members do.
     assert (relabelled < distance).all() and (relabelled > 0).all()
 
@@ -22,7 +24,7 @@ def test_permutation_loop_measures_the_same_distance():
 def test_power_law_loop_finds_the_same_exponent():
     pytest.importorskip("powerlaw")
     exponent, distances = statistics.power_law_loop(statistics.tail(), 1)
-    assert spectra.fit_power_law(statistics.tail(), n=0).alpha == pytest.approx(exponent, rel=0.01)
+    assert spectra.fit_power_law(statistics.tail(), n_resamples=0).alpha == pytest.approx(exponent, rel=0.01)
     assert 0 < distances[0] < 0.1
 
 

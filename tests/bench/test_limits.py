@@ -141,7 +141,7 @@ def test_permutation_kernel_measures_the_same_distances_of_members_drawn_evenly(
 
 def test_power_law_kernel_finds_the_same_tails():
     x = statistics.tail()
-    fit = spectra.fit_power_law(x, n=200)
+    fit = spectra.fit_power_law(x, n_resamples=200)
     (start, rate, distance), samples = statistics.power_law_limit(x, 200)
     assert (x[int(start)], 1 + rate, distance) == pytest.approx((fit.xmin, fit.alpha, fit.distance), rel=1e-9)
     # The spread of α over samples is known to 5 % from either side.
@@ -155,7 +155,7 @@ def test_bootstrap_kernel_fits_the_same_law():
     Rigid members: levels drawn one by one would have an error twice as large.
     """
     x = statistics.ensemble(400)
-    fit = spectra.fit_marchenko_pastur(x, statistics.LEVELS / statistics.ROWS, n=300)
+    fit = spectra.fit_marchenko_pastur(x, statistics.LEVELS / statistics.ROWS, n_resamples=300)
     area, sigma2 = statistics.marchenko_pastur_limit(x, 300)
     assert (area[0], sigma2[0]) == pytest.approx((fit.area, fit.sigma2), rel=0.03)
     assert sigma2[1:].std() == pytest.approx(fit.sigma2_err, rel=0.35)

@@ -71,7 +71,7 @@ def _end_against_law(rng):
     x0 = np.tile(np.linspace(-1.0, 1.0, LEVELS), (MEMBERS, 1))
     path = dyson.integrate(WELL, 1.0, x0, 5.0, 250, 1.0, _key(rng), records=2)
     law = _rest(LEVELS).sample(_key(rng), 200)
-    return permutation_test(path.levels[:, -1], law, n=199, key=int(rng.integers(2**31))).p_value
+    return permutation_test(path.levels[:, -1], law, n_resamples=199, key=int(rng.integers(2**31))).p_value
 
 
 @functools.cache
@@ -86,7 +86,7 @@ def _chains_against_chains(rng):
     start = int(rng.integers(len(first) - 120))
     elsewhere = second[rng.choice(len(second), 200, replace=False)]
     return permutation_test(
-        first[start : start + 120], elsewhere, n=199, key=int(rng.integers(2**31))
+        first[start : start + 120], elsewhere, n_resamples=199, key=int(rng.integers(2**31))
     ).p_value
 
 

@@ -24,7 +24,7 @@ def wishart(rng, rows, modes, members, uniform=False, scales=0.0):
 def marchenko_pastur(name, rows, modes, members, field, truth=1.0, common_scale=False, **noise):
     def experiment(rng):
         x = wishart(rng, rows, modes, members, **noise)
-        fit = fit_marchenko_pastur(x, modes / rows, n=60, null=0, common_scale=common_scale)
+        fit = fit_marchenko_pastur(x, modes / rows, n_resamples=60, n_null=0, common_scale=common_scale)
         return inside(truth, getattr(fit, field), getattr(fit, f"{field}_err"))
 
     return Coverage(f"Marchenko–Pastur {'σ²' if field == 'sigma2' else 'A'}, {name}", experiment)
@@ -34,7 +34,9 @@ def marchenko_pastur_p(name, rows, modes, members, field, common_scale=False, **
     def experiment(rng):
         x = wishart(rng, rows, modes, members, **noise)
         seed = int(rng.integers(2**31))
-        fit = fit_marchenko_pastur(x, modes / rows, n=2, null=99, key=seed, common_scale=common_scale)
+        fit = fit_marchenko_pastur(
+            x, modes / rows, n_resamples=2, n_null=99, key=seed, common_scale=common_scale
+        )
         return float(getattr(fit, field))
 
     which = "goodness of fit" if field == "p_value" else "p of A = 1"
@@ -81,7 +83,7 @@ def points_p(rng):
 def spacing_p(name, rows, modes, members, field, scales=0.0):
     def experiment(rng):
         x = wishart(rng, rows, modes, members, scales=scales)
-        fit = spacing_test(x, modes / rows, n=99, key=int(rng.integers(3)))
+        fit = spacing_test(x, modes / rows, n_resamples=99, key=int(rng.integers(3)))
         return float(getattr(fit, field))
 
     which = "spacing ratio" if field == "ratio_p" else "unfolded spacings"
@@ -116,12 +118,12 @@ def heads(rng, seeds=16, heads=4):
 
 
 def attention_area(rng):
-    fit = attention.marchenko_pastur(heads(rng), n=60, common_scale=True).isel(layer=0, record=0)
+    fit = attention.marchenko_pastur(heads(rng), n_resamples=60, common_scale=True).isel(layer=0, record=0)
     return inside(1.0, float(fit["area"]), float(fit["area_err"]))
 
 
 def attention_p(rng):
-    fit = attention.marchenko_pastur(heads(rng), n=2, common_scale=True).isel(layer=0, record=0)
+    fit = attention.marchenko_pastur(heads(rng), n_resamples=2, common_scale=True).isel(layer=0, record=0)
     return float(fit["p_value"])
 
 

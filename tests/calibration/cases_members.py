@@ -63,16 +63,16 @@ def within(truth, found):
 
 
 def bootstrap_error(rng):
-    found = spectra.bootstrap(shifted(rng, 60), _mean, n=200)
+    found = spectra.bootstrap(shifted(rng, 60), _mean, n_resamples=200)
     return inside(0.0, found.estimate, found.estimate_err)
 
 
 def bootstrap_interval(rng):
-    return within(0.0, spectra.bootstrap(shifted(rng, 60), _mean, n=400))
+    return within(0.0, spectra.bootstrap(shifted(rng, 60), _mean, n_resamples=400))
 
 
 def bootstrap_binder(rng):
-    found = spectra.bootstrap(pair(rng, 300), partial(spectra.binder_cumulant, center=2.0), n=200)
+    found = spectra.bootstrap(pair(rng, 300), partial(spectra.binder_cumulant, center=2.0), n_resamples=200)
     return inside(-4 / 27, found.estimate, found.estimate_err)
 
 
@@ -81,7 +81,7 @@ def jackknife_mean(rng):
 
 
 def jackknife_variance(rng):
-    return within(1 + 0.09 / 4, spectra.jackknife(shifted(rng, 150), _variance, blocks=50))
+    return within(1 + 0.09 / 4, spectra.jackknife(shifted(rng, 150), _variance, n_blocks=50))
 
 
 def jackknife_error(rng):
@@ -93,7 +93,7 @@ def frozen(rng):
     """A third of the members are NaN and left out."""
     x = shifted(rng, 90)
     x[::3] = np.nan
-    return within(0.0, spectra.bootstrap(x, _mean, n=400, nan_policy="omit"))
+    return within(0.0, spectra.bootstrap(x, _mean, n_resamples=400, nan_policy="omit"))
 
 
 def ratio_of_three(rng):
@@ -118,22 +118,24 @@ def density(rng):
 
 
 def surmise_width(rng):
-    found = spectra.fit_wigner_surmise(surmised(rng, 60), n=100)
+    found = spectra.fit_wigner_surmise(surmised(rng, 60), n_resamples=100)
     return inside(np.sqrt(0.5), found.sigma[0], found.sigma_err[0])
 
 
 def surmise_p(rng):
-    return spectra.fit_wigner_surmise(surmised(rng, 60, 2), n=199, key=int(rng.integers(2**31))).p_value[0]
+    return spectra.fit_wigner_surmise(
+        surmised(rng, 60, 2), n_resamples=199, key=int(rng.integers(2**31))
+    ).p_value[0]
 
 
 def brody(rng):
-    found = spectra.fit_brody(surmised(rng, 100), n=60)
+    found = spectra.fit_brody(surmised(rng, 100), n_resamples=60)
     return inside(1.0, found.q, found.q_err)
 
 
 def two_mode(field, truth):
     def experiment(rng):
-        found = spectra.fit_two_mode(pair(rng, 100), n=60)
+        found = spectra.fit_two_mode(pair(rng, 100), n_resamples=60)
         return inside(truth, getattr(found, field), getattr(found, f"{field}_err"))
 
     return experiment
@@ -141,7 +143,7 @@ def two_mode(field, truth):
 
 def species(field, truth):
     def experiment(rng):
-        found = spectra.fit_two_species(two_species(rng, 200), n=60)
+        found = spectra.fit_two_species(two_species(rng, 200), n_resamples=60)
         return inside(truth, getattr(found, field), getattr(found, f"{field}_err"))
 
     return experiment
@@ -151,7 +153,7 @@ def permutation(statistic, levels):
     def experiment(rng):
         x, y = shifted(rng, 20, skewed=True), shifted(rng, 30, skewed=True)
         seed = int(rng.integers(2**31))
-        found = spectra.permutation_test(x, y, statistic, n=199, key=seed, levels=levels)
+        found = spectra.permutation_test(x, y, statistic, n_resamples=199, key=seed, comparison=levels)
         return float(np.ravel(found.p_value)[0])
 
     return experiment
@@ -166,7 +168,7 @@ def spacing_sem(rng):
     levels = pair(rng, 90, sigma=0.5)
     levels[::3] = np.nan
     found = pairs.means(levels[None])
-    return inside(0.5 * np.sqrt(np.pi), found.spacings[0, 0], found.spacings_sem[0, 0])
+    return inside(0.5 * np.sqrt(np.pi), found.spacings[0, 0], found.spacings_err[0, 0])
 
 
 def exponent(shared):
@@ -178,7 +180,7 @@ def exponent(shared):
         s = np.where(rng.random((4, 60, 2)) < shared, common, own)
         s = s * np.sqrt([p["lr"] for p in points])[:, None, None]
         levels = np.cumsum(np.concatenate([np.zeros((4, 60, 1)), s], axis=-1), axis=-1)
-        found = pairs.scaling_exponent(levels, points, np.array([0, 1]), n=200)
+        found = pairs.scaling_exponent(levels, points, np.array([0, 1]), n_resamples=200)
         return inside(0.5, found.value, found.error)
 
     return experiment
@@ -189,7 +191,7 @@ def compared(number):
 
     def experiment(rng):
         x, y = (10 + np.sort(shifted(rng, m), axis=-1) for m in (50, 70))
-        return number(compare.compare("a", "b", x, y, n=199, key=int(rng.integers(2**31))))
+        return number(compare.compare("a", "b", x, y, n_resamples=199, key=int(rng.integers(2**31))))
 
     return experiment
 
@@ -216,8 +218,8 @@ CASES = [
     Coverage("fit_brody: error of q, 100 members", brody),
     Coverage("fit_two_mode: error of sigma, 100 pairs", two_mode("sigma", 0.5)),
     Coverage("fit_two_mode: error of center, 100 pairs", two_mode("center", 2.0)),
-    Coverage("fit_two_species: error of sigma1, 200 pairs", species("sigma1", 1.0)),
-    Coverage("fit_two_species: error of sigma2, 200 pairs", species("sigma2", 0.5)),
+    Coverage("fit_two_species: error of sigma_wide, 200 pairs", species("sigma_wide", 1.0)),
+    Coverage("fit_two_species: error of sigma_narrow, 200 pairs", species("sigma_narrow", 0.5)),
     Coverage("fit_two_species: error of center, 200 pairs", species("center", 0.0)),
     *(
         PValue(f"permutation_test: {statistic}, {levels}", permutation(statistic, levels))

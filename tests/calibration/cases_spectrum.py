@@ -12,7 +12,7 @@ from tests.calibration.frame import Coverage, PValue, inside
 def _largest(rows: int, modes: int, members: int):
     def experiment(rng: np.random.Generator) -> float:
         levels = gaussian_spectra(rng, rows, modes, members) / rows
-        fit = fit_marchenko_pastur(levels, modes / rows, n=2, null=0)
+        fit = fit_marchenko_pastur(levels, modes / rows, n_resamples=2, n_null=0)
         return find_spikes(levels, float(fit.sigma2), rows).p_value
 
     return experiment

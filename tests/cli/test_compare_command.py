@@ -43,7 +43,7 @@ def test_a_grid_has_a_ladder_at_each_point(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
-        ("", "system must be one of rbm, linear, got ''"),
+        ("", "name a system: rbm or linear"),
         ("ising", "system must be one of rbm, linear"),
         ("linear --members 0", "members must be"),
         ("linear --steps 0", "steps must be a positive integer"),

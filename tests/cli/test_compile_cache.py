@@ -41,6 +41,22 @@ def test_it_lies_in_the_users_cache_folder_unless_turned_off_or_named(tmp_path):
     assert _run(PROBE, tmp_path, JAX_COMPILATION_CACHE_DIR=str(tmp_path / "own")) == [str(tmp_path / "own")]
 
 
+def test_a_command_keeps_what_it_traces_until_it_ends(tmp_path):
+    program = """
+import os, time
+from dysonjax import cli
+before = time.time()
+seen = []
+cli._parse = lambda *arguments: seen.append(os.environ.get("DYSONJAX_TRACES_SINCE"))
+cli.main(["info", "x"])
+print(*(bool(value) and before <= float(value) <= time.time() for value in seen))
+print("DYSONJAX_TRACES_SINCE" in os.environ)
+"""
+    assert _run(program, tmp_path) == ["True", "False"]
+    assert _run(program, tmp_path, DYSONJAX_CACHE="off") == ["False", "False"]
+    assert _run("import jax" + program, tmp_path) == ["False", "False"], "a program that uses JAX already"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="XDG folders")
 def test_a_damaged_entry_is_compiled_anew(tmp_path):
     prefix = "JAX_PERSISTENT_CACHE_MIN"
@@ -67,8 +83,11 @@ def test_a_new_user_hears_what_compiling_is_for(monkeypatch, tmp_path):
     assert "the first time" in compile_cache.compiling("8 networks")
     assert str(tmp_path) in compile_cache.compiling("8 networks")
     compile_cache.folder().mkdir(parents=True)
-    (compile_cache.folder() / "x-cache").touch()
-    assert compile_cache.compiling("8 networks") == "compiling for 8 networks ..."
+    for path in (compile_cache.folder() / "x-cache", tmp_path / "traced" / "x.traced"):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        assert compile_cache.compiling("8 networks") == "compiling for 8 networks ..."
+        path.unlink()
     monkeypatch.setenv("DYSONJAX_CACHE", "off")
     assert compile_cache.compiling("8 networks") == "compiling for 8 networks ..."
 
@@ -81,7 +100,7 @@ def test_clearing_the_cache_leaves_what_this_program_did_not_make(monkeypatch, t
     programs = compile_cache.folder()
     ours = [programs / "f-abc-cache", programs / "f-abc-atime", tmp_path / f"tiles/{mark}.json"]
     ours += [tmp_path / f"native/{mark}-{64 * 'a'}.so", tmp_path / f"native/{mark}.flags"]
-    ours.append(tmp_path / f"cubin/{mark}-{64 * 'b'}.cubin")
+    ours += [tmp_path / f"{kind}/{mark}-{64 * 'b'}.{kind}" for kind in ("cubin", "traced")]
     theirs = [
         "native/code.c",
         "native/tmp/x",
@@ -90,7 +109,7 @@ def test_clearing_the_cache_leaves_what_this_program_did_not_make(monkeypatch, t
         "tiles/blue.png",
         "a.py",
     ]
-    theirs += ["compiled/jaxlib-mine/x-cache", "tiles/map.json", "cubin/of.mine"]
+    theirs += ["compiled/jaxlib-mine/x-cache", "tiles/map.json", "cubin/of.mine", "traced/of.mine"]
     theirs = [tmp_path / name for name in theirs]
     for path in (*ours, *theirs):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +121,7 @@ def test_clearing_the_cache_leaves_what_this_program_did_not_make(monkeypatch, t
     for path in theirs:
         path.unlink()
     (tmp_path / "native/tmp").rmdir()
-    assert compile_cache.clear() == [tmp_path / "native", tmp_path / "tiles", tmp_path / "cubin"]
+    assert compile_cache.clear() == [tmp_path / name for name in ("native", "tiles", "cubin", "traced")]
 
 
 def test_clearing_the_cache_does_not_follow_links(monkeypatch, tmp_path):

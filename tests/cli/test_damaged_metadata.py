@@ -9,6 +9,8 @@ from linear_run import RUN
 
 from dysonjax.cli import main
 
+pytestmark = pytest.mark.usefixtures("sketches")
+
 SHARD = [*RUN, "--quiet", "--shard", "1/2"]
 COMMANDS = ("info", "report", "resume", "merge")
 WRONG = (None, 5, "x", [], {}, True, -1, [[[[]]]])
@@ -28,10 +30,10 @@ def run(original, tmp_path):
     return tmp_path / "runs" / "1"
 
 
-def attempt(run, capsys, expect_file: str | None = None) -> dict[str, int]:
-    """Exit codes of all commands that read a run folder; a refusal is one sentence and changes nothing."""
+def attempt(run, capsys, expect_file: str | None = None, commands=COMMANDS) -> dict[str, int]:
+    """Exit codes of the commands that read a run folder; a refusal is one sentence and changes nothing."""
     codes = {}
-    for command in COMMANDS:
+    for command in commands:
         words = [command, str(run)]
         if command == "merge":
             words += [str(run.parent / "2"), "--out", str(run.parent / "merged")]
@@ -73,7 +75,9 @@ def test_files_that_hold_something_else(file, how, run, capsys):
     path = run / file
     path.unlink()
     path.mkdir() if how == "folder" else path.write_bytes(RAW[how])
-    assert 2 in attempt(run, capsys, file).values()
+    # That no command goes on with what it cannot read has three kinds to show; all are read in one place.
+    commands = COMMANDS if file == "run.json" or how in ("no JSON", "a list", "folder") else COMMANDS[:2]
+    assert 2 in attempt(run, capsys, file, commands).values()
 
 
 def changed(tree: dict):

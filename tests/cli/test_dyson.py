@@ -37,7 +37,7 @@ def test_quadratic_run_reaches_its_stationary_law(tmp_path, capsys):
     }  # fmt: skip
 
 
-def test_unfinished_run_is_told_from_its_stationary_law(tmp_path, capsys):
+def test_unfinished_run_is_told_from_its_stationary_law(tmp_path, capsys, sketched):
     arguments = "dyson --levels 3 --members 400 --time 0.05 --steps 20 --samples 2000 --json --quiet --out"
     assert main([*arguments.split(), str(tmp_path / "run")]) == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -118,6 +118,7 @@ def choices(name):
     return typing.get_args(typing.get_type_hints(Dyson)[name])
 
 
+@pytest.mark.usefixtures("sketched")
 @pytest.mark.parametrize("potential", choices("potential"))
 def test_every_potential_on_offer_works_with_its_defaults(potential, tmp_path, capsys):
     """Nothing but its name is given; those that the help explains are those that exist."""
@@ -129,16 +130,18 @@ def test_every_potential_on_offer_works_with_its_defaults(potential, tmp_path, c
     assert re.search(rf"\b{potential}\b", explained)
 
 
+@pytest.mark.usefixtures("sketched")
 @pytest.mark.parametrize("method", choices("method"))
 def test_every_method_on_offer_works(method, tmp_path):
     assert main([*SMALL.split(), "--method", method, "--out", str(tmp_path / "run")]) == 0
 
 
+@pytest.mark.usefixtures("sketched")
 @pytest.mark.parametrize(
     "options",
     [
-        "--start mp", "--start wishart", "--start -1,1", "--start 0", "--g2 1,2", "--beta 2.5",
-        "--potential rbm --g2 theory", "--potential rbm --kappa 6,4", "--potential rbm --kappa lattice",
+        "--start mp --beta 2.5", "--start wishart", "--start -1,1", "--start 0", "--g2 1,2",
+        "--potential rbm --g2 theory --kappa 6,4", "--potential rbm --kappa lattice",
         "--potential linear_network --center 1,2", "--potential quartic --omega -4 --g2 0.2",
     ],
 )  # fmt: skip
@@ -152,14 +155,14 @@ def test_random_starts_are_spectra_of_random_matrices(start):
     key = jax.random.key(0)
     x = Dyson(start=start, start_scale=0.3)._first_levels(key, 4, 4000)
     exact = sample_wishart(jax.random.key(1), 4, 8, np.sqrt(0.3 / 8), (4000,))
-    assert permutation_test(x, exact, n=199).p_value > 0.01
+    assert permutation_test(x, exact, n_resamples=199).p_value > 0.01
     assert abs(x.mean() - 0.3) < 4 * x.mean(axis=1).std() / np.sqrt(4000)
     law = MarchenkoPastur(ratio=0.5, sigma2=0.3)
     alone = np.sort(law.rvs((4000, 4), np.random.default_rng(0)), axis=1)
-    assert permutation_test(alone, exact, n=199).p_value < 0.01  # the twin: what it was
+    assert permutation_test(alone, exact, n_resamples=199).p_value < 0.01  # the twin: what it was
 
 
-def test_a_start_in_one_well_is_not_taken_for_dynamics(tmp_path, capsys):
+def test_a_start_in_one_well_is_not_taken_for_dynamics(tmp_path, capsys, sketched):
     """A barrier of 40 g²: the pair stays on the left, the law has it split; the command says so."""
     options = (
         "--potential quartic --omega -4 --g2 0.1 --levels 2 --start -2.2,-1.8 --members 200 --samples 500"
@@ -175,7 +178,7 @@ def test_a_start_in_one_well_is_not_taken_for_dynamics(tmp_path, capsys):
 
 
 def test_mixing_tells_trajectories_that_crossed_from_those_that_did_not():
-    gas = dyson.CoulombGas(dyson.quartic(1.0, -4.0), 0.1, 1.0, levels=2)
+    gas = dyson.CoulombGas(dyson.quartic(1.0, -4.0), 0.1, 1.0, n=2)
     law = gas.sample(jax.random.key(0), 4000)
     left, right = np.array([-2.1, -1.9]), np.array([1.9, 2.1])
     split = np.array([-2.0, 2.0])

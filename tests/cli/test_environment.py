@@ -21,14 +21,13 @@ def command(words: list[str], variables: dict[str, str]) -> subprocess.Completed
     return subprocess.run(words, capture_output=True, text=True, env=known | variables)
 
 
-@pytest.mark.parametrize("platform", ["cuda", "foo"])
-def test_a_platform_that_is_not_there(platform, tmp_path):
-    for words in ([*RUN, "--out", str(tmp_path / "run")], ["dyson", "--out", str(tmp_path / "run")]):
-        done = command(words, {"JAX_PLATFORMS": platform})
-        assert done.returncode == 2, done.stderr
-        line = done.stderr.splitlines()[-1]
-        assert line.startswith(f"dysonjax: JAX_PLATFORMS={platform}, but JAX cannot use it here")
-        assert "Error" not in line and not (tmp_path / "run").exists()
+@pytest.mark.parametrize(("platform", "words"), [("cuda", RUN), ("foo", ["dyson"])], ids=["cuda", "foo"])
+def test_a_platform_that_is_not_there(platform, words, tmp_path):
+    done = command([*words, "--out", str(tmp_path / "run")], {"JAX_PLATFORMS": platform})
+    assert done.returncode == 2, done.stderr
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith(f"dysonjax: JAX_PLATFORMS={platform}, but JAX cannot use it here")
+    assert "Error" not in line and not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

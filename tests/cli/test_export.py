@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 
 import numpy as np
@@ -17,25 +18,16 @@ from dysonjax.checks import InputError
 from dysonjax.cli import main
 from dysonjax.export import author
 
+pytestmark = pytest.mark.usefixtures("sketches")
+
 PEOPLE = ["--author", "Weyl, Hermann", "Dyson, Freeman (0000-0002-1825-0097)"]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    path = tmp_path_factory.mktemp("export") / "run"
-    words = (
-        "--lr 0.25,2,64 --sigma-w 0.5,8 --seeds 3 --steps 30 --records 4 --batches 8 --threshold-memory 0.6"
-    )
-    assert main(["phase-diagram", *words.split(), "--quiet", "--out", str(path)]) == 0
-    return path
-
-
-@pytest.fixture(scope="module")
-def exported(run):
-    out = run.parent / "published"
-    assert (
-        main(["export", str(run), *PEOPLE, "--title", "Phases & <more>", "--out", str(out), "--quiet"]) == 0
-    )
+def exported(phases, tmp_path_factory):
+    out = tmp_path_factory.mktemp("export") / "published"
+    words = ["export", str(phases), *PEOPLE, "--title", "Phases & <more>"]
+    assert main([*words, "--out", str(out), "--quiet"]) == 0
     return out
 
 
@@ -44,25 +36,26 @@ def rows(path) -> list[dict]:
         return list(csv.DictReader(file))
 
 
-def test_tables_hold_the_numbers_of_the_store(run, exported):
-    dataset = dj.read(run).load()
+def point(row) -> dict:
+    return {name: float(row[name]) for name in ("batch_size", "lr", "sigma_w")}
+
+
+def test_tables_hold_the_numbers_of_the_store(phases, exported):
+    dataset = dj.read(phases).load()
     for row in rows(exported / "tables" / "eigenvalues.csv"):
-        at = dataset["eigenvalues"].isel(record=-1).sel(
-            lr=float(row["lr"]), sigma_w=float(row["sigma_w"]), batch_size=int(row["batch_size"]),
-            seed=int(row["seed"]),
-        )  # fmt: skip
+        at = dataset["eigenvalues"].isel(record=-1).sel(point(row) | {"seed": int(row["seed"])})
         assert [float(row[f"level_{i}"]) for i in range(16)] == at.values.tolist()
     means = dataset["test_loss"].where(dataset["alive"])
     table = rows(exported / "tables" / "records.csv")
-    assert len(table) == 6 * 4
+    assert len(table) == 2 * 6 * 4
     for row in table:
-        at = means.sel(lr=float(row["lr"]), sigma_w=float(row["sigma_w"]), record=int(row["step"])).values[0]
+        at = means.sel(point(row) | {"record": int(row["step"])}).values
         assert float(row["test_loss"]) == pytest.approx(np.nanmean(at))
         assert float(row["test_loss_err"]) == pytest.approx(np.nanstd(at, ddof=1) / np.sqrt(3))
-    assert len(rows(exported / "tables" / "members.csv")) == 18
-    phases = dj.phase.classify(dataset, dj.phase.Thresholds(memory=0.6))["point"]
+    assert len(rows(exported / "tables" / "members.csv")) == 36
+    classes = dj.phase.classify(dataset, dj.phase.Thresholds(memory=0.6))["point"]
     for row in rows(exported / "figures" / "phase_diagram.csv"):
-        index = int(phases.sel(lr=float(row["lr"]), sigma_w=float(row["sigma_w"])).item())
+        index = int(classes.sel(point(row)).item())
         assert row["phase"] == dj.phase.PHASES[index]
     assert {row["line"] for row in rows(exported / "figures" / "phase_boundaries.csv")} == {
         "jamming",
@@ -70,9 +63,9 @@ def test_tables_hold_the_numbers_of_the_store(run, exported):
     }
 
 
-def test_the_store_has_what_cf_and_acdd_ask_for_and_its_numbers(run, exported):
+def test_the_store_has_what_cf_and_acdd_ask_for_and_its_numbers(phases, exported):
     found = xr.open_zarr(exported / "run.zarr")
-    xr.testing.assert_equal(found.load(), dj.read(run).load())
+    xr.testing.assert_equal(found.load(), dj.read(phases).load())
     needed = {
         "Conventions",
         "title",
@@ -141,7 +134,7 @@ def test_citation_and_zenodo_say_who_and_what(exported):
     assert zenodo["creators"][1] == {"name": "Dyson, Freeman", "orcid": "0000-0002-1825-0097"}
 
 
-def test_hardware_run_time_versions_code_and_commands_are_there(run, exported):
+def test_hardware_run_time_versions_code_and_commands_are_there(phases, exported):
     machine = json.loads((exported / "machine.json").read_text())
     assert machine["run_seconds"] > 0 and "cores" in machine["run_hardware"]
     assert (
@@ -154,38 +147,34 @@ def test_hardware_run_time_versions_code_and_commands_are_there(run, exported):
     everything = b"".join(
         p.read_bytes() for p in exported.rglob("*") if p.suffix in (".json", ".md", ".sh", ".cff")
     )
-    assert str(run).encode() not in everything  # nobody else's machine has this place
+    assert str(phases).encode() not in everything  # nobody else's machine has this place
 
 
-@pytest.mark.parametrize("command", ["dyson", "compare"])
-def test_folders_of_levels_are_exported_too(command, tmp_path):
-    words = {
-        "dyson": "dyson --levels 3 --members 20 --steps 20 --samples 20 --time 0.2",
-        "compare": "compare linear --members 20 --steps 20 --permutations 9",
-    }[command].split()
-    assert main([*words, "--out", str(tmp_path / "run"), "--quiet"]) == 0
+def test_folders_of_levels_are_exported_too(of_levels, tmp_path):
+    shutil.copytree(of_levels, tmp_path / "run")
     assert main(["export", str(tmp_path / "run"), "--quiet"]) == 0
     out, levels = tmp_path / "run-export", np.load(tmp_path / "run" / "levels.npz")
-    name, wanted = ("levels", levels["levels"][:, -1]) if command == "dyson" else ("SGD", levels["SGD"])
+    name = "levels" if of_levels.name == "dyson" else "SGD_1"
+    wanted = levels["levels"][:, -1] if of_levels.name == "dyson" else levels["SGD_1"]
     table = rows(out / "tables" / f"{name}.csv")
     assert np.array_equal([[float(r[f"level_{i}"]) for i in range(wanted.shape[1])] for r in table], wanted)
     assert "verify" not in (out / "commands.sh").read_text()
 
 
-def test_an_export_that_fails_leaves_nothing(run, tmp_path, monkeypatch, capsys):
+def test_an_export_that_fails_leaves_nothing(phases, tmp_path, monkeypatch, capsys):
     def full(path, content):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     (tmp_path / "out").mkdir()
     monkeypatch.setattr(files, "put", full)
-    assert main(["export", str(run), "--out", str(tmp_path / "out")]) == 1
+    assert main(["export", str(phases), "--out", str(tmp_path / "out")]) == 1
     assert "No space left" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [tmp_path / "out"] and not any((tmp_path / "out").iterdir())
 
 
-def test_a_name_cannot_become_a_command(run, tmp_path):
+def test_a_name_cannot_become_a_command(phases, tmp_path):
     title = "x\ntouch owned\n"
-    assert main(["export", str(run), "--title", title, "--out", str(tmp_path / "out"), "--quiet"]) == 0
+    assert main(["export", str(phases), "--title", title, "--out", str(tmp_path / "out"), "--quiet"]) == 0
     lines = (tmp_path / "out" / "commands.sh").read_text().splitlines()
     assert lines[1].startswith("# x touch owned, with") and not any(
         line.startswith("touch") for line in lines
@@ -202,7 +191,7 @@ def test_authors_are_read_in_one_form():
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["{nowhere}"], "it is not a folder"),
+        (["{nowhere}"], "there is no such folder"),
         (["{empty}"], "holds no finished run"),
         (["{half}"], "is not finished; dysonjax resume"),
         (["{run}", "--out", "{full}"], "is not empty; choose another --out"),
@@ -213,22 +202,22 @@ def test_authors_are_read_in_one_form():
         (["{run}", "--license", "GPL"], "license must be one of CC-BY-4.0, "),
     ],
 )
-def test_wrong_inputs_are_one_sentence(words, sentence, run, tmp_path, capsys):
+def test_wrong_inputs_are_one_sentence(words, sentence, phases, tmp_path, capsys):
     for name in ("empty", "full", "half"):
         (tmp_path / name).mkdir()
     (tmp_path / "full" / "mine").write_text("mine")
     (tmp_path / "file").write_text("mine")
     unfinished = (
-        dj.read(run)
+        dj.read(phases)
         .load()
         .drop_attrs(deep=False)
-        .assign_attrs({k: v for k, v in dj.read(run).attrs.items() if k != "summary"})
+        .assign_attrs({k: v for k, v in dj.read(phases).attrs.items() if k != "summary"})
     )
     unfinished.to_zarr(tmp_path / "half" / "run.zarr", consolidated=True)
     names = {name: tmp_path / name for name in ("empty", "full", "half", "file")}
-    names |= {"run": run, "nowhere": tmp_path / "nowhere"}
-    before = sorted(run.rglob("*"))
+    names |= {"run": phases, "nowhere": tmp_path / "nowhere"}
+    before = sorted(phases.rglob("*"))
     assert main(["export", *(word.format(**names) for word in words)]) == 2
     error = capsys.readouterr().err
-    assert sentence in error and error.count("\n") == 1 and sorted(run.rglob("*")) == before
+    assert sentence in error and error.count("\n") == 1 and sorted(phases.rglob("*")) == before
     assert (tmp_path / "full" / "mine").read_text() == "mine" == (tmp_path / "file").read_text()

@@ -16,6 +16,8 @@ from test_figure import LINE
 from dysonjax import published
 from dysonjax.cli import main
 
+pytestmark = pytest.mark.usefixtures("sketches")
+
 LINEAR = "linear --lr 0.1 --batch-size 4 --sigma-w 1 --seeds 2 --steps 3 --records 2 --save-every 1e-9"
 DYSON = "dyson --levels 1 --members 2 --steps 1 --samples 2 --time 0.1"
 SPECTRUM = "spectrum {matrix} --csv --resamples 20"

@@ -62,7 +62,7 @@ def test_fractional_batch_size_is_refused():
     [
         ("linear --steps many", "--steps must be of the form INT (see dysonjax linear --help)"),
         ("dyson --levels 1.5", "--levels"),
-        ("linear --nothing", "Unrecognized"),
+        ("linear --nothing", "linear has no option --nothing"),
     ],
 )
 def test_a_wrong_option_is_one_plain_sentence_on_every_terminal(

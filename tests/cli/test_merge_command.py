@@ -10,6 +10,8 @@ from linear_run import RUN
 import dysonjax as dj
 from dysonjax.cli import main
 
+pytestmark = pytest.mark.usefixtures("sketches")
+
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):

@@ -13,6 +13,8 @@ from dysonjax.checks import InputError
 from dysonjax.cli import main, output, run_folder
 from dysonjax.cli.common import output_folder
 
+pytestmark = pytest.mark.usefixtures("sketches")
+
 DYSON = "dyson --levels 2 --members 8 --steps 4 --samples 8 --time 0.1 --quiet".split()
 
 
@@ -99,8 +101,8 @@ def test_an_input_inside_the_output_folder_stays(run, capsys):
     (run / "text.txt").write_text("to be or not to be " * 40)
     before = content(run)
     inputs = [
-        ["spectrum", run / "data.npy"],
-        ["spectrum", run / "levels.npz"],
+        ["spectrum", run / "data.npy", "--quick"],
+        ["spectrum", run / "levels.npz", "--quick"],
         ["rbm", "--data", run / "data.npy"],
         ["nanogpt", "--text", run / "text.txt"],
         ["compare", "linear", "--z", run / "data.npy"],
@@ -108,7 +110,9 @@ def test_an_input_inside_the_output_folder_stays(run, capsys):
     for words in inputs:
         refused([*words, "--out", run, "--overwrite"], capsys)
         assert content(run) == before
-    assert "is an input of this command" in refusal_of(run, ["spectrum", run / "levels.npz"], capsys)
+    assert "is an input of this command" in refusal_of(
+        run, ["spectrum", run / "levels.npz", "--quick"], capsys
+    )
 
 
 def refusal_of(run, words, capsys) -> str:

@@ -77,7 +77,7 @@ def test_dry_run_estimates_and_writes_nothing(tmp_path, capsys):
         (["--optimizer", "muon", "--momentum", "1"], "momentum must be at least 0 and below 1, got 1"),
         (["--threshold-loss", "0"], "threshold_loss must be positive"),
         (["--batches", "some"], "--batches must be an integer, got 'some'"),
-        (["--nonsense", "1"], "Unrecognized options"),
+        (["--nonsense", "1"], "phase-diagram has no option --nonsense"),
     ],
 )
 def test_bad_input_is_exit_code_two_and_one_sentence(options, sentence, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """The report as a reader meets it: one file, everything in it, nothing fetched."""
 
 import json
+import re
 from html.parser import HTMLParser
 
 import numpy as np
@@ -159,3 +160,16 @@ def test_a_deviation_from_theory_is_stated_with_its_size():
                "pairs": [1], "targets": [1.0, 2.0, 2.0]}  # fmt: skip
     (sentence,) = verdicts.sentences(summary)
     assert sentence.startswith("0 of 1") and "10.0 standard errors" in sentence
+
+
+def test_a_finished_run_of_python_is_finished_in_its_report_with_its_speed(tmp_path):
+    from dysonjax.report import gather
+
+    grid = dj.Grid(lr=[0.1, 0.2], batch_size=4, seeds=3)
+    dj.train(dj.models.linear(), grid, 4, 2, out=tmp_path / "run")
+    report = gather(tmp_path / "run", curves=False)
+    facts = dict(report.facts)
+    assert report.finished and not [w for w in report.warnings if "not finished" in w]
+    assert facts["wall time"].endswith(" s") and re.fullmatch(
+        r"[\d.]+ [kMG]? ?network-steps/s", facts["speed"]
+    )

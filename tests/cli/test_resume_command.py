@@ -19,6 +19,8 @@ from dysonjax.cli.output import LOCK
 from dysonjax.cli.terminal import Terminal
 from dysonjax.ensemble.lock import Lock
 
+pytestmark = pytest.mark.usefixtures("sketches")
+
 
 def stop_midway(monkeypatch, number):
     """Let the progress display send a signal once training has begun in earnest."""
@@ -142,7 +144,7 @@ def test_info_knows_a_run_that_is_alive(tmp_path, monkeypatch, capsys):
         (lambda out: out.mkdir(), [], "holds no run"),
         (lambda out: out.write_text(""), [], "holds no run"),
         (lambda out: (out.mkdir(), (out / "run.json").write_text("{")), [], "run.json is damaged"),
-        (lambda out: None, ["--steps", "5"], "Unrecognized options: --steps"),
+        (lambda out: None, ["--steps", "5"], "resume has no option --steps"),
     ],
 )
 def test_what_cannot_be_resumed_is_one_sentence(prepare, options, sentence, tmp_path, capsys):

@@ -197,11 +197,11 @@ def test_every_tensor_is_accounted_for_and_a_single_row_is_no_gap(tmp_path, tens
 def test_layout_and_split_lead(tmp_path, capsys):
     w = np.random.default_rng(0).normal(size=(32, 4, 16)) / 32**0.5
     np.savez(tmp_path / "net.npz", **{"a/query/kernel": w, "a/qkv/kernel": w.reshape(32, 64)[:20, :60]})
-    assert spectrum(tmp_path / "net.npz", tmp_path / "a") == 0
+    assert spectrum(tmp_path / "net.npz", tmp_path / "a", "--quick") == 0
     rows = summary(tmp_path / "a")["matrices"]
     assert [row["shape"] for row in rows] == ["64x32", "20x20", "20x20", "20x20"]
     assert rows[0]["mp_sigma2"] == pytest.approx(2, rel=0.15)
-    options = ["--layout", "query/kernel=ieo", "--split", "qkv=no"]
+    options = ["--layout", "query/kernel=ieo", "--split", "qkv=no", "--quick"]
     assert spectrum(tmp_path / "net.npz", tmp_path / "b", *options) == 0
     heads, whole = summary(tmp_path / "b")["matrices"]
     assert (heads["shape"], heads["members"], whole["shape"]) == ("32x16", 4, "60x20")
@@ -233,3 +233,26 @@ def test_sorting_start_and_page(tmp_path, tensors, capsys):
     assert spectrum(tmp_path / "net.npz", tmp_path / "c", "--sort", "beauty") == 2
     assert "sort must name a column" in capsys.readouterr().err
     assert spectrum(tmp_path / "net.npz", tmp_path / "d", "--sort", "name:up") == 2
+
+
+@pytest.mark.parametrize(
+    ("array", "why"),
+    [
+        (np.ones((20, 10), int), "1 tensor left out, the first of them it: integers, perhaps quantised"),
+        (np.ones(10), "1 tensor left out, the first of them it: a vector"),
+    ],
+)
+def test_a_file_of_which_nothing_is_left_says_why(array, why, tmp_path, capsys):
+    np.save(tmp_path / "it.npy", array)
+    assert main(["spectrum", str(tmp_path / "it.npy"), "--out", str(tmp_path / "out")]) == 2
+    assert why in capsys.readouterr().err
+
+
+def test_the_table_leaves_out_columns_without_a_number_and_counts_the_verdicts(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "two.npz", a=rng.normal(size=(64, 32)), b=rng.normal(size=(64, 32)))
+    quick = ["--quick", "--no-figures", "--resamples", "20", "--out", str(tmp_path / "out")]
+    assert main(["spectrum", str(tmp_path / "two.npz"), *quick]) == 0
+    out = capsys.readouterr().out
+    assert "2 matrices of 1 shape, the largest" in out and "2 matrices, 2 × noise; " in out
+    assert "r̃" not in out and "p(s)" not in out and "p(MP): their goodness of fit" in out

@@ -47,7 +47,10 @@ SCROLLED = """(() => {
 def page():
     rng = np.random.default_rng(0)
     layers = []
-    few = [analyse_matrix(s * rng.normal(size=(48, 24)), n=20, quick=True) for s in rng.uniform(1, 2, 8)]
+    few = [
+        analyse_matrix(s * rng.normal(size=(48, 24)), n_resamples=20, quick=True)
+        for s in rng.uniform(1, 2, 8)
+    ]
     for index in range(LAYERS):
         name = f"model.decoder.layers.{index // 7}.block_sparse_moe.experts.{index % 7}.down_proj.weight"
         unit = Unit(name, "weight", 1, 48, 24, lambda: None)

@@ -51,7 +51,9 @@ def test_networks_without_a_theory_are_drawn_too(tmp_path):
     assert summary["border"] is None and summary["points"][0]["position_theory"] is None
 
 
-@pytest.mark.parametrize("shape", [("12", "32"), ("3", "2")])
+@pytest.mark.parametrize(
+    "shape", [("2", "3"), *(pytest.param(s, marks=pytest.mark.slow) for s in (("12", "32"), ("3", "2")))]
+)
 def test_wide_and_tiny_matrices_without_overlaps_are_drawn(shape, tmp_path):
     options = ["--rows", shape[0], "--columns", shape[1], "--keep", "none", "--seeds", "2"]
     assert main([*SMALL, *options, "--out", str(tmp_path / "run")]) == 0

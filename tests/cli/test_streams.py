@@ -1,5 +1,6 @@
 """Output of every encoding, to full devices and to readers that go away; interruptions at any moment."""
 
+import io
 import json
 import os
 import re
@@ -8,7 +9,10 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+
+from dysonjax.cli import main
 
 DYSONJAX = [sys.executable, "-m", "dysonjax.cli"]
 SHORT = "linear --lr 0.1 --batch-size 4 --seeds 4 --steps 3 --records 2".split()
@@ -38,15 +42,15 @@ def test_every_encoding_survives(encoding, words, tmp_path):
     (done.stdout + done.stderr).decode(encoding)
 
 
-def test_a_run_whose_log_is_ascii_ends_well(tmp_path):
-    words = ["spectrum", str(tmp_path / "w.npy"), "--out", str(tmp_path / "out"), "--no-figures", "--json"]
-    import numpy as np
-
+def test_a_run_whose_log_is_ascii_ends_well(tmp_path, monkeypatch):
     np.save(tmp_path / "w.npy", np.random.default_rng(0).standard_normal((30, 10)))
-    variables = environment(tmp_path, PYTHONIOENCODING="ascii")
-    done = subprocess.run([*DYSONJAX, *words, "--resamples", "20"], capture_output=True, env=variables)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1])["complete"] and b"?" in done.stderr
+    words = ["spectrum", str(tmp_path / "w.npy"), "--out", str(tmp_path / "out"), "--no-figures", "--json"]
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    code = main([*words, "--quick", "--resamples", "20"])
+    shown, log = (stream.buffer.getvalue() for stream in (sys.stdout, sys.stderr))
+    assert code == 0, log
+    assert json.loads(shown.splitlines()[-1])["complete"] and b"?" in log
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
@@ -83,8 +87,7 @@ def test_a_run_whose_reader_goes_away_is_saved_and_says_how_to_go_on(tmp_path):
     os.close(write)
     assert done.returncode == 141 and f"dysonjax resume '{out}'" in done.stderr
     assert list((out / "checkpoints").glob("*.npz")) and not (out / "run.lock").exists()
-    done = subprocess.run([*DYSONJAX, "resume", str(out), "--quiet"], env=environment(tmp_path))
-    assert done.returncode == 0 and (out / "summary.json").exists()
+    assert main(["resume", str(out), "--quiet"]) == 0 and (out / "summary.json").exists()
 
 
 @pytest.mark.parametrize("after", [0.2, 0.6, 1.2])

@@ -11,16 +11,15 @@ import dysonjax as dj
 from dysonjax.cli import main
 from dysonjax.ensemble import verification
 
-GRID = (
-    "--lr 0.125,2,256 --sigma-w 0.5,8 --batch-size 2,4 --seeds 6 --steps 60 --records 4 --batches 8".split()
-)
+pytestmark = pytest.mark.usefixtures("sketches")
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Two batch sizes in tiles of four members, some of them in the chaotic phase."""
+    """A run in single precision that is traced in no time."""
     path = tmp_path_factory.mktemp("verify") / "run"
-    assert main(["phase-diagram", *GRID, "--tile", "4", "--quiet", "--out", str(path)]) == 0
+    words = "linear --lr 0.05,0.1 --batch-size 16 --seeds 6 --steps 60 --records 4 --quiet".split()
+    assert main([*words, "--out", str(path)]) == 0
     return path
 
 
@@ -29,33 +28,32 @@ def verified(path, capsys, *words) -> tuple[int, dict]:
     return code, json.loads(capsys.readouterr().out)
 
 
-def altered(run, tmp_path, change):
+def altered(phases, tmp_path, change):
     """A copy of a run with one number changed: `change(array)` of the eigenvalues."""
     copy = tmp_path / "copy"
-    shutil.copytree(run, copy)
+    shutil.copytree(phases, copy)
     shutil.rmtree(copy / "checksums")
     change(zarr.open_group(copy / "run.zarr", mode="r+")["eigenvalues"])
     return copy
 
 
-def test_a_sample_of_members_is_the_same_to_the_last_bit(run, capsys):
-    code, found = verified(run, capsys, "--members", "9")
+def test_a_sample_of_members_is_the_same_to_the_last_bit(phases, capsys):
+    code, found = verified(phases, capsys, "--members", "9")
     assert code == 0 and found["equal"] and found["bit_equal"] and found["differing"] == []
-    assert 9 <= found["members"] < found["of"] == 72 and found["differences"] == []
-    assert verified(run, capsys, "--members", "1000")[1]["members"] == 72
+    assert 9 <= found["members"] < found["of"] == 36 and found["differences"] == []
 
 
-def test_the_last_bit_of_one_number_is_noticed(run, tmp_path, capsys):
+def test_the_last_bit_of_one_number_is_noticed(phases, tmp_path, capsys):
     def change(array):
-        value = array[1, 2, 1, 3, 2, 0]
-        array[1, 2, 1, 3, 2, 0] = np.nextafter(value, np.inf)
+        value = array[1, 2, 1, 2, 2, 0]
+        array[1, 2, 1, 2, 2, 0] = np.nextafter(value, np.inf)
 
-    copy = altered(run, tmp_path, change)
-    code, found = verified(copy, capsys, "--members", "72")
-    assert code == 1 and not found["equal"] and found["verdict"].startswith("NOT verified: 1 of 72")
+    copy = altered(phases, tmp_path, change)
+    code, found = verified(copy, capsys, "--members", "1000")  # more than there are
+    assert code == 1 and not found["equal"] and found["verdict"].startswith("NOT verified: 1 of 36")
     (member,) = found["differing"]
-    assert member["place"] == {"batch_size": 4, "lr": 256.0, "sigma_w": 8.0, "seed": 3}
-    assert member["variables"] == ["eigenvalues"] and member["first_step"] == 40
+    assert member["place"] == {"batch_size": 4, "lr": 64.0, "sigma_w": 8.0, "seed": 2}
+    assert member["variables"] == ["eigenvalues"] and member["first_step"] == 20
 
 
 @pytest.mark.parametrize(("factor", "code"), [(1 + 1e-5, 0), (1.01, 1)])
@@ -70,7 +68,7 @@ def test_elsewhere_a_tolerance_decides_and_what_differs_is_named(factor, code, r
     session["versions"] = json.dumps(json.loads(session["versions"]) | {"jax": "0.9"})
     session["processor"] = "another"
     metadata.write_text(json.dumps(content))
-    done, found = verified(copy, capsys, "--members", "72")
+    done, found = verified(copy, capsys, "--members", "12")
     assert done == code and not found["bit_equal"] and found["equal"] == (code == 0)
     said = " ".join(found["differences"])
     assert "jax 0.9 then" in said and "processor another then" in said
@@ -82,9 +80,9 @@ def test_a_run_under_way_is_verified_as_far_as_it_is(run, tmp_path, capsys):
     shutil.rmtree(copy / "checksums")
     with zarr.config.set({"array.write_empty_chunks": True}):
         levels = zarr.open_group(copy / "run.zarr", mode="r+")["eigenvalues"]
-    levels[:, :, :, 1:] = np.nan
-    code, found = verified(copy, capsys, "--members", "72")
-    assert found["members"] == 12 and code == 0
+    levels[:, :, :, 2:] = np.nan
+    code, found = verified(copy, capsys, "--members", "12")
+    assert found["members"] == 4 and code == 0
     levels[:] = np.nan
     assert main(["verify", str(copy)]) == 2
     assert "no member of this run has its last record yet" in capsys.readouterr().err
@@ -117,33 +115,26 @@ def test_deviations_are_in_units_of_the_largest_level():
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["{nowhere}"], "it is not a folder"),
+        (["{nowhere}"], "there is no such folder"),
         (["{empty}"], "holds no run"),
         (["{dyson}"], "holds no run"),
         (["{run}", "--members", "0"], "members must be a positive integer"),
         (["{run}", "--seed", "-1"], "seed must be"),
     ],
 )
-def test_wrong_inputs_are_one_sentence(words, sentence, run, tmp_path, capsys):
+def test_wrong_inputs_are_one_sentence(words, sentence, phases, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     (tmp_path / "dyson").mkdir()
     (tmp_path / "dyson" / "levels.npz").write_bytes(b"")
-    names = {"run": run, "nowhere": tmp_path / "x", "empty": tmp_path / "empty", "dyson": tmp_path / "dyson"}
+    names = {
+        "run": phases,
+        "nowhere": tmp_path / "x",
+        "empty": tmp_path / "empty",
+        "dyson": tmp_path / "dyson",
+    }
     assert main(["verify", *(word.format(**names) for word in words)]) == 2
     error = capsys.readouterr().err
     assert sentence in error and error.count("\n") == 1
-
-
-DYSON = "--levels 3 --members 20 --time 0.2 --steps 20 --records 3 --samples 20".split()
-COMPARE = "linear --members 8 --steps 40 --permutations 20".split()
-
-
-@pytest.fixture(scope="module", params=[("dyson", DYSON), ("compare", COMPARE)], ids=["dyson", "compare"])
-def levels_run(request, tmp_path_factory):
-    """A folder of a command that trains no ensemble."""
-    path = tmp_path_factory.mktemp("verify") / request.param[0]
-    assert main([request.param[0], *request.param[1], "--quiet", "--out", str(path)]) == 0
-    return path
 
 
 def changed(folder, tmp_path, factor):
@@ -160,10 +151,10 @@ def changed(folder, tmp_path, factor):
     return copy, name
 
 
-def test_a_command_without_training_is_repeated_as_a_whole(levels_run, tmp_path, capsys):
-    code, found = verified(levels_run, capsys)
+def test_a_command_without_training_is_repeated_as_a_whole(of_levels, tmp_path, capsys):
+    code, found = verified(of_levels, capsys)
     assert code == 0 and found["bit_equal"] and found["differing"] == [] and found["differences"] == []
-    copy, name = changed(levels_run, tmp_path, 1 + 1e-6)
+    copy, name = changed(of_levels, tmp_path, 1 + 1e-6)
     code, found = verified(copy, capsys)
     assert code == 1 and not found["equal"] and found["verdict"].startswith(f"NOT verified: {name} of levels")
     assert found["differing"][0]["variables"] == [name]
@@ -171,17 +162,17 @@ def test_a_command_without_training_is_repeated_as_a_whole(levels_run, tmp_path,
 
 
 @pytest.mark.parametrize(("factor", "code"), [(1 + 1e-6, 0), (1.01, 1)])
-def test_levels_of_another_version_agree_within_the_tolerance(factor, code, levels_run, tmp_path, capsys):
-    copy, _ = changed(levels_run, tmp_path, factor)
+def test_levels_of_another_version_agree_within_the_tolerance(factor, code, of_levels, tmp_path, capsys):
+    copy, _ = changed(of_levels, tmp_path, factor)
     summary = json.loads((copy / "summary.json").read_text())
     (copy / "summary.json").write_text(json.dumps(summary | {"version": "0.0.1"}))
     found = verified(copy, capsys)
     assert found[0] == code and "dysonjax 0.0.1 then" in found[1]["differences"][0]
 
 
-def test_levels_that_are_not_there_or_damaged_are_one_sentence(levels_run, tmp_path, capsys):
+def test_levels_that_are_not_there_or_damaged_are_one_sentence(of_levels, tmp_path, capsys):
     copy = tmp_path / "copy"
-    shutil.copytree(levels_run, copy)
+    shutil.copytree(of_levels, copy)
     content = bytearray((copy / "levels.npz").read_bytes())
     content[len(content) // 2 - 40 : len(content) // 2 + 40] = b"\xff" * 80
     (copy / "levels.npz").write_bytes(content)

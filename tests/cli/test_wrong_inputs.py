@@ -134,7 +134,7 @@ WRONG = [
     "spectrum {good}.npy --seed -1",
     "spectrum {good}.npy --seed 4294967296",
     "spectrum {good}.npy --resamples 100000000000",
-    "spectrum {good}.npy --out {good}.npy --overwrite",
+    "spectrum {good}.npy --quick --out {good}.npy --overwrite",
     "bench linear --members 10,²",
     "bench linear --members 0",
     "bench linear --members -5",

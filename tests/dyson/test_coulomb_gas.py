@@ -56,12 +56,12 @@ def test_density_of_the_laguerre_gas_is_the_closed_one():
 
 def test_most_likely_levels_are_the_zeros_of_the_hermite_polynomial():
     zeros = np.polynomial.hermite.hermroots([0] * 8 + [1])
-    gas = dyson.CoulombGas(dyson.quadratic(), 1.0, 2.0, levels=8)
+    gas = dyson.CoulombGas(dyson.quadratic(), 1.0, 2.0, n=8)
     np.testing.assert_allclose(gas.most_likely(), np.sqrt(2.0) * np.sort(zeros), atol=1e-6)
 
 
 def test_equilibrium_density_tends_to_the_semicircle():
-    density = dyson.equilibrium_density(dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, levels=60))
+    density = dyson.equilibrium_density(dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, n=60))
     radius = np.sqrt(2 * 60)
     exact = 2 / (np.pi * radius**2) * np.sqrt(np.maximum(radius**2 - density.position**2, 0))
     assert np.abs(density.density - exact)[5:-5].max() < 0.02 * exact.max()
@@ -83,7 +83,7 @@ def test_hamiltonian_monte_carlo_agrees_with_exact_samples(gas):
     draws = chains.independent()
     exact = gas.sample(jax.random.key(1), 50_000, method="exact")
     assert agree(draws, exact, sigmas=3.5), distances(draws, exact)
-    wrong = dyson.CoulombGas(gas.potential, gas.g2, gas.beta / 2, gas.levels).sample(KEY, 5000)
+    wrong = dyson.CoulombGas(gas.potential, gas.g2, gas.beta / 2, gas.n).sample(KEY, 5000)
     assert not agree(draws, wrong)
 
 
@@ -121,15 +121,18 @@ def test_poor_chains_are_announced():
             lambda: dyson.CoulombGas(dyson.custom(drift=lambda x: -x / (1 + x * x)), 1.0, 1.0, 3),
             "not confining",
         ),
-        (lambda: dyson.CoulombGas(dyson.quadratic(), 1.0), "levels must be given"),
+        (lambda: dyson.CoulombGas(dyson.quadratic(), 1.0), "n must be given"),
         (lambda: dyson.CoulombGas(dyson.quadratic([1.0, 2.0]), [1.0] * 3), "disagree"),
         (lambda: dyson.CoulombGas(dyson.quadratic(), -1.0, 1.0, 2), "g2 must be positive"),
         (lambda: dyson.CoulombGas(dyson.quadratic(), 1.0, 0.0, 2), "beta must be positive"),
         (lambda: dyson.CoulombGas(dyson.quadratic(), 1.0, np.nan, 2), "beta must be positive"),
         (lambda: dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, 10**9), "GB of memory"),
-        (lambda: dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, 10**12), "levels must be at most"),
+        (lambda: dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, 10**12), "n must be at most"),
         (lambda: dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, 2).sample(None, 9), "key must be"),
-        (lambda: dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, 2).sample(KEY, 10**12), "n must be at most"),
+        (
+            lambda: dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, 2).sample(KEY, 10**12),
+            "n_samples must be at most",
+        ),
         (lambda: dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, 2).sample(KEY, 2 * 10**9), "GB of memory"),
         (lambda: dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, 2).run_mcmc(KEY, 9, chains=3), "chains"),
         (lambda: dyson.CoulombGas(dyson.quartic(), 1.0, 1.0, 4).sample(KEY, 9, "exact"), "no exact sampler"),
@@ -142,7 +145,7 @@ def test_bad_gases_are_refused(build, message):
 
 
 def test_the_density_is_traced_by_jit_grad_and_vmap_in_both_precisions():
-    gas = dyson.CoulombGas(dyson.rbm(9.0, [6.0, 5.0, 4.0]), lambda x: 0.1 * (1 + x), levels=3)
+    gas = dyson.CoulombGas(dyson.rbm(9.0, [6.0, 5.0, 4.0]), lambda x: 0.1 * (1 + x), n=3)
     x = np.array([[1.0, 3.0, 5.2], [0.5, 2.0, 6.0], [2.0, 1.0, 3.0]])  # the last is not ordered
     expected, slope = gas.log_prob(x), gas.grad_log_prob(x[:2])
     assert expected.dtype == np.float64 and expected[2] == -np.inf
@@ -155,7 +158,7 @@ def test_the_density_is_traced_by_jit_grad_and_vmap_in_both_precisions():
 
 
 def test_many_places_and_none_keep_their_shape():
-    gas = dyson.CoulombGas(dyson.quadratic(), 0.5, levels=2)
+    gas = dyson.CoulombGas(dyson.quadratic(), 0.5, n=2)
     x = np.sort(np.random.default_rng(0).normal(size=(3, 1500, 2)))  # more rows than one call takes
     found = gas.log_prob(x)
     assert found.shape == (3, 1500) and gas.log_prob(x[0, 0]).shape == ()
@@ -164,7 +167,7 @@ def test_many_places_and_none_keep_their_shape():
 
 
 def test_an_integer_is_the_key_that_jax_makes_of_it():
-    gas = dyson.CoulombGas(dyson.quadratic(), 0.5, levels=2)
+    gas = dyson.CoulombGas(dyson.quadratic(), 0.5, n=2)
     np.testing.assert_array_equal(gas.sample(3, 20), gas.sample(jax.random.key(3), 20))
     start = np.tile([0.0, 1.0], (4, 1))
     ends = [dyson.integrate(dyson.quadratic(), 0.5, start, 0.1, 4, 1.0, key=k).levels for k in (3, KEY)]

@@ -23,7 +23,7 @@ def end(*args, **kwargs):
 @pytest.mark.parametrize("beta", [2.0, pytest.param(1.0, marks=SLOW), pytest.param(4.0, marks=SLOW)])
 def test_quadratic_drift_ends_in_the_beta_hermite_law(beta):
     """10 000 members: an error of 1 % in a spacing or 2 % in a variance would show."""
-    gas = dyson.CoulombGas(dyson.quadratic(), 1.0, beta, levels=5)
+    gas = dyson.CoulombGas(dyson.quadratic(), 1.0, beta, n=5)
     x = end(gas.potential, 1.0, start(MEMBERS, 5, 3.0), time=6.0, steps=400, beta=beta, key=KEY)
     exact = gas.sample(jax.random.key(1), 100_000)
     assert agree(x, exact), distances(x, exact)
@@ -31,7 +31,7 @@ def test_quadratic_drift_ends_in_the_beta_hermite_law(beta):
 
 def test_halved_repulsion_is_noticed():
     """The twin: β = 1 where β = 2 belongs, the mistake of a public script."""
-    gas = dyson.CoulombGas(dyson.quadratic(), 1.0, 2.0, levels=5)
+    gas = dyson.CoulombGas(dyson.quadratic(), 1.0, 2.0, n=5)
     x = end(gas.potential, 1.0, start(MEMBERS, 5, 3.0), time=6.0, steps=200, beta=1.0, key=KEY)
     table = distances(x, gas.sample(jax.random.key(1), 20_000))
     assert table["mean spacing"][0] < -20 and table["sum of squares"][0] < -20
@@ -93,10 +93,10 @@ def test_implicit_and_matrix_agree_out_of_equilibrium():
 
 @pytest.mark.parametrize("beta", [pytest.param(2.0, marks=SLOW), 4.0])
 def test_matrix_method_knows_all_three_symmetry_classes(beta):
-    gas = dyson.CoulombGas(dyson.quadratic(), 1.0, beta, levels=3)
+    gas = dyson.CoulombGas(dyson.quadratic(), 1.0, beta, n=3)
     x = end(gas.potential, 1.0, start(10_000, 3), 8.0, 4, beta, KEY, method="matrix")
     assert agree(x, gas.sample(jax.random.key(1), 100_000))
-    wrong = dyson.CoulombGas(dyson.quadratic(), 1.0, 0.9 * beta, levels=3)  # the twin: a tenth less repulsion
+    wrong = dyson.CoulombGas(dyson.quadratic(), 1.0, 0.9 * beta, n=3)  # the twin: a tenth less repulsion
     assert not agree(x, wrong.sample(jax.random.key(1), 20_000))
 
 
@@ -118,7 +118,7 @@ def test_degenerate_start_spreads_like_free_brownian_motion():
 
 
 def test_two_hundred_levels():
-    gas = dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, levels=200)
+    gas = dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, n=200)
     x0 = np.tile(200**0.5 * np.linspace(-1.4, 1.4, 200), (16, 1))
     x = end(gas.potential, 1.0, x0, 0.05, 10, 1.0, KEY)
     assert np.all(np.diff(x, axis=1) > 0)
@@ -170,7 +170,7 @@ def test_state_dependent_noise_is_ito():
 
 
 def test_euler_with_its_safeguard_approaches_the_exact_law():
-    gas = dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, levels=3)
+    gas = dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, n=3)
     x = end(gas.potential, 1.0, gas.sample(KEY, 1000), 1.0, 20, 1.0, KEY, method="euler")
     exact = np.diff(gas.sample(KEY, 50_000)).mean()
     assert np.diff(x).mean() == pytest.approx(exact, rel=0.05)

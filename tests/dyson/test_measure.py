@@ -12,7 +12,7 @@ KEY = jax.random.key(3)
 
 def trajectories(g2, omega, members=4000, interval=0.05):
     """Five levels at rest, records every `interval`, integrated 20 times finer."""
-    gas = dyson.CoulombGas(dyson.quadratic(omega), g2, levels=4)
+    gas = dyson.CoulombGas(dyson.quadratic(omega), g2, n=4)
     x0 = gas.sample(KEY, members)
     return dyson.integrate(gas.potential, g2, x0, 6 * interval, 120, 1.0, KEY, records=7)
 
@@ -39,10 +39,10 @@ def test_measured_drift_covers_the_truth(measured):
 def test_measured_drift_and_noise_feed_back_into_the_integrator(measured):
     x0 = np.tile([-1.0, -0.3, 0.3, 1.0], (2000, 1))
     again = dyson.integrate(measured.potential(), measured.g2, x0, 3.0, 150, key=KEY).levels[:, -1]
-    exact = dyson.CoulombGas(dyson.quadratic(1.5), 0.5, levels=4).sample(KEY, 20_000)
+    exact = dyson.CoulombGas(dyson.quadratic(1.5), 0.5, n=4).sample(KEY, 20_000)
     np.testing.assert_allclose(again.mean(0), exact.mean(0), atol=0.08)
     np.testing.assert_allclose(again.std(0), exact.std(0), rtol=0.1)
-    twice = dyson.CoulombGas(dyson.quadratic(3.0), 0.5, levels=4).sample(KEY, 20_000)
+    twice = dyson.CoulombGas(dyson.quadratic(3.0), 0.5, n=4).sample(KEY, 20_000)
     assert np.abs(again.mean(0) - twice.mean(0)).max() > 0.16  # the twin: twice the drift
 
 

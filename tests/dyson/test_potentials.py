@@ -14,7 +14,7 @@ CASES = {
     "laguerre": (dyson.laguerre(1.0, 2.0), (0.1, 5)),
     "wishart": (dyson.wishart(1.0, 2.0), (0.1, 5)),
     "rbm": (dyson.rbm(9.0, KAPPA), (0.1, 8.5)),
-    "linear_network": (dyson.linear_network([1.0, 2.0, 2.0], 0.5, shape=0.3), (0.1, 5)),
+    "linear_network": (dyson.linear_network([1.0, 2.0, 2.0], 0.5, hard_edge=0.3), (0.1, 5)),
     "measured": (dyson.piecewise_linear([[0.0, 1.0, 2.0]] * 3, [[1.0, 0.0, -3.0]] * 3), (-1, 4)),
     "integrated": (dyson.custom(drift=lambda x: -jnp.sinh(x)), (-2, 2)),
 }
@@ -64,7 +64,7 @@ def test_a_diverging_drift_is_its_own_wall_and_a_finite_one_reflects():
         (lambda: dyson.rbm(9.0), "kappa must give"),
         (lambda: dyson.rbm(9.0, [10.0]), "kappa must lie below mu2"),
         (lambda: dyson.rbm(9.0, [4.0, 5.0]), "descending order"),
-        (lambda: dyson.linear_network(levels="x"), "levels must be"),
+        (lambda: dyson.linear_network(variable="x"), "variable must be"),
         (lambda: dyson.custom(), "needs a drift"),
         (lambda: dyson.custom(drift=lambda x: -x, lower=1.0, upper=0.0), "lower must lie below"),
         (lambda: dyson.custom(drift=lambda x: -x, potential=lambda x: x**2), "disagree"),

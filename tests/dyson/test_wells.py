@@ -142,7 +142,7 @@ def test_exact_draws_agree_with_quadrature(name):
 
 def test_two_levels_in_a_double_well_keep_apart():
     """96.9 % of pairs are split, as quadrature says; a search from one start had both on the left always."""
-    x = dyson.CoulombGas(dyson.quartic(1.0, -4.0), 0.1, 1.0, levels=2).sample(KEY, 20_000, method="exact")
+    x = dyson.CoulombGas(dyson.quartic(1.0, -4.0), 0.1, 1.0, n=2).sample(KEY, 20_000, method="exact")
     assert (x[:, 0] * x[:, 1] < 0).mean() == pytest.approx(quadrature("double well", 100)[4][1], abs=0.005)
     assert quadrature("double well", 100)[4][1] == pytest.approx(0.969, abs=5e-4)
 
@@ -180,7 +180,7 @@ def shares_agree(x, expected, split, sigmas=3.5):
 
 def test_chains_share_five_levels_among_two_wells_as_determinants_say():
     """Cold wells: 2 + 3 and 3 + 2 levels, half each, which trajectories alone never exchange."""
-    gas = dyson.CoulombGas(dyson.quartic(1.0, -4.0), 1e-3, 2.0, levels=5)
+    gas = dyson.CoulombGas(dyson.quartic(1.0, -4.0), 1e-3, 2.0, n=5)
     expected = occupations(double, 1e-3, 5, 0.0)
     assert expected[2] == pytest.approx(0.5, abs=1e-3)
     x = gas.sample(KEY, 1500)
@@ -218,7 +218,7 @@ def test_chains_agree_with_quadrature(name):
 
 def test_chains_that_cannot_leave_their_wells_are_refused(monkeypatch):
     """The twin of the jumps: without them chains stay where they began, and no draws come back."""
-    gas = dyson.CoulombGas(dyson.quartic(1.0, -4.0), 0.05, 1.0, levels=4)
+    gas = dyson.CoulombGas(dyson.quartic(1.0, -4.0), 0.05, 1.0, n=4)
     assert len(gas.maxima.found) > 1
     monkeypatch.setattr(dyson.CoulombGas, "_wells", lambda self: None)
     monkeypatch.setattr("dysonjax.dyson.mcmc.LONGEST", 4)
@@ -263,7 +263,7 @@ def test_most_likely_levels_are_the_best_of_all_occupations(potential, g2, beta,
 
 
 def test_eight_levels_find_the_maximum_on_both_sides():
-    gas = dyson.CoulombGas(dyson.quartic(1.0, -4.0), 0.1, 1.0, levels=8)
+    gas = dyson.CoulombGas(dyson.quartic(1.0, -4.0), 0.1, 1.0, n=8)
     x = gas.most_likely()
     assert gas.log_prob(x) > 315.93
     np.testing.assert_allclose(x, -x[::-1], atol=1e-6)
@@ -315,7 +315,7 @@ def test_potentials_without_a_stationary_law_are_refused(build):
 
 def test_the_dynamics_end_in_the_law_of_both_wells():
     """A low barrier: the implicit step with a drift that is not monotone, against exact draws."""
-    gas = dyson.CoulombGas(dyson.quartic(1.0, -2.0), 0.5, 1.0, levels=2)
+    gas = dyson.CoulombGas(dyson.quartic(1.0, -2.0), 0.5, 1.0, n=2)
     x0 = np.tile([-1.5, -1.2], (8000, 1)) * np.where(np.arange(8000) % 2, 1, -1)[:, None]
     x0 = np.sort(x0, axis=1)
     x = dyson.integrate(gas.potential, 0.5, x0, 15.0, 600, 1.0, KEY, records=2).levels[:, -1]

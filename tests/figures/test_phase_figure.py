@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 import dysonjax as dj
+from dysonjax.figures import style
 from dysonjax.figures.phase_diagram import phase_map
 from dysonjax.figures.style import new_figure
 from dysonjax.report import verdicts
@@ -42,3 +43,21 @@ def test_the_report_says_how_many_points_are_undecided():
     assert "2 points are undecided: two phases have equally many of their seeds" in said
     summary["phases"]["undecided"] = 0
     assert "equally many" not in " ".join(verdicts.sentences(summary))
+
+
+def test_titles_stand_where_matplotlib_would_put_them(monkeypatch):
+    """Which looks for ticks above an axis in every draw; the style says that there are none."""
+
+    def drawn():
+        with style.style():
+            figure, axes = style.new_figure(1, 2)
+            axes[0].set_title("one\n$x_1^2$")
+            axes[1].set_title("another")
+            figure.suptitle("above")
+        return style.drawn_files(figure)[".png"]
+
+    fixed = drawn()
+    monkeypatch.setitem(style.RC, "axes.titley", None)
+    assert drawn() == fixed
+    monkeypatch.setitem(style.RC, "axes.titley", 0.9)
+    assert drawn() != fixed

@@ -11,7 +11,7 @@ from dysonjax.spectra import analyse_matrix
 
 @pytest.mark.parametrize("shape", [(256, 128), (20, 24, 16), (5, 4), (30, 30)])
 def test_panels_are_labelled(shape):
-    spectrum = analyse_matrix(np.random.default_rng(0).normal(size=shape), "layer.weight", n=20)
+    spectrum = analyse_matrix(np.random.default_rng(0).normal(size=shape), "layer.weight", n_resamples=20)
     figure = spectrum_figure(spectrum)
     assert len(figure.axes) == 3
     assert all(axes.get_xlabel() and axes.get_ylabel() for axes in figure.axes)
@@ -24,6 +24,6 @@ def test_degenerate_matrices_are_drawn(matrix):
 
 
 def test_density_integrates_to_the_share_of_levels_shown():
-    spectrum = analyse_matrix(np.random.default_rng(1).normal(size=(256, 128)), n=20)
+    spectrum = analyse_matrix(np.random.default_rng(1).normal(size=(256, 128)), n_resamples=20)
     bars = spectrum_figure(spectrum).axes[0].patches
     assert sum(bar.get_width() * bar.get_height() for bar in bars) == pytest.approx(1)

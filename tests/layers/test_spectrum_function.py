@@ -25,11 +25,11 @@ def numbers(dataset):
 
 def test_file_and_mappings_agree(tensors, tmp_path):
     np.savez(tmp_path / "f.npz", **tensors)
-    file = dj.spectrum(tmp_path / "f.npz", n=20)
+    file = dj.spectrum(tmp_path / "f.npz", n_resamples=20)
     assert list(file.matrix.values) == ["a.weight", "b.weight"] and file.sizes["index"] == 24
-    xr.testing.assert_equal(numbers(file), numbers(dj.spectrum(tensors, n=20)))
+    xr.testing.assert_equal(numbers(file), numbers(dj.spectrum(tensors, n_resamples=20)))
     nested = {"a": {"weight": jnp.asarray(tensors["a.weight"])}, "b": {"weight": tensors["b.weight"]}}
-    found = dj.spectrum(nested, n=20)
+    found = dj.spectrum(nested, n_resamples=20)
     assert list(found.matrix.values) == ["a/weight", "b/weight"]
     np.testing.assert_allclose(found.mp_sigma2, file.mp_sigma2, rtol=1e-4)
     levels = np.linalg.svd(tensors["b.weight"], compute_uv=False)[::-1] ** 2
@@ -39,9 +39,9 @@ def test_file_and_mappings_agree(tensors, tmp_path):
 
 def test_what_was_done_and_why_is_told_of_every_tensor(tensors):
     extra = tensors | {"step": 3, "ids": np.arange(5), "nothing": None}
-    accounts = {t["name"]: t for t in dj.spectrum(extra, n=20, only="a.").attrs["tensors"]}
+    accounts = {t["name"]: t for t in dj.spectrum(extra, n_resamples=20, only="a.").attrs["tensors"]}
     assert set(accounts) == {"a.weight", "a.bias"}
-    accounts = {t["name"]: t for t in dj.spectrum(extra, n=20).attrs["tensors"]}
+    accounts = {t["name"]: t for t in dj.spectrum(extra, n_resamples=20).attrs["tensors"]}
     assert accounts["step"]["why"] == "a int, no array" and accounts["ids"]["done"] == "skipped"
 
 
@@ -51,10 +51,10 @@ def test_flax_parameters_of_both_apis():
 
     module = nn.Dense(24)
     params = module.init(jax.random.key(0), jnp.zeros((1, 40)))
-    found = dj.spectrum(params, n=20)
+    found = dj.spectrum(params, n_resamples=20)
     assert list(found.matrix.values) == ["params/kernel"]
     state = nnx.state(nnx.Linear(40, 24, rngs=nnx.Rngs(0)))
-    assert list(dj.spectrum(state, n=20).matrix.values) == ["kernel"]
+    assert list(dj.spectrum(state, n_resamples=20).matrix.values) == ["kernel"]
 
 
 class _Torch:
@@ -114,7 +114,7 @@ def test_torch_modules_with_tied_and_half_precision_weights(tensors):
                 "steps": _Torch(np.array(3), "int64", 3),
             }
 
-    found = dj.spectrum(Module(), n=20)
+    found = dj.spectrum(Module(), n_resamples=20)
     assert list(found.matrix.values) == ["wte.weight", "half.weight"]
     np.testing.assert_allclose(found.mp_sigma2[1], found.mp_sigma2[0], rtol=0.01)
     accounts = {t["name"]: t for t in found.attrs["tensors"]}
@@ -167,7 +167,7 @@ def test_large_matrices_are_compared_in_their_leading_directions_alone():
 
 def test_start_adds_its_columns(tensors):
     start = {name: w + 0.1 * RNG.normal(size=w.shape) for name, w in tensors.items() if name != "b.weight"}
-    found = dj.spectrum(tensors, n=20, start=start)
+    found = dj.spectrum(tensors, n_resamples=20, start=start)
     assert found.start_change.values[0] == pytest.approx(0.1, rel=0.1) and np.isnan(
         found.start_change.values[1]
     )
@@ -185,7 +185,7 @@ def test_recorded_levels_of_a_run_are_judged_at_every_record(tmp_path):
     attrs = {"long_name": "eigenvalues of X = WᵀW of W, 24×40, ascending"}
     data = xr.Dataset({"eigenvalues": (dims, levels, attrs)}, coords)
     data.to_zarr(tmp_path / "run" / "run.zarr", consolidated=False)
-    found = dj.spectrum(tmp_path / "run", n=20)
+    found = dj.spectrum(tmp_path / "run", n_resamples=20)
     assert found.sizes["matrix"] == 4 and str(found.matrix.values[1]).endswith(
         "lr=0.1, sigma_w=1, record=100]"
     )
@@ -197,5 +197,18 @@ def test_recorded_levels_of_a_run_are_judged_at_every_record(tmp_path):
 @pytest.mark.slow  # every process imports and simulates for itself
 def test_processes_give_the_same_table(tensors, tmp_path):
     np.savez(tmp_path / "f.npz", **tensors)
-    one, two = (dj.spectrum(tmp_path / "f.npz", n=20, jobs=jobs) for jobs in (1, 2))
+    one, two = (dj.spectrum(tmp_path / "f.npz", n_resamples=20, jobs=jobs) for jobs in (1, 2))
     xr.testing.assert_identical(one, two)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"q": np.ones((20, 10), int)}, "what was given holds no .*1 tensor left out, .* q: integers"),
+        ({"a": np.ones(4), "b": np.ones(3)}, "2 tensors left out, the first of them a: a vector"),
+        ({"q": np.full((20, 10), np.nan)}, "1 could not be analysed: 200 of 200 entries are NaN"),
+    ],
+)
+def test_a_mapping_of_which_nothing_is_left_says_why(given, sentence):
+    with pytest.raises(dj.InputError, match=sentence):
+        dj.spectrum(given)

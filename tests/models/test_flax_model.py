@@ -208,8 +208,37 @@ def test_a_loss_that_is_no_number_from_the_start_is_told(backend):
     model = dj.models.wrap_flax(Classifier(), cross_entropy, fresh)
     said = []
     dj.train(model, dj.Grid(0.1, 4, seeds=3), 2, 1, backend=backend, say=said.append)
-    assert [s for s in said if s.startswith("3 of 3 networks count as diverged from their first step on")]
-    assert "before any learning, their loss was no number" in said[-1]
+    assert [s for s in said if s.startswith("3 of 3 networks diverged in their first step")]
+    assert "the loss of the weights that they started from was NaN, infinite" in said[-1]
     said.clear()
     late = dj.train(dj.models.linear(), dj.Grid(30.0, 4, seeds=3), 500, 1, backend=backend, say=said.append)
     assert late.summary["diverged"] == 3 and not said
+
+
+@pytest.mark.parametrize("name", [None, "mine"])
+def test_the_name_of_the_model_is_that_of_the_module_or_the_given_one(name):
+    data = np.zeros((6, 4), np.float32), np.zeros(6, np.int32)
+    model = dj.models.wrap_flax(Classifier(), cross_entropy, data, test=data, name=name)
+    assert model.name == (name or "Classifier")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"loss": lambda outputs: outputs.mean()},
+            r"loss fails; it gets \(outputs, batch\), labels in batch\[1\]",
+        ),
+        ({"loss": lambda o, labels: cross_entropy(o, (0, labels))}, r"labels in batch\[1\]: TypeError"),
+        ({"loss": lambda o, batch: o[:, 0]}, r"one number, the mean over a batch, got \(2,\)"),
+        ({"loss": lambda o, batch: None}, "one number, the mean over a batch, got None"),
+        ({"module": Classifier}, r"such as Net\(\), got the class Classifier, not called"),
+        ({"module": nn.Conv(2, (3, 3))}, r"module fails; it gets inputs of shape \(1, 4\)"),
+    ],
+)
+def test_a_loss_or_a_module_that_does_not_fit_is_told_with_what_it_gets(changes, sentence):
+    data = np.zeros((6, 4), np.float32), np.zeros(6, np.int32)
+    arguments = {"module": Classifier(), "loss": cross_entropy, "data": data} | changes
+    with pytest.raises(InputError, match=sentence) as caught:
+        dj.models.wrap_flax(**arguments)
+    assert "\n" not in str(caught.value)

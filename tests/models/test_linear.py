@@ -67,7 +67,7 @@ def test_langevin_has_the_spacings_of_the_mini_batches(noise):
     """|B| = 8: within 3.5 standard errors of 1.7 %."""
     real, error = mean_spacing(singular_values(dj.models.linear(noise=noise, z="equal"), batch_size=8))
     model = dj.models.linear(noise=noise, z="equal", dynamics="langevin")
-    langevin, other = mean_spacing(singular_values(model, batch_size=8, seed=1))
+    langevin, other = mean_spacing(singular_values(model, batch_size=8, key=1))
     assert abs(real - langevin) < 3.5 * np.hypot(error, other)
 
 

@@ -134,21 +134,23 @@ def attention_levels(params, scale=1.0):
 
 def test_initial_attention_spectra_are_marchenko_pastur(published_start):
     """σ² = 1/3 and A = 1 for r = 1/4, [A] Fig. 4 at iteration 0; 64 x 48 matrices of 16 levels."""
-    fit = dj.spectra.fit_marchenko_pastur(attention_levels(published_start), 0.25, n=50, matrices=48)
+    fit = dj.spectra.fit_marchenko_pastur(
+        attention_levels(published_start), 0.25, n_resamples=50, n_matrices=48
+    )
     assert abs(fit.sigma2 - 1 / 3) < 0.005 and fit.sigma2_err < 0.001
     assert abs(fit.area - 1) < 0.01 and fit.area_err < 0.004
     wrong = dj.spectra.fit_marchenko_pastur(
-        attention_levels(published_start, 1.02), 0.25, n=20, matrices=48
+        attention_levels(published_start, 1.02), 0.25, n_resamples=20, n_matrices=48
     )  # a bound of ±1.02/√n_in
     assert abs(wrong.sigma2 - 1 / 3) > 0.005
 
 
 def test_initial_spacings_follow_the_surmise_of_matrices_of_that_shape(published_start):
     x = attention_levels(published_start).reshape(-1, 16)[:500]
-    test = dj.spectra.spacing_test(x, 0.25, n=200)
+    test = dj.spectra.spacing_test(x, 0.25, n_resamples=200)
     assert test.ratio_p > 0.01 and test.distance_p > 0.01
     shuffled = np.sort(np.random.default_rng(0).permuted(x, axis=0), axis=1)  # levels that do not repel
-    assert dj.spectra.spacing_test(shuffled, 0.25, n=200).ratio_p < 0.01
+    assert dj.spectra.spacing_test(shuffled, 0.25, n_resamples=200).ratio_p < 0.01
 
 
 def test_starting_widths_of_weights_biases_embeddings_and_norms(published_start):

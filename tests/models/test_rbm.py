@@ -192,7 +192,7 @@ def test_direction_is_the_gradient_of_the_divergence():
 
 def test_literal_and_collapsed_chains_train_alike(collapsed_levels):
     """Levels and spacings of independent seeds within 3.5 standard errors (19 comparisons)."""
-    literal = final_levels(dj.models.rbm(), seeds=160, seed=1)
+    literal = final_levels(dj.models.rbm(), seeds=160, key=1)
     assert np.abs(z_scores(literal, collapsed_levels)).max() < 3.5
     assert np.abs(z_scores(np.diff(literal), np.diff(collapsed_levels))).max() < 3.5
 
@@ -291,7 +291,7 @@ def test_samplers_differ_in_name_only_in_the_configuration():
 def test_published_setting_agrees_between_samplers_and_numpy():
     """α = 0.1, |B| = 16, 8000 steps: all ten levels and nine spacings within 3.3 standard errors."""
     literal = final_levels(dj.models.rbm(), seeds=512, steps=8000)
-    collapsed = final_levels(dj.models.rbm(sampler="collapsed"), seeds=512, steps=8000, seed=1)
+    collapsed = final_levels(dj.models.rbm(sampler="collapsed"), seeds=512, steps=8000, key=1)
     plain = np.array([pcd_levels(seed, 8000) for seed in range(100)])
     for x, y in itertools.combinations((literal, collapsed, plain), 2):
         assert np.abs(z_scores(x, y)).max() < 3.3

@@ -12,20 +12,16 @@ from dysonjax.cli import main
 from dysonjax.published import phase, phase_maps
 
 
-def test_the_figure_is_drawn_from_a_run_folder(tmp_path, capsys):
-    lr, sigma_w, seeds, _ = phase.SIZES["test"]
-    grid = dj.Grid(lr=lr, sigma_w=sigma_w, batch_size=4, seeds=seeds)
-    dj.train(dj.models.teacher_student(), grid, 60, 4, out=tmp_path / "run")
-    arguments = ["figure", "phase-diagram", "--run", str(tmp_path / "run"), "--out", str(tmp_path), "--json"]
+def test_the_figure_is_drawn_from_a_run_folder(phase_run, tmp_path, capsys):
+    arguments = ["figure", "phase-diagram", "--run", str(phase_run), "--out", str(tmp_path / "x"), "--json"]
     assert main(arguments) == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    seeds = phase.SIZES["test"][2]
     assert summary["scale"] == "run" and f"{seeds} seeds (root seed 0), 60 steps" in summary["caption"]
 
 
-def test_a_run_from_before_the_published_noise_was_recorded_still_draws():
-    lr, sigma_w, seeds, _ = phase.SIZES["test"]
-    grid = dj.Grid(lr=lr, sigma_w=sigma_w, batch_size=4, seeds=seeds)
-    run = dj.train(dj.models.teacher_student(), grid, 60, 4).dataset
+def test_a_run_from_before_the_published_noise_was_recorded_still_draws(phase_run):
+    run = dj.read(phase_run).load()
     old = run.drop_vars(["noise_gap_published", "field_alignment_per_feature"])
     new, made = phase.phase_diagram(run), phase.phase_diagram(old)
     assert np.isnan(made.data.noise_line).all() and not np.isnan(new.data.noise_line).all()

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-import dysonjax as dj
 from dysonjax.cli import main
-from dysonjax.published import linear_spacings, phase, record, released
+from dysonjax.published import linear_spacings, record, released
 
 HEADER = "temperature,inverse_sigma_w,test_loss,feature_overlap,field_alignment,growth_rate_per_epoch"
 
@@ -69,7 +68,7 @@ def test_z_scores_of_equal_ensembles_are_standard_normal(tmp_path):
 def test_clipped_growth_rates_do_not_count(tmp_path):
     ours = _ours(growth=(np.full((2, 2), 1.0), np.full((2, 2), 0.1)))
     folder = _folder(tmp_path, [(1.0, 2.0, 1, 1, 1, 0.0), (1.0, 0.5, 1, 1, 1, 2e-5)])
-    assert [c.released for c in released.compare(ours, folder, 100)] == [2e-5 * 95_001]  # ln(u_t/u_0)
+    assert [c.released for c in released.compare(ours, folder, 100)] == [2e-5 * 1e5]  # ln(u_t/u_0)
 
 
 def test_the_noise_line_is_compared_where_both_have_a_temperature(tmp_path):
@@ -118,12 +117,9 @@ def test_networks_that_share_inputs_have_the_spacing_of_their_covariance(lr):
     assert 0.4 < np.std(found, ddof=1) / scatter < 1.8
 
 
-def test_the_command_compares_and_refuses_a_folder_without_the_tables(tmp_path, capsys):
-    lr, sigma_w, seeds, _ = phase.SIZES["test"]
-    grid = dj.Grid(lr=lr, sigma_w=sigma_w, batch_size=4, seeds=seeds)
-    dj.train(dj.models.teacher_student(), grid, 60, 4, out=tmp_path / "run")
+def test_the_command_compares_and_refuses_a_folder_without_the_tables(phase_run, tmp_path, capsys):
     folder = _folder(tmp_path / "released", [(0.25, 2.0, 0.1, 0.2, 0.001, 1e-5)])
-    arguments = ["figure", "phase-diagram", "--run", str(tmp_path / "run"), "--json", "--released"]
+    arguments = ["figure", "phase-diagram", "--run", str(phase_run), "--json", "--released"]
     assert main([*arguments, str(folder), "--out", str(tmp_path / "a")]) == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [p["quantity"] for p in summary["released"]["points"]] == ["test_loss"]
@@ -166,3 +162,18 @@ def test_a_row_agrees_for_equal_ensembles_and_differs_for_others(tmp_path):
     table = record.rows("phase-feature-correlation", data, _folder(tmp_path, rows))
     assert {(r.verdict, r.why) for r in table} == {("differs", "not known")}
     assert record.rows("rbm-repulsion", data, tmp_path) == []
+
+
+def test_a_mean_that_few_networks_make_is_told_from_another_number(tmp_path):
+    """Without the network that makes the mean elsewhere a mean is too small, and its error with it."""
+    places = [(0.25, w) for w in (2, 0.5)]
+    folder = _folder(tmp_path, [(t, w, 1e-5, 0, 0, 0.0) for t, w in places])
+    why = {}
+    for case, usual in (("few", 5e-6), ("different", 4e-7)):
+        loss = np.array([[4e-6, 1e-5], [1, 1]]), np.array([[4e-7, usual], [1, 1]])
+        data = _ours(mean_test_loss=loss).assign_attrs(networks=100, steps=10**8)
+        [row] = record.rows("phase-diagram", data, folder)
+        assert row.verdict == "differs" and abs(row.largest_z) > 4
+        why[case] = row.why
+    assert why["few"].startswith("few networks make a mean: with the scatter of all 2 points")
+    assert why["different"] == "not known"

@@ -155,14 +155,14 @@ def test_heads_have_scales_of_their_own():
     rng = np.random.default_rng(8)
     x = spectra(rng, 64, 16, 400) * np.exp(0.3 * rng.normal(size=(400, 1)))
     heads = np.sort(x.reshape(100, 4, 16), axis=-1).reshape(100, 64)
-    assert abs(fit_marchenko_pastur(heads, 0.25, matrices=4, common_scale=True).area - 1) < 0.015
+    assert abs(fit_marchenko_pastur(heads, 0.25, n_matrices=4, common_scale=True).area - 1) < 0.015
     # As one matrix of 64 levels they share a scale, and differ in it all the same.
     assert fit_marchenko_pastur(heads, 0.25, common_scale=True).area < 0.97
 
 
 def test_without_simulated_noise_there_are_no_p_values():
     # That those of noise are uniform is tested in tests/calibration.
-    fit = fit_marchenko_pastur(spectra(np.random.default_rng(0), 32, 8), 0.25, n=2, null=0)
+    fit = fit_marchenko_pastur(spectra(np.random.default_rng(0), 32, 8), 0.25, n_resamples=2, n_null=0)
     assert np.isnan(fit.p_value) and np.isnan(fit.area_p) and fit.note == ""
 
 
@@ -173,11 +173,11 @@ def test_single_matrix_has_no_error():
 
 def test_leading_axes_are_fitted_one_by_one():
     x = np.stack([spectra(np.random.default_rng(s), 32, 8, 20) for s in range(3)])
-    fit = fit_marchenko_pastur(x, 0.25, n=20)
+    fit = fit_marchenko_pastur(x, 0.25, n_resamples=20)
     assert fit.sigma2.shape == fit.area_err.shape == (3,)
-    assert fit.sigma2[1] == fit_marchenko_pastur(x[1], 0.25, n=20).sigma2
+    assert fit.sigma2[1] == fit_marchenko_pastur(x[1], 0.25, n_resamples=20).sigma2
     x[1] = 1.0  # each has a note of its own
-    notes = fit_marchenko_pastur(x, 0.25, n=20).note
+    notes = fit_marchenko_pastur(x, 0.25, n_resamples=20).note
     assert notes.shape == (3,) and "distinct" in notes[1] and notes[0] == notes[2] == ""
 
 

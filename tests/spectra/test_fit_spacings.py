@@ -16,12 +16,12 @@ from dysonjax.spectra import (
 from dysonjax.spectra.wishart_pool import gaussian_spectra
 
 
-def pairs(rng, members, sigma1, sigma2, center=0.0):
+def pairs(rng, members, sigma_wide, sigma_narrow, center=0.0):
     """Exact draws of |x₁−x₂| exp(−x₁²/2σ₁² − x₂²/2σ₂²), ascending, by thinning Gaussian proposals."""
     kept = np.empty((0, 2))
-    reach = 8 * max(sigma1, sigma2)
+    reach = 8 * max(sigma_wide, sigma_narrow)
     while len(kept) < members:
-        x = rng.normal(size=(20 * members, 2)) * (sigma1, sigma2)
+        x = rng.normal(size=(20 * members, 2)) * (sigma_wide, sigma_narrow)
         kept = np.concatenate([kept, x[rng.random(len(x)) * reach < np.abs(x[:, 0] - x[:, 1])]])
     return center + np.sort(kept[:members], axis=1)
 
@@ -43,7 +43,7 @@ def test_sigma_from_spacing_and_from_density_disagree_for_two_species():
 
 def test_surmise_error_is_the_spread_and_its_p_value_is_uniform():
     s = PairSpacing(0.7).rvs((200, 60), random_state=2)
-    fits = [fit_wigner_surmise(row, n=200, key=k) for k, row in enumerate(s)]
+    fits = [fit_wigner_surmise(row, n_resamples=200, key=k) for k, row in enumerate(s)]
     sigma, error, p = (np.array([getattr(f, k)[0] for f in fits]) for k in ("sigma", "sigma_err", "p_value"))
     assert abs(sigma.mean() - 0.7) < 3 * error.mean() / 200**0.5
     assert 0.85 < error.mean() / sigma.std(ddof=1) < 1.15
@@ -67,8 +67,8 @@ def test_unequal_widths_are_recovered_and_preferred():
     x = pairs(np.random.default_rng(5), 2000, 0.5, 0.2, 3.0)
     fit = fit_two_species(x)
     for value, error, truth in (
-        (fit.sigma1, fit.sigma1_err, 0.5),
-        (fit.sigma2, fit.sigma2_err, 0.2),
+        (fit.sigma_wide, fit.sigma_wide_err, 0.5),
+        (fit.sigma_narrow, fit.sigma_narrow_err, 0.2),
         (fit.center, fit.center_err, 3.0),
     ):
         assert abs(value - truth) < 3 * error and error < 0.03 * truth
@@ -77,22 +77,26 @@ def test_unequal_widths_are_recovered_and_preferred():
 
 def test_equal_widths_are_not_split():
     x = np.stack([pairs(np.random.default_rng(s), 200, 0.3, 0.3) for s in range(40)])
-    fit = fit_two_species(x, n=2)
+    fit = fit_two_species(x, n_resamples=2)
     # AIC asks ΔlnL > 1: on the boundary χ²₁/2 exceeds it in 8 % of cases.
     assert (fit.aic < fit.aic_two_mode).mean() < 0.25
     assert (fit.aic <= fit.aic_two_mode + 2 + 1e-6).all()
 
 
 def test_two_species_errors_are_the_spread():
-    fits = [fit_two_species(pairs(np.random.default_rng(s), 200, 0.5, 0.2), n=100) for s in range(60)]
-    z = np.array([((f.sigma1 - 0.5) / f.sigma1_err, (f.sigma2 - 0.2) / f.sigma2_err) for f in fits])
+    fits = [
+        fit_two_species(pairs(np.random.default_rng(s), 200, 0.5, 0.2), n_resamples=100) for s in range(60)
+    ]
+    z = np.array(
+        [((f.sigma_wide - 0.5) / f.sigma_wide_err, (f.sigma_narrow - 0.2) / f.sigma_narrow_err) for f in fits]
+    )
     assert (np.abs(z.mean(axis=0)) < 0.45).all() and (np.abs(z.std(axis=0) - 1) < 0.3).all()
 
 
 def test_aic_difference_does_not_depend_on_the_unit():
     x = pairs(np.random.default_rng(6), 300, 0.5, 0.3)
-    a, b = fit_two_species(x, n=2), fit_two_species(1e4 * x, n=2)
-    assert b.sigma1 == pytest.approx(1e4 * a.sigma1, rel=1e-5)
+    a, b = fit_two_species(x, n_resamples=2), fit_two_species(1e4 * x, n_resamples=2)
+    assert b.sigma_wide == pytest.approx(1e4 * a.sigma_wide, rel=1e-5)
     assert b.aic - b.aic_two_mode == pytest.approx(a.aic - a.aic_two_mode, abs=1e-6)
     assert b.aic - a.aic == pytest.approx(4 * 300 * np.log(1e4), rel=1e-9)
 
@@ -123,7 +127,7 @@ def spacing_p_values(repetitions, members, n, poisson=False, seed=12):
     x = wishart(rng, 64, 16, (repetitions, members))
     if poisson:
         x = np.sort(MarchenkoPastur(0.25, 64).rvs(x.shape, rng), axis=-1)
-    fit = spacing_test(x, 0.25, n=n)
+    fit = spacing_test(x, 0.25, n_resamples=n)
     return fit.ratio_p, fit.distance_p
 
 

@@ -89,17 +89,17 @@ def test_mean_and_variance_are_the_integrals_of_the_quantiles(law):
 
 
 @each_law
-def test_draws_pass_a_kolmogorov_smirnov_test_that_sees_three_percent_more_width(law):
+def test_draws_pass_a_kolmogorov_smirnov_test_that_sees_five_percent_more_width(law):
     atom = _atom(law)
-    x = law.rvs(100_000, random_state=7)
-    assert np.mean(x == 0) == pytest.approx(atom, abs=3 * np.sqrt(atom * (1 - atom) / 100_000))
+    x = law.rvs(35_000, random_state=7)
+    assert np.mean(x == 0) == pytest.approx(atom, abs=3 * np.sqrt(atom * (1 - atom) / 35_000))
     x = x[x > 0] if atom else x
 
     def cdf(y):
         return (law.cdf(y) - atom) / (1 - atom)
 
     assert kstest(x, cdf).pvalue > 0.01
-    assert kstest(law.mean() + 1.03 * (x - law.mean()), cdf).pvalue < 0.01
+    assert kstest(law.mean() + 1.05 * (x - law.mean()), cdf).pvalue < 0.01
 
 
 @each_law

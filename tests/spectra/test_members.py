@@ -28,19 +28,19 @@ def _mean(x):
 
 
 ONE = {  # name -> what it is called with, besides the levels
-    "bootstrap": {"statistic": _mean, "n": 20},
+    "bootstrap": {"statistic": _mean, "n_resamples": 20},
     "jackknife": {"statistic": _mean},
     "mean_spacing_ratio": {"draws": 50},
     "level_density": {"bins": 4, "limits": (0.0, 30.0)},
     "binder_cumulant": {},
-    "fit_brody": {"n": 4},
-    "fit_two_mode": {"n": 4},
-    "fit_wigner_surmise": {"n": 20},
+    "fit_brody": {"n_resamples": 4},
+    "fit_two_mode": {"n_resamples": 4},
+    "fit_wigner_surmise": {"n_resamples": 20},
     "number_variance": {"lengths": [1.0]},
     "rigidity": {"lengths": [1.0]},
-    "fit_marchenko_pastur": {"ratio": 5 / 9, "n": 4},
-    "spacing_test": {"ratio": 5 / 9, "n": 9},
-    "fit_power_law": {"n": 0, "max_candidates": 5},
+    "fit_marchenko_pastur": {"ratio": 5 / 9, "n_resamples": 4},
+    "spacing_test": {"ratio": 5 / 9, "n_resamples": 9},
+    "fit_power_law": {"n_resamples": 0, "max_candidates": 5},
     "spacings": {},
     "spacing_ratio": {},
     "unfold": {},
@@ -165,11 +165,11 @@ def test_a_record_is_no_member(name):
 @pytest.mark.parametrize("name", TWO)
 def test_two_samples_are_matched_by_the_names_of_their_dimensions(name):
     x, y, call = _levels(0), _levels(1), getattr(spectra, name)
-    options = {"n": 19} if name == "permutation_test" else {}
+    options = {"n_resamples": 19} if name == "permutation_test" else {}
     found = call(x, y.transpose("record", "mode", "lr", "seed"), **options)
     alone = call(x.isel(lr=1, record=2).values, y.isel(lr=1, record=2).values, **options)
     _assert_same(found, alone, lr=1, record=2)
-    each = next(iter(_fields(call(x, y, levels="each", **options)).values()))
+    each = next(iter(_fields(call(x, y, comparison="each", **options)).values()))
     assert each.dims == ("lr", "record", "mode")
     # A stationary law has no records: each record is held against it.
     law = y.isel(lr=0, record=0, drop=True)
@@ -200,21 +200,23 @@ def test_a_long_path_says_which_axis_holds_its_members():
 def test_bootstrap_of_a_run_resamples_its_seeds():
     run = dj.train(dj.models.linear(), dj.Grid(lr=[0.1, 0.2], batch_size=4, seeds=12), 30, 3)
     levels = run.dataset["eigenvalues"]
-    found = spectra.bootstrap(levels, _mean, n=400)
+    found = spectra.bootstrap(levels, _mean, n_resamples=400)
     scatter = levels.mean("mode").std("seed", ddof=1) / np.sqrt(12)
     assert found.estimate_err.dims == ("batch_size", "lr", "sigma_w", "record")
     # 400 replicates: 3.5 % standard error.
     np.testing.assert_allclose(found.estimate_err, scatter.transpose(*found.estimate_err.dims), rtol=0.15)
     low, high = found.confidence_interval(0.5)
     assert low.dims == high.dims == found.estimate_err.dims and (low < high).all()
-    loss = spectra.bootstrap(run.dataset["train_loss"].isel(record=-1), _mean, n=20)  # one number a seed
+    loss = spectra.bootstrap(
+        run.dataset["train_loss"].isel(record=-1), _mean, n_resamples=20
+    )  # one number a seed
     assert loss.estimate.dims == ("batch_size", "lr", "sigma_w")
 
 
 def test_points_without_enough_members_are_nan_and_no_point_at_all_is_a_sentence():
     x = _levels()
     x[0, 1:] = np.nan
-    found = spectra.bootstrap(x, _mean, n=10, nan_policy="omit")
+    found = spectra.bootstrap(x, _mean, n_resamples=10, nan_policy="omit")
     assert (
         np.isnan(found.estimate_err.isel(lr=0)).all()
         and np.isfinite(found.confidence_interval().low.isel(lr=1)).all()

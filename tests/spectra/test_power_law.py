@@ -24,14 +24,14 @@ def null_samples(rng, repetitions, points, body):
 
 
 def test_exponent_of_a_pareto_law_is_recovered():
-    fit = fit_power_law(pareto(np.random.default_rng(0), 2.5, (100, 500)), n=50, max_candidates=60)
+    fit = fit_power_law(pareto(np.random.default_rng(0), 2.5, (100, 500)), n_resamples=50, max_candidates=60)
     z = (fit.alpha - 2.5) / fit.alpha_err
     assert abs(z.mean()) < 3 * 1.2 / 10 and 0.75 < z.std() < 1.3
     assert abs((fit.alpha - 2.8) / fit.alpha_err).mean() > 2
 
 
 def test_start_of_the_tail_is_found():
-    fit = fit_power_law(null_samples(np.random.default_rng(1), 20, 2000, 0.5), n=0)
+    fit = fit_power_law(null_samples(np.random.default_rng(1), 20, 2000, 0.5), n_resamples=0)
     assert 0.8 < np.median(fit.xmin) < 1.5 and np.median(fit.n_tail) > 300
 
 
@@ -40,7 +40,7 @@ def test_estimates_agree_with_the_powerlaw_package():
     powerlaw = pytest.importorskip("powerlaw")
     x = null_samples(np.random.default_rng(2), 1, 300, 0.4)[0]
     theirs = powerlaw.Fit(x, verbose=False)
-    ours = fit_power_law(x, n=0, min_tail=2)
+    ours = fit_power_law(x, n_resamples=0, min_tail=2)
     at_theirs = x[x >= theirs.xmin]
     assert theirs.alpha == pytest.approx(1 + len(at_theirs) / np.log(at_theirs / theirs.xmin).sum(), rel=1e-6)
     assert ours.alpha == pytest.approx(theirs.alpha, rel=0.02)
@@ -50,7 +50,7 @@ def test_estimates_agree_with_the_powerlaw_package():
 def test_result_does_not_depend_on_the_unit_or_the_order():
     rng = np.random.default_rng(3)
     x = pareto(rng, 3.0, 200)
-    a, b = fit_power_law(x, n=50), fit_power_law(1e-200 * rng.permutation(x), n=50)
+    a, b = fit_power_law(x, n_resamples=50), fit_power_law(1e-200 * rng.permutation(x), n_resamples=50)
     assert b.xmin == pytest.approx(1e-200 * a.xmin)
     for name in ("alpha", "p_value", "lognormal", "truncated_p"):
         assert getattr(b, name) == pytest.approx(getattr(a, name), rel=1e-6)
@@ -58,20 +58,20 @@ def test_result_does_not_depend_on_the_unit_or_the_order():
 
 def test_matrices_are_fitted_one_by_one():
     x = pareto(np.random.default_rng(4), 2.5, (2, 3, 150))
-    stack = fit_power_law(x, n=0)
+    stack = fit_power_law(x, n_resamples=0)
     assert stack.alpha.shape == (2, 3)
-    assert stack.alpha[1, 2] == fit_power_law(x[1, 2], n=0).alpha
+    assert stack.alpha[1, 2] == fit_power_law(x[1, 2], n_resamples=0).alpha
 
 
 def test_most_true_power_laws_are_accepted():
     # Three tests at 10 %, of which the ratios overlap: 80 % pass.
-    fit = fit_power_law(pareto(np.random.default_rng(5), 2.5, (60, 300)), n=100, max_candidates=50)
+    fit = fit_power_law(pareto(np.random.default_rng(5), 2.5, (60, 300)), n_resamples=100, max_candidates=50)
     assert fit.accepted().mean() > 0.6
 
 
 @pytest.mark.parametrize(("rows", "modes"), [(64, 32), (256, 128)])
 def test_marchenko_pastur_noise_is_not_accepted(rows, modes):
-    fit = fit_power_law(noise_spectra(np.random.default_rng(6), rows, modes, 30), n=60)
+    fit = fit_power_law(noise_spectra(np.random.default_rng(6), rows, modes, 30), n_resamples=60)
     assert fit.accepted().mean() < 0.1
     # Without a p-value that refits xmin every one of them has an exponent in the range of "heavy tails".
     assert (fit.alpha < 6).all()
@@ -80,13 +80,16 @@ def test_marchenko_pastur_noise_is_not_accepted(rows, modes):
 def test_lognormal_and_exponential_tails_lose_the_likelihood_ratio():
     rng = np.random.default_rng(7)
     assert (
-        fit_power_law(rng.lognormal(sigma=0.7, size=(10, 1000)), n=0, min_tail=500).lognormal_p < 0.01
+        fit_power_law(rng.lognormal(sigma=0.7, size=(10, 1000)), n_resamples=0, min_tail=500).lognormal_p
+        < 0.01
     ).all()
-    assert (fit_power_law(1 + rng.exponential(size=(10, 1000)), n=0, min_tail=500).truncated_p < 0.01).all()
+    assert (
+        fit_power_law(1 + rng.exponential(size=(10, 1000)), n_resamples=0, min_tail=500).truncated_p < 0.01
+    ).all()
 
 
 def test_likelihood_ratios_are_never_positive_and_calibrated_on_the_boundary():
-    fit = fit_power_law(pareto(np.random.default_rng(8), 2.5, (120, 300)), n=0, min_tail=299)
+    fit = fit_power_law(pareto(np.random.default_rng(8), 2.5, (120, 300)), n_resamples=0, min_tail=299)
     for ratio, p in ((fit.lognormal, fit.lognormal_p), (fit.truncated, fit.truncated_p)):
         assert (ratio <= 0).all()
         # Half of the weight at p = 1; 5 % below 0.05, standard error 2 %.
@@ -97,7 +100,7 @@ def test_lognormal_ratio_is_the_one_of_a_direct_fit():
     from scipy import optimize
 
     x = np.random.default_rng(9).lognormal(sigma=1.0, size=400)
-    fit = fit_power_law(x, n=0)
+    fit = fit_power_law(x, n_resamples=0)
     y = np.log(x[x >= fit.xmin])
 
     def cost(theta):
@@ -111,10 +114,15 @@ def test_lognormal_ratio_is_the_one_of_a_direct_fit():
 
 
 def test_p_values_are_near_uniform_under_the_null():
-    p = fit_power_law(null_samples(np.random.default_rng(10), 150, 300, 0.5), n=99, max_candidates=40).p_value
+    p = fit_power_law(
+        null_samples(np.random.default_rng(10), 150, 300, 0.5), n_resamples=99, max_candidates=40
+    ).p_value
     assert stats.kstest(p, "uniform").statistic < 1.63 / 150**0.5
     rejected = fit_power_law(
-        np.random.default_rng(11).lognormal(sigma=0.5, size=(50, 300)), n=99, max_candidates=40, min_tail=200
+        np.random.default_rng(11).lognormal(sigma=0.5, size=(50, 300)),
+        n_resamples=99,
+        max_candidates=40,
+        min_tail=200,
     ).p_value
     assert stats.kstest(rejected, "uniform").statistic > 0.3
 
@@ -191,7 +199,7 @@ def test_ensembles_are_fitted_one_by_one_with_members_anywhere():
 @pytest.mark.slow
 @pytest.mark.parametrize("body", [0.0, 0.5])
 def test_full_calibration_of_p_values(body):
-    p = fit_power_law(null_samples(np.random.default_rng(12), 500, 500, body), n=199).p_value
+    p = fit_power_law(null_samples(np.random.default_rng(12), 500, 500, body), n_resamples=199).p_value
     value = stats.kstest(p, "uniform").pvalue
     print(f"power-law p-values, 500 repetitions, body {body}: KS p = {value:.3f}")
     assert value > 0.01
@@ -200,7 +208,9 @@ def test_full_calibration_of_p_values(body):
 @pytest.mark.slow
 @pytest.mark.parametrize("body", [0.0, 0.5])
 def test_full_coverage_of_the_exponent(body):
-    fit = fit_power_law(null_samples(np.random.default_rng(15), 1000, 500, body), n=200, max_candidates=100)
+    fit = fit_power_law(
+        null_samples(np.random.default_rng(15), 1000, 500, body), n_resamples=200, max_candidates=100
+    )
     z = np.abs(fit.alpha - 2.5) / fit.alpha_err
     low, high = (z < 0.9945).mean(), (z < 1.96).mean()
     print(f"coverage of alpha, 1000 repetitions, body {body}: {low:.3f} at 68 %, {high:.3f} at 95 %")
@@ -212,7 +222,7 @@ def test_full_coverage_of_the_exponent(body):
 @pytest.mark.slow
 @pytest.mark.parametrize(("rows", "modes"), [(64, 32), (256, 128)])
 def test_marchenko_pastur_noise_is_accepted_in_fewer_than_a_tenth(rows, modes):
-    fit = fit_power_law(noise_spectra(np.random.default_rng(13), rows, modes, 500), n=200)
+    fit = fit_power_law(noise_spectra(np.random.default_rng(13), rows, modes, 500), n_resamples=200)
     alone = (fit.p_value > 0.1).mean()
     print(f"{rows}x{modes}: accepted {fit.accepted().mean():.3f}, by goodness of fit alone {alone:.3f}")
     assert fit.accepted().mean() < 0.1
@@ -224,9 +234,9 @@ def test_twenty_times_faster_than_powerlaw_with_a_python_bootstrap():
     powerlaw = pytest.importorskip("powerlaw")
     rng = np.random.default_rng(14)
     x = pareto(rng, 2.5, 500)
-    fit_power_law(x, n=10)
+    fit_power_law(x, n_resamples=10)
     start = time.perf_counter()
-    fit_power_law(x, n=1000)
+    fit_power_law(x, n_resamples=1000)
     ours = time.perf_counter() - start
     start = time.perf_counter()
     first = powerlaw.Fit(x, verbose=False)

@@ -50,8 +50,8 @@ def test_distances_agree_with_scipy():
         np.array([by_scipy(*columns) for columns in zip(x.T, y.T, strict=True)]),
     )
     for k, distance in enumerate(distances):
-        assert distance(x, y, levels="pooled") == pytest.approx(pooled[k], rel=1e-12)
-        np.testing.assert_allclose(distance(x, y, levels="each"), each[:, k], rtol=1e-12)
+        assert distance(x, y, comparison="pooled") == pytest.approx(pooled[k], rel=1e-12)
+        np.testing.assert_allclose(distance(x, y, comparison="each"), each[:, k], rtol=1e-12)
         assert distance(x, y) == pytest.approx(each[:, k].mean(), rel=1e-12)
 
 
@@ -62,15 +62,17 @@ def test_two_narrow_levels_that_move_by_three_widths_are_three_widths_apart():
     y = np.array([0.003, 1.003]) + 0.001 * rng.normal(size=(200, 2))
     # The distance of two sample means of 200, in widths: 0.1.
     assert wasserstein(x, y) == pytest.approx(3, abs=0.3)
-    assert permutation_test(x, y, n=19).statistic == wasserstein(x, y)
-    np.testing.assert_allclose(permutation_test(x, y, n=19, levels="each").statistic, [3, 3], atol=0.3)
-    assert permutation_test(x, y, n=19, levels="pooled").statistic < 0.01
+    assert permutation_test(x, y, n_resamples=19).distance == wasserstein(x, y)
+    np.testing.assert_allclose(
+        permutation_test(x, y, n_resamples=19, comparison="each").distance, [3, 3], atol=0.3
+    )
+    assert permutation_test(x, y, n_resamples=19, comparison="pooled").distance < 0.01
 
 
 def test_distances_agree_with_scipy_in_the_presence_of_ties():
     rng = np.random.default_rng(1)
     x, y = rng.integers(5, size=(40, 2)) * 1.0, rng.integers(6, size=(30, 2)) * 1.0
-    pooled = kolmogorov_smirnov(x, y, levels="pooled")
+    pooled = kolmogorov_smirnov(x, y, comparison="pooled")
     assert pooled == pytest.approx(stats.ks_2samp(x.ravel(), y.ravel()).statistic)
 
 
@@ -79,7 +81,7 @@ def test_level_by_level_distance_sees_what_the_pool_hides():
     rng = np.random.default_rng(2)
     x = np.array([0.0, 0.5]) + rng.normal(size=(2000, 2))
     y = np.array([0.5, 0.0]) + rng.normal(size=(2000, 2))
-    assert wasserstein(x, y, levels="pooled") < 0.1
+    assert wasserstein(x, y, comparison="pooled") < 0.1
     np.testing.assert_allclose(wasserstein(x, y, per_level=True), 0.5, atol=0.1)
     assert wasserstein(x, y) == pytest.approx(0.5, abs=0.1)
 
@@ -116,11 +118,11 @@ def test_bootstrap_error_of_the_mean_counts_members():
 
 def test_bootstrap_accepts_statistics_of_one_ensemble_and_of_many():
     x = correlated_members(np.random.default_rng(6), 30, shape=(2,))
-    many = bootstrap(x, lambda v: v.mean(axis=-2), n=50)
-    one = bootstrap(x, lambda v: v.mean(axis=-2), n=50, vectorised=False)
+    many = bootstrap(x, lambda v: v.mean(axis=-2), n_resamples=50)
+    one = bootstrap(x, lambda v: v.mean(axis=-2), n_resamples=50, vectorised=False)
     np.testing.assert_allclose(many.replicates, one.replicates, rtol=1e-12)
     assert many.estimate.shape == (2, 8) and many.confidence_interval().low.shape == (2, 8)
-    assert bootstrap(x[0], lambda v: float(np.median(v)), n=20).replicates.shape == (20,)
+    assert bootstrap(x[0], lambda v: float(np.median(v)), n_resamples=20).replicates.shape == (20,)
 
 
 def test_jackknife_error_of_the_mean_is_the_textbook_one():
@@ -151,14 +153,14 @@ def test_jackknife_removes_the_bias_of_the_plug_in_variance():
 def test_permutation_test_finds_a_shift_below_a_width(statistic):
     rng = np.random.default_rng(9)
     x, y = correlated_members(rng, 100), correlated_members(rng, 100) + 0.8
-    assert permutation_test(x, y, statistic, n=199).p_value == 1 / 200
-    assert permutation_test(x, y - 0.8, statistic, n=199).p_value > 0.01
+    assert permutation_test(x, y, statistic, n_resamples=199).p_value == 1 / 200
+    assert permutation_test(x, y - 0.8, statistic, n_resamples=199).p_value > 0.01
 
 
 def test_permutation_p_value_of_an_ensemble_with_itself_is_one():
     x = correlated_members(np.random.default_rng(10), 20)
-    result = permutation_test(x, x, n=99)
-    assert result.statistic == 0 and result.p_value == 1
+    result = permutation_test(x, x, n_resamples=99)
+    assert result.distance == 0 and result.p_value == 1
 
 
 def permutation_p_values(repetitions, n, unit):
@@ -168,7 +170,7 @@ def permutation_p_values(repetitions, n, unit):
         x, y = correlated_members(rng, 30), correlated_members(rng, 40)
         if unit == "level":
             x, y = x.reshape(-1, 1), y.reshape(-1, 1)
-        values.append(permutation_test(x, y, n=n, key=k).p_value)
+        values.append(permutation_test(x, y, n_resamples=n, key=k).p_value)
     return np.array(values)
 
 
@@ -184,7 +186,7 @@ def coverage(repetitions, n, members, exact):
     for k in range(repetitions):
         # Skewed members: exponential shifts, mean 1.
         x = rng.exponential(size=(members, 1)) + 0.3 * rng.normal(size=(members, 4))
-        fit = bootstrap(x, mean_level, n=n, key=k)
+        fit = bootstrap(x, mean_level, n_resamples=n, key=k)
         for i, level in enumerate((0.68, 0.95)):
             low, high = fit.confidence_interval(level)
             hits[i] += low <= exact <= high
@@ -213,20 +215,20 @@ def test_bad_arguments_are_refused():
     x = np.random.default_rng(15).normal(size=(5, 2))
     with pytest.raises(ValueError, match="same number of modes"):
         wasserstein(x, x[:, :1])
-    with pytest.raises(ValueError, match="statistic must be one of"):
+    with pytest.raises(ValueError, match="metric must be one of"):
         permutation_test(x, x, "cramer")
-    with pytest.raises(ValueError, match="n must be"):
-        permutation_test(x, x, n=0)
-    for fit in (bootstrap(x, mean_level, n=10), jackknife(x, mean_level)):
+    with pytest.raises(ValueError, match="n_resamples must be"):
+        permutation_test(x, x, n_resamples=0)
+    for fit in (bootstrap(x, mean_level, n_resamples=10), jackknife(x, mean_level)):
         with pytest.raises(ValueError, match="level must lie"):
             fit.confidence_interval(1.0)
-    with pytest.raises(ValueError, match="levels must be one of mean, each, pooled"):
-        wasserstein(x, x, levels="all")
+    with pytest.raises(ValueError, match="comparison must be one of mean, each, pooled"):
+        wasserstein(x, x, comparison="all")
 
 
 def test_old_names_of_errors_and_intervals_say_the_new_ones():
     x = np.random.default_rng(9).normal(size=(20, 3)).cumsum(axis=1)
-    found = bootstrap(x, lambda x: x.mean(axis=-2), n=50)
+    found = bootstrap(x, lambda x: x.mean(axis=-2), n_resamples=50)
     for old, new in (("error", found.estimate_err), ("interval", found.confidence_interval())):
         with pytest.warns(DeprecationWarning, match=f"^{old} is now called"):
             np.testing.assert_array_equal(getattr(found, old), new)

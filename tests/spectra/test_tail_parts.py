@@ -59,13 +59,13 @@ def test_noise_shows_a_spike_as_rarely_as_stated_and_its_own_width():
 
 def test_heads_of_different_size_are_no_tail():
     rng = np.random.default_rng(2)
-    found = tail_parts(levels_of(noise(rng, scale=0.6)), ROWS, n=40)
+    found = tail_parts(levels_of(noise(rng, scale=0.6)), ROWS, n_resamples=40)
     assert found.best == "noise" and found.spikes < 0.002 and found.p_value > 0.05
 
 
 def test_spikes_are_counted_and_leave_the_bulk_noise():
     rng = np.random.default_rng(3)
-    found = tail_parts(levels_of(with_spikes(rng, noise(rng), 4.0, share=0.5)), ROWS, n=40)
+    found = tail_parts(levels_of(with_spikes(rng, noise(rng), 4.0, share=0.5)), ROWS, n_resamples=40)
     assert abs(found.spikes - 0.5 / MODES) < 4 * found.spikes_err + 0.002
     assert 0 < found.spikes_err < 0.2 * found.spikes
     assert found.best == "noise"
@@ -75,8 +75,8 @@ def test_unequal_variances_and_a_power_law_are_told_apart():
     """By two standard errors of the difference of their gains in likelihood, each way; so much a thousand
     levels can tell."""
     rng = np.random.default_rng(4)
-    unequal = tail_parts(levels_of(with_spikes(rng, noise(rng, spread=0.8), 5.0)), ROWS, n=40)
-    law = tail_parts(with_power_law(rng, levels_of(noise(rng))), ROWS, n=40)
+    unequal = tail_parts(levels_of(with_spikes(rng, noise(rng, spread=0.8), 5.0)), ROWS, n_resamples=40)
+    law = tail_parts(with_power_law(rng, levels_of(noise(rng))), ROWS, n_resamples=40)
     assert unequal.best == "unequal" and abs(unequal.spread - 0.8) < 4 * unequal.spread_err + 0.05
     assert unequal.gain_unequal - unequal.gain_power_law > 2 * unequal.gain_difference_err
     assert law.best == "power law" and abs(law.power_law - 0.15) < 4 * law.power_law_err
@@ -114,4 +114,4 @@ def test_wrong_input_is_answered_with_a_sentence(x, rows, words):
 
 def test_one_matrix_a_member_needs_no_axis_of_its_own():
     x = np.linalg.svd(np.random.default_rng(3).normal(size=(6, 64, 16)) / 8, compute_uv=False) ** 2
-    assert tail_parts(x, 64, n=10) == tail_parts(x[:, None], 64, n=10)
+    assert tail_parts(x, 64, n_resamples=10) == tail_parts(x[:, None], 64, n_resamples=10)

@@ -266,3 +266,10 @@ def test_damage_never_raises_anything_but_input_errors(kind, tmp_path):
             pass
         file.write_bytes(content)
     assert plan(open_checkpoint(good)).matrices
+
+
+def test_what_stands_beside_the_weights_leads_to_their_folder(tmp_path):
+    writers.safetensors(tmp_path / "model.safetensors", {"w": W})
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(InputError, match=r"config.json holds no weights but stands beside them"):
+        open_checkpoint(tmp_path / "config.json")

@@ -173,9 +173,9 @@ def epoch_gradient_norm(dataset: xr.Dataset) -> xr.DataArray:
     Examples
     --------
     >>> model = dj.models.teacher_student(widths=(3, 8, 6, 1), batches=100)
-    >>> grid = dj.Grid(lr=0.5, batch_size=4, sigma_w=0.5, seeds=4)
+    >>> grid = dj.Grid(lr=(0.05, 0.5), batch_size=4, sigma_w=(0.5, 8.0), seeds=4)
     >>> run = dj.train(model, grid, steps=400, records=5, keep_weights="all").dataset
-    >>> norm = dj.phase.epoch_gradient_norm(run).mean("seed").squeeze()
+    >>> norm = dj.phase.epoch_gradient_norm(run).sel(lr=0.5, sigma_w=0.5).mean("seed").squeeze()
     >>> norm["record"].values, bool(norm[-1] < norm[0])
     (array([  0, 100, 200, 300]), True)
     """
@@ -222,11 +222,12 @@ def full_gradient_norm(dataset: xr.Dataset, record: int = 0) -> xr.DataArray:
 
     Examples
     --------
-    >>> grid = dj.Grid(lr=0.1, batch_size=4, sigma_w=[1.0, 64.0], seeds=2)
-    >>> run = dj.train(dj.models.teacher_student(batches=20), grid, 2, 2, keep_weights="all")
-    >>> norm = dj.phase.full_gradient_norm(run.dataset).mean("seed").squeeze()
-    >>> bool(norm.sel(sigma_w=64) < norm.sel(sigma_w=1))  # features of ±1 have no slope
-    True
+    >>> model = dj.models.teacher_student(widths=(3, 8, 6, 1), batches=100)
+    >>> grid = dj.Grid(lr=(0.05, 0.5), batch_size=4, sigma_w=(0.5, 8.0), seeds=4)
+    >>> run = dj.train(model, grid, steps=4000, records=3, keep_weights="all").dataset
+    >>> norm = dj.phase.full_gradient_norm(run)  # at the start, which is the same for all learning rates
+    >>> norm.dims, bool((norm.sel(lr=0.05) == norm.sel(lr=0.5)).all())
+    (('batch_size', 'lr', 'sigma_w', 'seed'), True)
     """
     weights, config = _weights(dataset).isel(record=record), configuration(dataset)["model"]
     if config["data"] != "fixed" or config["activation"] != "tanh":

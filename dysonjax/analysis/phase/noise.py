@@ -285,9 +285,10 @@ def noise_line_error(
 
     Examples
     --------
-    >>> grid = dj.Grid(lr=[1.0, 8.0, 64.0], batch_size=4, sigma_w=1.0, seeds=8)
-    >>> run = dj.train(dj.models.teacher_student(batches=20), grid, 200, 2)
-    >>> dj.phase.noise_line_error(run.dataset, resamples=20).dims
+    >>> model = dj.models.teacher_student(widths=(3, 8, 6, 1), batches=100)
+    >>> grid = dj.Grid(lr=(0.05, 0.5), batch_size=4, sigma_w=(0.5, 8.0), seeds=4)
+    >>> run = dj.train(model, grid, steps=4000, records=3, keep_weights="all").dataset
+    >>> dj.phase.noise_line_error(run, resamples=20).dims
     ('sigma_w',)
     """
     passes = noise_passes(dataset, criterion=criterion).isel(batch_size=0)

@@ -77,7 +77,7 @@ class FunctionWriter(Writer):
 
     # -- loops -----------------------------------------------------------------------------------------------
 
-    def nest(self, shape: Sequence[int], body: Callable, vector: bool = True) -> None:
+    def nest(self, shape: Sequence[int], body: Callable, vector: bool = True, unrolled: int = 0) -> None:
         def write():
             axes = merged(shape, self.touched(shape, body), by=-1)  # which is written last
             index, loops = self.walk(shape, axes)

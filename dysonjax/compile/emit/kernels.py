@@ -24,9 +24,9 @@ def write_product(writer: FunctionWriter, root: Node) -> None:
     along = [variable(f"along{number}", extent - 1) for number, extent in enumerate(extents)]
     found = []
     for side, node in enumerate(root.inputs):
-        columns = along[first:second] if side == 0 else along[second:end]
+        own = along[first:second] if side == 0 else along[second:end]
         at = dict(zip(shared[side], along[:first], strict=True))
-        at |= dict(zip(free[side], columns, strict=True)) | dict(zip(summed[side], along[end:], strict=True))
+        at |= dict(zip(free[side], own, strict=True)) | dict(zip(summed[side], along[end:], strict=True))
         found.append(writer.located(node, tuple(at[axis] for axis in range(len(node.shape)))))
     (left, left_place), (right, right_place) = found
     places = (left_place, right_place, writer.place(root, along[:end]))

@@ -127,6 +127,7 @@ def _write_block(
             first = in_lanes(first, start) if node.varying else first
         writer.line(f"{kind} {name} = {first};")
     sign = "-" if total.op == "sub" else "+"
+    terms: list[tuple[Index, ...]]
     if written_out:
         terms = [tuple(map(int, term)) for term in np.ndindex(*extents)]
     else:

@@ -152,6 +152,7 @@ class ThreadWriter(LanesWriter):
     def copy(self, root: Node) -> None:
         """An array that is looked up in the data of a world: copies arrive while the networks go on."""
         source, width, many = _source(root), root.dtype.itemsize, 1
+        assert source is not None, "of a root that is a copy"
         if _contiguous(root):
             # A world's data and every block of it begin at a multiple of what is copied at once.
             whole = math.gcd(root.size * width, source.size * width, ALIGNED)
@@ -220,8 +221,8 @@ class ThreadWriter(LanesWriter):
             t: self.value(node.inputs[0], (*index[:axis], add(inner, first), *index[axis + 1 :]))
             for first, t in firsts.items()
         }
-        found, *others = sorted(values)
-        found = values[found]
+        first, *others = sorted(values)
+        found = values[first]
         for t in others:
             truth = f"TRUTH(thread[0] >= {t} + ZERO(int32_v))"
             if node.dtype.itemsize != 4 and node.dtype.kind != "b":
@@ -234,6 +235,8 @@ class ThreadWriter(LanesWriter):
         params, (part,) = node.params, node.inputs
         axis, extent, threads = (params[name] for name in ("axis", "extent", "threads"))
         position, n = index[axis], part.shape[axis]
+        owner: Index
+        inner: Index
         if isinstance(position, int):
             owner, inner = place_of(extent, threads, position)
         else:

@@ -14,7 +14,6 @@ from dysonjax.compile.graph import Node, constant
 from dysonjax.compile.schedule import Plan
 from dysonjax.compile.shapes import (
     STRIDED,
-    Affine,
     Index,
     add,
     dot,
@@ -34,14 +33,17 @@ class Writer:
         self.plan, self.names, self.buffered = plan, dict(names), buffered
         self.lines: list[str] = []
         self.known: dict[tuple, str] = {}  # names of values in the lines that are being written
-        self.root: Node | None = None
+        self.root: Node  # set before anything is written
         self._counter = itertools.count()
         self._tables: dict[Node, Node] = {}
 
     # -- what a target defines -----------------------------------------------------------------------------
 
-    def nest(self, shape: Sequence[int], body: Callable, vector: bool = True) -> None:
-        """`body(index)` for every index of an array; vector: in any order, or several at a time."""
+    def nest(self, shape: Sequence[int], body: Callable, vector: bool = True, unrolled: int = 0) -> None:
+        """`body(index)` for every index of an array; vector: in any order, or several at a time.
+
+        unrolled: how many elements may be written out one by one.
+        """
         raise NotImplementedError
 
     def read(self, node: Node, place: Index) -> str:
@@ -181,7 +183,7 @@ class Writer:
     def firsts(self, node: Node, starts, part: Sequence[int]) -> list[Index]:
         """Where a part of the first operand begins, along each axis."""
         return [
-            0 if start is None else self.position(*start, extent - size)
+            0 if start is None else self.position(start[0], start[1], extent - size)
             for start, extent, size in zip(starts, node.inputs[0].shape, part, strict=True)
         ]
 
@@ -201,6 +203,6 @@ class Writer:
         return name
 
 
-def unknown(text: str) -> Affine:
+def unknown(text: str) -> Index:
     """A position in C of which nothing is known here."""
     return variable(text, 2**31)

@@ -83,9 +83,9 @@ def conv_general_dilated(
             where = tuple(slice(s, e, by) for s, e, by in zip(starts, ends, window_strides, strict=True))
             windows.append(array[(slice(None), slice(None), *where)])
         batch, channels, features = array.shape[0], array.shape[1] // groups, kernel.shape[0] // groups
-        windows = jnp.stack(windows).reshape(len(windows), batch, groups, channels, -1)
+        stacked = jnp.stack(windows).reshape(len(windows), batch, groups, channels, -1)
         kernel = kernel.reshape(groups, features, channels, -1)
-        found = jnp.einsum("kngcs,gfck->ngfs", windows, kernel, preferred_element_type=out.dtype)
+        found = jnp.einsum("kngcs,gfck->ngfs", stacked, kernel, preferred_element_type=out.dtype)
         found = found.reshape(batch, groups * features, *extents)
         return found.transpose(np.argsort(numbers.out_spec))
 

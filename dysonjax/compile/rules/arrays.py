@@ -78,7 +78,7 @@ def sort(context, *arrays, dimension, is_stable, num_keys):
         raise Unsupported(f"a sort of more than {MOST_SORTED} numbers")
 
     def in_order(*arrays):
-        arrays = [jnp.moveaxis(a, dimension, -1) for a in arrays]
+        arrays = tuple(jnp.moveaxis(a, dimension, -1) for a in arrays)
         before = jnp.arange(count)[None, :] < jnp.arange(count)[:, None]  # [i, j]: j stands before i
         before = jnp.broadcast_to(before, (*arrays[0].shape, count))
         for key in reversed(arrays[:num_keys]):

@@ -172,7 +172,11 @@ function key(shades) {
   if (state.quantity === "phase") return element("p", { class: "key" }, ...data.phases.names.map((name, i) =>
     element("span", {}, element("i", { style: `background: ${data.phases.colours[i]}` }), name)));
   const steps = Array.from({ length: 10 }, (_, i) => colour(i / 9)).join(",");
-  return element("p", { class: "key" }, text(shades.low, 3),
+  // Where there is one quantity alone, no chooser says what the colours mean.
+  const [only, ...more] = quantities();
+  const name = more.length ? "" : element("span", { style: "flex-basis: 100%" },
+    `colour: ${only.name.replaceAll("_", " ")}, ${only.label}`);
+  return element("p", { class: "key" }, name, text(shades.low, 3),
     element("i", { class: "ramp", style: `background: linear-gradient(90deg, ${steps})` }), text(shades.high, 3),
     shades.logarithmic ? " (logarithmic)" : "");
 }

@@ -76,7 +76,7 @@ def of_dataset(dataset: xr.Dataset, options: dict[str, Any] | None = None) -> Sc
     spectra, observables = [], []
     for name in map(str, dataset.data_vars):
         variable = dataset[name]
-        extra = [dim for dim in variable.dims if dim not in each]
+        extra = [str(dim) for dim in variable.dims if dim not in each]
         label = str(variable.attrs.get("long_name", name))
         if name in SKIP or not each <= set(variable.dims) or len(extra) > 1:
             continue
@@ -136,9 +136,11 @@ def _targets(dataset: xr.Dataset, name: str, dims: list[str], mode: str) -> np.n
 def _phases(dataset: xr.Dataset, dims: list[str], options: dict[str, Any]) -> Phases | None:
     """Phases at every record, for runs that have phases."""
     usual = phase.DEFAULT_THRESHOLDS
-    chosen = [options.get(f"threshold_{name}", value) for name, value in usual._asdict().items()]
+    chosen: dict[str, Any] = {
+        name: options.get(f"threshold_{name}", value) for name, value in usual._asdict().items()
+    }
     try:
-        thresholds = phase.Thresholds(*chosen)
+        thresholds = phase.Thresholds(**chosen)
         found = [
             phase.classify(dataset.isel(record=[record]), thresholds)
             for record in range(dataset.sizes["record"])
