@@ -4,7 +4,9 @@
     make device-check                      # on a machine with a GPU; its result.json becomes a file of
                                            # benchmarks/device/results, with the next number
     dysonjax figure released --released FOLDER --out runs/record
+    python benchmarks/first_picture.py --write --before FOLDER   # the sources of the version before
     python docs/tables.py runs/record      # takes the summaries of that folder in, then renews all tables
+    python benchmarks/verdicts.py          # benchmarks/verdicts.json
     python docs/tables.py                  # renews all tables
 
 Kept of a summary is what may be published: our numbers with errors, theory, and means over released points
@@ -21,6 +23,8 @@ from dysonjax.published import RECIPES
 DOCS = Path(__file__).parent
 NUMBERS = DOCS / "numbers"
 RATIOS = DOCS.parent / "benchmarks" / "ratios.json"
+PICTURE = DOCS.parent / "benchmarks" / "first_picture.json"
+VERDICTS = DOCS.parent / "benchmarks" / "verdicts.json"
 KEPT = ("name", "source", "scale", "networks", "steps", "version")
 CHECK = ("name", "measured", "error", "expected", "systematic", "z")
 DEVICE = DOCS.parent / "benchmarks" / "device" / "results"
@@ -117,6 +121,93 @@ def speeds() -> str:
         cells = {v: number(r) + WORDS.get((case, v), "") for v, r in ratios.items()}
         rows.append([name, rate(found["rates"].get(case)), *(cells.get(v, "") for v in VARIANTS)])
     return table(rows[0], rows[1:])
+
+
+def first_picture() -> str:
+    """Seconds of `dysonjax phase-diagram`, and how much CPU each way takes beside a warm run.
+
+    On a machine that had other work, seconds of wall time say nothing and are left out.
+    """
+    record = json.loads(PICTURE.read_text())
+    found, usual = record["seconds"], record["seconds"]["warm"]["cpu"]["median"]
+    kinds = {"wall": "s", "cpu": "s of CPU"}
+    if record["load"] > record["cores"] / 2:
+        del kinds["wall"]
+    heads = ["run", *(f"{unit}, {which}" for unit in kinds.values() for which in ("least", "median"))]
+    rows = [
+        [way, *(f"{one[kind][which]:.1f}" for kind in kinds for which in ("least", "median")),
+         f"{one['cpu']['median'] / usual:.2f}"]
+        for way, one in found.items()
+    ]  # fmt: skip
+    return table([*heads, "CPU beside warm"], rows)
+
+
+def verdicts(part: str) -> list[dict]:
+    return json.loads(VERDICTS.read_text(encoding="utf-8"))[part]
+
+
+def noise_verdicts() -> str:
+    """What noise of each shape is called."""
+    heads, columns = (
+        ["matrices"],
+        [["spectra", "with spikes", "heavy tail", "not described", "**not noise**"]],
+    )
+    for row in verdicts("noise"):
+        ensemble = f"{row['members']} of " if row["members"] > 1 else ""
+        heads.append(f"{ensemble}{row['rows']}×{row['modes']}")
+        kinds = shares(row, "spikes", "heavy tail", "not described")
+        columns.append([str(row["count"]), *kinds, share(row["count"] - row["words"]["noise"], row["count"])])
+    return table(heads, list(zip(*columns, strict=True)))
+
+
+def entry_verdicts() -> str:
+    """What matrices of independent entries are called, without and with shuffled matrices."""
+    rows = []
+    for row in verdicts("entries"):
+        words = shares(row, "noise", "spikes", "heavy tail", "not described")
+        shuffled = shares({**row, "words": row["full"]}, "spikes", "noise with large entries")
+        rows.append([row["entries"], times(row["shape"]), *words, *shuffled])
+    heads = ["entries", "shape", "noise", "with spikes", "heavy tail", "not described"]
+    return table([*heads, "shuffled: with spikes", "shuffled: large entries"], rows)
+
+
+def spike_verdicts() -> str:
+    """How often the planted number of spikes is the one that is found."""
+    rows = []
+    for row in verdicts("spikes"):
+        planted, words = row["strengths"], row["words"]
+        right = f"noise with {len(planted)} spike{'s' if len(planted) > 1 else ''}"
+        other = sum(n for word, n in words.items() if word.startswith("noise with ") and word != right)
+        found = shares({**row, "words": {**words, "other": other}}, right, "other", "noise", "not described")
+        rows.append(
+            [times(row["shape"]), ", ".join(f"{one:g}" for one in planted), str(row["count"]), *found]
+        )
+    heads = ["shape", "strengths, θ/θ_c", "matrices", "right number", "another number", "noise"]
+    return table([*heads, "not described"], rows)
+
+
+def tail_verdicts() -> str:
+    """What levels without a bulk are called."""
+    words = ("heavy tail", "not described", "noise", "spikes")
+    rows = [[row["levels"], str(row["count"]), *shares(row, *words)] for row in verdicts("tails")]
+    return table(["levels", "spectra", "heavy tail", "not described", "noise", "with spikes"], rows)
+
+
+def shares(row: dict, *words: str) -> list[str]:
+    """Of the words of a row; "spikes" are any number of them."""
+    spikes = sum(n for word, n in row["words"].items() if word.endswith((" spike", " spikes")))
+    counts = {"spikes": spikes, **row["words"]}
+    return [share(counts.get(word, 0), row["count"]) for word in words]
+
+
+def share(count: int, total: int) -> str:
+    """Percent with its standard error, that of one more of either kind, so that 0 has one too."""
+    p = (count + 1) / (total + 2)
+    return f"{100 * count / total:.1f} ± {100 * (p * (1 - p) / total) ** 0.5:.1f} %"
+
+
+def times(shape: list[int]) -> str:
+    return "×".join(map(str, shape))
 
 
 def device_results() -> list[tuple[str, dict]]:
@@ -219,8 +310,19 @@ def speed() -> str:
 
 TABLES = {  # page: names of its tables, and what makes them
     "../README.md": {"speed": speed},
-    "performance.md": {"speeds": speeds, "gpu rates": gpu_rates, "gpu runs": gpu_runs},
+    "performance.md": {
+        "speeds": speeds,
+        "first picture": first_picture,
+        "gpu rates": gpu_rates,
+        "gpu runs": gpu_runs,
+    },
     "figures.md": {"released": released_table, "theory": theory_table},
+    "how-to/spectra-of-a-network.md": {
+        "noise": noise_verdicts,
+        "entries": entry_verdicts,
+        "spikes": spike_verdicts,
+        "tails": tail_verdicts,
+    },
 }
 
 

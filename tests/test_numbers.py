@@ -30,6 +30,23 @@ def test_the_tables_are_what_the_committed_numbers_give(numbers):
     assert numbers.renewed("figures.md", text[:name] + "**differs**" + text[name + 10 :]) == text
 
 
+def test_the_tables_of_verdicts_are_what_the_committed_counts_give(numbers, monkeypatch, tmp_path):
+    page = "how-to/spectra-of-a-network.md"
+    text = (DOCS / page).read_text()
+    assert numbers.renewed(page, text) == text, "python docs/tables.py renews the tables"
+    kept = json.loads(numbers.VERDICTS.read_text())
+    assert all(sum(row["words"].values()) == row["count"] for rows in kept.values() for row in rows)
+    # The page says 2 %: within three standard errors, for every shape.
+    for row in kept["noise"]:
+        wrong = 1 - row["words"]["noise"] / row["count"]
+        assert abs(wrong - 0.02) <= 3 * (0.02 * 0.98 / row["count"]) ** 0.5
+    # The twin: another count is another page.
+    kept["noise"][0]["words"]["noise"] -= 100
+    monkeypatch.setattr(numbers, "VERDICTS", tmp_path / "verdicts.json")
+    numbers.VERDICTS.write_text(json.dumps(kept))
+    assert numbers.renewed(page, text) != text
+
+
 def test_rates_of_gpus_are_the_newest_that_were_measured(numbers, tmp_path, monkeypatch):
     monkeypatch.setattr(numbers, "DEVICE", tmp_path)
     old = {"goal": 1e9, "8 threads (1, None) 4 warps 254 registers 0 B stack": 2e9, "XLA": 5e7}
@@ -76,3 +93,14 @@ def test_summaries_are_taken_in_without_released_points(numbers, tmp_path, monke
     assert kept["released"] == [] and "out" not in kept and "mistaken" not in kept["checks"][0]
     path.write_text(json.dumps({**kept, "scale": "quick"}))
     assert "| a\\|b | 1.235 ± 0.012 | 1.2 | +2.9 |" in numbers.theory_table()
+
+
+@pytest.mark.parametrize("load", [0.1, 9.0])
+def test_wall_time_of_a_busy_machine_is_not_shown(numbers, tmp_path, monkeypatch, load):
+    kind = {"least": 4.0, "median": 4.5}
+    ways = {"warm": {"wall": kind, "cpu": kind}, "cold": {"wall": kind, "cpu": {"least": 8.0, "median": 9.0}}}
+    monkeypatch.setattr(numbers, "PICTURE", tmp_path / "first_picture.json")
+    numbers.PICTURE.write_text(json.dumps({"cores": 2, "load": load, "seconds": ways}))
+    heads, _, warm, cold = numbers.first_picture().splitlines()
+    assert ("| s, least |" in heads) == (load < 1)
+    assert warm.endswith("| 4.0 | 4.5 | 1.00 |") and cold.endswith("| 8.0 | 9.0 | 2.00 |")

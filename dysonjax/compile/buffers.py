@@ -54,7 +54,11 @@ def hazards(roots: Sequence[Node]) -> frozenset[Node]:
 
 
 def arrange(
-    roots: Sequence[Node], elsewhere: set[Node], kept: set[Node], turned: Container[Node]
+    roots: Sequence[Node],
+    elsewhere: set[Node],
+    kept: set[Node],
+    turned: Container[Node],
+    networks: int = 1,
 ) -> tuple[dict[Node, int], dict[Node, Node], int]:
     """Where in one piece of memory every root lies, in bytes; over what it is written; and the bytes in all.
 
@@ -76,7 +80,7 @@ def arrange(
         over = [n for n in needs[root] if n in places and n not in kept and last[n] == turn]
         over.sort(key=turns.__getitem__)
         if root not in elsewhere:
-            size = bytes_of(root)
+            size = bytes_of(root, networks)
             same = [node for node in over if _can_take_over(root, node, known, turned)]
             if same:
                 # Written where it is read, it need not be fetched.
@@ -97,7 +101,7 @@ def arrange(
                     free += [(begin + size, end)] if end > begin + size else []
         if last[root] == turn and root in places and root not in kept:
             over.append(root)
-        free = _joined([*free, *((places[node], places[node] + bytes_of(node)) for node in over)])
+        free = _joined([*free, *((places[node], places[node] + bytes_of(node, networks)) for node in over)])
     return places, instead, top
 
 

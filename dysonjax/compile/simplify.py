@@ -20,7 +20,15 @@ MANY = 8  # numbers that are divided by the same one
 
 def simplified(outputs: Sequence[Node]) -> list[Node]:
     """The outputs by fewer multiplications and divisions."""
-    return with_reciprocals(with_small_factors(outputs))
+    return with_reciprocals(with_small_factors(with_shared_products(outputs)))
+
+
+def with_shared_products(outputs: Sequence[Node]) -> list[Node]:
+    """The outputs with a network's number multiplying a product of what all share, not one of its factors.
+
+    A network that starts from shared normals times its own width is the example.
+    """
+    return _changed(outputs, lambda node, rebuilt: _multiplied_last(rebuilt))
 
 
 def with_small_factors(outputs: Sequence[Node]) -> list[Node]:
@@ -99,6 +107,29 @@ def _moved(node: Node, rebuilt: Node, users: Counter[Node]) -> Node | None:
         for view in reversed(views):
             result = dataclasses.replace(view, inputs=(result,), scope=result.scope)
         return result
+    return None
+
+
+def _multiplied_last(node: Node) -> Node | None:
+    """A product whose result a number multiplies, and not one of its factors; None if that saves nothing."""
+    if node.op != "dot_general" or node.dtype.kind != "f":
+        return None
+    for side in (0, 1):
+        views, factor = [], node.inputs[side]
+        while factor.op in ORDERS:
+            views.append(factor)
+            factor = factor.inputs[0]
+        if factor.op != "mul" or node.inputs[1 - side].varying:
+            continue
+        for place in (0, 1):
+            number, shared = _number(factor.inputs[place]), factor.inputs[1 - place]
+            if number is None or not number.varying or shared.varying or shared.shape != factor.shape:
+                continue
+            for view in reversed(views):
+                shared = dataclasses.replace(view, inputs=(shared,), scope=shared.scope, varying=False)
+            factors = (shared, node.inputs[1]) if side == 0 else (node.inputs[0], shared)
+            scope = max(factor.scope for factor in factors)
+            return _times(dataclasses.replace(node, inputs=factors, scope=scope, varying=False), number)
     return None
 
 

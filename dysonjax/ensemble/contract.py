@@ -68,6 +68,7 @@ class Task(NamedTuple):
     traces: Traces  # what tracing gave in an earlier run
     state_bytes: int  # of one network
     xla_follows: bool  # whether XLA is asked too: who is slower than it then refuses
+    matrices: bool  # whether somebody reads matrices at a record, or their levels alone
 
 
 class Tile(NamedTuple):

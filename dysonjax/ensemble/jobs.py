@@ -98,6 +98,7 @@ def job(
         kept,
         state_bytes=tiles.member_bytes(of_one) // count,
         xla_follows=config.backend == "auto",
+        matrices=config.keep_weights != "none" or bool(config.compared),
     )
     points = len(part.points())
     inner, outer = (points, 1) if common else (1, points)

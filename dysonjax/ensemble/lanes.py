@@ -2,6 +2,7 @@
 
 import functools
 import math
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,8 @@ from dysonjax.compile import (
     empty_aligned,
     write_step,
 )
+from dysonjax.compile.levels import compiled as compiled_levels
+from dysonjax.compile.levels import in_lanes, takes
 from dysonjax.ensemble import c_step, step
 from dysonjax.ensemble.c_step import Fixed, Form
 from dysonjax.ensemble.contract import Executable, Lowered, Target, Task, Tile, at_once
@@ -111,6 +114,9 @@ def _observation(task: Task, tile: Tile, lanes: Lanes, form: Form, observed: Obs
     """`Executable.observe`, to be compiled: in C if it can be written in C, else by XLA."""
     fixed = c_step.fixed(task, tile, INIT, OBSERVE)
     results, tree = jax.tree.flatten((observed.numbers, observed.matrices))
+    numbers, matrices = tree.unflatten(range(len(results)))  # places among the results
+    in_c = [name for name, leaf in observed.matrices.items() if _levels_in_c(leaf)]
+    read = {name: place for name, place in matrices.items() if task.matrices or name not in in_c}
     of_one = [jax.ShapeDtypeStruct(leaf.shape[3:], leaf.dtype) for leaf in results]
     count = len(fixed.of_world) + len(fixed.points)
 
@@ -132,38 +138,55 @@ def _observation(task: Task, tile: Tile, lanes: Lanes, form: Form, observed: Obs
     targets = task.traces.program("targets", task.programs.targets, tile.identity, tile.world)
 
     def compile():
+        if in_c:
+            compiled_levels()
         kernel, threads = Kernel(source, seldom=True), c_step.on_threads(tile.shape[0])
         inputs = c_step.remembered(functools.partial(_arrays, fixed, lanes, kernel.used))
         targets_of = c_step.remembered(targets())
+        space = threading.local()
         kinds = [np.int32 if one.dtype == bool else one.dtype for one in of_one]
-        shapes = [*((leaf.shape[1:], leaf.dtype) for leaf in results), (tile.shape[1:], np.int32)]
 
         def observe_device(inputs, calls):
-            """Each (worlds, points, ...); the last one is `diverged_at`."""
-            found = []
-            for read, leaves in zip(inputs, calls, strict=True):
-                new = [
-                    empty_aligned((len(leaves[0]), math.prod(one.shape), LANES), kind)
+            """Each (worlds, points, ...)."""
+            if not hasattr(space, "found"):  # kept by a thread: memory that is new takes time
+                networks = len(calls[0][0])
+                space.found = [
+                    empty_aligned((len(calls), networks, math.prod(one.shape), LANES), kind)
                     for one, kind in zip(of_one, kinds, strict=True)
                 ]
-                kernel([*read, *leaves], new, 0, 1)
-                found.append([*new, leaves[-1]])
-            groups = zip(zip(*found, strict=True), shapes, strict=True)
-            return [lanes.unpack(list(group), *shape) for group, shape in groups]
+            found = space.found
+            for number, (read_by, leaves) in enumerate(zip(inputs, calls, strict=True)):
+                kernel([*read_by, *leaves], [of_calls[number] for of_calls in found], 0, 1)
+
+            def unpacked(place):
+                leaf = results[place]
+                return lanes.unpack(list(found[place]), leaf.shape[1:], leaf.dtype)
+
+            def levels_of(name):
+                shape = observed.matrices[name].shape
+                levels = [in_lanes(of_call, shape[3:]) for of_call in found[matrices[name]]]
+                return lanes.unpack(levels, (*shape[1:3], min(shape[3:])), np.float64)
+
+            diverged_at = lanes.unpack([leaves[-1] for leaves in calls], tile.shape[1:], np.int32)
+            levels = {name: levels_of(name) for name in in_c}
+            return Observed(*jax.tree.map(unpacked, (numbers, read)), {}, diverged_at, levels)
 
         def observe(identity, world, state):
             aims = targets_of(identity, world)
 
             def joined(parts):
-                *found, diverged_at = (np.stack(leaves) for leaves in zip(*parts, strict=True))
-                numbers, matrices = jax.tree.unflatten(tree, found)
-                return Observed(numbers, matrices, aims, diverged_at)
+                return jax.tree.map(lambda *leaves: np.stack(leaves), *parts)._replace(targets=aims)
 
             return threads(observe_device, inputs(identity, world), state, joined=joined)
 
         return observe
 
     return compile
+
+
+def _levels_in_c(leaf: jax.ShapeDtypeStruct) -> bool:
+    """Whether the levels of matrices (devices, worlds, points, m, n) are found where a kernel has them."""
+    return leaf.dtype in (np.float32, np.float64) and takes(*leaf.shape[3:])
 
 
 def _inputs(fixed: Fixed, lanes: Lanes) -> list[Input]:

@@ -94,7 +94,7 @@ def build(
 
         initial = members(identity, world).params
         numbers, matrices = jax.vmap(one, in_axes=(axes, axes, 0))(state.params, initial, identity.point)
-        return Observed(numbers, matrices, targets(identity, world), state.diverged_at)
+        return Observed(numbers, matrices, targets(identity, world), state.diverged_at, {})
 
     def on_devices(function, *in_axes, donate=(), precision=in_full):
         """Map over the worlds of a tile, and run one tile on each device."""

@@ -78,7 +78,7 @@ def record(
     compared: overlaps.Overlaps,
 ) -> None:
     """Enter record `number` of a wave into the results. compared: the wave's overlaps."""
-    numbers, matrices, targets, diverged_at = jax.device_get(observed)
+    numbers, matrices, targets, diverged_at, levels_of = jax.device_get(observed)
     kept = wave.index >= 0
     members = wave.index[kept]
 
@@ -89,9 +89,10 @@ def record(
     put("alive", diverged_at[kept] < 0, number)
     for name, values in numbers.items():
         put(name, values[kept], number)
-    for name, values in matrices.items():
-        suffix = f"_{name}" if len(matrices) > 1 else ""
-        weights = values[kept]
+    names = matrices | levels_of
+    for name in names:
+        suffix = f"_{name}" if len(names) > 1 else ""
+        weights = matrices[name][kept] if name in matrices else None
         if name in targets and number == 0:
             levels = squared_singular_values(targets[name].reshape(-1, *targets[name].shape[2:]))
             levels = np.repeat(levels, wave.index.shape[-1], axis=0)[kept.ravel()]
@@ -101,7 +102,8 @@ def record(
                 factor = np.asarray(point[scale], np.float64)[kept] / usual
                 levels = levels * factor[:, None] ** 2
             put(f"target_eigenvalues{suffix}", levels)
-        put(f"eigenvalues{suffix}", squared_singular_values(weights), number)
+        levels = levels_of[name][kept] if name in levels_of else squared_singular_values(weights)
+        put(f"eigenvalues{suffix}", levels, number)
         for variable, values in compared.of(name, weights, targets):
             put(f"{variable}{suffix}", values, number)
         if config.keep_weights == "all":

@@ -1,8 +1,9 @@
 """Squared singular values of many weight matrices at once, in double precision on the host.
 
 The Gram matrix is formed in float64, whatever the precision of the training: in float32 its small
-eigenvalues would be lost. LAPACK on the host is used on every platform; batched eigensolvers on accelerators
-are slower at these sizes.
+eigenvalues would be lost. Small matrices go sixteen at a time through compiled C; large ones, and all where
+there is no C compiler, go through LAPACK one by one. Batched eigensolvers on accelerators are slower at these
+sizes. Which way a matrix goes depends on its shape alone, so that its levels do not depend on the others.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from dysonjax import cache
+from dysonjax.compile import CompilerError, levels
 
 _POOL_LIMIT = 16
 Found = TypeVar("Found")
@@ -25,7 +27,20 @@ def squared_singular_values(matrices: np.ndarray) -> np.ndarray:
     matrices: shape (members, m, n). A matrix with a NaN or an infinity gives NaN and never reaches the
     eigensolver, which could return numbers for it.
     """
+    if levels.takes(*matrices.shape[1:]) and in_lanes():
+        known = matrices.dtype in (np.float32, np.float64)
+        weights = matrices if known else matrices.astype(np.float64)
+        return np.concatenate(in_parts(levels.squared_singular_values, weights, 512))
     return np.concatenate(in_parts(_gram_eigenvalues, matrices, 64))
+
+
+@functools.cache
+def in_lanes() -> bool:
+    """Whether levels can be found by compiled C here."""
+    try:
+        return levels.compiled() is not None
+    except CompilerError:
+        return False
 
 
 def in_parts(function: Callable[[np.ndarray], Found], matrices: np.ndarray, least: int) -> list[Found]:

@@ -32,9 +32,10 @@ class Observed(NamedTuple):
     """What is brought to the host at a record; the leading axis of everything is the device."""
 
     numbers: dict[str, jax.Array]  # (worlds, points)
-    matrices: dict[str, jax.Array]  # (worlds, points, m, n)
+    matrices: dict[str, jax.Array]  # (worlds, points, m, n); if nobody reads them, those without `levels`
     targets: dict[str, jax.Array]  # (worlds, m, n)
     diverged_at: jax.Array | np.ndarray  # (worlds, points)
+    levels: dict[str, jax.Array]  # of matrices, (worlds, points, mode), where the target finds them
 
 
 def start(model: Model, optimizer: optax.GradientTransformation, key, world, point) -> State:

@@ -253,11 +253,6 @@ def teacher_student(
         def output_loss(z):
             return 0.5 * jnp.sum((phi(z) @ readout(params, world) - targets) ** 2)
 
-        def variances(z_edge, d_edge, z, d, mean):
-            """Variances of the elements of delta X in the rows of `z_edge` and the columns of `z`."""
-            second = (z_edge**2).T @ (d * d) + 2 * (z_edge * d_edge).T @ (z * d) + (d_edge**2).T @ (z * z)
-            return second / test_samples - mean**2
-
         z = a @ weight
         d = jax.grad(output_loss)(z)
         _, basis = eigh(weight.T @ weight)
@@ -265,12 +260,17 @@ def teacher_student(
         basis = basis * jnp.where(basis[0] < 0, -1, 1)
         # Of the largest and the smallest level alone, (2, size); nothing else enters K and V.
         edges = jnp.array([0, size - 1])
-        own_mean = (z.T @ d + d.T @ z) / test_samples
-        turned = basis[:, edges].T @ variances(z, d, z, d, own_mean) @ basis
+        outer = basis[:, edges]
+        sums = z.T @ d
+        own_mean = (sums + sums.T) / test_samples
+        mean = outer.T @ own_mean @ basis
+        # The edges' rows of U^T V, whose sums over samples are taken last: V itself need not be known.
+        zz, zd, dd = z * z, z * d, d * d
+        rows = (zz @ outer).T @ dd + 2 * (zd @ outer).T @ zd + (dd @ outer).T @ zz
+        turned = (rows / test_samples - outer.T @ own_mean**2) @ basis
         z, d = z @ basis, d @ basis
-        z_edge, d_edge = z[:, edges], d[:, edges]
-        mean = (z_edge.T @ d + d_edge.T @ z) / test_samples
-        variance = variances(z_edge, d_edge, z, d, mean)
+        elements = z[:, edges, None] * d[:, None] + d[:, edges, None] * z[:, None]
+        variance = jnp.mean(elements**2, axis=0) - mean**2
         k = jnp.arange(1, size - 1)
 
         def repulsion(v, shift):

@@ -19,16 +19,16 @@ def _levels(rng: np.random.Generator, share: float = 0.0, spread: float = 0.0) -
 
 
 def _p(rng: np.random.Generator) -> float:
-    return tail_parts(_levels(rng), ROWS, n=19, key=int(rng.integers(2**31))).p_value
+    return tail_parts(_levels(rng), ROWS, n_resamples=19, key=int(rng.integers(2**31))).p_value
 
 
 def _spikes(rng: np.random.Generator) -> tuple[bool, bool]:
-    found = tail_parts(_levels(rng, share=0.5), ROWS, n=2)
+    found = tail_parts(_levels(rng, share=0.5), ROWS, n_resamples=2)
     return inside((0.5 + FALSE_POSITIVES) / MODES, found.spikes, found.spikes_err)
 
 
 def _spread(rng: np.random.Generator) -> tuple[bool, bool]:
-    found = tail_parts(_levels(rng, spread=0.4), ROWS, n=40, key=int(rng.integers(2**31)))
+    found = tail_parts(_levels(rng, spread=0.4), ROWS, n_resamples=40, key=int(rng.integers(2**31)))
     return inside(0.4, found.spread, found.spread_err)
 
 

@@ -16,7 +16,10 @@ from dysonjax.cli import main
 def finished(tmp_path_factory):
     """The folder of a finished `RUN`, to be read only."""
     out = tmp_path_factory.mktemp("runs") / "finished"
-    assert main([*RUN, "--quiet", "--out", str(out)]) == 0
+    with pytest.MonkeyPatch.context() as patch:  # drawn, whoever asks first
+        patch.setattr(ConstrainedLayoutEngine, "execute", _execute)
+        patch.setattr(Figure, "savefig", _savefig)
+        assert main([*RUN, "--quiet", "--out", str(out)]) == 0
     return out
 
 
@@ -79,7 +82,7 @@ def _without_drawing():
         yield
 
 
-_savefig = Figure.savefig
+_savefig, _execute = Figure.savefig, ConstrainedLayoutEngine.execute
 
 
 @functools.cache

@@ -19,8 +19,6 @@ from dysonjax.cli.output import LOCK
 from dysonjax.cli.terminal import Terminal
 from dysonjax.ensemble.lock import Lock
 
-pytestmark = pytest.mark.usefixtures("sketches")
-
 
 def stop_midway(monkeypatch, number):
     """Let the progress display send a signal once training has begun in earnest."""

@@ -229,7 +229,7 @@ def test_states_come_back_plain_from_every_target(target, monkeypatch):
     monkeypatch.setitem(thresholds.VALUES, "whole_least_bytes", 0)
     model = loss_only(MODELS["rbm"][0])
     others = {other.name: "not asked" for other in targets.TARGETS if other is not target}
-    config = dj.ensemble.Config(grid(), 1, 1)
+    config = dj.ensemble.Config(grid(), 1, 1, keep_weights="all")
     job = jobs.job(model, config, 0, range(5), others).compiled()
     assert job.target is target
     identity, run = job.waves[0].identity, job.executable

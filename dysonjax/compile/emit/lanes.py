@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from dysonjax.compile.buffers import bytes_of, hazards
+from dysonjax.compile.buffers import arrange, bytes_of, hazards
 from dysonjax.compile.emit.moves import MOVES
 from dysonjax.compile.emit.products import write_product
 from dysonjax.compile.emit.reductions import reduced
@@ -30,6 +30,8 @@ class LanesWriter(Writer):
     def __init__(self, plan: Plan, names, index: Node):
         super().__init__(plan, names, hazards(plan.roots))
         self.index = index
+        self.places: dict[Node, int] = {}  # of arrays in scratch memory, bytes
+        self.again: dict[str, set[Node]] = {}  # those among them that share their places, by type
         self.stack, self.scratch = 0, 0  # bytes of intermediate arrays on the stack, and of the others
         self.tables: dict[Node, str] = {}
         self._certain: Node | None = None  # a mask that is true in all lanes of this loop
@@ -37,6 +39,7 @@ class LanesWriter(Writer):
     def bodies(self) -> dict[int, list[str]]:
         """The loops of all roots, by the scope at which they stand."""
         bodies: dict[int, list[str]] = {scope: [] for scope in (WORLD, STEP, NETWORK)}
+        self.lay_out()
         for root in self.plan.roots:
             self.lines, self.root = bodies[max(root.scope, WORLD)], root
             if self.target(root) is root:
@@ -51,14 +54,37 @@ class LanesWriter(Writer):
                 self.line(f"for (int i = 0; i < {root.size}; i++) {target}[i] = {self.names[root]}[i];")
         return bodies
 
+    def lay_out(self) -> None:
+        """Find out where arrays lie: on the stack, or in scratch memory.
+
+        There, what belongs to a network and is read for the last time leaves its place to others of its type:
+        together they would not fit the cache.
+        """
+        held = [root for root in self.plan.roots if self.target(root) is root]
+        size = {root: bytes_of(root, LANES if root.varying else 1) for root in held}
+        for root in held:
+            if size[root] <= ON_STACK and self.stack + size[root] <= STACK:
+                self.stack += size[root]
+            elif root.scope == NETWORK and root.varying and root not in self.buffered:
+                self.again.setdefault(c_type(root), set()).add(root)
+            else:
+                self.places[root] = self.scratch
+                self.scratch += size[root]
+        top = self.scratch
+        for roots in self.again.values():
+            places, _, most = arrange(self.plan.roots, set(self.plan.roots) - roots, set(), (), LANES)
+            self.places |= {root: top + place for root, place in places.items()}
+            top += most
+            self.scratch += sum(size[root] for root in roots)  # as much as it would be without
+
     def declare(self, root: Node) -> None:
-        kind, name, size = c_type(root), self.names[root], bytes_of(root, LANES if root.varying else 1)
-        if size <= ON_STACK and self.stack + size <= STACK:
-            self.stack += size
+        kind, name = c_type(root), self.names[root]
+        if root not in self.places:
             self.line(f"{kind} {name}[{max(root.size, 1)}];")
         else:
-            self.line(f"{kind} *restrict {name} = ({kind} *)(scratch + {self.scratch});")
-            self.scratch += size
+            # What lies in the same place must not be taken for something else.
+            alone = "" if root in self.again.get(kind, ()) else "restrict "
+            self.line(f"{kind} *{alone}{name} = ({kind} *)(scratch + {self.places[root]});")
 
     # -- loops -----------------------------------------------------------------------------------------------
 

@@ -134,14 +134,14 @@ def gt(context, x, z):
 
 
 def eigh(context, matrix, *, lower, subset_by_index=None, **_):
-    """Vectors and values, in the first n + 1 rows of an array that has room for n more."""
+    """Vectors and values, in the first n + 1 rows of an array that has room for n + 1 more."""
     n = matrix.shape[-1]
     if matrix.shape != (n, n) or subset_by_index not in (None, (0, n)):
         raise Unsupported("eigenvalues of several matrices, or some of them")
     inside = np.tril(np.ones((n, n), bool))
     inside = inside if lower else inside.T
     (whole,) = context.traced(lambda a: jnp.where(inside, a, a.T), matrix)  # the rest is not looked at
-    both = context.make("eigh", [whole], (2 * n + 1, n), matrix.dtype, {})
+    both = context.make("eigh", [whole], (2 * n + 2, n), matrix.dtype, {})
     return context.traced(lambda a: (a[:n], a[n]), both)
 
 
