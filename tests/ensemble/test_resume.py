@@ -266,7 +266,7 @@ def test_damaged_metadata_are_refused_by_read_and_written_anew_by_train(file, tm
 def test_another_configuration_is_refused_by_its_name(tmp_path):
     start_and_crash(tmp_path, 0.3)
     for change, sentence in (
-        ({"seed": 1}, "was made with seed = 0, not 1"),
+        ({"key": 1}, "was made with seed = 0, not 1"),
         ({"steps": 80}, "was made with records = "),
         ({"optimizer": "sgd"}, 'optimizer = "momentum", not "sgd"'),
     ):
