@@ -58,7 +58,7 @@ def test_wishart_process_relaxes_and_ends_in_the_beta_laguerre_law():
     """State-dependent noise: d⟨Σx⟩/dt = N shape − ω⟨Σx⟩ + βcN(N−1)/2, then the exact law."""
     n, beta, c = 5, 1.0, 2.0
     gas = dyson.CoulombGas(dyson.wishart(1.0, 3.0), dyson.SquareRoot(c), beta, n)
-    x0 = np.tile(np.linspace(0.1, 1.0, n), (6_000, 1))
+    x0 = np.tile(np.linspace(0.1, 1.0, n), (3_000, 1))
     path = dyson.integrate(gas.potential, gas.g2, x0, 8.0, 800, beta, KEY, records=9)
     total = path.levels.sum(-1)
     rest = n * 3.0 + beta * c * n * (n - 1) / 2

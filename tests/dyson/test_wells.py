@@ -122,7 +122,11 @@ def agrees(x, expected, name):
     return all(np.all(np.abs(a - b) <= 4 * np.sqrt(v) + 1e-9) for a, b, v in tests)
 
 
-@pytest.mark.parametrize("name", LAWS)
+SLOW = pytest.mark.slow
+LIKE_OTHERS = ("double well, hot", "tilted well", "double well, three levels")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=SLOW) if n in LIKE_OTHERS else n for n in LAWS])
 def test_exact_draws_agree_with_quadrature(name):
     levels = LAWS[name][3]
     expected = quadrature(name, {1: 200, 2: 100 if LAWS[name][5] is not None else 700, 3: 24}[levels])
@@ -272,7 +276,7 @@ def test_no_configuration_is_most_likely_where_the_density_is_infinite():
         gas.most_likely()
 
 
-@pytest.mark.parametrize("levels", [20, 60])
+@pytest.mark.parametrize("levels", [20, pytest.param(60, marks=SLOW)])
 def test_equilibrium_density_of_two_wells_has_two_pieces(levels):
     """ρ = |x| √((x² − a²)(b² − x²))/πβNg² with a², b² = 4 ∓ √(2βNg²) and nothing between −a and a."""
     gas = dyson.CoulombGas(dyson.quartic(1.0, -4.0), 0.1, 1.0, levels)

@@ -50,8 +50,15 @@ def masked(size: int = 4) -> Model:
 
 
 @needs_compiler
-@pytest.mark.parametrize("x64", [False, True])
-@pytest.mark.parametrize("shape", [(20, 1), (2, 20)], ids=["points in the lanes", "worlds in the lanes"])
+@pytest.mark.parametrize(
+    ("shape", "x64"),
+    [
+        pytest.param((20, 1), True, id="points in the lanes"),
+        pytest.param((2, 20), False, id="worlds in the lanes"),
+        pytest.param((20, 1), False, id="points, single precision", marks=pytest.mark.slow),
+        pytest.param((2, 20), True, id="worlds, double precision", marks=pytest.mark.slow),
+    ],
+)
 def test_truth_values_and_integers_of_a_world_mean_what_they_mean_to_xla(shape, x64):
     grid = dj.Grid(lr=np.linspace(0.01, 0.5, shape[0]), batch_size=4, seeds=shape[1])
     options = {"x64": x64, "keep_weights": "all"}
