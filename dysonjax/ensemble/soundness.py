@@ -192,8 +192,6 @@ def _check_observed(model: Model, observed) -> None:
         raise InputError(
             f"observe of {model.name} must return a dict of scalars by name, got {_kind(observed)}"
         )
-    if "train_loss" not in observed:
-        raise InputError(f"observe of {model.name} must return train_loss among its numbers")
     for name, value in observed.items():
         if getattr(value, "shape", None) != ():
             raise InputError(

@@ -109,7 +109,6 @@ SLIPS = {
         {"observe": lambda p, *rest: {"train_loss": p["w"].sum(), "width": p["w"].std()}},
         "returns width, which its observables do not name; add {'width': 'what it is, with unit'} there",
     ),
-    "no loss": ({"observe": lambda p, *rest: {}}, "must return train_loss among its numbers"),
     "a hyperparameter that no grid gives": (
         {"init": lambda k, w, p: Start({"w": p["kappa"] * jnp.ones((6, 3))})},
         r"a point holds lr, sigma_w, not kappa; declare kappa .* or read point.get\('kappa', default\)",
