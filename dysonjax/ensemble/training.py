@@ -423,7 +423,8 @@ def _say_lost(dataset: xr.Dataset, say: Callable[[str], None]) -> None:
             "started from was NaN, infinite or above the model's limit; check data, labels and sigma_w"
         )
     last = dataset.isel(record=-1)
-    overlooked = int((last["alive"] & ~np.isfinite(last["train_loss"])).sum())
+    recorded = "train_loss" in last  # a model may record none
+    overlooked = int((last["alive"] & ~np.isfinite(last["train_loss"])).sum()) if recorded else 0
     if overlooked:
         say(
             f"{overlooked} of {members} networks count as alive although their train_loss is not finite at "
