@@ -21,9 +21,9 @@ HEAD = """# Gallery
 
 Every figure, with its command. With `--quick` it takes about the time that is given, on two idle cores.
 Without it there are more networks, with `--paper` as many as were published. The page of the
-[published figures](figures.md) says what each one shows, and how far it agrees with its source. The phase
-diagram and what is drawn from its run are shown at the published size: `dysonjax phase-diagram --preset
-paper --out runs/paper`, then `dysonjax figure NAME --run runs/paper`.
+[published figures](figures.md) says what each one shows, and how far it agrees with its source. The maps
+over the phase diagram and its singular values are shown at the published size: `dysonjax phase-diagram
+--preset paper --out runs/paper`, then `dysonjax figure NAME --run runs/paper`.
 """
 
 

@@ -47,7 +47,9 @@ def ingredients(model: Model, config: Config, batch_size: int) -> list[str]:
     """All that a traced program depends on, besides the shapes of its arguments; raises Unknown."""
     optimizer = config.optimizer
     steps = config.steps if optimizer.schedule != "constant" or optimizer.warmup else None
-    settings = {name: getattr(jax.config, name, value) for name, value in jax.config.values.items()}
+    # Where compiled programs are kept changes none of them, and is changed while others compile.
+    names = [name for name in jax.config.values if "compilation_cache" not in name]
+    settings = {name: getattr(jax.config, name, jax.config.values[name]) for name in names}
     return [
         fingerprint.of(model),
         fingerprint.of((optimizer, steps)),
