@@ -107,6 +107,7 @@ class Figure:
         from dysonjax.ensemble import devices
         from dysonjax.export import figure_folder
         from dysonjax.figures.style import add_caption, save
+        from dysonjax.published import former
         from dysonjax.published.recipe import value
 
         device = devices.named()
@@ -114,7 +115,8 @@ class Figure:
         if not self.bare:
             add_caption(made.figure, caption)
         save(made.figure, self.out, recipe.name, self.dpi)
-        data = made.data.assign_attrs(caption=caption, source=recipe.source)
+        data = former.with_former(recipe.name, made.data)
+        data = data.assign_attrs(caption=caption, source=recipe.source)
         with files.aside(self.out / f"{recipe.name}.nc") as partial:
             data.to_netcdf(partial, engine="scipy")
         files.put(self.out / f"{recipe.name}.txt", "\n".join(textwrap.wrap(caption, 100)) + "\n")

@@ -95,6 +95,7 @@ def _run_of(figure) -> Path | None:
 
 def _compared(figure, why_not: str | None, published, terminal: Terminal) -> Compared:
     from dysonjax.export import figure_folder
+    from dysonjax.published import former
 
     files = [f"{figure.name}{suffix}" for suffix in figure_folder.changed(figure)]
     if why_not is not None:
@@ -103,7 +104,8 @@ def _compared(figure, why_not: str | None, published, terminal: Terminal) -> Com
     made = _made(figure, published.get(figure.name), terminal)
     again = _stored_form(made.data)
     differences = _differences(figure.summary)
-    variables, within = of_datasets(figure.data, again)
+    stored = former.without_former(figure.name, figure.data)
+    variables, within = of_datasets(stored, again)
     numbers = _of_checks(figure.summary, made)
     variables |= numbers[0]
     said = "".join(made.caption.split()) in "".join(figure.summary["caption"].split())
