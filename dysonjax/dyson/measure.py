@@ -23,7 +23,8 @@ from numpy.typing import ArrayLike
 
 from dysonjax import renamed
 from dysonjax.checks import InputError, finite_array, positive, positive_int
-from dysonjax.dyson.potentials import Potential, piecewise_linear
+from dysonjax.dyson.piecewise import piecewise_linear
+from dysonjax.dyson.potential import Potential
 
 GROUPS = 40  # jackknife groups of members
 

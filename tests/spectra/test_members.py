@@ -30,7 +30,7 @@ def _mean(x):
 ONE = {  # name -> what it is called with, besides the levels
     "bootstrap": {"statistic": _mean, "n_resamples": 20},
     "jackknife": {"statistic": _mean},
-    "mean_spacing_ratio": {"draws": 50},
+    "mean_spacing_ratio": {"n_samples": 50},
     "level_density": {"bins": 4, "limits": (0.0, 30.0)},
     "binder_cumulant": {},
     "fit_brody": {"n_resamples": 4},
