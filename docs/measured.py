@@ -73,8 +73,13 @@ def both(value: float | None, error: float | None) -> str:
         return "not measured"
     if not error:
         return f"{value:.4g}"
-    digits = max(0, 1 - int(f"{error:.1e}".split("e")[1]))
+    digits = decimals(error)
     return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def decimals(error: float) -> int:
+    """Digits after the point that show two of an error."""
+    return max(0, 1 - int(f"{error:.1e}".split("e")[1]))
 
 
 def table(heads, rows) -> str:

@@ -18,9 +18,9 @@ A colon comes before how to write the number:
 import re
 
 import measured
-from measured import both, load, number, rate
+from measured import both, decimals, load, number, rate
 
-PLACE = re.compile(r"<!--=(?P<path>.*?)(?: :(?P<style>\S+))?-->(?P<shown>.*?)<!--/-->", re.S)
+PLACE = re.compile(r"<!--=(?P<path>.*?)(?: :(?P<style>[^\s>]+?))?-->(?P<shown>.*?)<!--/-->", re.S)
 FIELDS = {"theory": "expected", "error": "error", "z": "z"}
 
 
@@ -42,9 +42,9 @@ def value(path: str, style: str | None = None) -> str:
     name, *steps = (" ".join(step.split()).replace("\\|", "|") for step in path.split(" > "))
     found = COUNTS[name]() if name in COUNTS else load(_file(name))
     for step in steps:
+        if "measured" in found and step in FIELDS:
+            style = style or ("+.1f" if step == "z" else f".{decimals(found['error'])}f")
         found = _inside(found, step)
-    if steps and steps[-1] == "z":
-        style = style or "+.1f"
     return _written(found, style).replace("-", "−")
 
 

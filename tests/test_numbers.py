@@ -132,7 +132,7 @@ def figure(measured, tmp_path, monkeypatch):
     [
         ("some > , Adam", "−0.987 ± 0.011"),
         ("some@quick > power of\n\\|B\\|, AdamW", "2.000 ± 0.011"),
-        ("some > , Adam > theory", "−1"),
+        ("some > , Adam > theory", "−1.000"),
         ("some > , Adam > z", "+0.9"),
         ("some > , Adam > error :.4f", "0.0113"),
         ("ratios > ratios > linear > limit", "1.02"),
