@@ -30,15 +30,21 @@ def kept(summary: dict) -> dict:
 
 
 def take(folder: Path) -> None:
-    """Keep the numbers of every figure that has a summary in the folder."""
+    """Keep the numbers of every figure that has a summary in the folder.
+
+    A figure that was drawn without `--released` keeps the comparison of the last one that was.
+    """
     NUMBERS.mkdir(exist_ok=True)
     for path in sorted(folder.glob("*.json")):
         summary = load(path)
         if summary.get("command") != "figure" or "checks" not in summary:
             continue
         scale = f"{summary['steps']}-steps" if summary["scale"] == "run" else summary["scale"]
-        text = json.dumps(kept(summary), indent=1, ensure_ascii=False) + "\n"
-        (NUMBERS / f"{summary['name']}-{scale}.json").write_text(text, encoding="utf-8")
+        place = NUMBERS / f"{summary['name']}-{scale}.json"
+        new = kept(summary)
+        if "released" not in summary and place.exists():
+            new["released"] = load(place)["released"]
+        place.write_text(json.dumps(new, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def best(name: str) -> Path | None:

@@ -28,28 +28,43 @@ from dysonjax.published import RECIPES
 
 
 def released_table() -> str:
-    """Means over the released points beside ours, at the released length."""
-    return released([one for one in shown() if one.get("steps", 1e8) >= 9e7])
+    """Means over the released points beside ours, at the released length, and why some differ."""
+    found = [(one, row) for one in shown() if one.get("steps", 1e8) >= 9e7 for row in one["released"]]
+    rows = [
+        [*compared(one, row), f"{row['z']:+.1f}", f"{row['largest_z']:+.1f}",
+         f"{100 * row['within_3']:.0f} %", f"**{row['verdict']}**"]
+        for one, row in found
+    ]  # fmt: skip
+    heads = (*COMPARED, "z of the mean", "largest z", "within 3", "verdict")
+    why = [f"- {name(one)}, {quantity(row)}: {row['why']}." for one, row in found if row["why"]]
+    return "\n".join([table(heads, rows), "", *why]).rstrip()
 
 
 def shorter_table() -> str:
     """The same of runs that are shorter than what was released."""
-    return released([one for one in shown() if one.get("steps", 1e8) < 9e7])
+    rows = [
+        [run(one), *compared(one, row), f"{row['z']:+.1f}", f"**{row['verdict']}**", row["why"]]
+        for one in shown()
+        if one.get("steps", 1e8) < 9e7
+        for row in one["released"]
+    ]
+    return table(("networks × steps", *COMPARED, "z of the mean", "verdict", "why"), rows)
 
 
-def released(found: list[dict]) -> str:
-    rows = []
-    for one in found:
-        for row in one["released"]:
-            rows.append([
-                f"`{one['name']}`", run(one), f"{row['quantity']}, {row['where']}", str(row["points"]),
-                both(row["ours"], row["ours_err"]), both(row["released"], row["released_err"]),
-                f"{row['z']:+.1f}", f"{row['largest_z']:+.1f}", f"{100 * row['within_3']:.0f} %",
-                f"**{row['verdict']}**", row["why"],
-            ])  # fmt: skip
-    heads = ("figure", "networks × steps", "quantity", "points", "ours", "released", "z of the mean",
-             "largest z", "within 3", "verdict", "why")  # fmt: skip
-    return table(heads, rows)
+COMPARED = ("figure", "quantity", "points", "ours", "released")
+
+
+def compared(one: dict, row: dict) -> list[str]:
+    ours, released = (both(row[key], row[f"{key}_err"]) for key in ("ours", "released"))
+    return [name(one), quantity(row), str(row["points"]), ours, released]
+
+
+def name(one: dict) -> str:
+    return f"`{one['name']}`"
+
+
+def quantity(row: dict) -> str:
+    return f"{row['quantity']}, {row['where']}"
 
 
 def shown() -> list[dict]:
@@ -60,9 +75,7 @@ def shown() -> list[dict]:
 
 
 def run(one: dict) -> str:
-    """Networks at a point and steps, or the scale of a figure that does not say them."""
-    if "steps" not in one:
-        return one["scale"]
+    """Networks at a point and steps."""
     return f"{one['networks']} × {one['steps']:.0e}".replace("e+0", "e")
 
 
@@ -71,8 +84,8 @@ def theory_table() -> str:
     rows = [
         [f"`{one['name']}`", one["scale"], check["name"], both(check["measured"], check["error"]),
          both(check["expected"], check["systematic"]), "" if check["z"] is None else f"{check['z']:+.1f}"]
-        for name in (recipe.name for recipe in RECIPES)
-        if (path := best(name)) is not None
+        for path in (best(recipe.name) for recipe in RECIPES)
+        if path is not None
         for one in [load(path)]
         for check in one["checks"]
     ]  # fmt: skip

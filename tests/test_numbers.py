@@ -99,6 +99,14 @@ def test_summaries_are_taken_in_without_released_points(tables, measured, tmp_pa
     assert path.name == "phase-diagram-2000-steps.json"
     kept = json.loads(path.read_text())
     assert kept["released"] == [] and "out" not in kept and "mistaken" not in kept["checks"][0]
+    # The same figure again, without a folder of released numbers: the comparison stays.
+    path.write_text(json.dumps({**kept, "released": [{"quantity": "loss"}]}))
+    del summary["released"]
+    summary["checks"][0]["measured"] = 1.3
+    (tmp_path / "phase-diagram.json").write_text(json.dumps(summary))
+    measured.take(tmp_path)
+    again = json.loads(path.read_text())
+    assert again["released"] == [{"quantity": "loss"}] and again["checks"][0]["measured"] == 1.3
     (path.parent / "phase-diagram-quick.json").write_text(json.dumps({**kept, "scale": "quick"}))
     assert "| a\\|b | 1.235 ± 0.012 | 1.2 | +2.9 |" in tables.theory_table()
 
