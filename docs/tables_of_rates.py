@@ -70,7 +70,7 @@ def first_picture() -> str:
          f"{one['cpu']['median'] / usual:.2f}"]
         for way, one in found.items()
     ]  # fmt: skip
-    return table([*heads, "CPU beside warm"], rows)
+    return table([*heads, "CPU over warm"], rows)
 
 
 def device_results() -> list[tuple[str, dict]]:
