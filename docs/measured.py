@@ -22,8 +22,12 @@ def load(path: Path) -> dict:
 
 def kept(summary: dict) -> dict:
     """The part of a figure's summary that stands in the documents."""
+    # Captions of a run name its folder, and those with released numbers may name such.
+    own = summary["scale"] != "run" and "released" not in summary
+    caption = summary.get("caption", "").split(" Command:")[0] if own else ""
     return {
         **{key: summary[key] for key in KEPT if key in summary},
+        **({"caption": caption} if caption else {}),
         "checks": [{key: check[key] for key in CHECK} for check in summary["checks"]],
         "released": summary.get("released", {}).get("rows", []),
     }

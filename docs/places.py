@@ -8,9 +8,11 @@ Before the first `>` stands a file. It is a figure, and then the numbers of its 
 those of the quick one where no others are kept (`rbm-repulsion@quick` names a scale). Or it is a file of
 `benchmarks`. What follows leads to the number: a key, or words with which only the wanted key ends, or which
 it alone contains. Keys of a figure are the names of its checks; `theory`, `error` or `z` may come after them.
-A colon comes before how to write the number:
+After `caption`, words of the caption lead to the first number behind them. A colon comes before how to write
+the number:
 
     <!--=optimizers > Ω over theory, SGD > z-->+0.3<!--/-->
+    <!--=phase-couplings > caption > jammed > loss-->0.33 ± 0.03<!--/-->
     <!--=h100-3 > runs > seeds 1 to 50 > net_steps_per_second :rate-->3.37 G<!--/-->
     <!--=first_picture > seconds > warm > wall > median :.0f-->4<!--/-->
 """
@@ -21,6 +23,7 @@ import measured
 from measured import both, decimals, load, number, rate
 
 PLACE = re.compile(r"<!--=(?P<path>.*?)(?: :(?P<style>[^\s>]+?))?-->(?P<shown>.*?)<!--/-->", re.S)
+NUMBER = re.compile(r"[^\d]{0,12}?(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?: ± \d+(?:\.\d+)?(?:e[+-]?\d+)?)?)")
 FIELDS = {"theory": "expected", "error": "error", "z": "z"}
 
 
@@ -42,7 +45,7 @@ def value(path: str, style: str | None = None) -> str:
     name, *steps = (" ".join(step.split()).replace("\\|", "|") for step in path.split(" > "))
     found = COUNTS[name]() if name in COUNTS else load(_file(name))
     for step in steps:
-        if "measured" in found and step in FIELDS:
+        if isinstance(found, dict) and "measured" in found and step in FIELDS:
             style = style or ("+.1f" if step == "z" else f".{decimals(found['error'])}f")
         found = _inside(found, step)
     return _written(found, style).replace("-", "−")
@@ -59,7 +62,11 @@ def _file(name: str):
 
 
 def _inside(found, step: str):
-    """What a word leads to in an object of a file."""
+    """What a word leads to in an object of a file; in a caption, what stands behind it."""
+    if isinstance(found, str):
+        if step not in found:
+            raise ValueError(f"{step!r} does not stand in the caption, or not behind the word before it")
+        return found.split(step, 1)[1]
     if "measured" in found and step in FIELDS:
         return found[FIELDS[step]]
     entries = found
@@ -74,6 +81,10 @@ def _inside(found, step: str):
 
 
 def _written(found, style: str | None) -> str:
+    if isinstance(found, str):
+        if (first := NUMBER.match(found)) is None:
+            raise ValueError(f"no number stands at the start of {found[:30]!r}")
+        return first[1]
     if isinstance(found, dict):
         return both(found["measured"], found["error"])
     if style == "rate":

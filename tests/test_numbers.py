@@ -79,7 +79,8 @@ def test_committed_numbers_hold_no_released_point(measured):
     assert paths
     for path in paths:
         kept = json.loads(path.read_text())
-        assert set(kept) <= {*measured.KEPT, "checks", "released"}
+        assert set(kept) <= {*measured.KEPT, "caption", "checks", "released"}
+        assert "caption" not in kept or not ("/" in kept["caption"] and "runs/" in kept["caption"])
         for row in kept["released"]:
             assert row["points"] >= 5 and row["verdict"] in ("agrees", "differs")
             assert bool(row["why"]) == (row["verdict"] == "differs")
@@ -123,6 +124,11 @@ def test_wall_time_of_a_busy_machine_is_not_shown(tables, measured, tmp_path, mo
     assert warm.endswith("| 4.0 | 4.5 | 1.00 |") and cold.endswith("| 8.0 | 9.0 | 2.00 |")
 
 
+CAPTION = (
+    "16 networks. hot: loss 0.1 ± 0.02, J grows by 50.1; cold, T = 0.5: loss 2e-05 ± 3e-06, h -0.9 of 1."
+)
+
+
 @pytest.fixture
 def figure(measured, tmp_path, monkeypatch):
     """A figure of two checks, whose numbers alone are kept."""
@@ -132,7 +138,9 @@ def figure(measured, tmp_path, monkeypatch):
         {**check, "name": "power of |B|, Adam"},
         {**check, "name": "power of |B|, AdamW", "measured": 2.0},
     ]
-    (tmp_path / "some-quick.json").write_text(json.dumps({"name": "some", "checks": checks}))
+    (tmp_path / "some-quick.json").write_text(
+        json.dumps({"name": "some", "caption": CAPTION, "checks": checks})
+    )
     return tmp_path
 
 
@@ -144,6 +152,10 @@ def figure(measured, tmp_path, monkeypatch):
         ("some > , Adam > theory", "−1.000"),
         ("some > , Adam > z", "+0.9"),
         ("some > , Adam > error :.4f", "0.0113"),
+        ("some > caption > loss", "0.1 ± 0.02"),
+        ("some > caption > cold > loss", "2e−05 ± 3e−06"),
+        ("some > caption > hot > J grows by", "50.1"),
+        ("some > caption > cold > h", "−0.9"),
         ("ratios > ratios > linear > limit", "1.02"),
         ("h100-3 > runs > seeds 51 to 100 > net_steps_per_second :rate", "3.37 G"),
     ],
@@ -166,6 +178,9 @@ def test_the_larger_scale_is_taken_where_there_is_one(places, figure):
         ("a <!--=some > power-->1<!--/-->", "more than one"),
         ("a <!--=some > Muon-->1<!--/-->", "none"),
         ("a <!--=another > Adam-->1<!--/-->", "no file"),
+        ("a <!--=some > caption > warm-->1<!--/-->", "does not stand"),
+        ("a <!--=some > caption > cold > hot-->1<!--/-->", "does not stand"),
+        ("a <!--=some > caption > of 1-->1<!--/-->", "no number"),
         ("a <!--=some > AdamW-->1, unfinished", "no end"),
         ("a\n<!--=some > AdamW-->1<!--/-->", "start of a line"),
     ],
