@@ -15,7 +15,7 @@ from dysonjax.cli.terminal import Terminal
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """Write a finished run as one publishes it, into a folder of its own.
+    """Write a finished run into a folder of its own, ready to be published.
 
     It holds CSV tables and the data of the figures, the figures, the store with CF and ACDD attributes and
     its history, RO-Crate metadata, CITATION.cff, .zenodo.json, hardware, run time, versions and a hash of the
