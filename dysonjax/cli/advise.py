@@ -91,7 +91,7 @@ class Advise:
             found = advice.advise(model, **chosen, **options, progress=progress)
         computed(folder)
         summary = {"command": "advise", "out": str(folder), "model": self.model, **chosen, **_summary(found)}
-        summary["version"] = __version__
+        summary |= {"device": ensemble.devices.named(), "version": __version__}
         write_summary(folder, summary)
         caption = f"{self.model}, {chosen['steps']} steps"
         draw(terminal, folder, "advice", lambda: _figure(found, chosen["batch_size"], caption))

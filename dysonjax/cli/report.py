@@ -107,9 +107,11 @@ def point_command(folder: Path) -> list | None:
 def _words(folder: Path, without: tuple[str, ...] = ()) -> list[str] | None:
     try:
         command = run_folder.read(folder)
-        default = type(command)()
-    except (InputError, TypeError):
+    except InputError:
         return None
+    cls = type(command)
+    needed = [field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
+    default = cls(**dict.fromkeys(needed))  # which no option equals
     return ["dysonjax", run_folder.name_of(command), *_options(command, default, without)]
 
 
