@@ -28,7 +28,7 @@ QUICK_XLA = f"{SINGLE_THREADED} --xla_cpu_use_fusion_emitters=false --xla_cpu_pa
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def pytest_configure(config):

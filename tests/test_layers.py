@@ -1,6 +1,7 @@
 """Imports point one way, so that each package can be read without the ones above it."""
 
 import ast
+import functools
 import importlib
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -64,9 +65,20 @@ ALLOWED = {
 }
 
 
+@functools.cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_trees_of_the_whole_package_in_memory():
+    yield
+    _tree.cache_clear()
+
+
 def _imports(path: Path) -> set[str]:
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -134,6 +146,7 @@ LONG = {
 }
 
 
+@functools.cache
 def _modules(package: Path = PACKAGE) -> dict[str, Path]:
     parts = {path: path.relative_to(package).with_suffix("").parts for path in package.rglob("*.py")}
     return {".".join(p[:-1] if p[-1] == "__init__" else p): path for path, p in parts.items()}
@@ -141,7 +154,7 @@ def _modules(package: Path = PACKAGE) -> dict[str, Path]:
 
 def _imported_at_once(path: Path, modules: dict[str, Path]) -> set[str]:
     """The modules of the package that one imports when it is imported itself, not later in a function."""
-    found, todo = set(), list(ast.parse(path.read_text()).body)
+    found, todo = set(), list(_tree(path).body)
     while todo:
         node = todo.pop()
         if isinstance(node, ast.Import):
@@ -195,17 +208,18 @@ def test_the_search_for_circles_finds_one(tmp_path):
 
 @pytest.mark.parametrize("name", _modules())
 def test_a_long_module_says_why_it_is_one_idea(name):
-    lines = _lines_of_code(_modules()[name].read_text())
+    path = _modules()[name]
+    lines = _lines_of_code(path.read_text(), _tree(path))
     assert lines <= 300 or name in LONG, f"{name} has {lines} lines"
 
 
-def _lines_of_code(text: str) -> int:
+def _lines_of_code(text: str, tree: ast.Module) -> int:
     """Lines outside docstrings, which explain and are not to be kept short for the sake of a number."""
-    blocks = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Expr)]
+    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.Expr)]
     written = [n for n in blocks if isinstance(n.value, ast.Constant) and isinstance(n.value.value, str)]
     return len(text.splitlines()) - sum(n.end_lineno - n.lineno + 1 for n in written)
 
 
 def test_docstrings_do_not_count_as_code():
     text = '"""One idea.\n\nMore of it.\n"""\nx = 1\n"""what x is"""\ny = 2\n'
-    assert _lines_of_code(text) == 2
+    assert _lines_of_code(text, ast.parse(text)) == 2

@@ -271,11 +271,16 @@ def _noise_pool(rows: int, modes: int, k: int, seed: int) -> np.ndarray:
 def _simulated(rows: int, modes: int, spread: float, k: int) -> np.ndarray:
     """The same of noise with unequal variances, from the same random numbers for every s, so that what
     their laws owe to chance is not taken for a difference between them."""
-    rng = np.random.default_rng([k, 2])
-    m, n = rows - k, modes - k
-    w, size = rng.normal(size=(DRAWS, m, n)), rng.normal(size=(DRAWS, m, 1))
-    w *= np.exp(spread / 2 * size)
+    w, size = _drawn(rows - k, modes - k, k)
+    w = w * np.exp(spread / 2 * size)
     return _by_their_edge(np.linalg.eigvalsh(np.swapaxes(w, 1, 2) @ w), rows, modes, k)
+
+
+@lru_cache(maxsize=1)  # the last one alone: it is large
+def _drawn(rows: int, modes: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Normal numbers of matrices and of the logarithms of their rows' variances."""
+    rng = np.random.default_rng([k, 2])
+    return rng.normal(size=(DRAWS, rows, modes)), rng.normal(size=(DRAWS, rows, 1))
 
 
 def _by_their_edge(x: np.ndarray, rows: int, modes: int, k: int) -> np.ndarray:
@@ -307,8 +312,11 @@ def _laws(rows: int, modes: int, k: np.ndarray) -> _Laws:
     numbers = dict(zip(*(a.tolist() for a in np.unique(k, return_counts=True)), strict=True))
     grid = _grid()
     unequal = np.empty((len(SPREADS), len(SHIFTS), BINS))
-    for i, spread in enumerate(SPREADS):
-        total = sum(_density(rows, modes, float(spread), one) * c for one, c in numbers.items())
+    totals = np.zeros((len(SPREADS), BINS))
+    for one, c in numbers.items():
+        totals += [_density(rows, modes, float(spread), one) * c for spread in SPREADS]
+    _drawn.cache_clear()
+    for i, total in enumerate(totals):
         below = np.concatenate([[0], np.cumsum(total + 1e-4 * total.sum() / BINS)])
         for j, shift in enumerate(SHIFTS):
             unequal[i, j] = np.maximum(np.diff(np.interp(grid - shift, grid, below)), 1e-5 * below[-1] / BINS)

@@ -26,6 +26,11 @@ def _weights(data, name="weights"):
     return values[:, 0], values[:, 1]
 
 
+def _world(model, seed, identity, batch_size):
+    """Fixed data in one program: operation by operation, each would be compiled for itself."""
+    return jax.jit(lambda key: model.world(key, batch_size))(stream_key(0, seed, identity, WORLD))
+
+
 def _lanes(matrices, transposed=True):
     """(16 members, a, b) as the kernels store it: (b, a, members), or (a, b, members)."""
     return limits.aligned(matrices.transpose(2, 1, 0) if transposed else matrices.transpose(1, 2, 0))
@@ -53,7 +58,7 @@ def test_teacher_student_kernels_equal_the_engine(train, randomness):
     ).dataset
     common = randomness == "common"
     identities = [None] if common else [point_identity(point, 4) for point in grid.points()]
-    worlds = [model.world(stream_key(0, 0, identity, WORLD), 4) for identity in identities]
+    worlds = [_world(model, 0, identity, 4) for identity in identities]
 
     def stack(leaves):
         """Shared data as they are, own data with the members last."""
@@ -79,7 +84,8 @@ def test_teacher_student_kernels_equal_the_engine(train, randomness):
 
 def _keys(seeds):
     """The keys of the batch stream, (seeds, 2)."""
-    return np.stack([jax.random.key_data(stream_key(0, seed, None, BATCH)) for seed in range(seeds)])
+    key = jax.jit(lambda seed: jax.random.key_data(stream_key(0, seed, None, BATCH)))
+    return np.stack([key(seed) for seed in range(seeds)])
 
 
 @pytest.mark.parametrize("sampler", ["gibbs", pytest.param("collapsed", marks=pytest.mark.slow)])
@@ -107,8 +113,8 @@ def test_linear_kernel_equals_the_engine():
     data = dj.train(model, grid, STEPS, [0, STEPS], keep_weights="all", devices=1).dataset
     start, expected = _weights(data)
     w = limits.aligned(start.reshape(2, 16, 2, 2).transpose(0, 2, 3, 1))
-    worlds = [model.world(stream_key(0, seed, None, WORLD), 8) for seed in range(16)]
-    teacher = limits.aligned(np.stack([world.teacher for world in worlds], -1))
+    teacher_of = jax.jit(lambda seed: model.world(stream_key(0, seed, None, WORLD), 8).teacher)
+    teacher = limits.aligned(np.stack([teacher_of(seed) for seed in range(16)], -1))
     max_loss = 100.0 * max(1.0, 2 * 8.0)
     kernel = limits.load("linear").train
     limits.call(kernel, 2, STEPS, 0, 8, 0.1, max_loss, limits.aligned(rates), _keys(16), teacher, w)

@@ -1,6 +1,7 @@
 """Programs drawn at random, by both compilers, against XLA."""
 
 import shutil
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -83,7 +84,7 @@ def together(programs):
     return function
 
 
-def try_some(seeds: range, steps: int, kinds: tuple[str, str], over_worlds: bool):
+def try_some(seeds: Sequence[int], steps: int, kinds: tuple[str, str], over_worlds: bool):
     with jax.enable_x64(True):
         function = together([drawn(seed, steps) for seed in seeds])
         arrays, world = state(*kinds)
@@ -98,7 +99,7 @@ def try_some(seeds: range, steps: int, kinds: tuple[str, str], over_worlds: bool
 
 @pytest.mark.parametrize("group", range(3))
 def test_programs_drawn_at_random_agree(group):
-    try_some(range(10 * group, 10 * group + 10), 8, KINDS[group], group % 2 == 1)
+    try_some(range(5 * group, 5 * group + 5), 8, KINDS[group], group % 2 == 1)
 
 
 @pytest.mark.slow
@@ -112,4 +113,4 @@ def test_each_compiler_agrees(cc, monkeypatch):
     if shutil.which(cc) is None:
         pytest.skip(f"there is no {cc}")
     monkeypatch.setenv("CC", cc)
-    try_some(range(1000, 1002), 20, KINDS[1], False)
+    try_some([1000], 20, KINDS[1], False)

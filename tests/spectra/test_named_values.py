@@ -150,11 +150,11 @@ def test_tracy_widom_quantiles_of_the_largest_root():
 
 @pytest.mark.parametrize(("beta", "unit"), [(1, 1.0), (2, 1.0), (4, 2 ** (-1 / 6))])
 def test_tracy_widom_is_the_edge_of_the_hermite_ensemble_in_the_stated_units(beta, unit):
-    n = 200
+    n = 100
     top = sample_beta_hermite(KEY, n, beta, 1.0, (2000,))[:, -1]
     chi = (top - 2 * np.sqrt(n)) * n ** (1 / 6) / unit
-    # The known shift of order n^{-2/3} is 0.03 here; the other convention for β = 4 is 12 % off.
-    assert chi.mean() == pytest.approx(TracyWidom(beta).mean(), abs=0.06 + 3 * chi.std() / np.sqrt(2000))
+    # The known shift of order n^{-2/3} is 0.05 here; the other convention for β = 4 is 12 % off.
+    assert chi.mean() == pytest.approx(TracyWidom(beta).mean(), abs=0.1 + 3 * chi.std() / np.sqrt(2000))
     assert chi.var() == pytest.approx(TracyWidom(beta).var(), rel=0.12)
 
 

@@ -69,7 +69,7 @@ def test_most_true_power_laws_are_accepted():
     assert fit.accepted().mean() > 0.6
 
 
-@pytest.mark.parametrize(("rows", "modes"), [(64, 32), (256, 128)])
+@pytest.mark.parametrize(("rows", "modes"), [(64, 32), pytest.param(256, 128, marks=pytest.mark.slow)])
 def test_marchenko_pastur_noise_is_not_accepted(rows, modes):
     fit = fit_power_law(noise_spectra(np.random.default_rng(6), rows, modes, 30), n_resamples=60)
     assert fit.accepted().mean() < 0.1

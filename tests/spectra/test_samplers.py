@@ -13,6 +13,8 @@ from dysonjax.spectra.variates import log_gammas, normals
 
 KEY = jax.random.key(20)
 SIZES, BETAS = (2, 5, 50), (0.5, 1.0, 2.0, 4.0)
+# Of few levels more spectra are needed, of many each takes longer; the slow tests have all of both.
+QUICK = [(2, 1.0), *((5, beta) for beta in BETAS), (50, 1.0), (50, 4.0)]
 
 
 def _hermite_trace_moments(n, beta, scale):
@@ -49,8 +51,7 @@ def _check_hermite(n, beta, precision, key=KEY):
     assert traces.std() / np.sqrt(traces.size) / fourth < 1.3 * precision
 
 
-@pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("beta", BETAS)
+@pytest.mark.parametrize(("n", "beta"), QUICK)
 def test_hermite_traces_match_to_one_percent(n, beta):
     _check_hermite(n, beta, 0.01)
 
@@ -91,8 +92,7 @@ def _check_laguerre(n, beta, precision, key=KEY):
     assert abs(_z((x**2).sum(-1), second)) < 3
 
 
-@pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("beta", BETAS)
+@pytest.mark.parametrize(("n", "beta"), QUICK)
 def test_laguerre_traces_match_to_one_percent(n, beta):
     _check_laguerre(n, beta, 0.01)
 
@@ -109,7 +109,7 @@ def _same_law(x, y):
     return min(ks_2samp(x[:, i], y[:, i]).pvalue for i in range(x.shape[1]))
 
 
-@pytest.mark.parametrize("n", [2, 5, 20])
+@pytest.mark.parametrize("n", [2, 5, pytest.param(20, marks=pytest.mark.slow)])
 def test_dense_goe_and_tridiagonal_have_the_same_law_level_by_level(n):
     draws = 20_000 if n < 10 else 6_000  # many levels together are stiffer
     dense = sample_goe(KEY, n, 0.8, (draws,))
@@ -118,7 +118,7 @@ def test_dense_goe_and_tridiagonal_have_the_same_law_level_by_level(n):
     assert _same_law(dense, 1.05 * tridiagonal) < 1e-4
 
 
-@pytest.mark.parametrize(("n", "m"), [(2, 2), (5, 8), (16, 64)])
+@pytest.mark.parametrize(("n", "m"), [(2, 2), (5, 8), pytest.param(16, 64, marks=pytest.mark.slow)])
 def test_dense_wishart_and_bidiagonal_have_the_same_law_level_by_level(n, m):
     draws = 20_000 if n < 10 else 6_000
     dense = sample_wishart(KEY, n, m, 0.8, (draws,))

@@ -109,7 +109,9 @@ def within(z, edge, probability=STATED, errors=3):
     return abs((z > edge).mean() - probability) <= errors * error
 
 
-@pytest.mark.parametrize(("shape", "members"), [((16, 16), 1), ((16, 16), 4), ((64, 16), 12)])
+@pytest.mark.parametrize(
+    ("shape", "members"), [((16, 16), 1), pytest.param((16, 16), 4, marks=pytest.mark.slow), ((64, 16), 12)]
+)
 def test_noise_passes_the_edge_as_often_as_stated(shape, members):
     """Of 500 ensembles within three standard errors, at 30, 10 and 2 %; the edge for a known σ² is passed by
     more single matrices."""

@@ -1,5 +1,6 @@
 """What a tail is made of, on matrices of which it is known."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -90,8 +91,9 @@ def test_the_compiled_count_of_spikes_is_that_of_the_library():
     rng = np.random.default_rng(5)
     w = with_spikes(rng, noise(rng, spread=0.5), 3.0)[:, 0].astype(np.float32)
     k = noise_scale(levels_of(w), ROWS)[0]
-    assert [int(spikes_of(levels_of(one), ROWS)) for one in w] == k.tolist() and k.max() > 1
-    parts = [np.asarray(cut(w[0], keep)) for keep in ("noise", "spikes")]
+    count, part = jax.jit(spikes_of, static_argnums=1), jax.jit(cut, static_argnums=1)
+    assert [int(count(levels_of(one), ROWS)) for one in w] == k.tolist() and k.max() > 1
+    parts = [np.asarray(part(w[0], keep)) for keep in ("noise", "spikes")]
     np.testing.assert_allclose(sum(parts), w[0], atol=1e-4)
     assert np.linalg.matrix_rank(parts[1], tol=1e-2) == k[0]
 
