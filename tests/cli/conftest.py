@@ -23,6 +23,16 @@ def finished(tmp_path_factory):
     return out
 
 
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory):
+    """Both halves of `RUN`, the folders 1 and 2, to be read only."""
+    place = tmp_path_factory.mktemp("shards")
+    with _without_drawing():
+        for name in ("1", "2"):
+            assert main([*RUN, "--shard", f"{name}/2", "--quiet", "--out", str(place / name)]) == 0
+    return place
+
+
 PHASES = (
     "phase-diagram --lr 0.25,2,64 --sigma-w 0.5,8 --batch-size 2,4 --seeds 3 --steps 30 --records 4 "
     "--batches 8 --threshold-memory 0.6 --tile 4"

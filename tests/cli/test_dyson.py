@@ -114,6 +114,11 @@ def test_bad_options_end_in_one_sentence(options, message, tmp_path, capsys):
 SMALL = "dyson --levels 2 --members 60 --time 0.5 --steps 10 --samples 50 --records 3 --json --quiet"
 
 
+def slow(options):
+    """What another form tries as well, or the defaults."""
+    return pytest.param(options, marks=pytest.mark.slow)
+
+
 def choices(name):
     return typing.get_args(typing.get_type_hints(Dyson)[name])
 
@@ -140,8 +145,8 @@ def test_every_method_on_offer_works(method, tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        "--start mp --beta 2.5", "--start wishart", "--start -1,1", "--start 0", "--g2 1,2",
-        "--potential rbm --g2 theory --kappa 6,4", "--potential rbm --kappa lattice",
+        "--start mp --beta 2.5", slow("--start wishart"), "--start -1,1", slow("--start 0"), "--g2 1,2",
+        "--potential rbm --g2 theory --kappa 6,4", slow("--potential rbm --kappa lattice"),
         "--potential linear_network --center 1,2", "--potential quartic --omega -4 --g2 0.2",
     ],
 )  # fmt: skip

@@ -10,6 +10,8 @@ import pytest
 import dysonjax as dj
 from dysonjax.cli import environment, main
 
+SLOW = pytest.mark.slow
+
 RUN = "linear --lr 0.1 --batch-size 4 --seeds 4 --steps 3 --records 2 --quiet".split()
 DYSON = "dyson --levels 2 --members 8 --steps 4 --samples 8 --time 0.1 --quiet".split()
 
@@ -21,7 +23,11 @@ def command(words: list[str], variables: dict[str, str]) -> subprocess.Completed
     return subprocess.run(words, capture_output=True, text=True, env=known | variables)
 
 
-@pytest.mark.parametrize(("platform", "words"), [("cuda", RUN), ("foo", ["dyson"])], ids=["cuda", "foo"])
+@pytest.mark.parametrize(
+    ("platform", "words"),
+    [("cuda", RUN), pytest.param("foo", ["dyson"], marks=SLOW)],
+    ids=["cuda", "foo"],
+)
 def test_a_platform_that_is_not_there(platform, words, tmp_path):
     done = command([*words, "--out", str(tmp_path / "run")], {"JAX_PLATFORMS": platform})
     assert done.returncode == 2, done.stderr

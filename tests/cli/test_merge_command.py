@@ -13,14 +13,6 @@ from dysonjax.cli import main
 pytestmark = pytest.mark.usefixtures("sketches")
 
 
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shards")
-    for index in (1, 2):
-        assert main([*RUN, "--shard", f"{index}/2", "--quiet", "--out", str(folder / str(index))]) == 0
-    return folder
-
-
 def test_merged_shards_are_the_whole_run(shards, finished, tmp_path, capsys):
     merged = tmp_path / "merged"
     arguments = ["merge", str(shards / "2"), str(shards / "1"), "--out", str(merged), "--json", "--quiet"]

@@ -36,7 +36,7 @@ def test_the_run_folder_holds_everything_and_the_last_line_is_json(tmp_path, cap
     assert json.loads((out / "summary.json").read_text()) == summary
 
 
-def test_several_batch_sizes_give_a_picture_each(tmp_path):
+def test_several_batch_sizes_give_a_picture_each(tmp_path, sketched):
     out = tmp_path / "run"
     arguments = ["phase-diagram", *SMALL, "--batch-size", "2,4", "--out", str(out), "--quiet"]
     assert main(arguments) == 0

@@ -35,7 +35,7 @@ def test_rbm_writes_summary_store_and_figure(tmp_path, capsys):
     assert xr.open_zarr(out / "run.zarr")["eigenvalues"].shape == (1, 1, 1, 40, 5, 10)
 
 
-def test_linear_reports_the_scaling_exponent(tmp_path, capsys):
+def test_linear_reports_the_scaling_exponent(tmp_path, capsys, sketched):
     args = "linear --lr 0.02:0.16:x2 --batch-size 8,32 --seeds 200 --steps 400 --records 3 --json"
     assert main([*args.split(), "--out", str(tmp_path / "run")]) == 0
     summary = last_json(capsys)
@@ -48,7 +48,7 @@ def test_linear_reports_the_scaling_exponent(tmp_path, capsys):
     assert np.abs(np.array(summary["binder"]) + 4 / 27).max() < 0.12
 
 
-def test_linear_takes_epsilon_and_z_as_axes(tmp_path, capsys):
+def test_linear_takes_epsilon_and_z_as_axes(tmp_path, capsys, sketched):
     """⟨S⟩ ∝ ε at every ratio of Z's singular values, with one exponent in α/|B| for all of them."""
     args = "linear --lr 0.1,0.4 --batch-size 32 --epsilon 0.1,0.2 --z-ratio 0.7,1 --seeds 400 --steps 300"
     assert main([*args.split(), "--records", "2", "--json", "--out", str(tmp_path / "run")]) == 0
@@ -115,7 +115,7 @@ def test_arrays_are_read_from_every_kind_of_file(tmp_path):
         np.testing.assert_array_equal(read_array("data", tmp_path / f"a.{suffix}"), array)
 
 
-def test_a_linear_ensemble_with_momentum_has_its_own_temperature(tmp_path, capsys):
+def test_a_linear_ensemble_with_momentum_has_its_own_temperature(tmp_path, capsys, sketched):
     args = "linear --optimizer momentum --lr 0.004 --batch-size 4 --seeds 150 --steps 1000 --records 2 --json"
     assert main([*args.split(), "--out", str(tmp_path / "run")]) == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -42,9 +42,11 @@ def last_json(capsys):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_run_says_how_to_go_on_and_ends_as_if_nothing_had_been(
-    number, code, tmp_path, finished, monkeypatch, capsys
+    number, code, tmp_path, finished, monkeypatch, capsys, request
 ):
     out = tmp_path / "run"
+    if number != signal.SIGINT:
+        request.getfixturevalue("sketched")
     with monkeypatch.context() as patch:
         stop_midway(patch, number)
         assert main([*RUN, "--out", str(out)]) == code
@@ -60,7 +62,7 @@ def test_a_stopped_run_says_how_to_go_on_and_ends_as_if_nothing_had_been(
     for key in ("levels_mean", "spacing_mean", "spacing_sem", "diverged", "members", "steps", "targets"):
         assert found[key] == wanted[key], key
     assert dj.read(out).load().drop_attrs().identical(dj.read(finished).load().drop_attrs())
-    assert (out / "linear.png").stat().st_size > 10_000
+    assert (out / "linear.png").stat().st_size > (10_000 if number == signal.SIGINT else 0)
 
 
 @pytest.mark.parametrize("killed", [False, True])

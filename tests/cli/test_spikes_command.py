@@ -32,7 +32,7 @@ def test_spikes_writes_figure_data_and_summary(tmp_path, capsys):
     assert main(["info", str(out), "--quiet"]) == 0
 
 
-def test_networks_without_a_theory_are_drawn_too(tmp_path):
+def test_networks_without_a_theory_are_drawn_too(tmp_path, sketched):
     out = tmp_path / "run"
     options = [
         "--noise",
@@ -54,7 +54,7 @@ def test_networks_without_a_theory_are_drawn_too(tmp_path):
 @pytest.mark.parametrize(
     "shape", [("2", "3"), *(pytest.param(s, marks=pytest.mark.slow) for s in (("12", "32"), ("3", "2")))]
 )
-def test_wide_and_tiny_matrices_without_overlaps_are_drawn(shape, tmp_path):
+def test_wide_and_tiny_matrices_without_overlaps_are_drawn(shape, tmp_path, sketched):
     options = ["--rows", shape[0], "--columns", shape[1], "--keep", "none", "--seeds", "2"]
     assert main([*SMALL, *options, "--out", str(tmp_path / "run")]) == 0
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())

@@ -14,6 +14,8 @@ import pytest
 
 from dysonjax.cli import main
 
+SLOW = pytest.mark.slow
+
 DYSONJAX = [sys.executable, "-m", "dysonjax.cli"]
 SHORT = "linear --lr 0.1 --batch-size 4 --seeds 4 --steps 3 --records 2".split()
 
@@ -33,13 +35,23 @@ def start(words, **options):
     ("encoding", "words"),
     [("ascii", "spectrum --help"), ("latin-1", "rbm --help"), ("cp437", "--help"), ("ascii", "dyson --λ")],
 )
-def test_every_encoding_survives(encoding, words, tmp_path):
+def test_every_encoding_survives(encoding, words, monkeypatch):
     """Help and messages hold Greek letters and frames."""
-    variables = environment(tmp_path, PYTHONIOENCODING=encoding)
-    done = subprocess.run([*DYSONJAX, *words.split()], capture_output=True, env=variables)
-    assert done.returncode == (2 if "λ" in words else 0)
-    assert b"Traceback" not in done.stderr and b"Encode" not in done.stderr
-    (done.stdout + done.stderr).decode(encoding)
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    code = main(words.split())
+    shown, said = (stream.buffer.getvalue() for stream in (sys.stdout, sys.stderr))
+    assert code == (2 if "λ" in words else 0)
+    assert shown or "λ" in words
+    assert b"Traceback" not in said and b"Encode" not in said
+    (shown + said).decode(encoding)
+
+
+def test_a_process_of_another_encoding_survives(tmp_path):
+    variables = environment(tmp_path, PYTHONIOENCODING="ascii")
+    done = subprocess.run([*DYSONJAX, "spectrum", "--help"], capture_output=True, env=variables)
+    assert done.returncode == 0 and b"Traceback" not in done.stderr
+    assert b"--split" in done.stdout and done.stdout.decode("ascii")
 
 
 def test_a_run_whose_log_is_ascii_ends_well(tmp_path, monkeypatch):
@@ -54,7 +66,7 @@ def test_a_run_whose_log_is_ascii_ends_well(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
-@pytest.mark.parametrize("words", [["--help"], ["dyson", "--help"]])
+@pytest.mark.parametrize("words", [["--help"], pytest.param(["dyson", "--help"], marks=SLOW)])
 def test_a_full_device_is_one_sentence(words, tmp_path):
     with open("/dev/full", "w") as full:
         done = subprocess.run(
@@ -64,7 +76,9 @@ def test_a_full_device_is_one_sentence(words, tmp_path):
     assert re.fullmatch("dysonjax: .* output cannot be written: No space left on device\n", done.stderr)
 
 
-@pytest.mark.parametrize("words", [["--help"], ["phase-diagram", "--help"], ["nothing"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], pytest.param(["phase-diagram", "--help"], marks=SLOW), ["nothing"]]
+)
 def test_a_reader_that_goes_away_hears_nothing_more(words, tmp_path):
     read, write = os.pipe()
     os.close(read)
@@ -90,7 +104,7 @@ def test_a_run_whose_reader_goes_away_is_saved_and_says_how_to_go_on(tmp_path):
     assert main(["resume", str(out), "--quiet"]) == 0 and (out / "summary.json").exists()
 
 
-@pytest.mark.parametrize("after", [0.2, 0.6, 1.2])
+@pytest.mark.parametrize("after", [pytest.param(0.2, marks=SLOW), 0.6, 1.2])
 def test_an_interruption_in_the_first_second_is_one_sentence(after, tmp_path):
     process = start([*SHORT, "--out", str(tmp_path / "run")], env=environment(tmp_path))
     time.sleep(after)

@@ -16,6 +16,8 @@ from dysonjax.checks import InputError
 from dysonjax.figures import artist
 from dysonjax.figures.style import new_figure
 
+SLOW = pytest.mark.slow
+
 
 def _drawing(values):
     figure, axis = new_figure()
@@ -77,7 +79,7 @@ def test_artists_of_a_studio_draw_at_once(studio):
     assert found[::-1] == [artist.drawn(make)[".png"] for make in makes]
 
 
-@pytest.mark.parametrize("when", ["before it has loaded", "idle", "drawing"])
+@pytest.mark.parametrize("when", ["before it has loaded", pytest.param("idle", marks=SLOW), "drawing"])
 def test_if_an_artist_dies_the_figure_is_drawn_here(when):
     studio, make = artist.Studio(1), functools.partial(_drawing, [1.0, 2.0])
     (one,) = studio.artists

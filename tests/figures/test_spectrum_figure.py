@@ -8,8 +8,10 @@ import pytest
 from dysonjax.figures.spectrum import spectrum_figure
 from dysonjax.spectra import analyse_matrix
 
+SLOW = pytest.mark.slow
 
-@pytest.mark.parametrize("shape", [(256, 128), (20, 24, 16), (5, 4), (30, 30)])
+
+@pytest.mark.parametrize("shape", [(96, 48), (20, 24, 16), (5, 4), pytest.param((30, 30), marks=SLOW)])
 def test_panels_are_labelled(shape):
     spectrum = analyse_matrix(np.random.default_rng(0).normal(size=shape), "layer.weight", n_resamples=20)
     figure = spectrum_figure(spectrum)
@@ -24,6 +26,6 @@ def test_degenerate_matrices_are_drawn(matrix):
 
 
 def test_density_integrates_to_the_share_of_levels_shown():
-    spectrum = analyse_matrix(np.random.default_rng(1).normal(size=(256, 128)), n_resamples=20)
+    spectrum = analyse_matrix(np.random.default_rng(1).normal(size=(96, 48)), n_resamples=20)
     bars = spectrum_figure(spectrum).axes[0].patches
     assert sum(bar.get_width() * bar.get_height() for bar in bars) == pytest.approx(1)
