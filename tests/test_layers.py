@@ -127,7 +127,6 @@ LONG = {
     "dyson.integrate": "one integrator: its step control is not to be read without its steps",
     "dyson.landscape": "one search: the maxima of one density, from the wells to the climb",
     "dyson.mcmc": "one sampler: its stages share the walk that they extend",
-    "dyson.potentials": "one potential after the other, each a few lines, and the table of their names",
     "models.nanogpt": "one model, read from top to bottom",
     "published.phase": "the recipes of one paper's figures, one after the other",
     "published.rbm": "the recipes of one paper's figures, one after the other",

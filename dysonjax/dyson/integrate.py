@@ -34,7 +34,7 @@ from dysonjax.dyson import steppers
 from dysonjax.dyson.implicit import WALL
 from dysonjax.dyson.noise import SquareRoot, Strength, check_strength, key_words
 from dysonjax.dyson.pairwise import Pairwise, check_pairwise, total_force
-from dysonjax.dyson.potentials import UNBOUNDED, Potential
+from dysonjax.dyson.potential import UNBOUNDED, Potential
 
 METHODS = ("implicit", "matrix", "euler")
 TILE_NUMBERS = 8192  # levels × members of a tile; with its temporaries a tile stays in the L2 cache

@@ -15,7 +15,7 @@ from dysonjax.checks import InputError, finite_array, positive, positive_int, ra
 from dysonjax.dyson.implicit import coulomb_field
 from dysonjax.dyson.integrate import check_start
 from dysonjax.dyson.noise import check_strength, key_words, normals
-from dysonjax.dyson.potentials import Potential
+from dysonjax.dyson.potential import Potential
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dysonjax.checks import InputError
 def test_direction_has_the_mean_and_variance_of_the_models_own_batches():
     """16 batches of a fixed data set, all of them drawn: exact mean and elementwise standard deviation."""
     model = dj.models.teacher_student(widths=[3, 6, 4, 1], batches=16)
-    langevin = dj.models.elementwise_langevin(model, draws=16)
+    langevin = dj.models.elementwise_langevin(model, n_batches=16)
     key = jax.random.key(0)
     world = model.world(key, 4)
     params, memory = model.init(key, world, {"lr": jnp.float32(0.1), "sigma_w": jnp.float32(1.0)})
@@ -42,7 +42,7 @@ def test_langevin_twin_learns_as_the_network_does():
 
 
 def test_a_model_with_memory_and_too_few_draws_are_refused():
-    with pytest.raises(InputError, match="draws must be an integer of at least 2"):
+    with pytest.raises(InputError, match="n_batches must be an integer of at least 2"):
         dj.models.elementwise_langevin(dj.models.linear(), 1)
     grid = dj.Grid(lr=0.1, batch_size=4, seeds=1)
     with pytest.raises(ValueError, match="carries memory"):
