@@ -25,7 +25,7 @@ MODELS = {
     "langevin": (dj.models.rbm(visible=3, dynamics="langevin"), "common"),
     "linear": (dj.models.linear(noise="label"), "common"),
 }
-# "all": test_members_that_diverge_are_frozen_at_the_step_of_xla; Langevin noise is that of "linear" and "rbm".
+# "all": test_members_that_diverge_are_frozen_at_the_step_of_xla; "langevin": as "rbm"
 LIKE_OTHERS, SLOW = ("all", "langevin"), pytest.mark.slow
 
 
