@@ -15,6 +15,7 @@ import jax
 import pytest
 
 from dysonjax import InputError, xla_flags
+from dysonjax.ensemble import traces
 
 CACHE = Path(__file__).parents[1] / ".jax_cache"
 os.environ.setdefault("DYSONJAX_CACHE", str(CACHE / "dysonjax"))  # not the user's: see `_quick_compiler`
@@ -27,7 +28,7 @@ QUICK_XLA = f"{SINGLE_THREADED} --xla_cpu_use_fusion_emitters=false --xla_cpu_pa
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def pytest_configure(config):
@@ -73,7 +74,26 @@ def pytest_runtest_setup(item):
     if unoptimised != jax.config.read("jax_disable_most_optimizations"):
         # Two programs of one function agree to the last bit only if they were compiled in the same way.
         jax.clear_caches()
+        traces.forget()
     jax.config.update("jax_disable_most_optimizations", unoptimised)
+
+
+@pytest.fixture
+def monkeypatch():
+    """That of pytest; programs that were traced under other functions are forgotten."""
+    with Patch.context() as patch:
+        yield patch
+
+
+class Patch(pytest.MonkeyPatch):
+    def setattr(self, *arguments, **options):
+        traces.forget()
+        super().setattr(*arguments, **options)
+
+    def undo(self):
+        if self._setattr:
+            traces.forget()
+        super().undo()
 
 
 def _quick_compiler() -> Path:
@@ -107,6 +127,7 @@ def _no_more_programs_than_memory():
     yield
     if _resident_bytes() > MOST_RESIDENT_BYTES:
         jax.clear_caches()
+        traces.forget()
         gc.collect()
         _give_back_memory()
 

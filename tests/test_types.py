@@ -19,7 +19,7 @@ reveal_type(run)
 reveal_type(found)
 reveal_type(gas.n)
 """
-KNOWN = ("tuple[float, ...]", "dysonjax.ensemble.training.Run", "dysonjax.spectra.resampling.Estimate", "int")
+KNOWN = ("tuple[float, ...]", "dysonjax.ensemble.running.Run", "dysonjax.spectra.resampling.Estimate", "int")
 SLIPS = {
     "dj.nonsense": 'no attribute "nonsense"',
     "dj.train(dj.models.linear(), grid, 20, optimiser='sgd')": 'keyword argument "optimiser"',

@@ -5,10 +5,16 @@ import dataclasses
 from dysonjax.models.base import Model
 
 
-def loss_only(model: Model) -> Model:
-    """The model, of whose observables the training loss alone is recorded."""
+def observing(model: Model, *names: str) -> Model:
+    """The model, of whose observables these alone are recorded."""
 
     def observe(*args):
-        return {"train_loss": model.observe(*args)["train_loss"]}
+        found = model.observe(*args)
+        return {name: found[name] for name in names}
 
     return dataclasses.replace(model, observe=observe)
+
+
+def loss_only(model: Model) -> Model:
+    """The model, of whose observables the training loss alone is recorded."""
+    return observing(model, "train_loss")

@@ -142,8 +142,8 @@ def measure(levels: np.ndarray, steps: np.ndarray, beta: float = 1.0) -> Measure
     rate, own, level = [], [], []
     for stride in (1, 2):
         at, times = slice(None, None, stride), steps[::stride]
-        alone = dyson.measure(centre[:, at], times, knots=2, repulsion=False)
-        both = dyson.measure(levels[:, at], times, beta, knots=2)
+        alone = dyson.measure(centre[:, at], times, n_knots=2, repulsion=False)
+        both = dyson.measure(levels[:, at], times, beta, n_knots=2)
         rate.append((-alone.slope[0], alone.slope_err[0]))
         own.append((alone.g2[0], alone.g2_err[0]))
         level.append((both.g2.mean(), np.sqrt(np.mean(both.g2_err**2))))  # two levels of one member: as one

@@ -27,8 +27,8 @@ MAP_POINTS = 60  # along each axis of the figure
 @dataclasses.dataclass(frozen=True)
 class Advise:
     """Predict the converged window in (alpha/|B|, sigma_W) of a built-in model from short pilot runs and from
-    curvature and noise of the gradient. A model of one's own: dysonjax.advise(model) in Python. The advice
-    is for plain gradient steps, so that there is none for nanogpt and its AdamW.
+    curvature and noise of the gradient. For a model of your own use dysonjax.advise(model) in Python. The
+    advice is for plain gradient steps, so that there is none for nanogpt and its AdamW.
 
     Writes advice.png/.pdf (window and predicted loss with the evidence) and summary.json. Every seed has a
     prediction of its own; edges are the median over seeds with the range of the middle 68 per cent.
@@ -91,7 +91,7 @@ class Advise:
             found = advice.advise(model, **chosen, **options, progress=progress)
         computed(folder)
         summary = {"command": "advise", "out": str(folder), "model": self.model, **chosen, **_summary(found)}
-        summary["version"] = __version__
+        summary |= {"device": ensemble.devices.named(), "version": __version__}
         write_summary(folder, summary)
         caption = f"{self.model}, {chosen['steps']} steps"
         draw(terminal, folder, "advice", lambda: _figure(found, chosen["batch_size"], caption))

@@ -164,7 +164,10 @@ class Compare:
                 {name: mean_and_sem(x) for name, x in ladder.levels.items()},
                 ladder.targets,
                 ladder.sigma,
-                {f"{s.first}\n→ {s.second}": (s.wasserstein, s.chance, s.p_value) for s in ladder.steps},
+                {
+                    f"{s.first}\n→ {s.second}": (s.wasserstein, s.chance, s.p_value)
+                    for s in ladder.comparisons
+                },
                 "eigenvalues of $X$" if self.system == "rbm" else "singular values of $W$",
                 rf"{self.system}: $\alpha={ladder.lr:g}$, $|B|={ladder.batch_size}$, "
                 f"{len(ladder.levels['SGD'])} members, {ladder.training_steps} steps, "
@@ -174,7 +177,7 @@ class Compare:
         if len(ladders) > 1:
             costs: dict[str, list] = {}
             for ladder in ladders:
-                for s in ladder.steps:
+                for s in ladder.comparisons:
                     point = ladder.lr / ladder.batch_size, s.wasserstein, s.chance
                     costs.setdefault(f"{s.first} → {s.second}", []).append(point)
             title = f"{self.system}: {len(ladders)} grid points"
@@ -209,7 +212,7 @@ def _report(terminal: Terminal, ladder, mean_and_sem) -> None:
     terminal.table("mean levels", ["level", "target", *ladder.levels], rows)
     terminal.table("mean spacings", ["levels", *ladder.levels], spacings)
     steps = []
-    for s in ladder.steps:
+    for s in ladder.comparisons:
         shifts = [f"{100 * v:+.2f} ± {100 * e:.2f} %" for v, e in (s.level_shift, s.spacing_shift)]
         effects = [s.wasserstein, s.chance, s.p_value, s.wasserstein_levels.max()]
         z = [np.abs(s.z_levels).max(), np.abs(s.z_spacings).max(initial=0)]
@@ -219,7 +222,7 @@ def _report(terminal: Terminal, ladder, mean_and_sem) -> None:
     terminal.table("what each approximation changes", columns, steps)
     z = [
         [_name(s), kind, " ".join(f"{v:+.1f}" for v in values)]
-        for s in ladder.steps
+        for s in ladder.comparisons
         for kind, values in (("levels", s.z_levels), ("spacings", s.z_spacings))
     ]
     terminal.table("z-scores, from the lowest", ["step", "of", "z"], z)

@@ -73,7 +73,7 @@ class Dyson:
         import numpy as np
 
         from dysonjax import dyson, threefry
-        from dysonjax.dyson.integrate import check
+        from dysonjax.dyson.problem import check
         from dysonjax.ensemble import devices, one_device_per_core
         from dysonjax.figures.dyson import dyson_figure
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -15,15 +15,16 @@ from dysonjax.cli.terminal import Terminal
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """Write a finished run as one publishes it, into a folder of its own.
+    """Write a finished run into a folder of its own, ready to be published.
 
     It holds CSV tables and the data of the figures, the figures, the store with CF and ACDD attributes and
     its history, RO-Crate metadata, CITATION.cff, .zenodo.json, hardware, run time, versions and a hash of the
-    code, and the exact commands. The folder is a run folder: report, info and verify take it.
+    code, and the exact commands. The folder is a run folder: report, info and verify take it. Of a folder of
+    figures all are written: pictures, captions, the data behind them as NetCDF and CSV, their checks.
     """
 
     folder: Annotated[Path, tyro.conf.Positional]
-    """A finished run folder, also of dyson or compare."""
+    """The folder of a finished run, also of dyson, compare, spectrum or advise, or of figures."""
     out: Path | None = None
     """Folder to write, which must not exist or be empty; default: the run's name with -export."""
     author: tuple[str, ...] = ()
@@ -38,22 +39,21 @@ class Export:
     """Print nothing but warnings and errors."""
 
     def run(self, terminal: Terminal) -> dict:
-        from dysonjax.export import author, export
+        from dysonjax.export import author, export, export_figures
 
         authors = [author(text) for text in self.author]
-        run_folder.there(self.folder)
+        figures = run_folder.holds_figures(self.folder)
+        if not figures:
+            run_folder.there(self.folder)
         place = self.folder.resolve()
         out = place.with_name(f"{place.name}-export") if self.out is None else self.out
+        words: Any = {"authors": authors, "title": self.title, "license": self.license}
         try:
-            found = export(
-                self.folder,
-                out,
-                command=command_line(self.folder),
-                authors=authors,
-                title=self.title,
-                license=self.license,
-                options=_options(self.folder),
-            )
+            if figures:
+                found = export_figures(self.folder, out, **words)
+            else:
+                made: Any = {"command": command_line(self.folder), "options": _options(self.folder)}
+                found = export(self.folder, out, **made, **words)
         except OSError as error:
             if error.errno in files.FULL:
                 raise

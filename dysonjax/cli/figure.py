@@ -14,7 +14,6 @@ from dysonjax.checks import InputError, positive_int
 from dysonjax.cli.common import duration, write_json
 from dysonjax.cli.terminal import Terminal
 
-SUFFIXES = (".png", ".pdf", ".nc", ".txt", ".json")
 MOST_DPI = 2400  # of an image of ten inches, which then takes a gigabyte
 
 
@@ -106,19 +105,18 @@ class Figure:
     def _write(self, recipe, made, scale: str, seconds: float, terminal: Terminal) -> dict:
 
         from dysonjax.ensemble import devices
+        from dysonjax.export import figure_folder
         from dysonjax.figures.style import add_caption, save
+        from dysonjax.published import former
         from dysonjax.published.recipe import value
 
         device = devices.named()
-        how = f"drawn from {self.run_dir}" if scale == "run" else f"made on {device}"
-        caption = (
-            f"{recipe.title} ({recipe.source}). {made.caption} Command: dysonjax figure {recipe.name}"
-            f"{'' if scale in ('run', 'default') else f' --{scale}'}; {how}, dysonjax {__version__}."
-        )
+        caption = self._caption(recipe, made, scale, device)
         if not self.bare:
             add_caption(made.figure, caption)
         save(made.figure, self.out, recipe.name, self.dpi)
-        data = made.data.assign_attrs(caption=caption, source=recipe.source)
+        data = former.with_former(recipe.name, made.data)
+        data = data.assign_attrs(caption=caption, source=recipe.source)
         with files.aside(self.out / f"{recipe.name}.nc") as partial:
             data.to_netcdf(partial, engine="scipy")
         files.put(self.out / f"{recipe.name}.txt", "\n".join(textwrap.wrap(caption, 100)) + "\n")
@@ -129,17 +127,17 @@ class Figure:
             "title": recipe.title,
             "scale": scale,
             "out": str(self.out),
-            "files": [str(self.out / f"{recipe.name}{suffix}") for suffix in SUFFIXES],
+            "files": [str(self.out / f"{recipe.name}{suffix}") for suffix in figure_folder.SUFFIXES],
             "caption": caption,
-            "checks": [
-                {**{k: _number(v) for k, v in dataclasses.asdict(check).items()}, "z": _number(check.z)}
-                for check in made.checks
-            ],
+            "checks": checks_of(made),
             **{name: int(made.data.attrs[name]) for name in ("networks", "steps") if name in made.data.attrs},
             **self._against_released(recipe.name, made.data, terminal),
             "seconds": round(seconds, 2),
             "device": device,
             "version": __version__,
+            "options": self._options(),
+            "made_by": figure_folder.made_by(device),
+            "sha256": figure_folder.hashes(self.out, recipe.name),
         }
         write_json(self.out / f"{recipe.name}.json", summary)
         terminal.table(
@@ -149,6 +147,19 @@ class Figure:
         )
         terminal.print(f"wrote {self.out}/{recipe.name}.png, .pdf, .nc, .txt, .json in {duration(seconds)}")
         return summary
+
+    def _caption(self, recipe, made, scale: str, device: str) -> str:
+        how = f"drawn from {self.run_dir.resolve().name}" if self.run_dir is not None else f"made on {device}"
+        return (
+            f"{recipe.title} ({recipe.source}). {made.caption} Command: dysonjax figure {recipe.name}"
+            f"{'' if scale in ('run', 'default') else f' --{scale}'}; {how}, dysonjax {__version__}."
+        )
+
+    def _options(self) -> dict:
+        """What the summary keeps of the command, so that it can be repeated."""
+        paths = {"run": self.run_dir, "released": self.released}
+        found = {name: str(path.absolute()) for name, path in paths.items() if path is not None}
+        return {**found, "bare": self.bare, "dpi": self.dpi}
 
     def _against_released(self, figure: str, data, terminal: Terminal) -> dict:
         """What the summary says about the released numbers, if they are given and this figure has any."""
@@ -207,8 +218,18 @@ class Figure:
         }
 
 
+def checks_of(made) -> list[dict]:
+    """The checks of a figure that has been made, as its summary holds them."""
+    return [
+        {**{k: _number(v) for k, v in dataclasses.asdict(check).items()}, "z": _number(check.z)}
+        for check in made.checks
+    ]
+
+
 def _claim(folder: Path, name: str, overwrite: bool) -> None:
     """Make the folder; raises InputError if it holds this figure already or cannot be written."""
+    from dysonjax.export.figure_folder import SUFFIXES
+
     existing = [folder / f"{name}{suffix}" for suffix in SUFFIXES if (folder / f"{name}{suffix}").exists()]
     if existing and not overwrite:
         raise InputError(

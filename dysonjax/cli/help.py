@@ -20,7 +20,7 @@ GROUPS = {
 FIRST = "physics"
 GRID = ("lr", "batch-size", "sigma-w")  # before the rest of the physics
 EVERYWHERE = [
-    ("--config FILE", "Read options from a TOML file; those on the command line come before them."),
+    ("--config FILE", "Read options from a TOML file; options on the command line override them."),
     ("--print-config", "Print all options as such a file and stop."),
     ("-v, --verbose", "Say what compiled the steps and why nothing faster did; tracebacks of errors."),
     ("-h, --help", "Show this text."),

@@ -15,10 +15,13 @@ from dysonjax.cli.terminal import Terminal, amount
 
 @dataclasses.dataclass(frozen=True)
 class Info:
-    """Say what a run folder holds: configuration, variables, how far it is, and how to go on with it."""
+    """Say what a run folder holds: configuration, variables, how far it is, and how to go on with it.
+
+    Of a folder of figures: which they are, and by which commands they were made.
+    """
 
     folder: Annotated[Path, tyro.conf.Positional]
-    """A run folder, finished or not."""
+    """A run folder, finished or not, or a folder of figures."""
     json: bool = False
     """Print one JSON object on the last line of standard output."""
     quiet: bool = False
@@ -28,6 +31,8 @@ class Info:
         from dysonjax.ensemble import configuration, read, schema, status
         from dysonjax.ensemble.store import present
 
+        if run_folder.holds_figures(self.folder):
+            return self._figures(terminal)
         run_folder.there(self.folder)
         if not present(self.folder / "run.zarr") and present(self.folder / "run.json"):
             return self._other(terminal)
@@ -79,6 +84,21 @@ class Info:
             "sessions": sessions,
             **({"summary": summary} if summary else found),
         }
+
+    def _figures(self, terminal: Terminal) -> dict:
+        """A folder of `dysonjax figure`."""
+        from dysonjax.export import figure_folder
+
+        figures = figure_folder.stored(self.folder)
+        rows = []
+        for figure in figures:
+            off = sum(abs(row.get("z") or 0.0) > 3 for row in figure.summary["checks"])
+            checks = f"{len(figure.summary['checks'])}, {off} beyond 3 errors"
+            seconds = duration(figure.summary["seconds"])
+            rows.append([figure.name, figure_folder.command_line(figure.summary), seconds, checks])
+        terminal.table("figures", ["name", "command", "time", "checks"], rows)
+        found = {"command": "info", "out": str(self.folder), "of": "figure", "finished": True}
+        return found | {"figures": [figure.summary for figure in figures]}
 
     def _other(self, terminal: Terminal) -> dict:
         """A folder of a command that trains no ensemble, such as dyson or compare."""

@@ -19,8 +19,9 @@ class Report:
     """Write one self-contained HTML file about a run folder, to look at and to explore.
 
     A click on a cell of its map shows what the networks there did: levels and observables over time, phases
-    of the seeds, the command that trains just this point again. Then come what came out, figures, sortable
-    tables and how to do it all again. A run that is not finished gives what is there, marked as such.
+    of the seeds, the command that trains just this point again. Then follow results, figures, sortable
+    tables and the commands that repeat the run. Of an unfinished run the page shows what is there, and says
+    so.
     """
 
     folder: Annotated[Path, tyro.conf.Positional]
@@ -106,9 +107,11 @@ def point_command(folder: Path) -> list | None:
 def _words(folder: Path, without: tuple[str, ...] = ()) -> list[str] | None:
     try:
         command = run_folder.read(folder)
-        default = type(command)()
-    except (InputError, TypeError):
+    except InputError:
         return None
+    cls = type(command)
+    needed = [field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
+    default = cls(**dict.fromkeys(needed))  # which no option equals
     return ["dysonjax", run_folder.name_of(command), *_options(command, default, without)]
 
 

@@ -16,10 +16,10 @@ from dysonjax.cli.terminal import Terminal
 class Resume:
     """Go on with an interrupted run, with the options with which it was started.
 
-    Its end is the same as without the interruption: to the last bit on as many devices, to rounding
-    otherwise. A damaged checkpoint is stepped over, damaged results are computed again. What a run computes
-    cannot be changed; the options here say where and how it goes on. Of an analysis of spectra the layers
-    that are finished are kept.
+    It ends as it would have without the interruption: to the last bit on the same number of devices, to
+    rounding otherwise. A damaged checkpoint is skipped, damaged results are computed again. What a run
+    computes cannot be changed; the options here say where and how it goes on. An interrupted analysis of
+    spectra keeps the layers that are finished.
     """
 
     folder: Annotated[Path, tyro.conf.Positional]

@@ -81,11 +81,21 @@ def _marker(folder: Path) -> dict | None:
 HELD = ("run.json", "run.zarr", "summary.json")  # by a run folder, one of them at least
 
 
+def holds_figures(folder: Path) -> bool:
+    """Whether a folder is one of `dysonjax figure`, or an export of one, and of no run."""
+    if any((folder / name).exists() for name in HELD):
+        return False
+    return any(any(place.glob("*.nc")) for place in (folder, folder / "figures"))
+
+
 def there(folder: Path) -> Path:
     """The folder; raises InputError if it is none."""
     if folder.is_dir():
-        if any(folder.glob("*.nc")) and not any((folder / name).exists() for name in HELD):
-            raise InputError(f"{folder} holds figures and no run; their numbers are in its .nc files")
+        if holds_figures(folder):
+            raise InputError(
+                f"{folder} holds figures and no run; info, verify and export take it, and the numbers are in "
+                "its .nc files"
+            )
         return folder
     what = "it is not a folder" if folder.exists() else "there is no such folder"
     raise InputError(f"{folder} holds no run: {what}; name one that a command wrote, such as runs/rbm-001")

@@ -64,7 +64,7 @@ class TrainingOptions:
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     """Lowest precision of products while training on a GPU or a TPU; a CPU computes them in full."""
     save_every: float = 300.0
-    """Longest time between two checkpoints, seconds; there is also one at a record now and then."""
+    """Longest time between two checkpoints, seconds; some are also written at records."""
     dry_run: bool = False
     """Print the estimated time and disk space and stop."""
     shard: str | None = None

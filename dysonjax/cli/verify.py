@@ -8,7 +8,7 @@ import tyro
 
 from dysonjax import checks
 from dysonjax.checks import InputError
-from dysonjax.cli import repetition, run_folder
+from dysonjax.cli import repeat_figures, repetition, run_folder
 from dysonjax.cli.terminal import Terminal
 
 
@@ -19,16 +19,20 @@ class Verify:
     Members are trained with those that shared their tile, on which the last bits depend. On the machine,
     versions and backend of the run all numbers must then be the same to the last bit. Elsewhere levels must
     agree within 1e-3 (double precision: 1e-9) of the largest level, and what differs between then and now is
-    named. `dysonjax dyson` and `dysonjax compare`, which train no ensemble, are repeated as a whole. The exit
-    code is 0 if all is equal, 1 if not, 2 if there is nothing to verify.
+    named. Folders of `dyson`, `compare`, `advise` and `spectrum`, which keep no ensemble, are repeated as a
+    whole. So are figures, by their own commands: their files, the numbers behind them and their checks are
+    compared, elsewhere within 1e-3 of the largest of a variable or 4 standard errors. The exit code is 0 if
+    all is equal, 1 if not, 2 if there is nothing to verify.
     """
 
     folder: Annotated[Path, tyro.conf.Positional]
-    """A run folder: of a training run, finished or not, or of `dyson` or `compare`."""
+    """A run folder: of a training run, finished or not, or of another command, or a folder of figures."""
     members: int = 8
     """How many members to compare at least, each for as many steps as in the run; tiles are kept whole."""
     seed: int = 0
     """Chooses which members."""
+    minutes: float = 10.0
+    """Of figures, the shortest are made again, as many as took so long together."""
     json: bool = False
     """Print one JSON object on the last line of standard output."""
     quiet: bool = False
@@ -38,6 +42,8 @@ class Verify:
         from dysonjax import ensemble
 
         checks.positive_int("members", self.members)
+        if run_folder.holds_figures(self.folder):
+            return repeat_figures.verify(self.folder, self.minutes, terminal)
         run_folder.there(self.folder)
         if (self.folder / "run.json").exists():
             command = run_folder.read(self.folder)

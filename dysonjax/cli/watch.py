@@ -17,8 +17,8 @@ from dysonjax.cli.terminal import Terminal
 class Watch:
     """Show a run while it trains: the page of `dysonjax report`, renewed from what the run has recorded.
 
-    Open the address that is printed in a browser on this machine; nobody else can reach it. What one looks at
-    stays as new records come in. Ctrl-C ends the watching, not the run.
+    Open the address that is printed in a browser on this machine; nobody else can reach it. The place
+    that you look at stays as new records come in. Ctrl-C ends the watching, not the run.
     """
 
     folder: Annotated[Path, tyro.conf.Positional]

@@ -45,7 +45,7 @@ class Ladder:
         Width of a single level in theory, units of the level.
     g2 : array, shape (levels,)
         Noise strengths of rung 3, at the targets.
-    steps : tuple of Step
+    comparisons : tuple of Step
         One for each pair of neighbouring rungs.
     verdict : str
         One paragraph.
@@ -67,12 +67,14 @@ class Ladder:
     targets: np.ndarray
     sigma: np.ndarray
     g2: np.ndarray
-    steps: tuple[Step, ...]
+    comparisons: tuple[Step, ...]
     verdict: str
     notes: tuple[str, ...]
     diverged: dict[str, int]
     training_steps: int
     seconds: float
+
+    steps = renamed.field("comparisons", "steps")
 
 
 class Checked(NamedTuple):
@@ -111,7 +113,7 @@ def ladder(system: str, *, lr: float = 0.1, batch_size: int = 16, **options: Any
     Examples
     --------
     >>> found = dj.compare.ladder("linear", members=40, steps=200, permutations=99)
-    >>> [f"{step.first} -> {step.second}" for step in found.steps][:2]
+    >>> [f"{step.first} -> {step.second}" for step in found.comparisons][:2]
     ['SGD -> matrix Langevin', 'matrix Langevin -> Dyson Brownian motion']
     >>> found.levels["SGD"].shape
     (40, 2)
@@ -370,9 +372,10 @@ def summarise(ladder: Ladder) -> renamed.Fields:
         "g2": ladder.g2.tolist(),
         **{key: {name: x.tolist() for name, x in values.items()} for key, values in by_rung.items()},
         **{
-            name: [np.asarray(getattr(step, name)).tolist() for step in ladder.steps] for name in Step._fields
+            name: [np.asarray(getattr(step, name)).tolist() for step in ladder.comparisons]
+            for name in Step._fields
         },
-        "z": [{"levels": s.z_levels.tolist(), "spacings": s.z_spacings.tolist()} for s in ladder.steps],
+        "z": [{"levels": s.z_levels.tolist(), "spacings": s.z_spacings.tolist()} for s in ladder.comparisons],
         "diverged": ladder.diverged,
         "notes": list(ladder.notes),
         "verdict": ladder.verdict,
@@ -400,11 +403,11 @@ def overview(found: Sequence[Ladder]) -> str:
     'Over 2 points: from SGD to matrix Langevin levels move by ...'
     """
     sentences = []
-    names = list(dict.fromkeys((s.first, s.second) for one in found for s in one.steps))
+    names = list(dict.fromkeys((s.first, s.second) for one in found for s in one.comparisons))
     for first, second in names:
         cost, seen, temperature, where = [], [], [], []
         for one in found:
-            for step in one.steps:
+            for step in one.comparisons:
                 if (step.first, step.second) == (first, second):
                     cost.append(step.wasserstein)
                     seen.append(step.p_value < 0.05)

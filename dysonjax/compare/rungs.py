@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from dysonjax import checks, dyson
+from dysonjax import checks, dyson, renamed
 from dysonjax.compare.systems import System
 from dysonjax.dyson.noise import Strength
 from dysonjax.spectra import sample_beta_hermite, sample_wishart
@@ -25,8 +25,9 @@ MEASURED_STEP = 0.05  # interval of that, relative to the fastest relaxation tim
 RESOLUTION = 0.05  # step of the integrator, relative to the fastest relaxation time
 
 
+@renamed.arguments(records="steps")
 def trained(
-    system: System, dataset: xr.Dataset, index: tuple[int, int], steps: Sequence[int]
+    system: System, dataset: xr.Dataset, index: tuple[int, int], records: Sequence[int]
 ) -> tuple[np.ndarray, int]:
     """Levels of a trained ensemble at one grid point.
 
@@ -38,8 +39,8 @@ def trained(
         The run.
     index : (int, int)
         Numbers of the batch size and of the learning rate in the grid.
-    steps : sequence of int
-        The records that are wanted.
+    records : sequence of int
+        Those that are wanted, by their steps.
 
     Returns
     -------
@@ -62,7 +63,7 @@ def trained(
     ((8, 1, 2), 0, np.float64(2.0))
     """
     point = dataset.isel(batch_size=index[0], lr=index[1], sigma_w=0).transpose("seed", "record", ...)
-    point = point.sel(record=list(steps))
+    point = point.sel(record=list(records))
     levels = point["eigenvalues"].values.astype(np.float64)
     kept = point["alive"].values[:, -1] & np.isfinite(levels).all(axis=(1, 2))
     if kept.sum() < 2:

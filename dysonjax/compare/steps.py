@@ -90,12 +90,13 @@ def compare(
     )  # fmt: skip
 
 
-def verdict(steps: tuple[Step, ...]) -> str:
+@renamed.arguments(comparisons="steps")
+def verdict(comparisons: tuple[Step, ...]) -> str:
     """One paragraph about a ladder: effect sizes, their consequences for levels and spacings, and chance.
 
     Parameters
     ----------
-    steps : tuple of Step
+    comparisons : tuple of Step
         From `compare`.
 
     Returns
@@ -110,10 +111,10 @@ def verdict(steps: tuple[Step, ...]) -> str:
     >>> dj.compare.verdict((dj.compare.compare("before", "after", x, y + 1.0, n_resamples=99),))
     'The costliest approximation is the step from before to after...'
     """
-    excess = [max(step.wasserstein - step.chance, 0.0) for step in steps]
-    seen = [step.p_value < 0.05 for step in steps]
+    excess = [max(step.wasserstein - step.chance, 0.0) for step in comparisons]
+    seen = [step.p_value < 0.05 for step in comparisons]
     details = []
-    for step, real in zip(steps, seen, strict=True):
+    for step, real in zip(comparisons, seen, strict=True):
         shifts = [
             f"{100 * value:+.1f} ± {100 * e:.1f} %" for value, e in (step.level_shift, step.spacing_shift)
         ]
@@ -123,11 +124,13 @@ def verdict(steps: tuple[Step, ...]) -> str:
             f"mean spacings by {shifts[1]}" + ("" if real else ", which is no more than chance")
         )
     if any(seen):
-        worst = steps[int(np.argmax(np.where(seen, excess, -1.0)))]
+        worst = comparisons[int(np.argmax(np.where(seen, excess, -1.0)))]
         lead = f"The costliest approximation is the step from {worst.first} to {worst.second}"
         free = sum(not real for real in seen)
         cost = "costs" if free == 1 else "cost"
-        lead += f"; {free} of the {len(steps)} steps {cost} nothing that is resolved here." if free else "."
+        lead += (
+            f"; {free} of the {len(comparisons)} steps {cost} nothing that is resolved here." if free else "."
+        )
     else:
         lead = "No approximation costs anything that is resolved here."
     return f"{lead} In detail: {'; '.join(details)}."

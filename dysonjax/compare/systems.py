@@ -130,7 +130,7 @@ def rbm_system(lr: float, batch_size: int, order: int = 1, **options: Any) -> Sy
         potential, g2, pairs = dyson.rbm_second_order(kappa, mu**2, lr, batch_size, sigma_h)
 
     def matrix(members, seed):
-        return rbm_levels(kappa, sigma_h**2 * lr / batch_size, mu, draws=members, key=seed)[0]
+        return rbm_levels(kappa, sigma_h**2 * lr / batch_size, mu, n_samples=members, key=seed)[0]
 
     return System(
         sgd=model,

@@ -34,7 +34,8 @@ from dysonjax.dyson.exact_table import LARGEST_LEVELS, Table, build_table, sampl
 from dysonjax.dyson.landscape import Landscape, Maxima, find_maxima, one_maximum, scan
 from dysonjax.dyson.line import Line, integral
 from dysonjax.dyson.noise import SquareRoot, Strength
-from dysonjax.dyson.potentials import Potential, quadratic
+from dysonjax.dyson.potential import Potential
+from dysonjax.dyson.wells import quadratic
 from dysonjax.spectra.samplers import sample_beta_hermite, sample_beta_laguerre
 
 CHAINS = 32

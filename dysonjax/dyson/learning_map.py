@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike
 
 from dysonjax.checks import InputError, finite_array, positive, positive_int, random_key
 from dysonjax.dyson.implicit import coulomb_field
-from dysonjax.dyson.integrate import check_start
 from dysonjax.dyson.noise import check_strength, key_words, normals
-from dysonjax.dyson.potentials import Potential
+from dysonjax.dyson.potential import Potential
+from dysonjax.dyson.problem import check_start
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,8 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dysonjax import renamed
 from dysonjax.checks import InputError, finite_array, positive, positive_int
-from dysonjax.dyson.potentials import Potential, piecewise_linear
+from dysonjax.dyson.piecewise import piecewise_linear
+from dysonjax.dyson.potential import Potential
 
 GROUPS = 40  # jackknife groups of members
 
@@ -77,8 +79,9 @@ class Measured:
         return piecewise_linear(self.knots, self.drift, **limits)
 
 
+@renamed.arguments(n_knots="knots")
 def measure(
-    levels: ArrayLike, times: ArrayLike, beta: float = 1.0, knots: int = 4, repulsion: bool = True
+    levels: ArrayLike, times: ArrayLike, beta: float = 1.0, n_knots: int = 4, repulsion: bool = True
 ) -> Measured:
     """Drift K_i(x) and noise g_i² from trajectories, as conditional moments of their increments.
 
@@ -91,8 +94,8 @@ def measure(
         three records or more, what is left of it is of second order.
     beta : float, default 1.0
         Dyson index of the repulsion.
-    knots : int, default 4
-        Knots for each level, at quantiles of its positions; 2 or more.
+    n_knots : int, default 4
+        Number of knots for each level, at quantiles of its positions; 2 or more.
     repulsion : bool, default True
         Whether the Coulomb term is taken off. If False it counts as drift, for data that are not known to
         repel.
@@ -129,7 +132,7 @@ def measure(
     """
     x = finite_array("levels", levels, min_ndim=3)
     times = finite_array("times", times)
-    beta, knots = positive("beta", beta), positive_int("knots", knots, minimum=2)
+    beta, n_knots = positive("beta", beta), positive_int("n_knots", n_knots, minimum=2)
     if x.ndim != 3 or times.shape != (x.shape[1],) or len(times) < 2:
         raise InputError(
             f"levels must have shape (members, records, levels) with one time per record and two records or "
@@ -144,7 +147,7 @@ def measure(
     field = _coulomb(x) if repulsion else np.zeros_like(x)
     group = np.arange(x.shape[0]) * GROUPS // x.shape[0]
     results = [
-        _level(x[..., i], beta * field[..., i], np.diff(times), group, knots, beta if repulsion else None)
+        _level(x[..., i], beta * field[..., i], np.diff(times), group, n_knots, beta if repulsion else None)
         for i in range(x.shape[2])
     ]
     at, value, error = (np.stack([r[k] for r in results]) for k in range(3))
@@ -173,9 +176,9 @@ def _weights(interval: np.ndarray, beta: float | None) -> tuple[np.ndarray, np.n
     return 0.5 - ratio * second, second
 
 
-def _level(x, field, interval, group, knots, beta):
+def _level(x, field, interval, group, n_knots, beta):
     """Knots and jackknifed (K at the knots, g², slope of K) of one level; x, field: (members, records)."""
-    at = np.quantile(x, np.linspace(0.02, 0.98, knots))
+    at = np.quantile(x, np.linspace(0.02, 0.98, n_knots))
     if np.any(np.diff(at) <= 0):
         raise InputError("levels do not move: knots coincide; record a longer stretch")
     basis = _hats(x, at)

@@ -27,9 +27,11 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dysonjax.dyson.learning_potentials import rbm
 from dysonjax.dyson.noise import Strength
 from dysonjax.dyson.pairwise import Pairwise, mixing_share
-from dysonjax.dyson.potentials import Potential, quadratic, rbm
+from dysonjax.dyson.potential import Potential
+from dysonjax.dyson.wells import quadratic
 
 
 class SecondOrder(NamedTuple):

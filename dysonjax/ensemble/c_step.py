@@ -18,7 +18,6 @@ from dysonjax.ensemble import step
 from dysonjax.ensemble.contract import Later, Refused, Task, Tile
 from dysonjax.ensemble.keys import Identity
 from dysonjax.ensemble.layout import by_device
-from dysonjax.ensemble.step import Observed
 from dysonjax.ensemble.thresholds import VALUES
 
 
@@ -146,12 +145,6 @@ def on_arrays(task: Task, fixed: Fixed, form: Form) -> Callable:
 def source(task: Task, what: str, tile: Tile, write: Callable[[], Source]) -> Source:
     """The C that `write` writes for a tile, or wrote in an earlier run."""
     return task.traces.kept(what, (tile.identity, tile.world, tile.state), write)
-
-
-def observed(task: Task, tile: Tile) -> Observed:
-    """Shapes of what is observed."""
-    arguments = tile.identity, tile.world, tile.state
-    return task.traces.kept("observed", arguments, lambda: jax.eval_shape(task.programs.observe, *arguments))
 
 
 def started_by_xla(task: Task, tile: Tile, form: Form) -> Callable[[], Callable]:

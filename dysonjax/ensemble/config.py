@@ -78,8 +78,8 @@ class Config:
     what compiles a training step: "cuda" is a kernel for an NVIDIA GPU that keeps the weights of small
     networks on the chip; "native" is C for a CPU, with sixteen small networks in the lanes of a vector or one
     large network a core; "xla" does everything, everywhere; "auto" takes the first of these that can, and
-    says why where one cannot. save_every: the longest time between two checkpoints, seconds; there is
-    also one at a record now and then.
+    says why where one cannot. save_every: the longest time between two checkpoints, seconds; some
+    are also written at records.
     """
 
     grid: Grid

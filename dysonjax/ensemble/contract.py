@@ -15,6 +15,8 @@ import jax
 
 from dysonjax.ensemble.keys import Identity
 from dysonjax.ensemble.layout import Points
+from dysonjax.ensemble.shapes import OfOne
+from dysonjax.ensemble.step import Observed
 from dysonjax.ensemble.traces import Traces
 from dysonjax.models.base import Model
 
@@ -66,9 +68,14 @@ class Task(NamedTuple):
     devices: list[jax.Device]
     programs: Programs  # not lowered
     traces: Traces  # what tracing gave in an earlier run
+    one: OfOne  # shapes of one network
     state_bytes: int  # of one network
     xla_follows: bool  # whether XLA is asked too: who is slower than it then refuses
     matrices: bool  # whether somebody reads matrices at a record, or their levels alone
+
+    def observed(self, tile: Tile) -> Observed:
+        """Shapes of what is observed."""
+        return self.one.of_observed(*tile.shape)
 
 
 class Tile(NamedTuple):

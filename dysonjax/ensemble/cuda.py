@@ -113,7 +113,7 @@ def lower(task: Task, tile: Tile) -> Lowered:
             raise Refused(str(reason)) from None
         return executable(tile, ready, *made)
 
-    return Lowered(compile, observe.out_info)
+    return Lowered(compile, task.observed(tile))
 
 
 def machine(devices: list[jax.Device], step: Step, found: list[Layout]) -> Machine:

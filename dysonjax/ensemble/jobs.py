@@ -11,13 +11,12 @@ import jax
 import numpy as np
 
 from dysonjax import checks
-from dysonjax.ensemble import layout, targets, tile_memory, tiles, trace_key
+from dysonjax.ensemble import layout, shapes, targets, tile_memory, tiles, trace_key
 from dysonjax.ensemble.config import Config
-from dysonjax.ensemble.contract import Executable, Lowered, Programs, Refused, Target, Task, Tile
+from dysonjax.ensemble.contract import Executable, Lowered, Refused, Target, Task, Tile
 from dysonjax.ensemble.grid import Grid
 from dysonjax.ensemble.keys import Identity
 from dysonjax.ensemble.programs import build
-from dysonjax.ensemble.traces import Traces
 from dysonjax.models.base import Model
 
 CALIBRATION_SECONDS = 0.05  # at least, and less than four times that
@@ -80,14 +79,17 @@ def job(
     grid, common = config.grid, config.common
     batch_size, count = grid.batch_size[batch_index], len(config.devices)
     mesh = jax.sharding.Mesh(np.array(config.devices), ("devices",))
-    programs = build(model, config.transform, batch_size, common, mesh, config.precision)
     part = dataclasses.replace(grid, seeds=len(seeds), first_seed=grid.first_seed + seeds.start)
 
     def cut(worlds, points):
         return tiles.waves(config, part, batch_size, worlds, points)
 
     kept = trace_key.traces(model, config, batch_size)
-    _, of_one = _started(programs, kept, cut(1, 1)[0].identity)
+    first = cut(1, 1)[0].identity
+    one = kept.kept(
+        "one network", first.point, lambda: shapes.of_one(model, config.transform, batch_size, first)
+    )
+    programs = build(model, config.transform, batch_size, common, mesh, one.state, config.precision)
     task = Task(
         model,
         config.transform,
@@ -96,7 +98,8 @@ def job(
         config.devices,
         programs,
         kept,
-        state_bytes=tiles.member_bytes(of_one) // count,
+        one,
+        state_bytes=tiles.member_bytes(one.state),
         xla_follows=config.backend == "auto",
         matrices=config.keep_weights != "none" or bool(config.compared),
     )
@@ -108,14 +111,14 @@ def job(
         choose = functools.partial(tiles.choose, part.seeds * outer, inner, devices=count, cost=cost)
         most = max(1, target.most_members(task))
         shape = choose(members=most)
-        key = tile_memory.key(model, config, batch_size, of_one, target.name, *shape)
+        key = tile_memory.key(model, config, batch_size, one.state, target.name, *shape)
         other = config.tile
         if other is None:
             other = tile_memory.recall(key)
         if isinstance(other, int):
             most, shape = other, choose(members=other)
         waves = [wave._replace(index=_in_grid(wave.index, grid, seeds)) for wave in cut(*shape)]
-        tile = _tile(model, programs, kept, mesh, waves[0].identity, shape[1])
+        tile = _tile(model, one, mesh, waves[0].identity)
         return target.lower(task, tile), waves, math.prod(shape), most, key, tile.plain
 
     target, rest, reasons = targets.first(task, config.backend, made, refused or {})
@@ -127,25 +130,15 @@ def job(
     return Job(model, batch_index, target, reasons, lowered, waves, tile_members, most, key, state, again)
 
 
-def _started(programs: Programs, kept: Traces, identity: Identity) -> Any:
-    """Shapes of worlds and states."""
-    return kept.kept("shapes", identity, lambda: jax.eval_shape(programs.start, identity))
-
-
-def _tile(
-    model: Model,
-    programs: Programs,
-    kept: Traces,
-    mesh: jax.sharding.Mesh,
-    identity: Identity,
-    points: int,
-) -> Tile:
+def _tile(model: Model, one: shapes.OfOne, mesh: jax.sharding.Mesh, identity: Identity) -> Tile:
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("devices"))
+    devices, worlds, points = identity.point["lr"].shape
+    where = layout.points(model, points)
     world, state = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        _started(programs, kept, identity),
+        (one.of_world(devices, worlds), one.of_state(devices, worlds, points, where)),
     )
-    return Tile(identity, world, state, layout.points(model, points))
+    return Tile(identity, world, state, where)
 
 
 def _in_grid(index: np.ndarray, grid: Grid, seeds: range) -> np.ndarray:

@@ -82,7 +82,7 @@ def lower(task: Task, tile: Tile) -> Lowered:
         )
         source = c_step.source(task, "step in lanes", tile, write)
     start = c_step.started_by_xla(task, tile, form)
-    observed = c_step.observed(task, tile)
+    observed = task.observed(tile)
     observe = _observation(task, tile, lanes, form, observed)
 
     def compile_step():

@@ -15,7 +15,7 @@ from dysonjax import threefry
 from dysonjax.ensemble import layout, step
 from dysonjax.ensemble.contract import Programs
 from dysonjax.ensemble.keys import BATCH, INIT, OBSERVE, WORLD, Identity, stream_key
-from dysonjax.ensemble.step import Observed
+from dysonjax.ensemble.step import Observed, State
 from dysonjax.models.base import Model
 
 if TYPE_CHECKING:
@@ -36,11 +36,12 @@ def build(
     batch_size: int,
     common: bool,
     mesh: jax.sharding.Mesh,
+    like: State,
     precision: str = "float32",
 ) -> Programs:
     """The programs for one batch size; nothing is compiled before the first call.
 
-    precision: of the products of training, see `PRECISIONS`.
+    like: shapes of the state of one network. precision: of the products of training, see `PRECISIONS`.
     """
     in_full, training = PRECISIONS["float32"], products(precision, mesh.devices.flat[0].platform)
 
@@ -56,8 +57,7 @@ def build(
         def one(point):
             return step.start(model, optimizer, key, world, point)
 
-        single = jax.eval_shape(one, jax.tree.map(lambda a: a[0], identity.point))
-        axes = jax.tree.map(lambda leaf: points(identity).axis(leaf.ndim + 1), single)
+        axes = jax.tree.map(lambda leaf: points(identity).axis(leaf.ndim + 1), like)
         return jax.vmap(one, out_axes=axes)(identity.point)
 
     def start(identity):

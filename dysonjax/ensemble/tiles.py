@@ -6,7 +6,7 @@ compilation serves them; places that no member fills repeat the last one and are
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -77,8 +77,8 @@ def waves(config: Config, grid: Grid, batch_size: int, worlds: int, points: int)
     return result
 
 
-def member_bytes(state_of_one: jax.ShapeDtypeStruct) -> int:
-    """Bytes of one member's state, from the shapes of a state with one world and one point."""
+def member_bytes(state_of_one: Any) -> int:
+    """Bytes of one member's state, from its shapes."""
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state_of_one))
 
 

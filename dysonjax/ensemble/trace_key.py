@@ -1,7 +1,8 @@
 """All that the traced programs of a job depend on, as a key under which `traces` keeps them.
 
-The model by its fingerprint, the code of this package, versions, JAX's settings, the processor. The
-library never keeps traces: it is the commands that turn it on, see `cli/compile_cache.py`.
+The model by its fingerprint, the code of this package, versions, JAX's settings, the processor. A process
+keeps traces for itself. On the disk the library never does: it is the commands that turn it on, see
+`cli/compile_cache.py`.
 """
 
 import contextlib
@@ -25,34 +26,39 @@ LIBRARIES = ("jax", "jaxlib", "numpy", "scipy", "optax", "flax", "ml_dtypes")
 
 
 def traces(model: Model, config: Config, batch_size: int) -> Traces:
-    """Of the job of a batch size; nothing is kept unless a command asked for it and the model is known."""
+    """Of the job of a batch size; nothing is kept unless the model is known to the last function."""
     devices = tuple(config.devices)
-    try:
-        return Traces(_key(model, config, batch_size), devices)
-    except (fingerprint.Unknown, OSError):  # or code that lies in no folder
+    if devices[0].platform != "cpu" or processes.count() > 1:
         return Traces(None, devices)
+    if _on_disk(config):
+        with contextlib.suppress(fingerprint.Unknown, OSError):  # or code that lies in no folder
+            return Traces(kept.key(*ingredients(model, config, batch_size)), devices, True)
+    with contextlib.suppress(fingerprint.Unknown, OSError):
+        return Traces(kept.key(*ingredients(model, config, batch_size, others=True)), devices)
+    return Traces(None, devices)
 
 
-def _key(model: Model, config: Config, batch_size: int) -> str | None:
+def _on_disk(config: Config) -> bool:
     since = os.environ.get(cache.TRACES)
-    on_this_cpu = config.devices[0].platform == "cpu" and processes.count() == 1
-    if not since or not on_this_cpu or not isinstance(config.optimizer, Optimizer):
-        return None
-    if machine.code_changed() >= float(since):  # what runs here may be older
-        return None
-    return kept.key(*ingredients(model, config, batch_size))
+    if not since or not isinstance(config.optimizer, Optimizer):
+        return False
+    return machine.code_changed() < float(since)  # else what runs here may be older
 
 
-def ingredients(model: Model, config: Config, batch_size: int) -> list[str]:
-    """All that a traced program depends on, besides the shapes of its arguments; raises Unknown."""
+def ingredients(model: Model, config: Config, batch_size: int, others: bool = False) -> list[str]:
+    """All that a traced program depends on, besides the shapes of its arguments; raises Unknown.
+
+    others: whether functions of other people may be part of it, see `fingerprint`.
+    """
     optimizer = config.optimizer
-    steps = config.steps if optimizer.schedule != "constant" or optimizer.warmup else None
+    follows = not isinstance(optimizer, Optimizer) or optimizer.schedule != "constant" or optimizer.warmup
+    steps = config.steps if follows else None
     # Where compiled programs are kept changes none of them, and is changed while others compile.
     names = [name for name in jax.config.values if "compilation_cache" not in name]
     settings = {name: getattr(jax.config, name, jax.config.values[name]) for name in names}
     return [
-        fingerprint.of(model),
-        fingerprint.of((optimizer, steps)),
+        fingerprint.of(model, others),
+        fingerprint.of((optimizer, steps), others),
         repr((batch_size, config.common, config.precision, config.x64)),
         repr([(device.id, device.device_kind) for device in config.devices]),
         repr(sorted(settings.items())),
@@ -61,6 +67,7 @@ def ingredients(model: Model, config: Config, batch_size: int) -> list[str]:
         cache.processor(),
         _versions(),
         machine.code_sha256(),
+        repr(others),
     ]
 
 

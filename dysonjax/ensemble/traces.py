@@ -1,10 +1,11 @@
-"""What tracing and lowering a step give, kept between runs of the commands.
+"""What tracing and lowering a step give, kept between runs.
 
 Python takes seconds to trace the programs of a model, as long as training takes for a first picture. What it
-arrives at (shapes, C, machine code) is kept under all that it depends on, see `trace_key`. What has no such
-key, as a model of your own, is traced in every run.
+arrives at (shapes, C, machine code) is kept under all that it depends on, see `trace_key`: by a process for
+its later runs, and by the commands for later commands. What has no such key is traced in every run.
 """
 
+import collections
 import contextlib
 import pickle
 import threading
@@ -20,8 +21,40 @@ from dysonjax.compile import kept
 from dysonjax.ensemble.devices import setting
 
 KIND = "traced"  # the folder in the cache, and the ending of its files
+MOST_IN_MEMORY = 96  # results of one process: of a dozen models, batch sizes and shapes of a tile
 Made = TypeVar("Made")
 _COMPILING = threading.Lock()
+
+
+class _Memory:
+    """The results that were asked for last, by their keys."""
+
+    def __init__(self, most: int):
+        self.most = most
+        self.found: collections.OrderedDict[str, Any] = collections.OrderedDict()
+        self.lock = threading.Lock()
+
+    def recall(self, key: str) -> Any:
+        with self.lock:
+            if key in self.found:
+                self.found.move_to_end(key)
+            return self.found.get(key)
+
+    def keep(self, key: str, made: Any) -> None:
+        with self.lock:
+            self.found[key] = made
+            self.found.move_to_end(key)
+            while len(self.found) > self.most:
+                self.found.popitem(last=False)
+
+
+MEMORY = _Memory(MOST_IN_MEMORY)
+
+
+def forget() -> None:
+    """Trace and compile everything anew, as a new process does."""
+    with MEMORY.lock:
+        MEMORY.found.clear()
 
 
 class Traces(NamedTuple):
@@ -29,16 +62,21 @@ class Traces(NamedTuple):
 
     key: str | None  # of all that tracing depends on; None: nothing is kept
     devices: tuple[jax.Device, ...]
+    on_disk: bool = False  # for other processes too
 
     def kept(self, what: str, of: Any, make: Callable[[], Made]) -> Made:
         """What was made before under a name for arrays of these shapes, or what `make` makes.
 
         of: a tree of arrays or their shapes, and of numbers and words. What `make` raises is not kept.
         """
-        found = self._recalled(what, of, pickle.loads)
+        if self.key is None:
+            return make()
+        key = self._key_of(what, of)
+        found = self._recalled(key, pickle.loads)
         if found is None:
             found = make()
-            self._keep(what, of, found)
+            self._write(key, lambda: found)
+        MEMORY.keep(key, found)
         return found
 
     def program(self, what: str, program: Any, *arguments: Any) -> Callable[[], Callable]:
@@ -47,19 +85,24 @@ class Traces(NamedTuple):
         It is traced at once, and only if there is no machine code: threads that compile have none of the
         settings under which this one traces.
         """
-        found = self._recalled(what, arguments, self._loaded)
+        if self.key is None:
+            return program.lower(*arguments).compile
+        key = self._key_of(what, arguments)
+        found = self._recalled(key, self._loaded)
         if found is not None:
+            MEMORY.keep(key, found)
             return lambda: found
         lowered = program.lower(*arguments)
 
         def compile():
-            with _without_jax_cache():
+            with _without_jax_cache() if self.on_disk else contextlib.nullcontext():
                 done = lowered.compile()
             with contextlib.suppress(ValueError, NotImplementedError):  # programs that have no such form
-                self._keep(what, arguments, serialize_executable.serialize(done))
+                self._write(key, lambda: serialize_executable.serialize(done))
+            MEMORY.keep(key, done)
             return done
 
-        return lowered.compile if self.key is None else compile
+        return compile
 
     def _loaded(self, content: bytes) -> Callable:
         client = self.devices[0].client
@@ -68,17 +111,18 @@ class Traces(NamedTuple):
             program, inputs, outputs, backend=client, execution_devices=self.devices
         )
 
-    def _recalled(self, what: str, of: Any, load: Callable[[bytes], Any]) -> Any:
-        content = None if self.key is None else kept.recall(KIND, self._key_of(what, of))
+    def _recalled(self, key: str, load: Callable[[bytes], Any]) -> Any:
+        found = MEMORY.recall(key)
+        content = kept.recall(KIND, key) if found is None and self.on_disk else None
         try:
-            return None if content is None else load(content)
+            return found if content is None else load(content)
         except Exception:  # whatever a file of a library that was changed under its version number raises
             return None
 
-    def _keep(self, what: str, of: Any, made: Any) -> None:
-        if self.key is not None:
+    def _write(self, key: str, made: Callable[[], Any]) -> None:
+        if self.on_disk:
             with contextlib.suppress(pickle.PicklingError, TypeError, AttributeError):
-                kept.keep(KIND, self._key_of(what, of), pickle.dumps(made))
+                kept.keep(KIND, key, pickle.dumps(made()))
 
     def _key_of(self, what: str, of: Any) -> str:
         return kept.key(str(self.key), what, _described(of))

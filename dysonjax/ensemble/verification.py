@@ -18,7 +18,7 @@ import xarray as xr
 
 from dysonjax import cache, checks, threefry
 from dysonjax.checks import InputError
-from dysonjax.ensemble import devices, jobs, loop, machine, results, training
+from dysonjax.ensemble import devices, jobs, loop, machine, results, running
 from dysonjax.ensemble.checkpoints import Progress
 from dysonjax.ensemble.config import Config, check, restored
 from dysonjax.ensemble.identity import configuration_with
@@ -174,7 +174,7 @@ def _train(
     model: Model, config: Config, work: list[Job], chosen: np.ndarray, progress, say
 ) -> tuple[xr.Dataset, list[Job]]:
     """The dataset with these members alone, each in its place of its tile."""
-    template = training.template_of(model, config, work[0])
+    template = running.template_of(model, config, work[0])
     found = Results(template, config.grid, None)
     everybody = np.arange(chosen.shape[1])
     session = Session(found, Progress(~chosen, []), everybody, config.steps, Request(), None, progress)

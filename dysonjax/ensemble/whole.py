@@ -30,7 +30,7 @@ def lower(task: Task, tile: Tile) -> Lowered:
         raise Refused(f"{found} bytes of state and intermediate arrays, and XLA is faster below {least}")
     start = c_step.started_by_xla(task, tile, form)
     observe = c_step.observed_by_xla(task, tile, form)
-    observed = c_step.observed(task, tile)
+    observed = task.observed(tile)
 
     def compile_step():
         kernel, threads = Kernel(source), c_step.on_threads(devices)

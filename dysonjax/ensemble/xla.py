@@ -27,9 +27,10 @@ def most_members(task: Task) -> int:
 
 def lower(task: Task, tile: Tile) -> Lowered:
     number = jax.ShapeDtypeStruct((tile.shape[0],), "int32")
-    start = task.programs.start.lower(tile.identity)
-    advance = task.programs.advance.lower(tile.identity, tile.world, tile.state, number, number)
-    observe = task.programs.observe.lower(tile.identity, tile.world, tile.state)
+    traced, programs = task.traces.program, task.programs
+    start = traced("start", programs.start, tile.identity)
+    advance = traced("advance", programs.advance, tile.identity, tile.world, tile.state, number, number)
+    observe = traced("observe", programs.observe, tile.identity, tile.world, tile.state)
 
     def waited_for(program):
         def call(*arguments):
@@ -46,13 +47,13 @@ def lower(task: Task, tile: Tile) -> Lowered:
         return jax.tree.map(tile.points.plain, jax.device_get(state))
 
     def compile():
-        begin, *others = at_once(start.compile, advance.compile, observe.compile)
+        begin, *others = at_once(start, advance, observe)
         begun = lambda identity: jax.block_until_ready(begin(identity))  # noqa: E731
         temporary = max(getattr(one.memory_analysis(), "temp_size_in_bytes", 0) for one in others)
         advanced, observed = map(waited_for, others)
         return Executable(begun, advanced, observed, pack, unpack, temporary)
 
-    return Lowered(compile, observe.out_info)
+    return Lowered(compile, task.observed(tile))
 
 
 TARGET = Target("xla", "xla", lambda task: None, cost, most_members, lower)

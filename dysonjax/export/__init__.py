@@ -1,6 +1,8 @@
-"""A run as one publishes it: tables, metadata, and what it takes to make it again."""
+"""A run, or figures, as one publishes them: tables, metadata, and what it takes to make them again."""
 
 from dysonjax.export.authors import Author, author
-from dysonjax.export.write import Export, export
+from dysonjax.export.figures import export_figures
+from dysonjax.export.folder import Export
+from dysonjax.export.write import export
 
-__all__ = ["Author", "Export", "author", "export"]
+__all__ = ["Author", "Export", "author", "export", "export_figures"]

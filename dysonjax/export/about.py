@@ -1,5 +1,6 @@
 """What is said about a run in the words of archives: CF and ACDD, citation, Zenodo."""
 
+import datetime
 import html
 import json
 from typing import Any, NamedTuple
@@ -28,6 +29,16 @@ class About(NamedTuple):
     created: str  # ISO 8601, UTC
     command: str | None
     version: str  # of dysonjax, that made the run
+
+
+def now() -> str:
+    """In UTC, as `About.created`."""
+    return datetime.datetime.now(datetime.UTC).replace(microsecond=0).isoformat()
+
+
+def one_line(title: str) -> str:
+    """A title as it can stand in comments of scripts and in headings."""
+    return " ".join("".join(c if c.isprintable() else " " for c in title).split())
 
 
 def names(about: About) -> list[str]:

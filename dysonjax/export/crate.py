@@ -10,7 +10,7 @@ NAME = "ro-crate-metadata.json"
 FORMATS = {
     ".csv": "text/csv", ".json": "application/json", ".png": "image/png", ".pdf": "application/pdf",
     ".md": "text/markdown", ".cff": "text/yaml", ".sh": "text/x-shellscript", ".npz": "application/zip",
-    ".txt": "text/plain", ".html": "text/html",
+    ".txt": "text/plain", ".html": "text/html", ".nc": "application/x-netcdf",
 }  # fmt: skip
 
 
@@ -23,8 +23,18 @@ class Part(NamedTuple):
     sha256: str | None
 
 
-def metadata(about: About, parts: list[Part], machine: dict[str, Any]) -> str:
-    """The content of ro-crate-metadata.json. machine: hardware, seconds and versions of the run."""
+class Made(NamedTuple):
+    """A computation and what came of it."""
+
+    name: str  # within the crate
+    title: str
+    command: str | None
+    machine: dict[str, Any]  # hardware, seconds and versions, by names that are the same for the same value
+    parts: list[Part]
+
+
+def metadata(about: About, parts: list[Part], made: list[Made]) -> str:
+    """The content of ro-crate-metadata.json. made: the computations behind the parts."""
     people = [
         {
             "@id": f"https://orcid.org/{a.orcid}" if a.orcid else f"#author-{i}",
@@ -35,7 +45,7 @@ def metadata(about: About, parts: list[Part], machine: dict[str, Any]) -> str:
         }
         for i, a in enumerate(about.authors, 1)
     ] or [{"@id": "#authors", "@type": "Organization", "name": NOBODY}]
-    made = [{"@id": part.path} for part in parts]
+    machine = {name: value for one in made for name, value in one.machine.items()}
     root = {
         "@id": "./",
         "@type": "Dataset",
@@ -44,20 +54,23 @@ def metadata(about: About, parts: list[Part], machine: dict[str, Any]) -> str:
         "datePublished": about.created[:10],
         "license": {"@id": LICENSES[about.license]},
         "author": [{"@id": person["@id"]} for person in people],
-        "hasPart": made,
-        "mentions": [{"@id": "#run"}],
+        "hasPart": [{"@id": part.path} for part in parts],
+        "mentions": [{"@id": f"#{one.name}"} for one in made],
     }
-    action = {
-        "@id": "#run",
-        "@type": "CreateAction",
-        "name": f"Computation of {about.title}",
-        "description": about.command or "computed by a program in Python; see run.zarr's configuration",
-        "instrument": [{"@id": "#dysonjax"}],
-        "agent": {"@id": people[0]["@id"]},
-        "result": made,
-        "actionStatus": {"@id": "http://schema.org/CompletedActionStatus"},
-        "object": [{"@id": f"#{name}"} for name in sorted(machine)],
-    }
+    actions = [
+        {
+            "@id": f"#{one.name}",
+            "@type": "CreateAction",
+            "name": f"Computation of {one.title}",
+            "description": one.command or "computed by a program in Python; see run.zarr's configuration",
+            "instrument": [{"@id": "#dysonjax"}],
+            "agent": {"@id": people[0]["@id"]},
+            "result": [{"@id": part.path} for part in one.parts],
+            "actionStatus": {"@id": "http://schema.org/CompletedActionStatus"},
+            "object": [{"@id": f"#{name}"} for name in sorted(one.machine)],
+        }
+        for one in made
+    ]
     software = {
         "@id": "#dysonjax",
         "@type": "SoftwareApplication",
@@ -78,7 +91,7 @@ def metadata(about: About, parts: list[Part], machine: dict[str, Any]) -> str:
         },
         root,
         *(_entity(part) for part in parts),
-        action,
+        *actions,
         software,
         *values,
         *people,

@@ -50,7 +50,7 @@ def of_numbers(summary: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         columns, rows = _split(table.columns, table.rows)
         name = "".join(c if c.isalnum() else "-" for c in table.title.lower()).strip("-")
         about = f"{table.title}, from summary.json. {table.note}".strip()
-        yield f"tables/summary-{index:02d}-{name}.csv", about, _csv(columns, rows)
+        yield f"tables/summary-{index:02d}-{name}.csv", about, text(columns, rows)
 
 
 def of_levels(arrays: dict[str, np.ndarray]) -> Iterator[tuple[str, str, str]]:
@@ -63,10 +63,10 @@ def of_levels(arrays: dict[str, np.ndarray]) -> Iterator[tuple[str, str, str]]:
         when = f" at time {times[-1]:g}" if values.ndim == 3 and times is not None else ""
         columns = ["member", *(f"level_{i}" for i in range(last.shape[-1]))]
         rows = ([i, *map(float, row)] for i, row in enumerate(last))
-        yield f"tables/{name}.csv", f"Levels of every member, ascending{when}.", _csv(columns, rows)
+        yield f"tables/{name}.csv", f"Levels of every member, ascending{when}.", text(columns, rows)
 
 
-def _csv(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+def text(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     """The text of a table; numbers with all their digits, nothing for what is missing."""
     found = io.StringIO()
     writer = csv.writer(found, lineterminator="\n")
@@ -109,7 +109,7 @@ def _records(dataset: xr.Dataset, dims: list[str], names: list[str]) -> str:
         for place, point in _points(dataset, dims)
         for r, step in enumerate(dataset["record"].values)
     )
-    return _csv([*dims, "step", "seeds_alive", *heads], rows)
+    return text([*dims, "step", "seeds_alive", *heads], rows)
 
 
 def _members(dataset: xr.Dataset, dims: list[str], names: list[str]) -> str:
@@ -121,7 +121,7 @@ def _members(dataset: xr.Dataset, dims: list[str], names: list[str]) -> str:
         for place, point in _points(dataset, dims)
         for s, seed in enumerate(dataset["seed"].values)
     )
-    return _csv([*dims, "seed", "diverged_at", *names], rows)
+    return text([*dims, "seed", "diverged_at", *names], rows)
 
 
 def _levels(dataset: xr.Dataset, dims: list[str], name: str) -> str:
@@ -132,7 +132,7 @@ def _levels(dataset: xr.Dataset, dims: list[str], name: str) -> str:
         for place, point in _points(dataset, dims)
         for s, seed in enumerate(dataset["seed"].values)
     )
-    return _csv([*dims, "seed", *(f"level_{i}" for i in range(values.shape[-1]))], rows)
+    return text([*dims, "seed", *(f"level_{i}" for i in range(values.shape[-1]))], rows)
 
 
 def _phases(dataset, dims, thresholds) -> Iterator[tuple[str, str, str]]:
@@ -153,7 +153,7 @@ def _phases(dataset, dims, thresholds) -> Iterator[tuple[str, str, str]]:
     yield (
         "figures/phase_diagram.csv",
         "What phase_diagram.png shows of every point, averages over seeds with their standard errors.",
-        _csv([*dims, "phase", "agreement", *names], rows),
+        text([*dims, "phase", "agreement", *names], rows),
     )
     jamming = phase.jamming_line(dataset)
     lines = [["jamming", "published", "", float(1 / jamming.published), ""],
@@ -168,5 +168,5 @@ def _phases(dataset, dims, thresholds) -> Iterator[tuple[str, str, str]]:
     yield (
         "figures/phase_boundaries.csv",
         "The lines of phase_diagram.png; the temperature of a noise line is lr/batch_size.",
-        _csv(["line", "criterion", "contour", "sigma_w", "temperature"], lines),
+        text(["line", "criterion", "contour", "sigma_w", "temperature"], lines),
     )

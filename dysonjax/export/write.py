@@ -1,14 +1,11 @@
 """Write all that is published of a run into a new folder, which appears as a whole."""
 
-import datetime
-import hashlib
+import functools
 import json
-import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import xarray as xr
 import zarr
@@ -17,11 +14,12 @@ import dysonjax
 from dysonjax import files
 from dysonjax.analysis import phase
 from dysonjax.checks import InputError
-from dysonjax.ensemble import configuration, machine, read, results, store
+from dysonjax.ensemble import configuration, read, store
 from dysonjax.ensemble.schema import read_object
 from dysonjax.export import about as words
 from dysonjax.export import crate, tables
 from dysonjax.export.authors import Author
+from dysonjax.export.folder import Export, empty, into, of_export, readme, whole
 
 COPIED = {  # of the run folder, as they are
     "run.json": "The command of the run and all its options; `dysonjax` repeats it.",
@@ -30,13 +28,6 @@ COPIED = {  # of the run folder, as they are
     "sample.txt": "Text by the first network.",
     "spectrum.csv": "One row a matrix.",
 }
-
-
-class Export(NamedTuple):
-    """What was written."""
-
-    folder: Path
-    files: list[str]
 
 
 def export(
@@ -61,32 +52,11 @@ def export(
     summary = _summary(run)
     dataset = _dataset(run)
     info = _about(run, summary, dataset, command, authors or [], title, license)
-    partial = target.with_name(f".{target.name}-{uuid.uuid4().hex}.part")
-    try:
-        (partial / "tables").mkdir(parents=True)
-        (partial / "figures").mkdir()
+    with whole(target) as partial:
         parts = list(_write(run, partial, summary, dataset, info, options or {}))
-        found = _machine(summary, dataset)
-        files.put(partial / crate.NAME, crate.metadata(info, parts, found))
-        if target.is_dir():
-            target.rmdir()  # it is empty
-        partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        made = crate.Made("run", info.title, info.command, _machine(summary, dataset), parts)
+        files.put(partial / crate.NAME, crate.metadata(info, parts, [made]))
     return Export(target, sorted([crate.NAME, *(part.path for part in parts)]))
-
-
-def empty(target: Path) -> None:
-    """Raise InputError unless a folder of this name can be made, or is there and empty."""
-    if target.is_dir() and not target.is_symlink():
-        if any(target.iterdir()):
-            raise InputError(f"{target} is not empty; choose another --out")
-    elif os.path.lexists(target):
-        raise InputError(f"{target} exists and is not a folder; choose another --out")
-    if not target.parent.is_dir():
-        raise InputError(f"the folder {target.parent} does not exist; create it first")
-    if not os.access(target.parent, os.W_OK):
-        raise InputError(f"{target} cannot be written: the folder above it is read-only")
 
 
 def _summary(run: Path) -> dict[str, Any]:
@@ -128,12 +98,9 @@ def _about(run, summary, dataset, command, authors, title, license) -> words.Abo
             f"{int(dataset['record'][-1])} steps: {sizes}, {dataset.sizes['seed']} seeds, "
             f"{dataset.sizes['record']} records."
         )
-    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0).isoformat()
     version = next((v for v in made if isinstance(v, str)), dysonjax.__version__)
-    title = title or f"dysonjax {name}: {run.resolve().name}"
-    # One line: it stands in comments of scripts and headings.
-    title = " ".join("".join(c if c.isprintable() else " " for c in title).split())
-    return words.About(title, what, authors, license, now, command, version)
+    title = words.one_line(title or f"dysonjax {name}: {run.resolve().name}")
+    return words.About(title, what, authors, license, words.now(), command, version)
 
 
 def _grid(dataset: xr.Dataset) -> list[str]:
@@ -151,21 +118,12 @@ def _machine(summary: dict, dataset: xr.Dataset | None) -> dict[str, Any]:
         found["run_versions"] = json.loads(dataset.attrs.get("versions", "{}"))
         found["run_sessions"] = len(sessions)
         found["run_code_sha256"] = sessions[-1].get("code", "unknown")
-    return found | {
-        "export_code_sha256": machine.code_sha256(),
-        "export_hardware": machine.hardware(),
-        "export_versions": results.versions(),
-    }
+    return found | of_export()
 
 
 def _write(run, target, summary, dataset, info, options) -> Iterator[crate.Part]:
     """Write everything but the crate's metadata; yields what was written."""
-
-    def put(name: str, about: str, content: str | bytes) -> crate.Part:
-        content = content.encode() if isinstance(content, str) else content
-        files.put(target / name, content)
-        return crate.Part(name, about, len(content), hashlib.sha256(content).hexdigest())
-
+    put = functools.partial(into, target)
     found = []
     for name, about in COPIED.items():
         if (run / name).is_file() and not (run / name).is_symlink():
@@ -191,7 +149,7 @@ def _write(run, target, summary, dataset, info, options) -> Iterator[crate.Part]
     found.append(put("commands.sh", "The commands that make and check the run.", _commands(info, dataset)))
     found.append(put("CITATION.cff", "How to cite these data.", words.citation(info)))
     found.append(put(".zenodo.json", "Metadata for Zenodo.", words.zenodo(info)))
-    found.append(put("README.md", "What is in this folder.", _readme(info, found)))
+    found.append(put("README.md", "What is in this folder.", readme(info, found)))
     yield from found
 
 
@@ -232,14 +190,8 @@ def _commands(info: words.About, dataset: xr.Dataset | None) -> str:
         lines.append("# The run was made in Python; run.zarr holds its configuration.")
     else:
         lines.append(f"{info.command} --out run  # makes the run again")
-    lines += ["dysonjax verify .  # trains some members again and compares"] if dataset is not None else []
+    if dataset is not None:
+        lines.append("dysonjax verify .  # trains some members again and compares")
+    elif info.command is not None:
+        lines.append("dysonjax verify .  # repeats the command and compares")
     return "\n".join([*lines, "dysonjax report .  # one HTML file to explore it"]) + "\n"
-
-
-def _readme(info: words.About, parts: list[crate.Part]) -> str:
-    rows = "\n".join(f"| `{part.path}` | {part.about} |" for part in parts)
-    made = f"Made by\n\n```sh\n{info.command}\n```\n\n" if info.command else ""
-    return (
-        f"# {info.title}\n\n{info.description}\n\n{made}Authors: {', '.join(words.names(info))}. "
-        f"Licence: {info.license}.\n\n| file | what it holds |\n|---|---|\n{rows}\n"
-    )

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dysonjax import checks, threefry
+from dysonjax import checks, renamed, threefry
 from dysonjax.models.base import Model, normal, split
 
 
@@ -21,14 +21,15 @@ class Draws(NamedTuple):
     normals: Any  # η: like params
 
 
-def elementwise_langevin(model: Model, draws: int = 64) -> Model:
+@renamed.arguments(n_batches="draws")
+def elementwise_langevin(model: Model, n_batches: int = 64) -> Model:
     """Make the Langevin twin of a model, from mean and elementwise variance of its own update directions.
 
     Parameters
     ----------
     model : Model
         Any model whose networks carry no memory from step to step.
-    draws : int, default 64
+    n_batches : int, default 64
         Mini-batches of |B| samples drawn in every step, at least 2. The cost of a step is that of so many
         steps of the model.
 
@@ -41,7 +42,7 @@ def elementwise_langevin(model: Model, draws: int = 64) -> Model:
     Raises
     ------
     InputError
-        If `draws` is below 2.
+        If `n_batches` is below 2.
     ValueError
         At the first use, for a model whose networks carry memory.
 
@@ -49,23 +50,24 @@ def elementwise_langevin(model: Model, draws: int = 64) -> Model:
     -----
     W′ = W − α E[∂L] + (α/√|B|) √Var(∂L) ∘ η with η_ij ~ N(0, 1), [A] 2.1. Mean and variance are taken over
     the drawn mini-batches, whose directions have the variance Var(∂L)/|B| already. With a fixed data set of
-    as many batches as `draws` both are exact for that set; otherwise the mean's own error is counted into the
-    noise.
+    `n_batches` batches both are exact for that set; otherwise the mean's own error is counted into the noise.
 
     Examples
     --------
     >>> student = dj.models.teacher_student(batches=100)
-    >>> twin = dj.models.elementwise_langevin(student, draws=100)
+    >>> twin = dj.models.elementwise_langevin(student, n_batches=100)
     >>> twin.name, twin.config["dynamics"]
     ('teacher-student-langevin', 'langevin-elementwise')
     """
-    draws = checks.positive_int("draws", draws, 2)
+    n_batches = checks.positive_int("n_batches", n_batches, 2)
 
     def batch(key, world, step, batch_size):
         key_batches, key_noise = split(key)
 
         def one(index):
-            return model.batch(threefry.derive(key_batches, index), world, step * draws + index, batch_size)
+            return model.batch(
+                threefry.derive(key_batches, index), world, step * n_batches + index, batch_size
+            )
 
         # Shapes alone are asked for here; no number depends on the point.
         point = {"lr": jnp.zeros(()), "sigma_w": jnp.ones(())}
@@ -73,7 +75,7 @@ def elementwise_langevin(model: Model, draws: int = 64) -> Model:
         leaves, tree = jax.tree.flatten(shapes)
         keys = split(key_noise, len(leaves))
         normals = [normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
-        return Draws(jax.vmap(one)(jnp.arange(draws)), jax.tree.unflatten(tree, normals))
+        return Draws(jax.vmap(one)(jnp.arange(n_batches)), jax.tree.unflatten(tree, normals))
 
     def update(params, memory, drawn, world, point):
         if jax.tree.leaves(memory):
@@ -93,7 +95,7 @@ def elementwise_langevin(model: Model, draws: int = 64) -> Model:
             healthy=jnp.all(each.healthy),
         )
 
-    config = {**model.config, "dynamics": "langevin-elementwise", "draws": draws}
+    config = {**model.config, "dynamics": "langevin-elementwise", "draws": n_batches}
     return dataclasses.replace(
         model,
         name=f"{model.name}-langevin",

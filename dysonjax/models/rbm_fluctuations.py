@@ -18,17 +18,18 @@ the mixing of eigenvectors are in it. What is left out: terms of order T² and t
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dysonjax import checks
+from dysonjax import checks, renamed
 from dysonjax.keys import Key, keyed
 
 
+@renamed.arguments(n_samples="draws")
 @keyed
 def rbm_levels(
     kappa: ArrayLike,
     temperature: ArrayLike,
     mu: float = 3.0,
     *,
-    draws: int = 4000,
+    n_samples: int = 4000,
     key: Key = 0,
     shift: bool = True,
 ) -> np.ndarray:
@@ -42,7 +43,7 @@ def rbm_levels(
         T = σ_h² α/|B|.
     mu : float, default 3.0
         Parameter μ of the energy.
-    draws : int, default 4000
+    n_samples : int, default 4000
         Number of draws at each temperature.
     key : int or jax.Array, default 0
         Randomness. All temperatures use the same Gaussian numbers, so that averages are smooth in T.
@@ -51,7 +52,7 @@ def rbm_levels(
 
     Returns
     -------
-    array, shape (temperatures, draws, levels)
+    array, shape (temperatures, samples, levels)
         Levels x, eigenvalues of X = σ_h² WᵀW, ascending along the last axis. One temperature gives a first
         axis of length 1.
 
@@ -80,7 +81,7 @@ def rbm_levels(
         raise checks.InputError(f"kappa must lie between 0 and mu² = {mu**2:g}, got {kappa.tolist()}")
     temperature = np.atleast_1d(checks.finite_array("temperature", temperature, min_ndim=0))
     x = mu**2 - kappa
-    half = np.random.default_rng(key).normal(size=(draws, len(x), len(x)))
+    half = np.random.default_rng(key).normal(size=(n_samples, len(x), len(x)))
     unit = (half + np.swapaxes(half, -1, -2)) / np.sqrt(2)  # variance 1, on the diagonal 2
     width = np.sqrt((x[:, None] + x[None, :]) / 2)
     mean = -0.5 * (mu**2 * ((1 / kappa).sum() + 1 / kappa) + (x / kappa).sum() + x / kappa)

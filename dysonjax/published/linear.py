@@ -107,7 +107,7 @@ def relaxation(scale: str, progress=None) -> Reproduction:
     data = xr.Dataset(
         {
             "mean": (("z", "mode", "epoch"), np.stack([mean for mean, _ in averages])),
-            "sem": (("z", "mode", "epoch"), np.stack([error for _, error in averages])),
+            "mean_err": (("z", "mode", "epoch"), np.stack([error for _, error in averages])),
             "single": (("z", "mode", "seed", "epoch"), np.stack([x[:, :SHOWN] for x in runs])),
             "fit": (("z", "mode", "epoch"), np.stack(curves)),
             "rate": (("z", "mode"), np.stack([r.estimate[:, 2] for r in rates])),

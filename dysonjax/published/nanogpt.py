@@ -156,13 +156,13 @@ def draw_fits(dataset: xr.Dataset) -> Reproduction:
         f"{_number(one.isel(layer=k), 'area', -1)}, {_number(one.isel(layer=k), 'sigma2', -1)}"
         for k in range(layers)
     )
-    fits = fits.merge(one.rename({name: f"{name}_head1" for name in one.data_vars}))
+    fits = fits.merge(one.rename({name: _of(name, "head1") for name in map(str, one.data_vars)}))
     scaled = attention.marchenko_pastur(point, KIND, common_scale=True)
     common = "; ".join(
         f"{_number(scaled.isel(layer=k), 'area', -1)} (p = {float(scaled['p_value'][k, -1]):.2g})"
         for k in range(layers)
     )
-    fits = fits.merge(scaled.rename({name: f"{name}_common_scale" for name in scaled.data_vars}))
+    fits = fits.merge(scaled.rename({name: _of(name, "common_scale") for name in map(str, scaled.data_vars)}))
     caption = (
         f"Area A and σ² of the Marchenko-Pastur part of X = KᵀK and exponent α of a power law through the "
         f"largest levels, by layer, all heads together, {_setting(dataset, point)} Errors by bootstrap over "
@@ -218,6 +218,11 @@ def _setting(dataset: xr.Dataset, point: xr.Dataset) -> str:
         f"{int(loss.count())} seeds, {int(point['record'][-1])} iterations, validation loss "
         f"{float(loss.mean()):.3f}."
     )
+
+
+def _of(name: str, what: str) -> str:
+    """The name of a variable of other matrices; that of an error stays one."""
+    return f"{name.removesuffix('_err')}_{what}_err" if name.endswith("_err") else f"{name}_{what}"
 
 
 def _number(fits: xr.Dataset, name: str, record: int) -> str:

@@ -188,7 +188,7 @@ def phase_diagram(dataset: xr.Dataset) -> Reproduction:
             "phase": point["point"].astype(np.int32),
             "agreement": point["agreement"],
             "noise_line": noise,
-            "noise_line_error": line_error(dataset),
+            "log2_noise_line_err": line_error(dataset),
             "noise_line_variance": variance,
         },
         attrs={"jamming_published": float(jamming.published), "jamming_measured": float(jamming.measured)},

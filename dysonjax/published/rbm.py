@@ -57,7 +57,7 @@ def at_rest(scale: str, size: tuple, progress=None) -> Equilibrium:
 
 def theory(rest: Equilibrium, temperature, draws: int = 20_000) -> np.ndarray:
     """`rbm_levels` for these targets, (temperatures, draws, modes)."""
-    return rbm_levels(MU**2 - rest.targets, temperature, MU, draws=draws)
+    return rbm_levels(MU**2 - rest.targets, temperature, MU, n_samples=draws)
 
 
 # ---- repulsion
@@ -108,8 +108,8 @@ def repulsion(scale: str, progress=None) -> Reproduction:
     )
     data = xr.Dataset(
         {
-            "ratio": (("point", "mode"), mean),
-            "ratio_err": (("point", "mode"), error),
+            "relative_level": (("point", "mode"), mean),
+            "relative_level_err": (("point", "mode"), error),
             "line": (("temperature", "mode"), line),
             "lr": ("point", rest.lr),
             "batch_size": ("point", rest.batch_size),
@@ -166,8 +166,8 @@ def centres(scale: str, progress=None) -> Reproduction:
     )
     data = xr.Dataset(
         {
-            "ratio": (("point", "centre"), ratio),
-            "ratio_err": (("point", "centre"), error),
+            "relative_centre": (("point", "centre"), ratio),
+            "relative_centre_err": (("point", "centre"), error),
             "line": (("temperature", "centre"), (MU**2 - line) / kappa),
             "lr": ("point", rest.lr),
             "batch_size": ("point", rest.batch_size),
@@ -311,7 +311,7 @@ def evolution(scale: str, progress=None) -> Reproduction:
     targets = run["target_eigenvalues"].values.reshape(-1, levels.shape[-1])[0]
     size = len(targets)
     first, last = levels[:, 0], levels[:, -1]
-    at_rest = rbm_levels(MU**2 - targets, lr / batch_size, MU, draws=20_000)[0]
+    at_rest = rbm_levels(MU**2 - targets, lr / batch_size, MU, n_samples=20_000)[0]
     marchenko_pastur = MarchenkoPastur(ratio=1.0, sigma2=size * WIDTH**2)
     with style():
         figure, axes = new_figure(1, 3, width=PAGE, height=2.9, width_ratios=[1, 1.15, 1.2])
@@ -364,7 +364,7 @@ def evolution(scale: str, progress=None) -> Reproduction:
             "levels_first": (("seed", "mode"), first),
             "levels_last": (("seed", "mode"), last),
             "levels_mean": (("record", "mode"), mean),
-            "levels_err": (("record", "mode"), error),
+            "levels_mean_err": (("record", "mode"), error),
             "marchenko_pastur": ("x", curve[1]),
             "theory_last": ("bin", rest),
             "theory_edges": ("edge", end.edges),

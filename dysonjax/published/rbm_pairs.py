@@ -114,7 +114,7 @@ def semicircle(scale: str, progress=None) -> Reproduction:
             "target": ("mode", rest.targets),
             "peak_x": (("pair", "bin"), np.stack([p.centers for p in peaks])),
             "peak_density": (("pair", "bin"), np.stack([p.density for p in peaks])),
-            "peak_err": (("pair", "bin"), np.stack([p.density_err for p in peaks])),
+            "peak_density_err": (("pair", "bin"), np.stack([p.density_err for p in peaks])),
             "fit_x": (("pair", "fine"), np.stack([c[0] for c in curves])),
             "fit_density": (("pair", "fine"), np.stack([c[1] for c in curves])),
         },

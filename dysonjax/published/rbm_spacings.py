@@ -118,7 +118,7 @@ def surmise_collapse(scale: str, progress=None) -> Reproduction:
             "sigma_err": (("point", "pair"), width.error),
             "sigma_theory": (("point", "pair"), in_theory),
             "collapsed_density": (("pair", "s"), np.stack([c.density for c in collapsed])),
-            "collapsed_err": (("pair", "s"), np.stack([c.density_err for c in collapsed])),
+            "collapsed_density_err": (("pair", "s"), np.stack([c.density_err for c in collapsed])),
             "surmise": ("s", WignerSurmise(beta=1).pdf(collapsed[0].centers)),
             "lr": ("point", rest.lr),
             "batch_size": ("point", rest.batch_size),

@@ -135,12 +135,12 @@ class LinePoint(NamedTuple):
 
 def line_points(data: xr.Dataset, folder: Path) -> list[LinePoint]:
     """The noise line of a figure's data, with its error and that of 100 networks, beside the released one."""
-    if "noise_line_error" not in data:
+    if "log2_noise_line_err" not in data:
         return []
     found, networks = [], int(data.attrs["networks"])
     for inverse, ours, theirs in compare_line(data["noise_line"], folder):
         at = np.argmin(np.abs(data["sigma_w"].values * inverse - 1))
-        error = float(data["noise_line_error"][at])
+        error = float(data["log2_noise_line_err"][at])
         total = error * np.sqrt(1 + networks / PUBLISHED_NETWORKS)
         # A bootstrap that always finds the same line does not know its error.
         z = np.log2(ours / theirs) / total if np.isfinite(ours) and total > 0 else np.nan

@@ -14,15 +14,14 @@ if TYPE_CHECKING:
     from dysonjax.spectra.long_range import number_variance, rigidity
     from dysonjax.spectra.marchenko_pastur import MarchenkoPastur
     from dysonjax.spectra.outliers import Outliers, SpikeEstimate, count_outliers, estimate_spikes
+    from dysonjax.spectra.permutation import PermutationTest, permutation_test
     from dysonjax.spectra.power_law import PowerLawFit, fit_power_law
     from dysonjax.spectra.repulsion import SpacingTest, spacing_test
     from dysonjax.spectra.resampling import (
         ConfidenceInterval,
         Estimate,
-        PermutationTest,
         bootstrap,
         jackknife,
-        permutation_test,
     )
     from dysonjax.spectra.samplers import (
         sample_beta_hermite,

@@ -8,6 +8,8 @@ import numpy as np
 
 from dysonjax.checks import InputError, finite_array
 
+CHUNK = 2**22  # float64 entries held at once by a resampling loop: 32 MiB
+
 Record = TypeVar("Record")
 Numbers = np.ndarray | float  # a field of a result: one number, or an array of the leading shape
 

@@ -57,12 +57,13 @@ class PowerLawFit:
     truncated_p: np.ndarray
     """its p-value under a true power law"""
 
-    def accepted(self, level: float = 0.1) -> np.ndarray:
+    @renamed.arguments(significance="level")
+    def accepted(self, significance: float = 0.1) -> np.ndarray:
         """Whether the tail passes all three tests: the goodness of fit and both likelihood ratios.
 
         Parameters
         ----------
-        level : float, default 0.1
+        significance : float, default 0.1
             p-value above which a test is passed.
 
         Returns
@@ -71,7 +72,11 @@ class PowerLawFit:
             The verdict, for every sample. Without replicates the goodness of fit is unknown, and nothing is
             accepted.
         """
-        return (self.p_value > level) & (self.lognormal_p > level) & (self.truncated_p > level)
+        return (
+            (self.p_value > significance)
+            & (self.lognormal_p > significance)
+            & (self.truncated_p > significance)
+        )
 
 
 @renamed.arguments(n_resamples="n")

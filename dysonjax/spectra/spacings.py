@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dysonjax import threefry
+from dysonjax import renamed, threefry
 from dysonjax.checks import InputError, one_of, positive_int
 from dysonjax.keys import Key, keyed
 from dysonjax.spectra.averages import mean_and_sem
@@ -203,6 +203,7 @@ class MeanRatio(NamedTuple):
         return self.null_err
 
 
+@renamed.arguments(n_samples="draws")
 @keyed
 @of_members(one_axis="modes")
 def mean_spacing_ratio(
@@ -210,7 +211,7 @@ def mean_spacing_ratio(
     null: ArrayLike | None = None,
     rows: float | None = None,
     beta: float = 1.0,
-    draws: int = 2000,
+    n_samples: int = 2000,
     key: Key = 0,
     *,
     member_axis: int | str | None = None,
@@ -227,13 +228,13 @@ def mean_spacing_ratio(
         Levels, ascending, at least 3. Every entry of the leading axes, such as a record, is an ensemble of
         its own.
     null : array_like or DataArray, shape (..., modes), optional
-        Levels of the null ensemble, all of them independent, with as many modes as x. By default `draws`
+        Levels of the null ensemble, all of them independent, with as many modes as x. By default `n_samples`
         samples are made: of the β-Laguerre ensemble where `rows` is given, else of the β-Hermite ensemble.
     rows : float, optional
         Rows of W, where the levels are those of X = WᵀW and W has the shape (rows, modes).
     beta : float, default 1.0
         Dyson index of the null.
-    draws : int, default 2000
+    n_samples : int, default 2000
         Samples of the null.
     key : int or jax.Array, default 0
         Of the null's randomness.
@@ -268,11 +269,11 @@ def mean_spacing_ratio(
     x = x[None] if x.ndim == 1 else x
     modes = x.shape[-1]
     if null is None:
-        key, draws = threefry.root(key), positive_int("draws", draws, 2)
+        key, n_samples = threefry.root(key), positive_int("n_samples", n_samples, 2)
         if rows is None:
-            null = sample_beta_hermite(key, modes, beta, 1.0, (draws,))
+            null = sample_beta_hermite(key, modes, beta, 1.0, (n_samples,))
         else:
-            null = sample_beta_laguerre(key, modes, rows, beta, 1.0, (draws,))
+            null = sample_beta_laguerre(key, modes, rows, beta, 1.0, (n_samples,))
     if "record" in getattr(null, "dims", ()):
         raise InputError("null must hold independent spectra, not one at several records: select one record")
     null = ascending(ensemble("null", null, one_axis="modes").values, modes=3, min_ndim=2)

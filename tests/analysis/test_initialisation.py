@@ -81,14 +81,14 @@ def test_mup_is_the_standard_scaling_at_its_base_width_and_differs_elsewhere():
             )
             for scaling in ("standard", "mup")
         }
-        world = of["mup"].world(key, 4)
-        starts = {scaling: model.init(key, world, point).params for scaling, model in of.items()}
+        world = jax.jit(of["mup"].world, static_argnums=1)(key, 4)
+        starts = {scaling: jax.jit(model.init)(key, world, point).params for scaling, model in of.items()}
         ratio = starts["mup"]["w3"] / starts["standard"]["w3"]
         np.testing.assert_allclose(ratio, np.sqrt(8 / width), rtol=1e-6)
         np.testing.assert_array_equal(starts["mup"]["w2"], starts["standard"]["w2"])
-        batch = of["mup"].batch(key, world, np.int32(0), 4)
+        batch = jax.jit(of["mup"].batch, static_argnums=3)(key, world, np.int32(0), 4)
         steps = {
-            scaling: model.update(starts["mup"], (), batch, world, point).direction
+            scaling: jax.jit(model.update)(starts["mup"], (), batch, world, point).direction
             for scaling, model in of.items()
         }
         for name, factor in zip(("w1", "w2", "w3"), factors, strict=True):

@@ -96,6 +96,6 @@ def test_measured_drift_and_noise_of_correlated_noise_are_those_far_apart():
     found = optimizers.measure(levels, 40.0 * np.arange(len(records)))
     for value, truth in ((found.rate, rate), (found.g2, 1e-4), (found.centre_g2, 0.5e-4)):
         assert abs(value[0] / truth - 1) < 4 * value[1] / truth + 0.02 and value[1] < 0.1 * truth
-    near = dj.dyson.measure(levels.mean(2, keepdims=True), 40.0 * np.arange(len(records)), knots=2,
+    near = dj.dyson.measure(levels.mean(2, keepdims=True), 40.0 * np.arange(len(records)), n_knots=2,
                             repulsion=False)  # fmt: skip
     assert near.g2[0] < 0.85 * 0.5e-4  # the twin: without what both intervals say together

@@ -42,7 +42,7 @@ def _trajectories(rng):
 def _measured(rng, quantity):
     """The drift at the middle knot of the middle level, whose truth moves with the knot, or its noise."""
     path = _trajectories(rng)
-    found = dyson.measure(path.levels, path.times, knots=3)
+    found = dyson.measure(path.levels, path.times, n_knots=3)
     if quantity == "noise":
         return inside(1.0, found.g2[1], found.g2_err[1])
     return inside(-found.knots[1, 1], found.drift[1, 1], found.drift_err[1, 1])

@@ -165,7 +165,8 @@ def test_every_command_ends_with_what_to_do_next():
 def test_what_to_do_after_a_figure_and_after_verifying_what_was_exported(tmp_path):
     made = {"command": "figure", "name": "digits", "out": "runs/figures", "checks": []}
     assert next_step.sentence("figure", made) == (
-        "next: look at runs/figures/digits.png; digits.nc holds its numbers"
+        "next: look at runs/figures/digits.png; digits.nc holds its numbers, and "
+        "dysonjax export runs/figures writes all for publication"
     )
     assert next_step.sentence("figure", {"figures": [made]}) == "next: look at the .png files"
     listed = {"figures": [{"name": "digits", "command": "dysonjax figure digits"}]}
@@ -176,11 +177,16 @@ def test_what_to_do_after_a_figure_and_after_verifying_what_was_exported(tmp_pat
     assert next_step.sentence("verify", verified) == f"next: dysonjax report {tmp_path}"
 
 
-@pytest.mark.parametrize("name", ["info", "report", "verify", "export", "watch"])
+@pytest.mark.parametrize("name", ["info", "report", "verify", "export", "watch", "resume"])
 def test_a_folder_of_figures_is_told_from_a_run(name, tmp_path, capsys):
     (tmp_path / "digits.nc").touch()
     assert main([name, str(tmp_path)]) == 2
-    assert "holds figures and no run; their numbers are in its .nc files" in capsys.readouterr().err
+    taken = name in ("info", "verify", "export")
+    wanted = (
+        "holds no figure with its summary" if taken else "holds figures and no run; info, verify and export"
+    )
+    error = capsys.readouterr().err
+    assert wanted in error and error.count("\n") == 1
 
 
 def test_tables_have_words_on_the_left_and_numbers_on_the_right(capsys):

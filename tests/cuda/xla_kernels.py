@@ -76,7 +76,7 @@ def kernels_of(name: str) -> dict[str, int]:
     model = dj.models.teacher_student() if name == "student" else make()
     points, seeds = SIZES[name]
     one = kernels.of_model(model, batch_size, np.geomspace(0.01, 0.1, points).tolist(), seeds)
-    built = programs.build(model, one.task.optimizer, batch_size, True, mesh)
+    built = programs.build(model, one.task.optimizer, batch_size, True, mesh, one.task.one.state)
     world, state = jax.eval_shape(built.start, one.tile.identity)
     number = jax.ShapeDtypeStruct((1,), jnp.int32)
     text = built.advance.lower(one.tile.identity, world, state, number, number).compile().as_text()

@@ -20,7 +20,7 @@ def trajectories(g2, omega, members=4000, interval=0.05):
 @pytest.fixture(scope="module")
 def measured():
     path = trajectories(0.5, 1.5)
-    return dyson.measure(path.levels, path.times, knots=3)
+    return dyson.measure(path.levels, path.times, n_knots=3)
 
 
 def test_measured_noise_covers_the_truth(measured):
@@ -51,14 +51,14 @@ def test_meeting_levels_do_not_bias_the_noise(monkeypatch):
     gas = dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, 3)
     x0 = gas.sample(KEY, 60_000)
     path = dyson.integrate(gas.potential, 1.0, x0, 0.2, 4, 1.0, KEY, records=5, method="matrix")
-    found = dyson.measure(path.levels, path.times, knots=2)
+    found = dyson.measure(path.levels, path.times, n_knots=2)
     assert np.all(np.abs(found.g2 - 1) < 3.5 * found.g2_err) and np.all(found.g2_err < 0.006)
 
     def trapezoid(interval, beta):
         return np.full(len(interval) - 1, 0.5), np.zeros(len(interval) - 1)
 
     monkeypatch.setattr(sys.modules["dysonjax.dyson.measure"], "_weights", trapezoid)
-    plain = dyson.measure(path.levels, path.times, knots=2)  # the twin
+    plain = dyson.measure(path.levels, path.times, n_knots=2)  # the twin
     assert plain.g2[1] < 1 - 2.5 * plain.g2_err[1]
 
 
@@ -73,7 +73,7 @@ def test_finite_interval_is_corrected_for():
         key=KEY,
         records=7,
     )
-    measured = dyson.measure(path.levels, path.times, knots=2)
+    measured = dyson.measure(path.levels, path.times, n_knots=2)
     naive = np.diff(path.levels, axis=1).var() / (2 * 0.3)
     assert naive < 0.88
     assert abs(measured.g2[0] - 1) < 3 * measured.g2_err[0] + 0.01

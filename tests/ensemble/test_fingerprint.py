@@ -104,3 +104,62 @@ def test_it_sees_into_what_a_function_closes_over():
     assert fingerprint.of(made(np.zeros(2))) != fingerprint.of(made(np.ones(2)))
     with pytest.raises(fingerprint.Unknown, match="object"):
         fingerprint.of(made(np.array([object()])))
+
+
+SCALE = 1.0
+
+
+def own(text: str, **scope):
+    """A function that a user has written."""
+    names = {"jnp": jnp, "SCALE": SCALE, **scope}
+    exec(text, names)
+    return names["own"]
+
+
+PLAIN = "def own(x, k=1):\n return jnp.sin(SCALE * x) + k"
+OTHERS = {
+    "a constant": ("def own(x, k=1):\n return jnp.sin(SCALE * x) + k + 1", {}),
+    "an operation": ("def own(x, k=1):\n return jnp.sin(SCALE * x) - k", {}),
+    "a function of a library": ("def own(x, k=1):\n return jnp.cos(SCALE * x) + k", {}),
+    "a default": ("def own(x, k=2):\n return jnp.sin(SCALE * x) + k", {}),
+    "a global": (PLAIN, {"SCALE": 2.0}),
+    "the type of a global": (PLAIN, {"SCALE": np.float32(1.0)}),
+    "a module": (PLAIN, {"jnp": np}),
+    "a function inside": ("def own(x, k=1):\n return (lambda y: jnp.sin(SCALE * y))(x) + k", {}),
+    "a constant of one inside": ("def own(x, k=1):\n return (lambda y: jnp.sin(SCALE * y * 2))(x) + k", {}),
+    "a global of one inside": (
+        "def own(x, k=1):\n return (lambda y: jnp.sin(SCALE * y))(x) + k",
+        {"SCALE": 2.0},
+    ),
+    "a handler": ("def own(x, k=1):\n try:\n  return jnp.sin(SCALE * x) + k\n finally:\n  pass", {}),
+}
+
+
+def test_functions_of_others_are_known_to_their_own_process():
+    usual = fingerprint.of(own(PLAIN), others=True)
+    assert fingerprint.of(own(PLAIN), others=True) == usual
+    found = {name: fingerprint.of(own(text, **scope), others=True) for name, (text, scope) in OTHERS.items()}
+    assert len({usual, *found.values()}) == 1 + len(found)
+    with pytest.raises(fingerprint.Unknown, match="own"):
+        fingerprint.of(own(PLAIN))
+
+
+def test_what_functions_of_others_call_is_looked_into():
+    inner = [own(f"def own(x):\n return x * {factor}") for factor in (1, 2)]
+    outer = [own("def own(x):\n return helper(x)", helper=one) for one in inner]
+    assert fingerprint.of(outer[0], others=True) != fingerprint.of(outer[1], others=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "scope", "said"),
+    [
+        ("def own(x):\n return thing.value * x", {"thing": type("Thing", (), {"value": 1})()}, "Thing"),
+        ("def own(x):\n import random\n return random.random() * x", {}, "random"),
+        ("def own(x):\n return module.f(x)", {"module": pytest}, "module"),
+        ("def own(x):\n return data[0] * x", {"data": np.zeros(fingerprint.MOST_BYTES // 8 + 1)}, "MB"),
+    ],
+    ids=["object", "import", "module", "large"],
+)
+def test_what_may_be_anything_is_not_known_to_its_own_process_either(text, scope, said):
+    with pytest.raises(fingerprint.Unknown, match=said):
+        fingerprint.of(own(text, **scope), others=True)

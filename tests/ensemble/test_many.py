@@ -59,6 +59,7 @@ def alone(tmp_path_factory):
     return many_runner.train(tmp_path_factory.mktemp("alone") / "run").dataset
 
 
+@pytest.mark.slow  # 4 s; two devices in one process: test_a_member_is_the_same_in_every_grid_tile_and_device
 def test_eight_devices_give_the_results_of_one(tmp_path):
     wait(start("devices", tmp_path, "tiny", 1, 8))
     one, eight = (dj.read(tmp_path / n).load() for n in ("1", "8"))

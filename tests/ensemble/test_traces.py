@@ -25,7 +25,8 @@ MIN_SECONDS = "jax_persistent_cache_min_compile_time_secs"
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """An empty cache of our own, as a command has it."""
+    """An empty cache of our own, as a command has it, in a process that remembers nothing."""
+    traces.forget()
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setenv(cache.TRACES, repr(time.time() + 1e6))  # sources under work are not newer
     return tmp_path / "cache" / traces.KIND
@@ -35,12 +36,13 @@ def entries(place):
     return sorted(place.glob("*.traced")) if place.exists() else []
 
 
+def forbidden(*arguments, **options):
+    raise AssertionError("something was traced")
+
+
 @pytest.fixture
 def untraced(monkeypatch):
     """Call it, and whatever is traced from then on is an error."""
-
-    def forbidden(*arguments, **options):
-        raise AssertionError("something was traced")
 
     def forbid():
         for module in (lanes, whole):
@@ -107,10 +109,11 @@ def test_what_comes_from_the_cache_of_jax_is_kept_whole(place, tmp_path, monkeyp
             patch.delenv(cache.TRACES)
             expected = run()
         assert list((tmp_path / "jax").glob("*-cache"))
-        jax.clear_caches()
-        assert run().identical(expected)
-        assert entries(place)
-        assert run().identical(expected)
+        for _ in range(2):
+            jax.clear_caches()
+            traces.forget()
+            assert run().identical(expected)
+            assert entries(place)
     finally:
         for name, value in before.items():
             jax.config.update(name, value)
@@ -121,6 +124,7 @@ def test_runs_of_other_shapes_do_not_take_it(again, monkeypatch):
     grid = dj.Grid(lr=[0.1, 0.2, 0.3], batch_size=2, seeds=3, scalars={"epsilon": [0.1, 0.2]})
     found = run(grid=grid)
     monkeypatch.delenv(cache.TRACES)
+    traces.forget()
     assert found.identical(run(grid=grid))
 
 
@@ -137,10 +141,11 @@ def test_each_thing_is_kept_under_its_name_and_shapes(place, other):
     assert kept.kept("c", shapes[0], lambda: 5) == 5
 
 
-def test_library_calls_and_models_of_others_keep_nothing(place, monkeypatch):
+def test_library_calls_and_models_of_others_leave_no_file(place, monkeypatch):
     run(tiny())
     assert not entries(place)
     monkeypatch.delenv(cache.TRACES)
+    traces.forget()
     run()
     assert not entries(place)
 
@@ -160,8 +165,73 @@ def test_an_entry_that_cannot_be_read_any_more_is_traced_again(again, monkeypatc
     assert run().identical(again)
 
 
-def key(model=MODEL, batch_size=2, steps=6, **options):
-    return trace_key.traces(model, Config(GRID, steps, 3, **options), batch_size).key
+@pytest.mark.parametrize("backend", ["native", "xla"])
+@pytest.mark.parametrize("model", [tiny, dj.models.linear])
+def test_a_process_traces_the_same_step_once(model, backend):
+    """A model that is made anew by the same code is the same model; seeds and rates are none of the step."""
+    grids = [GRID, dj.Grid(lr=[0.2, 0.4], sigma_w=2.0, batch_size=2, seeds=2)]
+    runs = [dj.train(model(), grid, 6, 3, key=seed, backend=backend) for seed, grid in enumerate(grids)]
+    expected = [found.dataset.drop_attrs() for found in runs]
+    with pytest.MonkeyPatch.context() as patch:  # that of pytest, which forgets nothing
+        for module in (lanes, whole):
+            patch.setattr(module, "write_step", forbidden)
+        patch.setattr(jax, "eval_shape", forbidden)
+        for name in ("advance", "start", "observe"):
+            patch.setattr(c_step.step, name, forbidden)
+        for seed, grid in enumerate(grids):
+            again = dj.train(model(), grid, 6, 3, key=seed, backend=backend)
+            assert again.dataset.drop_attrs().identical(expected[seed])
+
+
+PULL = 1.0
+
+
+def pulled(strength, kick=0.0):
+    """A model whose step depends on a global, on what it closes over, and on a default."""
+    plain = tiny()
+
+    def update(params, memory, batch, world, point, more=kick):
+        found = plain.update(params, memory, batch, world, point)
+        return found._replace(direction={"w": PULL * strength * (params["w"] - world) + more})
+
+    return dataclasses.replace(plain, update=update)
+
+
+def test_what_a_step_of_ones_own_depends_on_is_seen(monkeypatch):
+    """Else a run would go on with the numbers of an earlier one."""
+
+    def levels(model):
+        return dj.train(model, GRID, 6, 2, key=5).dataset.eigenvalues.values
+
+    found = [levels(pulled(1.0)), levels(pulled(0.5)), levels(pulled(1.0, kick=0.1))]
+    monkeypatch.setitem(globals(), "PULL", 0.25)
+    found += [levels(pulled(1.0))]
+    traces.forget()
+    fresh = [levels(pulled(1.0))]
+    monkeypatch.undo()
+    fresh = [levels(pulled(1.0)), levels(pulled(0.5)), levels(pulled(1.0, kick=0.1)), *fresh]
+    for one, other in zip(found, fresh, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len({one.tobytes() for one in found}) == 4
+
+
+def test_a_process_remembers_what_it_asked_for_last():
+    memory = traces._Memory(2)
+    for name in "ab":
+        memory.keep(name, name.upper())
+    assert memory.recall("a") == "A"
+    memory.keep("c", "C")
+    assert [memory.recall(name) for name in "abc"] == ["A", None, "C"]
+
+
+def kept_of(model=MODEL, batch_size=2, steps=6, **options):
+    return trace_key.traces(model, Config(GRID, steps, 3, **options), batch_size)
+
+
+def key(*arguments, **options):
+    """Under which files are kept."""
+    found = kept_of(*arguments, **options)
+    return found.key if found.on_disk else None
 
 
 def test_every_ingredient_changes_the_key(place, monkeypatch):
@@ -251,8 +321,25 @@ def test_code_that_changed_under_way_keeps_nothing(place, monkeypatch):
     assert key() is not None
 
 
-def test_an_optimizer_of_ones_own_keeps_nothing(place):
+def test_an_optimizer_of_ones_own_leaves_no_file(place):
     import optax
 
     assert key(optimizer=optax.sgd(1.0)) is None
     assert np.all([key(optimizer=name) for name in ("sgd", "muon")])
+
+
+def test_optimizers_of_ones_own_are_told_apart():
+    import optax
+
+    found = [kept_of(optimizer=optax.trace(decay)).key for decay in (0.9, 0.9, 0.5)]
+    assert found[0] == found[1] != found[2]
+    assert None not in found
+
+
+def test_a_model_that_may_do_anything_is_traced_each_time():
+    anything = object()
+
+    def batch(key, world, step, batch_size):
+        return jax.random.normal(key, (2, 2)) if anything else None
+
+    assert kept_of(dataclasses.replace(tiny(), batch=batch)).key is None

@@ -1,4 +1,4 @@
-"""A plain NumPy implementation of PCD for the Gaussian RBM, one seed after the other, for comparison."""
+"""A plain NumPy implementation of PCD for the Gaussian RBM, for comparison."""
 
 import numpy as np
 
@@ -12,15 +12,16 @@ def ring_precision(mass: float, sites: int) -> np.ndarray:
     return precision
 
 
-def pcd_levels(seed, steps, lr=0.1, batch_size=16, k=3, mu=3.0, mass=2.0, sites=10, width=0.1):
-    """Eigenvalues of WᵀW, ascending, after `steps` steps from W ~ N(0, width²); sigma_h = 1."""
-    rng = np.random.default_rng(seed)
+def pcd_levels(seeds, steps, lr=0.1, batch_size=16, k=3, mu=3.0, mass=2.0, sites=10, width=0.1):
+    """Eigenvalues of WᵀW, (seeds, sites), after `steps` steps from W ~ N(0, width²); sigma_h = 1."""
+    rng = np.random.default_rng(0)
     covariance = np.linalg.inv(ring_precision(mass, sites))
-    weight = width * rng.standard_normal((sites, sites))
-    phi = np.ones((batch_size, sites))
+    weight = width * rng.standard_normal((seeds, sites, sites))
+    chains = (seeds, batch_size, sites)
+    phi = np.ones(chains)
     for _ in range(steps):
         for _ in range(k):
-            h = phi @ weight + rng.standard_normal((batch_size, sites))
-            phi = h @ weight.T / mu**2 + rng.standard_normal((batch_size, sites)) / mu
-        weight = weight + lr * (covariance - phi.T @ phi / batch_size) @ weight
-    return np.linalg.eigvalsh(weight.T @ weight)
+            h = phi @ weight + rng.standard_normal(chains)
+            phi = h @ weight.swapaxes(1, 2) / mu**2 + rng.standard_normal(chains) / mu
+        weight = weight + lr * (covariance - phi.swapaxes(1, 2) @ phi / batch_size) @ weight
+    return np.linalg.eigvalsh(weight.swapaxes(1, 2) @ weight)

@@ -42,14 +42,17 @@ def test_engine_and_hand_written_loop_agree(data):
     )
     root = jax.random.fold_in(jax.random.key(0, impl="threefry2x32"), 0)
     x, y = (jnp.asarray(a, jnp.float32) for a in data)
-    slope = jax.jit(jax.grad(lambda p, i: squared_error(module.apply({"params": p}, x[i]), (None, y[i]))))
+    slope = jax.grad(lambda p, i: squared_error(module.apply({"params": p}, x[i]), (None, y[i])))
     start = jax.jit(module.init)
+    moved = jax.jit(
+        lambda params, chosen, lr: jax.tree.map(lambda p, g: p - lr * g, params, slope(params, chosen))
+    )
     for place, lr in enumerate((0.1, 0.3)):
         params = start(jax.random.fold_in(root, 1), x[:1])["params"]
         for step in range(3):
             key = jax.random.fold_in(jax.random.fold_in(root, 2), step)
             chosen = jax.random.randint(jax.random.split(key)[0], (8,), 0, 40)
-            params = jax.tree.map(lambda p, g, lr=lr: p - lr * g, params, slope(params, chosen))
+            params = moved(params, chosen, lr)
         last = run.dataset.isel(batch_size=0, lr=place, sigma_w=0, seed=0, record=-1)
         for name in ("conv", "hidden", "out"):
             kernel = np.asarray(params[name]["kernel"])
@@ -198,7 +201,7 @@ def test_a_label_between_the_smallest_and_the_largest_is_tried_too():
     dj.models.wrap_flax(Classifier(), no_two, (x, labels))
 
 
-@pytest.mark.parametrize("backend", ["native", "xla"])
+@pytest.mark.parametrize("backend", ["native", pytest.param("xla", marks=pytest.mark.slow)])
 def test_a_loss_that_is_no_number_from_the_start_is_told(backend):
     """What no check of the data can see, here fresh samples; other networks diverge later, silently."""
 

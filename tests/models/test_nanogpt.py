@@ -14,6 +14,8 @@ from dysonjax.models.nanogpt import KINDS, NanoGPT, attention_matrices, initial,
 
 TEXT = "".join(f"{a} {b}; " for a, b in itertools.product("abcdefgh", "ijklmnop")) * 8
 
+ADAMW = dj.Optimizer("adamw", 0.3)
+
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
@@ -96,9 +98,7 @@ def test_numpy_gradient_is_the_slope_of_its_loss(small, params):
 def test_two_adamw_steps_of_the_engine_equal_an_independent_implementation(small):
     """The whole path: keys, batches, gradient, AdamW, weights; without the decay it fails by 1e-4."""
     grid = dj.Grid(lr=0.02, batch_size=4, seeds=1)
-    run = dj.train(
-        small, grid, 2, [0, 1, 2], optimizer=dj.Optimizer("adamw", 0.3), keep_weights="all", devices=1
-    )
+    run = dj.train(small, grid, 2, [0, 1, 2], optimizer=ADAMW, keep_weights="all", devices=1)
     root = stream = jax.random.fold_in(jax.random.key(0, impl="threefry2x32"), 0)
     start = jax.jit(lambda key: small.init(key, (), {"sigma_w": 1.0}).params)(jax.random.fold_in(root, 1))
     stream = jax.random.fold_in(root, 2)
@@ -209,7 +209,7 @@ def test_dropout_is_on_in_training_only(tmp_path):
 
 def test_a_network_whose_loss_is_not_finite_is_frozen_and_the_others_go_on(small):
     grid = dj.Grid(lr=[1e-3, 1e30], batch_size=4, seeds=2)
-    run = dj.train(small, grid, 6, [0, 6], optimizer="sgd")
+    run = dj.train(small, grid, 6, [0, 6], optimizer=ADAMW, devices=1)  # compiled for a test above
     diverged = run.dataset["diverged_at"].values.squeeze()
     assert (diverged[0] == -1).all() and (diverged[1] > 0).all()
     losses = run.dataset["val_loss"].isel(record=-1, lr=0)

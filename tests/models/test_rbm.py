@@ -145,13 +145,12 @@ def test_moments_at_rest_have_the_covariance_of_the_chains_at_lag_zero_and_one(n
     moments = MOMENTS[name](shape)
 
     def one(key):
-        memory = moments.start(jnp.ones((batch_size, 3)))
-        found = []
-        for index in range(12):
+        def step(memory, index):
             normals = moments.draw(jax.random.fold_in(key, index), batch_size)
             measured, memory = moments.advance(memory, normals, weight, batch_size)
-            found.append(measured)
-        return jnp.stack(found[-2:])
+            return memory, measured
+
+        return jax.lax.scan(step, moments.start(jnp.ones((batch_size, 3))), jnp.arange(12))[1][-2:]
 
     s = np.asarray(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(4), count)), np.float64)
     s = vectors.T @ s @ vectors
@@ -199,14 +198,14 @@ def test_literal_and_collapsed_chains_train_alike(collapsed_levels):
 
 def test_plain_numpy_implementation_agrees(collapsed_levels):
     """Within 3 standard errors on average levels and spacings; a twin with half the chains is told apart."""
-    plain = np.array([pcd_levels(seed, 1500) for seed in range(50)])
+    plain = pcd_levels(50, 1500)
     z = z_scores(plain[:, 1:], collapsed_levels[:, 1:])
     gap = z_scores(np.diff(plain), np.diff(collapsed_levels))
     assert np.abs(z).max() < 3.3 and np.abs(gap).max() < 3.3
     pairs = [1, 3, 5, 7]
     pooled = z_scores(np.diff(plain)[:, pairs].mean(axis=1), np.diff(collapsed_levels)[:, pairs].mean(axis=1))
     assert abs(pooled) < 3
-    wrong = np.array([pcd_levels(seed, 1500, batch_size=8) for seed in range(40)])
+    wrong = pcd_levels(40, 1500, batch_size=8)
     wrong = z_scores(np.diff(wrong)[:, pairs].mean(axis=1), np.diff(collapsed_levels)[:, pairs].mean(axis=1))
     assert abs(wrong) > 4
 
@@ -292,7 +291,7 @@ def test_published_setting_agrees_between_samplers_and_numpy():
     """α = 0.1, |B| = 16, 8000 steps: all ten levels and nine spacings within 3.3 standard errors."""
     literal = final_levels(dj.models.rbm(), seeds=512, steps=8000)
     collapsed = final_levels(dj.models.rbm(sampler="collapsed"), seeds=512, steps=8000, key=1)
-    plain = np.array([pcd_levels(seed, 8000) for seed in range(100)])
+    plain = pcd_levels(100, 8000)
     for x, y in itertools.combinations((literal, collapsed, plain), 2):
         assert np.abs(z_scores(x, y)).max() < 3.3
         assert np.abs(z_scores(np.diff(x), np.diff(y))).max() < 3.3

@@ -20,12 +20,12 @@ def test_a_lone_pair_obeys_the_closed_form():
 def test_a_single_level_is_displaced_as_its_own_stationarity_demands():
     """⟨1/λ⟩ = 1/κ − T/κ² for N = 1, from ⟨ln x⟩ at rest: λ = κ + T + 2T(μ² − κ)/κ to first order."""
     kappa, temperature = 5.0, 1e-3
-    x = rbm_levels([kappa], temperature, draws=200_000)[0, :, 0]
+    x = rbm_levels([kappa], temperature, n_samples=200_000)[0, :, 0]
     displacement = -(temperature + 2 * temperature * (9 - kappa) / kappa)
     error = x.std() / np.sqrt(x.size)
     assert abs(x.mean() - (9 - kappa) - displacement) < 4 * error
     assert error < 0.1 * abs(displacement)
-    unshifted = rbm_levels([kappa], temperature, draws=200_000, shift=False)[0, :, 0]
+    unshifted = rbm_levels([kappa], temperature, n_samples=200_000, shift=False)[0, :, 0]
     assert abs(unshifted.mean() - (9 - kappa) - displacement) > 4 * error
 
 

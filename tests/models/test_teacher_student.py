@@ -23,7 +23,7 @@ def _data(model, seed, batch_size):
 
 @pytest.mark.parametrize("train", ["middle", "all"])
 def test_500_steps_equal_an_independent_numpy_loop(train):
-    model = loss_only(dj.models.teacher_student(train=train, batches=20))
+    model = loss_only(dj.models.teacher_student((3, 8, 6, 1), train=train, batches=20))
     grid = dj.Grid(lr=[0.1, 1.0], sigma_w=[0.5, 2.0], batch_size=4, seeds=2, first_seed=3)
     run = dj.train(model, grid, steps=500, records=[0, 500], x64=True, keep_weights="all")
     names = ["weights"] if train == "middle" else ["weights_w1", "weights_w2", "weights_w3"]

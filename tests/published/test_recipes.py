@@ -5,11 +5,13 @@ names (by default noise twice as strong) the same numbers must lie outside it: n
 """
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
+import xarray as xr
 
-from dysonjax.published import RECIPES
+from dysonjax.published import RECIPES, former
 from dysonjax.published.recipe import trained_once
 
 BOUND = 4.0
@@ -19,12 +21,49 @@ BOUND = 4.0
 def test_figure_agrees_with_its_theory_line(recipe):
     made = recipe.make("test", None)
     assert made.checks and made.caption and made.data.sizes
+    assert not misnamed(recipe.name, made.data)
     for check in made.checks:
         assert abs(check.z) < BOUND, check
         if np.isfinite(check.mistaken):
             wrong = dataclasses.replace(check, expected=check.mistaken)
             assert abs(wrong.z) > BOUND, f"too vague to see its mistake: {check}"
     assert any(np.isfinite(check.mistaken) for check in made.checks)
+
+
+DIFFERENCES = {("gpt-spikes", "gain_difference_err")}  # errors of what is not drawn itself
+RATIO = {"mp-initialisation"}  # where `ratio` is N/M
+
+
+def misnamed(figure: str, data: xr.Dataset) -> list[str]:
+    """Variables that are errors by another name than x_err, or of nothing, or have a name of two meanings."""
+    names = set(map(str, data.variables))
+    others = [n for n in names if re.search(r"(^|_)(sem|errors?|std_?err|sd)(_|$)|_err_", n)]
+    alone = [n for n in names if n.endswith("_err") and not _measured(n) & names]
+    ratio = [n for n in names if n == "ratio" and figure not in RATIO]
+    return sorted({*others, *ratio, *(n for n in alone if (figure, n) not in DIFFERENCES)})
+
+
+def _measured(name: str) -> set[str]:
+    """What an error may be that of: the logarithm of a number is no variable of its own."""
+    return {name.removesuffix("_err"), re.sub("^log2_", "", name.removesuffix("_err"))}
+
+
+def test_a_misnamed_variable_is_noticed():
+    names = ("sem", "line_error", "x_err_head1", "peak_err", "ratio", "mean", "mean_err", "log2_mean_err")
+    data = xr.Dataset({name: 0.0 for name in names})
+    assert misnamed("any", data) == ["line_error", "peak_err", "ratio", "sem", "x_err_head1"]
+    assert "ratio" not in misnamed("mp-initialisation", data)
+
+
+@pytest.mark.parametrize("figure", former.FORMER)
+def test_a_variable_is_in_files_under_its_former_name_too(figure):
+    present = xr.Dataset({new: ("x", [1.0, 2.0]) for new in former.FORMER[figure]})
+    written = former.with_former(figure, present)
+    before = present.rename(former.FORMER[figure])
+    for new, old in former.FORMER[figure].items():
+        assert written[old].attrs == {"former_name_of": new} and (written[old] == written[new]).all()
+    for data in (written, before, present):
+        xr.testing.assert_identical(former.without_former(figure, data), present)
 
 
 def test_every_figure_with_data_of_the_three_sources_has_a_recipe():

@@ -30,7 +30,7 @@ def _mean(x):
 ONE = {  # name -> what it is called with, besides the levels
     "bootstrap": {"statistic": _mean, "n_resamples": 20},
     "jackknife": {"statistic": _mean},
-    "mean_spacing_ratio": {"draws": 50},
+    "mean_spacing_ratio": {"n_samples": 50},
     "level_density": {"bins": 4, "limits": (0.0, 30.0)},
     "binder_cumulant": {},
     "fit_brody": {"n_resamples": 4},
@@ -189,11 +189,11 @@ def test_a_long_path_says_which_axis_holds_its_members():
     levels = path.dataset["levels"]
     assert levels.dims == ("member", "record", "mode")
     np.testing.assert_array_equal(path.dataset["time"], path.times)
-    ratio = spectra.mean_spacing_ratio(levels.isel(record=[2, 4]), draws=50)
+    ratio = spectra.mean_spacing_ratio(levels.isel(record=[2, 4]), n_samples=50)
     assert ratio.value.dims == ("record",)
     np.testing.assert_allclose(ratio.value["time"], path.times[[2, 4]])
-    _assert_same(ratio, spectra.mean_spacing_ratio(path.levels[:, [2, 4]], member_axis=0, draws=50))
-    end = spectra.mean_spacing_ratio(path.levels[:, -1], draws=50)
+    _assert_same(ratio, spectra.mean_spacing_ratio(path.levels[:, [2, 4]], member_axis=0, n_samples=50))
+    end = spectra.mean_spacing_ratio(path.levels[:, -1], n_samples=50)
     assert float(ratio.value_err[-1]) == pytest.approx(end.value_err)
 
 
@@ -227,7 +227,7 @@ def test_points_without_enough_members_are_nan_and_no_point_at_all_is_a_sentence
     np.testing.assert_allclose(density.density["bin"], density.centers)
     with pytest.raises(InputError, match=r"only 1 members without NaN are left.*at least 2"):
         spectra.bootstrap(x.isel(lr=0), _mean, nan_policy="omit")
-    nothing = spectra.mean_spacing_ratio(x[0, 1:].values, nan_policy="propagate", member_axis=0, draws=50)
+    nothing = spectra.mean_spacing_ratio(x[0, 1:].values, nan_policy="propagate", member_axis=0, n_samples=50)
     assert nothing.value.shape == (RECORDS,) and np.isnan(nothing.value).all()
     for bad in (np.full((4, 3), np.nan), np.full(3, np.nan)):
         assert np.isnan(spectra.spacings(bad, nan_policy="propagate")).all()
@@ -282,6 +282,6 @@ def test_pooling_correlated_times_understates_the_error():
     """What the axis trap costs: records counted as members make the error too small by √records."""
     rng = np.random.default_rng(3)
     slow = np.sort(rng.normal(size=(60, 1, 12)) + 0.01 * rng.normal(size=(60, 20, 12)), axis=-1)
-    honest = spectra.mean_spacing_ratio(slow, member_axis=0, draws=50).value_err
-    pooled = spectra.mean_spacing_ratio(slow.reshape(-1, 12), draws=50).value_err
+    honest = spectra.mean_spacing_ratio(slow, member_axis=0, n_samples=50).value_err
+    pooled = spectra.mean_spacing_ratio(slow.reshape(-1, 12), n_samples=50).value_err
     assert (honest > 3 * pooled).all()

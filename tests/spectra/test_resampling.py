@@ -238,7 +238,7 @@ def test_old_names_of_errors_and_intervals_say_the_new_ones():
         density = level_density(x, bins=3)
         np.testing.assert_array_equal(density.error, density.density_err)
     with pytest.warns(DeprecationWarning, match="value_err"):
-        ratio = mean_spacing_ratio(np.sort(x, axis=1), draws=20)
+        ratio = mean_spacing_ratio(np.sort(x, axis=1), n_samples=20)
         assert ratio.error == ratio.value_err
     with pytest.warns(DeprecationWarning, match="null_err"):
         assert ratio.null_error == ratio.null_err

@@ -53,8 +53,8 @@ def test_mean_ratio_of_many_levels_is_the_bulk_value():
 
 def test_the_null_of_the_same_size_and_edge_is_matched_and_another_is_not():
     x = sample_beta_laguerre(jax.random.fold_in(KEY, 1), 4, 4, 1.0, 1.0, (20_000,))
-    assert abs(mean_spacing_ratio(x, rows=4, draws=20_000).z) < 3
-    assert abs(mean_spacing_ratio(x, draws=20_000).z) > 10
+    assert abs(mean_spacing_ratio(x, rows=4, n_samples=20_000).z) < 3
+    assert abs(mean_spacing_ratio(x, n_samples=20_000).z) > 10
 
 
 def test_a_single_member_gets_its_error_from_the_null():

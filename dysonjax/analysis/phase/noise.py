@@ -16,7 +16,7 @@ T = lr/batch_size, at the last record. There are two V:
 import numpy as np
 import xarray as xr
 
-from dysonjax import checks
+from dysonjax import checks, renamed
 from dysonjax.analysis.phase.matrix import main_matrix, matrix_shape
 from dysonjax.keys import Key, keyed
 
@@ -254,12 +254,13 @@ def noise_line(
     )
 
 
+@renamed.arguments(n_resamples="resamples")
 @keyed
 def noise_line_error(
     dataset: xr.Dataset,
     contour: float = CONTOURS[0],
     criterion: str = "published",
-    resamples: int = 200,
+    n_resamples: int = 200,
     key: Key = 0,
 ) -> xr.DataArray:
     """Standard error of log₂ of `noise_line` at one contour, by a bootstrap over networks, dims (sigma_w,).
@@ -272,7 +273,7 @@ def noise_line_error(
         Fraction of the networks, by default the lowest of `CONTOURS`.
     criterion : str, default "published"
         Which line, one of `CRITERIA`.
-    resamples : int, default 200
+    n_resamples : int, default 200
         Number of resampled ensembles. Those without a line, where the fraction stays above or below the
         contour, are left out.
     key : int or jax.Array, default 0
@@ -288,7 +289,7 @@ def noise_line_error(
     >>> model = dj.models.teacher_student(widths=(3, 8, 6, 1), batches=100)
     >>> grid = dj.Grid(lr=(0.05, 0.5), batch_size=4, sigma_w=(0.5, 8.0), seeds=4)
     >>> run = dj.train(model, grid, steps=4000, records=3, keep_weights="all").dataset
-    >>> dj.phase.noise_line_error(run, resamples=20).dims
+    >>> dj.phase.noise_line_error(run, n_resamples=20).dims
     ('sigma_w',)
     """
     passes = noise_passes(dataset, criterion=criterion).isel(batch_size=0)
@@ -297,7 +298,7 @@ def noise_line_error(
     shares = passes.mean(passes.dims[3:]).values
     temperature = (dataset["lr"] / dataset["batch_size"].values[0]).values
     rng, found = np.random.default_rng(key), []
-    for _ in range(resamples):
+    for _ in range(n_resamples):
         drawn = shares[..., rng.integers(shares.shape[-1], size=shares.shape[-1])]
         with np.errstate(invalid="ignore"):
             fraction = np.nansum(drawn, axis=-1) / np.isfinite(drawn).sum(axis=-1)
@@ -307,11 +308,12 @@ def noise_line_error(
     enough = np.isfinite(lines).mean(axis=0) >= 0.9
     error = np.full(len(enough), np.nan)
     error[enough] = np.nanstd(lines[:, enough], axis=0, ddof=1)
-    return xr.DataArray(error, {"sigma_w": dataset["sigma_w"]}, ("sigma_w",), name="noise_line_error")
+    return xr.DataArray(error, {"sigma_w": dataset["sigma_w"]}, ("sigma_w",), name="log2_noise_line_err")
 
 
-def falling_line(temperature: np.ndarray, fraction: np.ndarray, level: float) -> float:
-    """Where a fraction that falls with the temperature passes a level, by interpolation in log T.
+@renamed.arguments(contour="level")
+def falling_line(temperature: np.ndarray, fraction: np.ndarray, contour: float) -> float:
+    """Where a fraction that falls with the temperature passes a contour, by interpolation in log T.
 
     Parameters
     ----------
@@ -319,13 +321,13 @@ def falling_line(temperature: np.ndarray, fraction: np.ndarray, level: float) ->
         Ascending, above 0.
     fraction : array, shape (points,)
         The fraction at each temperature. NaN where it is not known.
-    level : float
-        The level.
+    contour : float
+        Of the line, above 0 and below 1.
 
     Returns
     -------
     float
-        A temperature. Infinite if the level is still reached at the hottest point, NaN if the maximum is
+        A temperature. Infinite if the contour is still reached at the hottest point, NaN if the maximum is
         below it.
 
     Notes
@@ -341,16 +343,16 @@ def falling_line(temperature: np.ndarray, fraction: np.ndarray, level: float) ->
     """
     known = np.isfinite(fraction)
     temperature, fraction = np.asarray(temperature)[known], np.asarray(fraction)[known]
-    if not len(fraction) or fraction.max() < level:
+    if not len(fraction) or fraction.max() < contour:
         return np.nan
     top = int(np.flatnonzero(fraction == fraction.max())[-1])
     falling = _made_to_fall(fraction[top:])
-    below = np.flatnonzero(falling < level)
+    below = np.flatnonzero(falling < contour)
     if not len(below):
         return np.inf
     k = top + int(below[0])
     high, low = falling[below[0] - 1], falling[below[0]]
-    part = (high - level) / (high - low)
+    part = (high - contour) / (high - low)
     return float(temperature[k - 1] * (temperature[k] / temperature[k - 1]) ** part)
 
 

@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 import pytest
+from thin import observing
 
 import dysonjax as dj
 
@@ -12,7 +13,9 @@ import dysonjax as dj
 def trained(train):
     model = dj.models.teacher_student((3, 6, 5, 2), train=train, batches=20)
     grid = dj.Grid(lr=[0.05, 0.2], sigma_w=0.5, batch_size=4, seeds=2)
-    return model, dj.train(model, grid, 40, [0, 40], keep_weights="all", x64=True).dataset
+    return model, dj.train(
+        observing(model, "test_loss"), grid, 40, [0, 40], keep_weights="all", x64=True
+    ).dataset
 
 
 @pytest.mark.parametrize("train", ["middle", "all"])

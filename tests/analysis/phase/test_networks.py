@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import xarray as xr
+from thin import observing
 
 import dysonjax as dj
 
@@ -12,7 +13,8 @@ MODEL = dj.models.teacher_student(batches=20)
 @pytest.fixture(scope="module")
 def run():
     grid = dj.Grid(lr=[0.1, 1.0], sigma_w=[0.5, 2.0], batch_size=4, seeds=2, first_seed=3)
-    return dj.train(MODEL, grid, 500, [0, 20, 480, 500], x64=True, keep_weights="all").dataset
+    model = observing(MODEL, "feature_overlap", "grad_norm")
+    return dj.train(model, grid, 500, [0, 20, 480, 500], x64=True, keep_weights="all").dataset
 
 
 def test_correlation_with_the_first_record_is_the_overlap_that_the_run_recorded(run):
@@ -64,7 +66,7 @@ def test_gradient_of_all_samples_is_that_of_the_run_where_the_run_takes_all(run)
         np.testing.assert_allclose(run.grad_norm.isel(record=record), full, rtol=1e-10)
     # Of a quarter the mean is larger, the more so where gradients scatter more than their mean.
     grid = dj.Grid(lr=0.1, sigma_w=[1.0, 128.0], batch_size=4, seeds=30)
-    model = dj.models.teacher_student(batches=250)
+    model = observing(dj.models.teacher_student(batches=250), "grad_norm")
     data = dj.train(model, grid, 1, [0], x64=True, keep_weights="all").dataset
     norms = data.grad_norm.isel(record=0), dj.phase.full_gradient_norm(data)
     sample, full = (norm.isel(batch_size=0, lr=0).mean("seed") for norm in norms)
