@@ -49,9 +49,9 @@ def test_every_encoding_survives(encoding, words, monkeypatch):
 
 def test_a_process_of_another_encoding_survives(tmp_path):
     variables = environment(tmp_path, PYTHONIOENCODING="ascii")
-    done = subprocess.run([*DYSONJAX, "spectrum", "--help"], capture_output=True, env=variables)
-    assert done.returncode == 0 and b"Traceback" not in done.stderr
-    assert b"--split" in done.stdout and done.stdout.decode("ascii")
+    done = subprocess.run([*DYSONJAX, "dyson", "--λ"], capture_output=True, env=variables)
+    assert done.returncode == 2 and b"Traceback" not in done.stderr and b"Encode" not in done.stderr
+    assert "--?" in done.stderr.decode("ascii")
 
 
 def test_a_run_whose_log_is_ascii_ends_well(tmp_path, monkeypatch):
