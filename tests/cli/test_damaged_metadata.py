@@ -101,6 +101,14 @@ def test_every_key_missing_or_of_another_type(file, run, capsys):
     assert refused > 1
 
 
+def test_a_truth_value_is_no_number_of_an_option(run, capsys):
+    recorded = json.loads((run / "run.json").read_text())
+    recorded["options"]["training"]["steps"] = True
+    (run / "run.json").write_text(json.dumps(recorded))
+    assert main(["resume", str(run), "--quiet"]) == 2
+    assert "run.json is damaged: the option steps cannot be 'True'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("sums", [True, False], ids=["with sums", "without"])
 def test_attributes_of_the_store(sums, run, capsys):
     """With sums every change is noticed; without, as in older versions, those that make a difference."""

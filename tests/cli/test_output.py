@@ -209,6 +209,12 @@ def test_info_knows_a_folder_without_networks(dyson, capsys):
     assert "dysonjax dyson, finished" in captured.err
 
 
+@pytest.mark.parametrize("summary", ["{}", '{"command": 5}', '{"command": null}'])
+def test_info_names_a_summary_of_no_command(summary, run, capsys):
+    (run / "summary.json").write_text(summary)
+    refused(["info", run], capsys, "summary.json is damaged")
+
+
 def test_a_damaged_run_json_is_named_with_what_to_do(run, capsys):
     (run / "run.json").write_text("{")
     before = content(run)
