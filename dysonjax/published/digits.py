@@ -22,7 +22,7 @@ LR, BATCH_SIZES = (0.05, 0.1, 0.2), (4, 8, 16)
 RELAXED = 8.0  # relaxation times of the slowest direction before the record
 # scale: networks, learning rates, batch sizes
 SCALES = {
-    "test": (60, LR[2:], BATCH_SIZES[1:]),
+    "test": (60, LR[2:], BATCH_SIZES[1:2]),
     "quick": (60, LR, BATCH_SIZES),
     "default": (250, LR, BATCH_SIZES),
     "paper": (1000, LR, BATCH_SIZES),

@@ -50,7 +50,7 @@ def spacings(scale: str, progress=None) -> Reproduction:
     mean, error = gaps.mean(axis=1), gaps.std(axis=1, ddof=1) / np.sqrt(seeds)
     laws = [linear_pair(row.epsilon, row.lr, row.batch_size, order=2) for row in ROWS]
     theory = np.array([float(law.mean_spacing) for law in laws])
-    fits = [fit_two_mode(member, n_resamples=60) for member in levels]
+    fits = [fit_two_mode(member, n_resamples=10 if scale == "test" else 60) for member in levels]
     sigma, sigma_error = (
         np.array([float(getattr(f, name)) for f in fits]) for name in ("sigma", "sigma_err")
     )

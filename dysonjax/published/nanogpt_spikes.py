@@ -114,7 +114,7 @@ def run(scale: str, progress: Progress | None = None) -> xr.Dataset:
     ).dataset  # fmt: skip
 
 
-def draw(dataset: xr.Dataset) -> Reproduction:
+def draw(dataset: xr.Dataset, n_resamples: int = 200) -> Reproduction:
     """Parts of the tail by layer, the shape of the bulk, stability of singular vectors, and the loss without
     either part."""
     point = _last_point(dataset)
@@ -123,8 +123,9 @@ def draw(dataset: xr.Dataset) -> Reproduction:
     scaled = attention.marchenko_pastur(point, "key", common_scale=True)
     x = [attention.levels(point, layer) for layer in range(1, layers + 1)]
     rows = x[0].shape[-1] * heads
-    parts = [tail_parts(one, rows) for one in x]
-    start = tail_parts(np.concatenate([attention.levels(point, k + 1, 0) for k in range(layers)], 1), rows)
+    parts = [tail_parts(one, rows, n_resamples) for one in x]
+    first = np.concatenate([attention.levels(point, k + 1, 0) for k in range(layers)], 1)
+    start = tail_parts(first, rows, n_resamples)
     tails = [_tail(one, rows) for one in x]
     stable = stability(point, layers, heads, rows)
     losses = [name for name in LOSSES if name in point]
@@ -312,7 +313,7 @@ GPT_SPIKES = Recipe(
     "gpt-spikes",
     "[A] Fig. 4; arXiv 2606.28486 for a transformer",
     "What the tail of a transformer's attention matrices is made of",
-    lambda scale, progress: draw(run(scale, progress)),
+    lambda scale, progress: draw(run(scale, progress), 40 if scale == "test" else 200),
     {"quick": 30, "default": 300, "paper": 2_400},
     draw,
 )

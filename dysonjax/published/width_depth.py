@@ -5,6 +5,8 @@ nothing of it. The last panel trains them: with the standard scaling the feature
 faster at one learning rate, with muP wide ones all learn alike.
 """
 
+import dataclasses
+
 import jax
 import numpy as np
 import xarray as xr
@@ -90,8 +92,10 @@ def learned(widths, seeds: int, progress=None) -> xr.Dataset:
     grid, found = Grid(lr=LR, batch_size=BATCH, sigma_w=1.0, seeds=seeds), []
     for scaling in SCALINGS:
         made = {
-            width: models.teacher_student(
-                (INPUTS, width, width, 1), "tanh", "all", batches=STEPS, scaling=scaling, base_width=BASE
+            width: _remembering(
+                models.teacher_student(
+                    (INPUTS, width, width, 1), "tanh", "all", batches=STEPS, scaling=scaling, base_width=BASE
+                )
             )
             for width in widths
         }
@@ -101,6 +105,15 @@ def learned(widths, seeds: int, progress=None) -> xr.Dataset:
     change = xr.concat(found, xr.Variable("scaling", list(SCALINGS)))
     return xr.Dataset({"change": change.mean("seed"),
                        "change_err": change.std("seed", ddof=1) / np.sqrt(seeds)})  # fmt: skip
+
+
+def _remembering(model: models.Model) -> models.Model:
+    """The model, of whose observables the memory of its features alone is recorded."""
+
+    def observe(*arguments):
+        return {"feature_memory": model.observe(*arguments)["feature_memory"]}
+
+    return dataclasses.replace(model, observe=observe)
 
 
 def width_depth(scale: str, progress=None) -> Reproduction:

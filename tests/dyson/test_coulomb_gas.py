@@ -77,9 +77,9 @@ def test_equilibrium_density_tends_to_the_semicircle():
     ids=["hermite", "laguerre", "wishart"],
 )
 def test_hamiltonian_monte_carlo_agrees_with_exact_samples(gas):
-    """Thinned so that draws are independent and standard errors hold; errors of 1 % would show."""
-    chains = gas.run_mcmc(KEY, 16_000)
-    assert chains.r_hat < 1.01 and chains.ess > 4000
+    """Thinned so that draws are independent and standard errors hold; errors of 2 % would show."""
+    chains = gas.run_mcmc(KEY, 8_000)
+    assert chains.r_hat < 1.01 and chains.ess > 2000
     draws = chains.independent()
     exact = gas.sample(jax.random.key(1), 50_000, method="exact")
     assert agree(draws, exact, sigmas=3.5), distances(draws, exact)

@@ -59,13 +59,13 @@ def test_wishart_process_relaxes_and_ends_in_the_beta_laguerre_law():
     n, beta, c = 5, 1.0, 2.0
     gas = dyson.CoulombGas(dyson.wishart(1.0, 3.0), dyson.SquareRoot(c), beta, n)
     x0 = np.tile(np.linspace(0.1, 1.0, n), (3_000, 1))
-    path = dyson.integrate(gas.potential, gas.g2, x0, 8.0, 800, beta, KEY, records=9)
+    path = dyson.integrate(gas.potential, gas.g2, x0, 8.0, 400, beta, KEY, records=9)
     total = path.levels.sum(-1)
     rest = n * 3.0 + beta * c * n * (n - 1) / 2
     exact = rest + (x0[0].sum() - rest) * np.exp(-path.times)
     error = total.std(0) / np.sqrt(len(total))
     assert np.all(np.abs(total.mean(0) - exact)[1:] < 3 * error[1:])
-    assert agree(path.levels[:, -1], gas.sample(jax.random.key(1), 100_000))
+    assert agree(path.levels[:, -1], gas.sample(jax.random.key(1), 40_000))
     # The twins: read as Stratonovich the noise would add c/2 to the drift; and a drift of twice the strength.
     stratonovich = n * (3.0 + c / 2) + beta * c * n * (n - 1) / 2
     assert abs(total.mean(0)[-1] - stratonovich) > 10 * error[-1]
@@ -83,9 +83,9 @@ def test_constant_noise_laguerre_keeps_positive_and_ends_in_its_law():
 
 
 def test_implicit_and_matrix_agree_out_of_equilibrium():
-    x0 = start(6_000, 4, 0.5)
-    args = (dyson.quadratic(1.0, 2.0), 0.5, x0, 0.7, 140, 1.0)
-    matrix = end(*args, jax.random.key(5), method="matrix")
+    x0 = start(MEMBERS, 5, 0.5)
+    args = (dyson.quadratic(1.0, 2.0), 0.5, x0, 0.7, 140, 2.0)
+    matrix = end(*args[:4], 4, 2.0, jax.random.key(5), method="matrix")  # exact at every step size
     assert agree(end(*args, KEY), matrix)
     twice = (dyson.quadratic(2.0, 2.0), *args[1:])  # the twin: twice the drift
     assert not agree(end(*twice, KEY), matrix)
@@ -110,7 +110,7 @@ def test_degenerate_starts_separate_at_every_step_size(steps, spread):
 
 def test_degenerate_start_spreads_like_free_brownian_motion():
     """⟨Σx²⟩ = g²t(2N + βN(N−1)) from the origin: within 3 standard errors and the first order in Δt."""
-    x = end(dyson.free(), 1.0, np.zeros((4000, 6)), 1.0, 400, 1.0, KEY)
+    x = end(dyson.free(), 1.0, np.zeros((4000, 6)), 1.0, 200, 1.0, KEY)
     squares = (x**2).sum(1)
     error = squares.std() / np.sqrt(4000)
     assert abs(squares.mean() - 42.0) < 3 * error + 0.1
@@ -138,10 +138,10 @@ def test_rbm_levels_stay_in_the_domain_at_every_step_size(steps):
 def test_reflecting_wall_gives_the_truncated_law():
     """One level, K = −x on x ≥ 0: half a Gaussian, mean √(2/π). An absorbing or open wall gives 0."""
     potential = dyson.custom(drift=lambda x: -x, lower=0.0)
-    x = end(potential, 1.0, np.ones((20_000, 1)), 5.0, 500, key=KEY)
+    x = end(potential, 1.0, np.ones((20_000, 1)), 5.0, 250, key=KEY)
     assert x.mean() == pytest.approx(np.sqrt(2 / np.pi), abs=0.02)
     assert (x**2).mean() == pytest.approx(1.0, abs=0.04)
-    soft = end(dyson.custom(drift=lambda x: -0.5 * x, lower=0.0), 1.0, np.ones((4000, 1)), 8.0, 400, key=KEY)
+    soft = end(dyson.custom(drift=lambda x: -0.5 * x, lower=0.0), 1.0, np.ones((4000, 1)), 8.0, 200, key=KEY)
     assert soft.mean() > 1.05  # the twin: half the drift, mean √(4/π) = 1.13
 
 

@@ -123,7 +123,7 @@ def agrees(x, expected, name):
 
 
 SLOW = pytest.mark.slow
-LIKE_OTHERS = ("double well, hot", "tilted well", "double well, three levels")
+LIKE_OTHERS = ("double well, hot", "tilted well", "double well, three levels", "double well behind a wall")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=SLOW) if n in LIKE_OTHERS else n for n in LAWS])

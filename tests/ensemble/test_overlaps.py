@@ -15,6 +15,7 @@ from dysonjax.models.base import Start
 
 RUN = {"steps": 12, "records": [0, 3, 7, 12], "x64": True, "keep_weights": "all", "keep": "overlaps"}
 GRID = dj.Grid(lr=[0.1, 0.3], batch_size=4, sigma_w=[0.5, 2.0], seeds=3)
+SLOW = pytest.mark.slow  # of many alike, two are in the quick suite
 
 
 def aimed(size=5, target_sides=("right", "left")):
@@ -63,8 +64,16 @@ def test_overlaps_are_those_of_the_weights(run):
     assert run.overlap_target_right.attrs["long_name"]
 
 
-@pytest.mark.parametrize("backend", ["native", "xla"])
-@pytest.mark.parametrize("options", [{"tile": 1}, {"tile": 2, "devices": 1}], ids=str)
+@pytest.mark.parametrize(
+    ("options", "backend"),
+    [
+        ({"tile": 1}, "xla"),
+        ({"tile": 2, "devices": 1}, "native"),
+        pytest.param({"tile": 1}, "native", marks=SLOW),
+        pytest.param({"tile": 2, "devices": 1}, "xla", marks=SLOW),
+    ],
+    ids=str,
+)
 def test_overlaps_do_not_depend_on_tiles_and_targets(run, options, backend):
     found = dj.train(aimed(), GRID, **RUN | options | {"backend": backend, "keep_weights": "none"}).dataset
     assert "weights" not in found
@@ -73,7 +82,7 @@ def test_overlaps_do_not_depend_on_tiles_and_targets(run, options, backend):
 
 
 @pytest.mark.usefixtures("save_often")
-@pytest.mark.parametrize("after", [0.1, 0.45, 0.8, 0.97])
+@pytest.mark.parametrize("after", [pytest.param(0.1, marks=SLOW), 0.45, pytest.param(0.8, marks=SLOW), 0.97])
 def test_a_resumed_run_compares_with_the_same_records(run, after, tmp_path):
     def progress(done, total):
         if done >= after * total:

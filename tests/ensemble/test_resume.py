@@ -19,6 +19,7 @@ import dysonjax as dj
 from dysonjax.ensemble import checkpoints, loop, session
 
 pytestmark = pytest.mark.usefixtures("save_often", "compile_once")
+SLOW = pytest.mark.slow  # of many alike, some are in the quick suite
 
 
 @pytest.mark.parametrize("after", [0.0, 0.37, 0.81, 0.999])
@@ -37,7 +38,9 @@ def test_a_run_goes_on_where_it_was_not_at_the_start(tmp_path):
     assert 0.5 < seen[0] <= 0.6 and seen[-1] == 1.0
 
 
-@pytest.mark.parametrize("options", [{"tile": 1}, {"tile": 64}, {"devices": 1}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"tile": 1}, pytest.param({"tile": 64}, marks=SLOW), {"devices": 1}], ids=str
+)
 def test_a_run_goes_on_with_other_tiles_and_devices(options, tmp_path, expected):
     start_and_crash(tmp_path, 0.5)
     found = dj.resume(tmp_path, MODEL, **options).dataset
@@ -101,7 +104,9 @@ def test_a_hang_up_that_is_ignored_stays_ignored(tmp_path, monkeypatch):
     assert run.summary["members"] == GRID.members
 
 
-@pytest.mark.parametrize("name", ["run 1", "it's", "a;b", "ä"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("run 1", marks=SLOW), "it's", pytest.param("a;b", marks=SLOW), "ä"]
+)
 def test_the_way_back_can_be_typed(name, tmp_path):
     def progress(done, total):
         if done > 0.5 * total:
@@ -168,8 +173,11 @@ def flip(path, place):
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
-@pytest.mark.parametrize("victim", ["eigenvalues/c", "diverged_at/c"])
+@pytest.mark.parametrize(
+    ("victim", "damage"),
+    [("eigenvalues/c", damage) for damage in DAMAGE]
+    + [pytest.param("diverged_at/c", damage, marks=() if damage == "deleted" else SLOW) for damage in DAMAGE],
+)
 def test_a_damaged_chunk_is_computed_again(damage, victim, tmp_path, expected):
     start_and_crash(tmp_path, 0.7)
     chunks = sorted(p for p in (tmp_path / "run.zarr" / victim).rglob("*") if p.is_file())

@@ -16,6 +16,26 @@ from dysonjax.ensemble import jobs, tile_memory, tuning
 MODEL = tiny()
 GRID = dj.Grid(lr=[0.1, 0.3], sigma_w=[0.5, 1.0], batch_size=2, seeds=8)
 RUN = {"backend": "xla", "devices": 1}
+COMMON = (MODEL, 6, False, "sgd", "common")
+
+
+COMPILED = {}
+
+
+@pytest.fixture(autouse=True)
+def compile_once(monkeypatch):
+    """Programs of one tile of `train` are the same in every test, however the tile was chosen."""
+
+    def once(model, config, batch_index, seeds, refused=None, make=jobs.job):
+        job = make(model, config, batch_index, seeds, refused)
+        if (model, config.steps, config.x64, config.optimizer, config.randomness) != COMMON:
+            return job
+        if job.tile_members not in COMPILED:
+            COMPILED[job.tile_members] = job.lowered.compile()
+        executable = COMPILED[job.tile_members]
+        return job._replace(lowered=job.lowered._replace(compile=lambda: executable))
+
+    monkeypatch.setattr(jobs, "job", once)
 
 
 @pytest.fixture

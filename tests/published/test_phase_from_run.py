@@ -8,16 +8,7 @@ import xarray as xr
 
 import dysonjax as dj
 from dysonjax.checks import InputError
-from dysonjax.cli import main
 from dysonjax.published import phase, phase_maps
-
-
-def test_the_figure_is_drawn_from_a_run_folder(phase_run, tmp_path, capsys):
-    arguments = ["figure", "phase-diagram", "--run", str(phase_run), "--out", str(tmp_path / "x"), "--json"]
-    assert main(arguments) == 0
-    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
-    seeds = phase.SIZES["test"][2]
-    assert summary["scale"] == "run" and f"{seeds} seeds (root seed 0), 60 steps" in summary["caption"]
 
 
 def test_a_run_from_before_the_published_noise_was_recorded_still_draws(phase_run):

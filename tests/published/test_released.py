@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from dysonjax.cli import main
-from dysonjax.published import linear_spacings, record, released
+from dysonjax.published import linear_spacings, phase, record, released
 
 HEADER = "temperature,inverse_sigma_w,test_loss,feature_overlap,field_alignment,growth_rate_per_epoch"
 
@@ -117,11 +117,15 @@ def test_networks_that_share_inputs_have_the_spacing_of_their_covariance(lr):
     assert 0.4 < np.std(found, ddof=1) / scatter < 1.8
 
 
-def test_the_command_compares_and_refuses_a_folder_without_the_tables(phase_run, tmp_path, capsys):
+def test_the_command_draws_a_run_compares_and_refuses_a_folder_without_the_tables(
+    phase_run, tmp_path, capsys
+):
     folder = _folder(tmp_path / "released", [(0.25, 2.0, 0.1, 0.2, 0.001, 1e-5)])
     arguments = ["figure", "phase-diagram", "--run", str(phase_run), "--json", "--released"]
     assert main([*arguments, str(folder), "--out", str(tmp_path / "a")]) == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    seeds = phase.SIZES["test"][2]
+    assert summary["scale"] == "run" and f"{seeds} seeds (root seed 0), 60 steps" in summary["caption"]
     assert [p["quantity"] for p in summary["released"]["points"]] == ["test_loss"]
     assert [p["inverse_sigma_w"] for p in summary["released"]["noise_line"]] == [2.0]
     assert main([*arguments, str(tmp_path / "none"), "--out", str(tmp_path / "b")]) == 2
