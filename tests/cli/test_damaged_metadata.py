@@ -59,8 +59,15 @@ RAW = {
 }
 
 
-@pytest.mark.parametrize("file", ["run.json", "summary.json"])
-@pytest.mark.parametrize("how", [*RAW, "folder"])
+# Both files are read in one place: every kind of content is tried on one of them.
+KINDS = [("run.json", how) for how in [*RAW, "folder"]]
+KINDS += [("summary.json", how) for how in ("no JSON", "a list", "deep", "folder")]
+REST = [("summary.json", how) for how in RAW if ("summary.json", how) not in KINDS]
+
+
+@pytest.mark.parametrize(
+    ("file", "how"), [*KINDS, *(pytest.param(*case, marks=pytest.mark.slow) for case in REST)]
+)
 def test_files_that_hold_something_else(file, how, run, capsys):
     path = run / file
     path.unlink()

@@ -147,7 +147,7 @@ def test_every_method_on_offer_works(method, tmp_path):
     [
         "--start mp --beta 2.5", slow("--start wishart"), "--start -1,1", slow("--start 0"), "--g2 1,2",
         "--potential rbm --g2 theory --kappa 6,4", slow("--potential rbm --kappa lattice"),
-        "--potential linear_network --center 1,2", "--potential quartic --omega -4 --g2 0.2",
+        slow("--potential linear_network --center 1,2"), slow("--potential quartic --omega -4 --g2 0.2"),
     ],
 )  # fmt: skip
 def test_every_form_of_option_in_the_help_works(options, tmp_path):
