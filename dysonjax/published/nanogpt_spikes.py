@@ -92,9 +92,11 @@ def surgical(model: models.Model) -> models.Model:
 
     def observe(params, initial, world, key, point):
         found = model.observe(params, initial, world, key, point)
-        for name, keep in (("without_spikes", "noise"), ("without_noise", "spikes")):
-            found[f"val_loss_{name}"] = loss(without(params, keep))
-        return found
+        both = jax.tree.map(
+            lambda *leaves: jnp.stack(leaves), *(without(params, k) for k in ("noise", "spikes"))
+        )
+        without_spikes, without_noise = jax.lax.map(loss, both)
+        return found | {"val_loss_without_spikes": without_spikes, "val_loss_without_noise": without_noise}
 
     names = {
         "val_loss_without_spikes": "val_loss with the spikes of all K, Q and V set to zero",

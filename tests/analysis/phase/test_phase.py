@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from scipy.optimize import isotonic_regression
+from thin import observing
 
 import dysonjax as dj
 from dysonjax.analysis.phase import noise
@@ -197,7 +198,8 @@ def test_members_pass_the_published_criterion_as_written_out_in_numpy():
     """Teacher, inputs and weights of the run itself; K, V and their ratio by a loop over samples."""
     temperatures = [0.125, 2.0, 64.0]
     grid = dj.Grid(lr=[4 * t for t in temperatures], sigma_w=[0.25, 4.0], batch_size=4, seeds=4)
-    data = dj.train(MODEL, grid, 2000, [0, 2000], x64=True, keep_weights="last").dataset
+    model = observing(MODEL, "drift_gap", "noise_gap", "noise_gap_published")
+    data = dj.train(model, grid, 2000, [0, 2000], x64=True, keep_weights="last").dataset
     passes, threshold = dj.phase.noise_passes(data), dj.phase.noise_threshold(data)
     seen = []
     for seed in range(4):
