@@ -9,6 +9,7 @@ from pathlib import Path
 
 # Warnings about machine features of cached programs, half a page each.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads of small products wait for each other, busily
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or every child process compiles all that it imports
 
 import jax
@@ -20,7 +21,7 @@ from dysonjax.ensemble import traces
 CACHE = Path(__file__).parents[1] / ".jax_cache"
 os.environ.setdefault("DYSONJAX_CACHE", str(CACHE / "dysonjax"))  # not the user's: see `_quick_compiler`
 # Long computations, and what is about the C compiler's work; also everything that `make validate` runs.
-FULLY_COMPILED = {"dyson", "calibration", "bench", "test_functions.py", "test_table.py"}
+FULLY_COMPILED = {"dyson", "calibration", "test_functions.py", "test_table.py"}
 MOST_RESIDENT_BYTES = 1.0e9
 SINGLE_THREADED = "--xla_cpu_multi_thread_eigen=false"
 # XLA's emitters of before, and one module of LLVM for each program: compiled in 0.4 of the time.
