@@ -139,6 +139,7 @@ LONG = {
     "dyson.landscape": "one search: the maxima of one density, from the wells to the climb",
     "dyson.mcmc": "one sampler: its stages share the walk that they extend",
     "models.nanogpt": "one model, read from top to bottom",
+    "published.nanogpt_spikes": "one figure: what is counted in each head, drawn and held against the lines",
     "published.phase": "the recipes of one paper's figures, one after the other",
     "published.rbm": "the recipes of one paper's figures, one after the other",
     "spectra.members": "one adapter, and every form of input that it takes",
