@@ -5,6 +5,7 @@ import warnings
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 import xarray as xr
 from tiny import tiny
@@ -138,3 +139,20 @@ def test_every_threshold_has_the_measurement_that_chose_it():
     for name, one in json.loads(thresholds.FILE.read_text()).items():
         assert one["rows"] and one["processor"] and one["decides"], name
         assert all(min(row["microseconds"].values()) > 0 for row in one["rows"])
+
+
+@needs_c
+@pytest.mark.parametrize("target", ["lanes", "whole", "xla"])
+def test_a_network_that_fails_in_its_first_step_stays_as_it_began(target, monkeypatch):
+    """Step 0 is a step: who stops there is no more alive than who stops later."""
+    if target == "whole":
+        monkeypatch.setitem(thresholds.VALUES, "lanes_most_state_bytes", 0)
+    grid = dj.Grid(lr=0.1, sigma_w=[1.0, 1e4], batch_size=2, seeds=3)
+    backend = "xla" if target == "xla" else "native"
+    run = dj.train(tiny(), grid, 7, [0, 1, 7], backend=backend, devices=1)
+    assert run.summary["target"] == target
+    found = run.dataset.isel(batch_size=0, lr=0)
+    assert (found.diverged_at.values == [[-1] * 3, [0] * 3]).all()
+    levels = found.eigenvalues.transpose("sigma_w", "seed", "record", "mode").values
+    np.testing.assert_array_equal(levels[1, :, 1:], levels[1, :, :1].repeat(2, axis=1))
+    assert (levels[0, :, 2] != levels[0, :, 0]).all()
