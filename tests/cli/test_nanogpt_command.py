@@ -41,7 +41,8 @@ def test_a_run_writes_spectra_summary_sample_and_figures(tmp_path, capsys):
 def test_the_density_of_a_run_is_drawn_again(tmp_path, sketched):
     text, out = tmp_path / "text.txt", tmp_path / "run"
     text.write_text("the quick brown fox jumps over the lazy dog\n" * 20)
-    args = f"nanogpt {SIZE} --seeds 4 --steps 8 --records 0,4,8 --quiet"
+    args = f"nanogpt {SIZE} --seeds 4 --steps 8 --records 0,4,8 --sample 30 --kind query --quiet"
+    args += " --schedule cosine --warmup 2 --weight-decay 0.1"
     assert main([*args.split(), "--text", str(text), "--out", str(out)]) == 0
     drawn = ["figure", "gpt-density", "--run", str(out), "--out", str(tmp_path / "figures"), "--quiet"]
     assert main(drawn) == 0

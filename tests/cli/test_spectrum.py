@@ -70,6 +70,7 @@ def test_bfloat16_is_read(tmp_path, tensors):
     assert variance == pytest.approx(1, rel=0.15)
 
 
+@pytest.mark.slow
 def test_run_store_gives_one_ensemble_per_grid_point(tmp_path):
     import xarray as xr
 

@@ -37,6 +37,7 @@ def altered(phases, tmp_path, change):
     return copy
 
 
+@pytest.mark.slow
 def test_a_sample_of_members_is_the_same_to_the_last_bit(phases, capsys):
     code, found = verified(phases, capsys, "--members", "9")
     assert code == 0 and found["equal"] and found["bit_equal"] and found["differing"] == []
