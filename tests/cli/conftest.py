@@ -57,7 +57,7 @@ OF_LEVELS = {
 }
 
 
-@pytest.fixture(scope="session", params=OF_LEVELS)
+@pytest.fixture(scope="session", params=["dyson", pytest.param("compare", marks=pytest.mark.slow)])
 def of_levels(request, tmp_path_factory):
     """The folder of a command that trains no ensemble, named after it, to be read only."""
     out = tmp_path_factory.mktemp("runs") / request.param

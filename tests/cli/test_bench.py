@@ -34,6 +34,7 @@ def test_bad_input_is_refused_with_a_sentence(arguments, sentence, capsys):
     assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_short_run_reports_rates_ratios_and_versions(capsys):
     arguments = ["--seeds", "1", "--steps", "50", "--repetitions", "2", "--only", "numpy_loop", "--json"]
     assert main(["bench", "linear", *arguments]) == 0

@@ -28,6 +28,7 @@ def test_compare_writes_tables_figure_levels_and_summary(tmp_path, capsys):
         assert levels["Coulomb_gas"].shape == (400, 2)
 
 
+@pytest.mark.slow
 def test_a_grid_has_a_ladder_at_each_point(tmp_path, capsys, sketched):
     out = tmp_path / "run"
     args = "compare linear --lr 0.1,0.2 --members 40 --steps 60 --permutations 19 --epsilon 0.3 --values 1,2"

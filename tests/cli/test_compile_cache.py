@@ -41,6 +41,7 @@ def test_it_lies_in_the_users_cache_folder_unless_turned_off_or_named(tmp_path):
     assert _run(PROBE, tmp_path, JAX_COMPILATION_CACHE_DIR=str(tmp_path / "own")) == [str(tmp_path / "own")]
 
 
+@pytest.mark.slow
 def test_a_command_keeps_what_it_traces_until_it_ends(tmp_path):
     program = """
 import os, time
@@ -57,6 +58,7 @@ print("DYSONJAX_TRACES_SINCE" in os.environ)
     assert _run("import jax" + program, tmp_path) == ["False", "False"], "a program that uses JAX already"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="XDG folders")
 def test_a_damaged_entry_is_compiled_anew(tmp_path):
     prefix = "JAX_PERSISTENT_CACHE_MIN"

@@ -46,6 +46,7 @@ def test_a_job_that_is_not_recognised_is_told_what_to_give(tmp_path, monkeypatch
     assert "give --coordinator HOST:PORT --num-processes N --process-id I" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_coordinator_that_cannot_be_reached_is_one_sentence(tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -55,6 +55,7 @@ def test_a_variable_that_stops_jax_is_named(name, value, words, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_python_says_which_flag_xla_does_not_know_instead_of_being_ended():
     """Also if JAX has been imported, as long as it has not been used."""
     program = (

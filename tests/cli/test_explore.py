@@ -102,6 +102,7 @@ def test_embedded_numbers_are_those_of_the_store(folder):
     assert (unpack(data["phases"]["member"]).ravel() == phases["member"].values.ravel()).all()
 
 
+@pytest.mark.slow
 def test_the_command_of_a_point_gives_its_networks_again(folder, tmp_path):
     data = embedded((folder / "report.html").read_text())
     chosen = {"batch_size": "4", "lr": "0.25", "sigma_w": "8"}  # no chaos, which would see the tile
@@ -113,24 +114,24 @@ def test_the_command_of_a_point_gives_its_networks_again(folder, tmp_path):
     )
 
 
-def test_further_axes_are_in_the_command_unless_their_names_decide_the_randomness(tmp_path):
+@pytest.mark.parametrize("randomness", ["common", pytest.param("independent", marks=pytest.mark.slow)])
+def test_further_axes_are_in_the_command_unless_their_names_decide_the_randomness(randomness, tmp_path):
     words = (
         "linear --lr 0.1 --epsilon 0.05,0.2 --batch-size 4 --seeds 2 --steps 6 --records 2 --quiet".split()
     )
-    found = {}
-    for randomness in ("common", "independent"):
-        out = tmp_path / randomness
-        assert main([*words, "--randomness", randomness, "--out", str(out)]) == 0
-        assert main(["report", str(out), "--quiet"]) == 0
-        data = embedded((out / "report.html").read_text())
-        parts = [part if isinstance(part, str) else f"<{part['axis']}>" for part in data["command"]]
-        found[randomness] = "".join(parts)
-    assert "--lr <lr> --batch-size <batch_size> --sigma-w <sigma_w> --epsilon <epsilon>" in found["common"]
-    assert (
-        found["independent"].startswith("run = dj.train(") and "'epsilon': <epsilon>" in found["independent"]
-    )
+    out = tmp_path / randomness
+    assert main([*words, "--randomness", randomness, "--out", str(out)]) == 0
+    assert main(["report", str(out), "--quiet"]) == 0
+    data = embedded((out / "report.html").read_text())
+    parts = [part if isinstance(part, str) else f"<{part['axis']}>" for part in data["command"]]
+    found = "".join(parts)
+    if randomness == "common":
+        assert "--lr <lr> --batch-size <batch_size> --sigma-w <sigma_w> --epsilon <epsilon>" in found
+    else:
+        assert found.startswith("run = dj.train(") and "'epsilon': <epsilon>" in found
 
 
+@pytest.mark.slow
 def test_a_published_grid_with_100_seeds_stays_under_ten_megabytes():
     """The data alone, of numbers that no packing makes smaller; pictures and tables add a megabyte."""
     rng, points = np.random.default_rng(0), 144

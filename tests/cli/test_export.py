@@ -81,6 +81,7 @@ def test_the_store_has_what_cf_and_acdd_ask_for_and_its_numbers(phases, exported
     assert all({"long_name", "units"} <= variable.attrs.keys() for variable in found.variables.values())
 
 
+@pytest.mark.slow
 def test_an_export_is_a_run_folder(exported, tmp_path, capsys):
     assert main(["info", str(exported), "--quiet"]) == 0
     assert main(["report", str(exported), "--out", str(tmp_path / "x.html"), "--quiet"]) == 0
@@ -207,13 +208,14 @@ def test_wrong_inputs_are_one_sentence(words, sentence, phases, tmp_path, capsys
         (tmp_path / name).mkdir()
     (tmp_path / "full" / "mine").write_text("mine")
     (tmp_path / "file").write_text("mine")
-    unfinished = (
-        dj.read(phases)
-        .load()
-        .drop_attrs(deep=False)
-        .assign_attrs({k: v for k, v in dj.read(phases).attrs.items() if k != "summary"})
-    )
-    unfinished.to_zarr(tmp_path / "half" / "run.zarr", consolidated=True)
+    if "{half}" in words:
+        unfinished = (
+            dj.read(phases)
+            .load()
+            .drop_attrs(deep=False)
+            .assign_attrs({k: v for k, v in dj.read(phases).attrs.items() if k != "summary"})
+        )
+        unfinished.to_zarr(tmp_path / "half" / "run.zarr", consolidated=True)
     names = {name: tmp_path / name for name in ("empty", "full", "half", "file")}
     names |= {"run": phases, "nowhere": tmp_path / "nowhere"}
     before = sorted(phases.rglob("*"))

@@ -316,6 +316,7 @@ def test_wrong_folders_are_one_sentence(command, spoil, sentence, folder, tmp_pa
     assert sentence in error and error.count("\n") == 1 and sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_real_figure_is_exported_and_verified(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(initialisation.SEEDS, "quick", 4)
     monkeypatch.setattr(initialisation, "ROWS", (128, 64))

@@ -36,7 +36,7 @@ FOLDERS = {
     "figure": ("figure mp-initialisation --quick", "all numbers behind 1 figure"),
     "merge": ("merge {one} {two}", "agree within"),  # its tiles were others
 }  # fmt: skip
-LONG = ("rbm", "nanogpt", "phase-diagram", "spikes")
+LONG = ("rbm", "nanogpt", "phase-diagram", "spikes", "advise", "merge")
 # Commands that leave no folder of results: they read one, print, or write the file that they are told.
 NONE = {"resume", "info", "report", "watch", "export", "verify", "bench", "doctor", "completion"}
 

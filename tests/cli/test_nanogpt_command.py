@@ -15,7 +15,7 @@ KEYS = {
 SIZE = "--width 8 --heads 2 --layers 1 --context 8 --matrices all"
 
 
-def test_a_run_writes_spectra_summary_sample_and_figures(tmp_path, capsys, request):
+def test_a_run_writes_spectra_summary_sample_and_figures(tmp_path, capsys):
     text, out = tmp_path / "text.txt", tmp_path / "run"
     text.write_text("the quick brown fox jumps over the lazy dog\n" * 20)
     args = f"nanogpt {SIZE} --seeds 4 --steps 8 --records 0,4,8 --sample 30 --kind query --json"
@@ -36,7 +36,14 @@ def test_a_run_writes_spectra_summary_sample_and_figures(tmp_path, capsys, reque
     assert data["eigenvalues_layer1_up"].shape == (1, 1, 1, 4, 3, 8)
     assert (out / "nanogpt.png").stat().st_size > 10_000
 
-    request.getfixturevalue("sketched")  # from here on; tests/published draws every figure
+
+@pytest.mark.slow
+def test_the_density_of_a_run_is_drawn_again(tmp_path, sketched):
+    text, out = tmp_path / "text.txt", tmp_path / "run"
+    text.write_text("the quick brown fox jumps over the lazy dog\n" * 20)
+    args = f"nanogpt {SIZE} --seeds 4 --steps 8 --records 0,4,8 --sample 30 --kind query --quiet"
+    args += " --schedule cosine --warmup 2 --weight-decay 0.1"
+    assert main([*args.split(), "--text", str(text), "--out", str(out)]) == 0
     drawn = ["figure", "gpt-density", "--run", str(out), "--out", str(tmp_path / "figures"), "--quiet"]
     assert main(drawn) == 0
     caption = " ".join((tmp_path / "figures" / "gpt-density.txt").read_text().split())

@@ -48,6 +48,7 @@ def test_linear_reports_the_scaling_exponent(tmp_path, capsys, sketched):
     assert np.abs(np.array(summary["binder"]) + 4 / 27).max() < 0.12
 
 
+@pytest.mark.slow
 def test_linear_takes_epsilon_and_z_as_axes(tmp_path, capsys, sketched):
     """⟨S⟩ ∝ ε at every ratio of Z's singular values, with one exponent in α/|B| for all of them."""
     args = "linear --lr 0.1,0.4 --batch-size 32 --epsilon 0.1,0.2 --z-ratio 0.7,1 --seeds 400 --steps 300"

@@ -70,6 +70,7 @@ def test_bfloat16_is_read(tmp_path, tensors):
     assert variance == pytest.approx(1, rel=0.15)
 
 
+@pytest.mark.slow
 def test_run_store_gives_one_ensemble_per_grid_point(tmp_path):
     import xarray as xr
 
@@ -194,13 +195,22 @@ def test_every_tensor_is_accounted_for_and_a_single_row_is_no_gap(tmp_path, tens
     assert summary(tmp_path / "complete")["complete"]
 
 
-def test_layout_and_split_lead(tmp_path, capsys):
+@pytest.fixture
+def attention(tmp_path):
+    """A file of a query of four heads and of a query, key and value in one."""
     w = np.random.default_rng(0).normal(size=(32, 4, 16)) / 32**0.5
     np.savez(tmp_path / "net.npz", **{"a/query/kernel": w, "a/qkv/kernel": w.reshape(32, 64)[:20, :60]})
+
+
+@pytest.mark.slow
+def test_without_options_names_lead(attention, tmp_path):
     assert spectrum(tmp_path / "net.npz", tmp_path / "a", "--quick") == 0
     rows = summary(tmp_path / "a")["matrices"]
     assert [row["shape"] for row in rows] == ["64x32", "20x20", "20x20", "20x20"]
     assert rows[0]["mp_sigma2"] == pytest.approx(2, rel=0.15)
+
+
+def test_layout_and_split_lead(attention, tmp_path, capsys):
     options = ["--layout", "query/kernel=ieo", "--split", "qkv=no", "--quick"]
     assert spectrum(tmp_path / "net.npz", tmp_path / "b", *options) == 0
     heads, whole = summary(tmp_path / "b")["matrices"]

@@ -32,6 +32,7 @@ def test_spikes_writes_figure_data_and_summary(tmp_path, capsys):
     assert main(["info", str(out), "--quiet"]) == 0
 
 
+@pytest.mark.slow
 def test_networks_without_a_theory_are_drawn_too(tmp_path, sketched):
     out = tmp_path / "run"
     options = [
@@ -51,9 +52,8 @@ def test_networks_without_a_theory_are_drawn_too(tmp_path, sketched):
     assert summary["border"] is None and summary["points"][0]["position_theory"] is None
 
 
-@pytest.mark.parametrize(
-    "shape", [("2", "3"), *(pytest.param(s, marks=pytest.mark.slow) for s in (("12", "32"), ("3", "2")))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [("2", "3"), ("12", "32"), ("3", "2")])
 def test_wide_and_tiny_matrices_without_overlaps_are_drawn(shape, tmp_path, sketched):
     options = ["--rows", shape[0], "--columns", shape[1], "--keep", "none", "--seeds", "2"]
     assert main([*SMALL, *options, "--out", str(tmp_path / "run")]) == 0
@@ -61,6 +61,7 @@ def test_wide_and_tiny_matrices_without_overlaps_are_drawn(shape, tmp_path, sket
     assert "overlap_right" not in summary["points"][0] and summary["border"]["columns"] == 2
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_what_it_would_take(tmp_path, capsys):
     assert main([*SMALL[:-1], "--dry-run", "--out", str(tmp_path / "run")]) == 0
     assert "24 networks x 20 steps" in capsys.readouterr().out

@@ -54,6 +54,7 @@ def test_a_process_of_another_encoding_survives(tmp_path):
     assert "--?" in done.stderr.decode("ascii")
 
 
+@pytest.mark.slow
 def test_a_run_whose_log_is_ascii_ends_well(tmp_path, monkeypatch):
     np.save(tmp_path / "w.npy", np.random.default_rng(0).standard_normal((30, 10)))
     words = ["spectrum", str(tmp_path / "w.npy"), "--out", str(tmp_path / "out"), "--no-figures", "--json"]
@@ -90,6 +91,7 @@ def test_a_reader_that_goes_away_hears_nothing_more(words, tmp_path):
     assert done.stderr.count("\n") == (words == ["nothing"])
 
 
+@pytest.mark.slow
 def test_a_run_whose_reader_goes_away_is_saved_and_says_how_to_go_on(tmp_path):
     read, write = os.pipe()
     os.close(read)
@@ -104,7 +106,7 @@ def test_a_run_whose_reader_goes_away_is_saved_and_says_how_to_go_on(tmp_path):
     assert main(["resume", str(out), "--quiet"]) == 0 and (out / "summary.json").exists()
 
 
-@pytest.mark.parametrize("after", [pytest.param(0.2, marks=SLOW), 0.6, 1.2])
+@pytest.mark.parametrize("after", [pytest.param(0.2, marks=SLOW), 0.6, pytest.param(1.2, marks=SLOW)])
 def test_an_interruption_in_the_first_second_is_one_sentence(after, tmp_path):
     process = start([*SHORT, "--out", str(tmp_path / "run")], env=environment(tmp_path))
     time.sleep(after)

@@ -37,6 +37,7 @@ def altered(phases, tmp_path, change):
     return copy
 
 
+@pytest.mark.slow
 def test_a_sample_of_members_is_the_same_to_the_last_bit(phases, capsys):
     code, found = verified(phases, capsys, "--members", "9")
     assert code == 0 and found["equal"] and found["bit_equal"] and found["differing"] == []
@@ -88,6 +89,7 @@ def test_a_run_under_way_is_verified_as_far_as_it_is(run, tmp_path, capsys):
     assert "no member of this run has its last record yet" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_of_python_is_verified_by_its_configuration_or_its_model(tmp_path, capsys):
     grid = dj.Grid(lr=[0.1, 0.2], batch_size=4, seeds=3)
     student = dj.models.teacher_student([3, 8, 4, 1], batches=4)

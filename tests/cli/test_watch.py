@@ -112,6 +112,7 @@ def test_reports_that_are_not_watched_ask_for_nothing(finished, tmp_path):
     assert "connect-src" not in page and "fetch(" not in page
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(browser.find() is None, reason="no Chromium or Chrome on this machine")
 def test_the_page_renews_itself_and_keeps_what_one_looks_at(served, finished, tmp_path):
     port, folder = served

@@ -79,7 +79,9 @@ def test_artists_of_a_studio_draw_at_once(studio):
     assert found[::-1] == [artist.drawn(make)[".png"] for make in makes]
 
 
-@pytest.mark.parametrize("when", ["before it has loaded", pytest.param("idle", marks=SLOW), "drawing"])
+@pytest.mark.parametrize(
+    "when", ["before it has loaded", *(pytest.param(when, marks=SLOW) for when in ("idle", "drawing"))]
+)
 def test_if_an_artist_dies_the_figure_is_drawn_here(when):
     studio, make = artist.Studio(1), functools.partial(_drawing, [1.0, 2.0])
     (one,) = studio.artists
@@ -107,7 +109,9 @@ def test_there_are_no_artists_where_they_would_not_help(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("end", "busy"), [("pass", True), ("os.kill(os.getpid(), signal.SIGKILL)", False)], ids=["done", "killed"]
+    ("end", "busy"),
+    [pytest.param("pass", True, marks=SLOW), ("os.kill(os.getpid(), signal.SIGKILL)", False)],
+    ids=["done", "killed"],
 )
 def test_artists_leave_with_who_asked_for_them(end, busy):
     code = (

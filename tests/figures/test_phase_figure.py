@@ -1,6 +1,7 @@
 """What the maps of the phases show."""
 
 import numpy as np
+import pytest
 import xarray as xr
 
 import dysonjax as dj
@@ -45,6 +46,7 @@ def test_the_report_says_how_many_points_are_undecided():
     assert "equally many" not in " ".join(verdicts.sentences(summary))
 
 
+@pytest.mark.slow
 def test_titles_stand_where_matplotlib_would_put_them(monkeypatch):
     """Which looks for ticks above an axis in every draw; the style says that there are none."""
 
