@@ -15,12 +15,14 @@ from dysonjax.published import RECIPES, former
 from dysonjax.published.recipe import trained_once
 
 BOUND = 4.0
-# Each takes seconds, and a quick figure of the same model or the same run is drawn by like code.
+# Each takes seconds; a quick figure of the same model or run is drawn by like code, the theory of digits and
+# optimisers has quick tests of its own.
 LONG = (
     "width-depth",
     "gpt-spikes",
     "linear-spacings",
     "optimizers",
+    "digits",
     "phase-feature-density",
     "phase-couplings",
     "linear-generalised-semicircle",
