@@ -53,6 +53,7 @@ def test_doubled_noise_is_seen():
     assert step.spacing_shift[0] == pytest.approx(np.sqrt(2) - 1, abs=4 * step.spacing_shift[1])
 
 
+@pytest.mark.slow
 def test_measured_noise_is_that_of_theory():
     ladder = compare.ladder("linear", members=MEMBERS, steps=300, noise="measured", permutations=99)
     theory = compare.linear_system(0.1, 16).g2
@@ -62,6 +63,7 @@ def test_measured_noise_is_that_of_theory():
     assert step.wasserstein < 2 * step.chance
 
 
+@pytest.mark.slow
 def test_dyson_motion_of_the_rbm_reaches_its_coulomb_gas_and_lies_above_langevin():
     """Leading-order g_i put the levels of the published RBM 3 % too high; a smaller machine shows it."""
     kappa = [4.0, 4.5, 5.5]
@@ -145,6 +147,7 @@ def test_a_grid_of_ladders_has_the_rungs_of_its_points():
     assert text.startswith("Over 2 points: from SGD to matrix Langevin") and "resolved at" in text
 
 
+@pytest.mark.slow
 def test_label_noise_and_other_z_have_the_spacings_of_theory():
     """Label noise splits a pair by half the variance; Z = rotation times 0.5 by 1/z² (label: none of it)."""
     for z, noise_of in (("identity", "label"), ([[0.0, -0.5], [0.5, 0.0]], "gradient")):

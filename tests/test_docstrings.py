@@ -158,7 +158,23 @@ def each_run_once(monkeypatch):
         monkeypatch.setattr(place, name, function)
 
 
-@pytest.mark.parametrize("name", PUBLIC)
+# Calls that quick tests make too, with like arguments: only whether they read so in the text is slow to know.
+LIKE_OTHERS = {
+    "dysonjax.advice.pilots.advise",
+    "dysonjax.compare.ladder.ladder",
+    "dysonjax.ensemble.merge.merge",
+    "dysonjax.ensemble.optimizers.Optimizer",
+    "dysonjax.ensemble.over.train_each",
+}
+
+
+def test_examples_that_are_slow_are_public():
+    assert set(PUBLIC) > LIKE_OTHERS
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in LIKE_OTHERS else ()) for n in PUBLIC]
+)
 def test_examples_of_a_public_docstring_run(name, each_run_once, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # examples write files as a user does, into the folder where they are
     known = {"dj": dj, "np": np, "jax": jax, "jnp": jnp} | vars(

@@ -16,7 +16,14 @@ def _cells(path, kind):
     return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == kind]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+LONG = "05_nanogpt_spectra"  # its calls are those of a quick figure and of the tests of the model
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, marks=pytest.mark.slow if p.stem == LONG else ()) for p in NOTEBOOKS],
+    ids=lambda path: path.stem,
+)
 def test_notebook_runs_from_top_to_bottom(path, tmp_path, monkeypatch):
     """In this process, not in a kernel of its own: that saves importing and compiling anew."""
     monkeypatch.chdir(tmp_path)

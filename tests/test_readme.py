@@ -40,7 +40,8 @@ def test_python_block_of_the_readme_runs_by_itself(index, tmp_path, monkeypatch)
     exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
 
 
-SLOW_PAGES = ("own-potential",)  # samples a gas by Hamiltonian Monte Carlo
+# A gas sampled by Hamiltonian Monte Carlo; four models, as in a block of the README and a notebook.
+SLOW_PAGES = ("own-potential", "own-model")
 
 
 @pytest.mark.parametrize(

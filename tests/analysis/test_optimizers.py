@@ -52,7 +52,9 @@ def adam():
     return direction
 
 
-@pytest.mark.parametrize(("name", "make"), [("adam", adam), ("muon", Muon)])
+@pytest.mark.parametrize(
+    ("name", "make"), [("adam", adam), pytest.param("muon", Muon, marks=pytest.mark.slow)]
+)
 def test_noise_and_drift_of_a_step_are_those_of_a_loop(name, make):
     theory = optimizers.motion(name, 1.0, ALPHA, 1)
     g2 = ALPHA**2 * walk(make()).var(axis=1) / (2 * STEPS)  # the ends of the walk cost 2 % at most

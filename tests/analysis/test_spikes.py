@@ -73,6 +73,7 @@ def test_emergence_is_read_off_a_line_back_to_one():
     assert spikes.emergence_of(time, [1, 2, 1, 1.5, 2.0]) == 20  # not the first appearance
 
 
+@pytest.mark.slow
 def test_runs_without_a_theory_are_looked_at_all_the_same():
     model = spiked_teacher(32, 12, (1.0,), s=2.0, noise="label", activation="tanh")
     run = dj.train(
@@ -98,6 +99,7 @@ def test_other_models_are_observed_but_not_compared():
         spikes.observed(run, 2)
 
 
+@pytest.mark.slow
 def test_a_spike_emerges_and_disappears_again_when_theory_says_so():
     """Two blocks of inputs: noise of the fast one is held back at once, that of the slow one, which is not,
     grows for 1/(αλ) steps: a spike that was learned in between is swallowed. Where θ ≥ 1.5 θ_c means of 16

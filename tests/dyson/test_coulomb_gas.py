@@ -72,7 +72,9 @@ def test_equilibrium_density_tends_to_the_semicircle():
     [
         dyson.CoulombGas(dyson.quadratic(2.0, 1.0), 0.5, 2.0, 8),
         pytest.param(dyson.CoulombGas(dyson.laguerre(1.0, 2.0), 0.5, 1.0, 4), marks=pytest.mark.slow),
-        dyson.CoulombGas(dyson.wishart(1.0, 1.5), dyson.SquareRoot(1.0), 4.0, 4),
+        pytest.param(
+            dyson.CoulombGas(dyson.wishart(1.0, 1.5), dyson.SquareRoot(1.0), 4.0, 4), marks=pytest.mark.slow
+        ),
     ],
     ids=["hermite", "laguerre", "wishart"],
 )
@@ -87,7 +89,7 @@ def test_hamiltonian_monte_carlo_agrees_with_exact_samples(gas):
     assert not agree(draws, wrong)
 
 
-@pytest.mark.parametrize("levels", [2, 3])
+@pytest.mark.parametrize("levels", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_draws_from_the_table_have_the_hermite_law(levels):
     gas = dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, levels)
     exact = gas.sample(jax.random.key(1), 40_000)
@@ -101,7 +103,7 @@ def test_unequal_noise_keeps_the_common_vandermonde_law():
     """The current of every level vanishes by itself: the end of the dynamics is the gas, g² 1 : 8 or not."""
     g2 = np.array([0.25, 2.0])
     gas = dyson.CoulombGas(dyson.quadratic(1.0, [-0.5, 0.5]), g2)
-    x = dyson.integrate(gas.potential, g2, np.tile([-0.5, 0.5], (20_000, 1)), 8.0, 400, key=KEY).levels[:, -1]
+    x = dyson.integrate(gas.potential, g2, np.tile([-0.5, 0.5], (8000, 1)), 8.0, 400, key=KEY).levels[:, -1]
     exact = gas.sample(jax.random.key(1), 100_000)
     assert agree(x, exact), distances(x, exact)
     mean = np.full(2, g2.mean())  # the twin: one noise for both levels
@@ -166,6 +168,7 @@ def test_many_places_and_none_keep_their_shape():
     np.testing.assert_allclose(found, np.log(x[..., 1] - x[..., 0]) - (x**2).sum(-1), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_an_integer_is_the_key_that_jax_makes_of_it():
     gas = dyson.CoulombGas(dyson.quadratic(), 0.5, n=2)
     np.testing.assert_array_equal(gas.sample(3, 20), gas.sample(jax.random.key(3), 20))

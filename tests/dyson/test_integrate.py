@@ -29,6 +29,7 @@ def test_quadratic_drift_ends_in_the_beta_hermite_law(beta):
     assert agree(x, exact), distances(x, exact)
 
 
+@pytest.mark.slow
 def test_halved_repulsion_is_noticed():
     """The twin: β = 1 where β = 2 belongs, the mistake of a public script."""
     gas = dyson.CoulombGas(dyson.quadratic(), 1.0, 2.0, n=5)
@@ -54,6 +55,7 @@ def test_sum_of_squares_relaxes_along_its_exponential(method, steps):
     assert np.abs(squares.mean(0)[-1] - wrong) > 15 * error[-1]
 
 
+@pytest.mark.slow
 def test_wishart_process_relaxes_and_ends_in_the_beta_laguerre_law():
     """State-dependent noise: d⟨Σx⟩/dt = N shape − ω⟨Σx⟩ + βcN(N−1)/2, then the exact law."""
     n, beta, c = 5, 1.0, 2.0
@@ -82,6 +84,7 @@ def test_constant_noise_laguerre_keeps_positive_and_ends_in_its_law():
     assert not agree(x, twice.sample(jax.random.key(1), 20_000))
 
 
+@pytest.mark.slow
 def test_implicit_and_matrix_agree_out_of_equilibrium():
     x0 = start(MEMBERS, 5, 0.5)
     args = (dyson.quadratic(1.0, 2.0), 0.5, x0, 0.7, 140, 2.0)
@@ -91,7 +94,8 @@ def test_implicit_and_matrix_agree_out_of_equilibrium():
     assert not agree(end(*twice, KEY), matrix)
 
 
-@pytest.mark.parametrize("beta", [pytest.param(2.0, marks=SLOW), 4.0])
+@pytest.mark.slow
+@pytest.mark.parametrize("beta", [2.0, 4.0])
 def test_matrix_method_knows_all_three_symmetry_classes(beta):
     gas = dyson.CoulombGas(dyson.quadratic(), 1.0, beta, n=3)
     x = end(gas.potential, 1.0, start(10_000, 3), 8.0, 4, beta, KEY, method="matrix")
@@ -108,6 +112,7 @@ def test_degenerate_starts_separate_at_every_step_size(steps, spread):
     assert np.abs(x).max() < 30
 
 
+@pytest.mark.slow
 def test_degenerate_start_spreads_like_free_brownian_motion():
     """⟨Σx²⟩ = g²t(2N + βN(N−1)) from the origin: within 3 standard errors and the first order in Δt."""
     x = end(dyson.free(), 1.0, np.zeros((4000, 6)), 1.0, 200, 1.0, KEY)
@@ -117,6 +122,7 @@ def test_degenerate_start_spreads_like_free_brownian_motion():
     assert abs(squares.mean() - 27.0) > 20 * error  # the twin: half of the repulsion
 
 
+@pytest.mark.slow
 def test_two_hundred_levels():
     gas = dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, n=200)
     x0 = np.tile(200**0.5 * np.linspace(-1.4, 1.4, 200), (16, 1))
@@ -161,11 +167,12 @@ def test_results_do_not_depend_on_batch_records_or_grid():
 
 def test_state_dependent_noise_is_ito():
     """One level, g² = (1 + x²)/2, K = −2x: at rest ⟨x²⟩ = 1/3; read as Stratonovich it would be 1/2."""
-    x = end(dyson.quadratic(2.0), lambda x: 0.5 * (1 + x * x), np.zeros((20_000, 1)), 4.0, 400, key=KEY)
+    g2, x0 = (lambda x: 0.5 * (1 + x * x)), np.zeros((20_000, 1))
+    x = end(dyson.quadratic(2.0), g2, x0, 4.0, 400, key=KEY)
     error = (x**2).std() / np.sqrt(20_000)
     assert abs((x**2).mean() - 1 / 3) < 3.5 * error + 0.003 and error < 0.01
     # The twin: the term ½(g²)′ = x/2 that turns Stratonovich into Itô, put in where it does not belong.
-    wrong = end(dyson.quadratic(1.5), lambda x: 0.5 * (1 + x * x), np.zeros((4000, 1)), 4.0, 400, key=KEY)
+    wrong = end(dyson.quadratic(1.5), g2, x0, 4.0, 400, key=KEY)
     assert (wrong**2).mean() > 0.42
 
 

@@ -36,6 +36,7 @@ def test_measured_drift_covers_the_truth(measured):
     assert np.abs(wrong).max() > 10
 
 
+@pytest.mark.slow
 def test_measured_drift_and_noise_feed_back_into_the_integrator(measured):
     x0 = np.tile([-1.0, -0.3, 0.3, 1.0], (2000, 1))
     again = dyson.integrate(measured.potential(), measured.g2, x0, 3.0, 150, key=KEY).levels[:, -1]
@@ -46,6 +47,7 @@ def test_measured_drift_and_noise_feed_back_into_the_integrator(measured):
     assert np.abs(again.mean(0) - twice.mean(0)).max() > 0.16  # the twin: twice the drift
 
 
+@pytest.mark.slow
 def test_meeting_levels_do_not_bias_the_noise(monkeypatch):
     """β = 1, records 0.05 apart, exact paths: by the trapezoidal rule the middle level is 1.4 % low."""
     gas = dyson.CoulombGas(dyson.quadratic(), 1.0, 1.0, 3)

@@ -8,6 +8,8 @@ from scipy import stats
 
 from dysonjax import InputError, dyson
 
+SLOW = pytest.mark.slow
+
 
 def _symmetric_levels(rng, targets, variance, members):
     """Levels of diag(targets) plus a symmetric Gaussian matrix."""
@@ -15,7 +17,7 @@ def _symmetric_levels(rng, targets, variance, members):
     return np.linalg.eigvalsh(np.diag(targets) + half + half.swapaxes(1, 2))
 
 
-@pytest.mark.parametrize("distance", [0.3, 1.0, 2.0])
+@pytest.mark.parametrize("distance", [pytest.param(0.3, marks=SLOW), 1.0, pytest.param(2.0, marks=SLOW)])
 def test_two_mixing_levels_have_the_law_of_a_matrix(distance):
     """At any distance of the targets; without mixing the distance is off by up to 15 % (last line)."""
     targets, variance, members = np.array([0.0, distance]), 0.1, 2000
@@ -60,6 +62,7 @@ def test_the_pairwise_force_makes_the_repulsion_g_i_g_j():
     np.testing.assert_allclose(force, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_methods_agree_about_a_pairwise_force():
     """Two levels that a linear force drives apart, 100 e^{2t}, with next to no noise."""
     pairs = dyson.Pairwise(jnp.subtract)  # x_i − x_j: the distance grows like e^{2t}

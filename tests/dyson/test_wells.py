@@ -123,10 +123,10 @@ def agrees(x, expected, name):
 
 
 SLOW = pytest.mark.slow
-LIKE_OTHERS = ("double well, hot", "tilted well", "double well, three levels", "double well behind a wall")
+QUICK = ("double well", "triple well", "box")
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=SLOW) if n in LIKE_OTHERS else n for n in LAWS])
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=SLOW) for n in LAWS])
 def test_exact_draws_agree_with_quadrature(name):
     levels = LAWS[name][3]
     expected = quadrature(name, {1: 200, 2: 100 if LAWS[name][5] is not None else 700, 3: 24}[levels])
@@ -178,12 +178,13 @@ def shares_agree(x, expected, split, sigmas=3.5):
     )
 
 
-def test_chains_share_five_levels_among_two_wells_as_determinants_say():
+@pytest.mark.parametrize("draws", [400, pytest.param(1500, marks=SLOW)])
+def test_chains_share_five_levels_among_two_wells_as_determinants_say(draws):
     """Cold wells: 2 + 3 and 3 + 2 levels, half each, which trajectories alone never exchange."""
     gas = dyson.CoulombGas(dyson.quartic(1.0, -4.0), 1e-3, 2.0, n=5)
     expected = occupations(double, 1e-3, 5, 0.0)
     assert expected[2] == pytest.approx(0.5, abs=1e-3)
-    x = gas.sample(KEY, 1500)
+    x = gas.sample(KEY, draws)
     assert shares_agree(x, expected, 0.0)
     assert not shares_agree(x[x[:, 2] < 0], expected, 0.0)  # the twin: the chains of one well alone
 
@@ -216,6 +217,7 @@ def test_chains_agree_with_quadrature(name):
     assert agrees(x, quadrature(name, 24 if LAWS[name][3] == 3 else 100), name)
 
 
+@pytest.mark.slow
 def test_chains_that_cannot_leave_their_wells_are_refused(monkeypatch):
     """The twin of the jumps: without them chains stay where they began, and no draws come back."""
     gas = dyson.CoulombGas(dyson.quartic(1.0, -4.0), 0.05, 1.0, n=4)
@@ -246,8 +248,8 @@ def best_by_occupation(potential, g2, beta, levels, wells):
 @pytest.mark.parametrize(
     ("potential", "g2", "beta", "levels", "wells"),
     [
-        (double, 0.1, 1.0, 8, [-2.0, 2.0]),
-        (tilted, 0.03, 4.0, 5, [-2.0, 2.0]),
+        pytest.param(double, 0.1, 1.0, 8, [-2.0, 2.0], marks=SLOW),
+        pytest.param(tilted, 0.03, 4.0, 5, [-2.0, 2.0], marks=SLOW),
         (triple, 0.1, 1.0, 5, [-2.0, 0.0, 2.0]),
     ],
 )
@@ -313,6 +315,7 @@ def test_potentials_without_a_stationary_law_are_refused(build):
         dyson.CoulombGas(build(), 1.0, 1.0, 2)
 
 
+@pytest.mark.slow
 def test_the_dynamics_end_in_the_law_of_both_wells():
     """A low barrier: the implicit step with a drift that is not monotone, against exact draws."""
     gas = dyson.CoulombGas(dyson.quartic(1.0, -2.0), 0.5, 1.0, n=2)

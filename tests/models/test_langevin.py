@@ -33,6 +33,7 @@ def test_direction_has_the_mean_and_variance_of_the_models_own_batches():
     np.testing.assert_allclose(drawn.std(axis=0) / spread, 1, atol=0.07)
 
 
+@pytest.mark.slow
 def test_langevin_twin_learns_as_the_network_does():
     """Median loss of 32 seeds within a factor 1.5."""
     model = loss_only(dj.models.teacher_student(widths=[3, 8, 6, 1], batches=32))

@@ -62,7 +62,7 @@ def test_a_reflected_teacher_shows_no_repulsion_and_a_rotated_one_does():
         assert small < 0.02 if factor == 1 else small > 0.04
 
 
-@pytest.mark.parametrize("noise", ["gradient", "label"])
+@pytest.mark.parametrize("noise", ["gradient", pytest.param("label", marks=pytest.mark.slow)])
 def test_langevin_has_the_spacings_of_the_mini_batches(noise):
     """|B| = 8: within 3.5 standard errors of 1.7 %."""
     real, error = mean_spacing(singular_values(dj.models.linear(noise=noise, z="equal"), batch_size=8))
@@ -78,7 +78,7 @@ def test_label_noise_on_a_plain_network_halves_the_variance_of_the_splitting():
     assert abs(mean[0, 0] - theory) < 4 * error[0, 0] + 0.03 * theory
 
 
-@pytest.mark.parametrize("z", ["identity", "equal", "unequal"])
+@pytest.mark.parametrize("z", ["identity", pytest.param("equal", marks=pytest.mark.slow), "unequal"])
 def test_modes_relax_at_rates_proportional_to_z_squared(z):
     """W_t − W decays as (1 − α z_i²)^t along the right singular vectors of Z; within 3 %."""
     model = dj.models.linear(z, teacher=[[2.0, 0.0], [0.0, 2.0]], epsilon=0.05)
@@ -92,7 +92,7 @@ def test_modes_relax_at_rates_proportional_to_z_squared(z):
     np.testing.assert_allclose(rates, -np.log1p(-0.01 * singular**2), rtol=0.03)
 
 
-@pytest.mark.parametrize("noise", ["gradient", "label"])
+@pytest.mark.parametrize("noise", ["gradient", pytest.param("label", marks=pytest.mark.slow)])
 def test_the_ratio_of_singular_values_is_an_axis(noise):
     """Members of the axis are those of a Z with that ratio; Z keeps its largest value and its directions."""
     turned = np.array([[0.6, -0.8], [0.8, 0.6]])
@@ -105,6 +105,7 @@ def test_the_ratio_of_singular_values_is_an_axis(noise):
     assert abs(axis.eigenvalues.sel(z_ratio=1.0) / expected - 1).max() > 0.01
 
 
+@pytest.mark.slow
 def test_spacing_of_two_species_is_that_of_a_matrix_whose_eigenvectors_mix():
     """Within 3.5 standard errors of 0.9 %; the gas of levels with a rate each is 5 and 14 % too wide."""
     ratios, lr, size = [0.25, 0.5, 1.0], 0.2, 64
@@ -119,6 +120,7 @@ def test_spacing_of_two_species_is_that_of_a_matrix_whose_eigenvectors_mix():
     np.testing.assert_allclose(theory[2], gas[2])
 
 
+@pytest.mark.slow
 def test_noise_of_strength_zero_learns_the_teacher_exactly():
     model = dj.models.linear("unequal", values=[3.0, 1.0], epsilon=0.0)
     grid = dj.Grid(lr=0.2, batch_size=16, sigma_w=START, seeds=4)
@@ -127,6 +129,7 @@ def test_noise_of_strength_zero_learns_the_teacher_exactly():
     assert float(dataset["train_loss"].max()) < 1e-8
 
 
+@pytest.mark.slow
 def test_larger_teachers_keep_clean_pairs():
     """Two pairs at 1 and 3 in four dimensions, within 3.5 standard errors of 2.3 % (|B| = 64)."""
     levels = singular_values(
@@ -138,6 +141,7 @@ def test_larger_teachers_keep_clean_pairs():
         assert abs(s.mean() - theory) < 3.5 * s.std() / math.sqrt(len(s))
 
 
+@pytest.mark.slow
 def test_random_orthogonal_matrices_are_orthogonal_with_the_asked_sign():
     keys = jax.random.split(jax.random.key(0), 200)
     for size in (2, 4):

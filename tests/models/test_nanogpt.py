@@ -95,6 +95,7 @@ def test_numpy_gradient_is_the_slope_of_its_loss(small, params):
         assert (up - down) / 2e-6 == pytest.approx(np.sum(gradient[name] * way), abs=1e-7, rel=1e-5), name
 
 
+@pytest.mark.slow
 def test_two_adamw_steps_of_the_engine_equal_an_independent_implementation(small):
     """The whole path: keys, batches, gradient, AdamW, weights; without the decay it fails by 1e-4."""
     grid = dj.Grid(lr=0.02, batch_size=4, seeds=1)
@@ -132,6 +133,7 @@ def attention_levels(params, scale=1.0):
     return x.reshape(len(x), -1)
 
 
+@pytest.mark.slow
 def test_initial_attention_spectra_are_marchenko_pastur(published_start):
     """σ² = 1/3 and A = 1 for r = 1/4, [A] Fig. 4 at iteration 0; 64 x 48 matrices of 16 levels."""
     fit = dj.spectra.fit_marchenko_pastur(
@@ -194,6 +196,7 @@ def test_batches_depend_on_key_alone_and_are_pieces_of_the_training_text(small):
         assert "".join(small.config["vocabulary"][t] for t in window) in text
 
 
+@pytest.mark.slow
 def test_dropout_is_on_in_training_only(tmp_path):
     (tmp_path / "t.txt").write_text(TEXT)
     model = nanogpt(tmp_path / "t.txt", width=8, heads=2, layers=1, context=8, dropout=0.5)
@@ -207,6 +210,7 @@ def test_dropout_is_on_in_training_only(tmp_path):
     assert float(a) == float(b)
 
 
+@pytest.mark.slow
 def test_a_network_whose_loss_is_not_finite_is_frozen_and_the_others_go_on(small):
     grid = dj.Grid(lr=[1e-3, 1e30], batch_size=4, seeds=2)
     run = dj.train(small, grid, 6, [0, 6], optimizer=ADAMW, devices=1)  # compiled for a test above
@@ -216,6 +220,7 @@ def test_a_network_whose_loss_is_not_finite_is_frozen_and_the_others_go_on(small
     assert np.isfinite(losses).all() and run.example is not None
 
 
+@pytest.mark.slow
 def test_text_is_written_with_the_characters_of_the_corpus(small, params):
     text = write(small.config, params, 20, jax.random.key(0))
     assert len(text) == 20 and set(text) <= set(small.config["vocabulary"])

@@ -80,7 +80,9 @@ def test_bad_input_is_one_sentence(options, sentence):
 # ---- dense algebra
 
 
-@pytest.mark.parametrize("n", [1, 2, 10, 33, 40])
+@pytest.mark.parametrize(
+    "n", [1, 2, pytest.param(10, marks=pytest.mark.slow), 33, pytest.param(40, marks=pytest.mark.slow)]
+)
 def test_factor_inverse_and_determinant_agree_with_lapack(n):
     a = np.random.default_rng(n).normal(size=(n, 2 * n))
     a = (a @ a.T / n).astype(np.float32)
@@ -113,7 +115,7 @@ def test_collapsed_law_is_that_of_k_sweeps(k, visible, hidden):
     np.testing.assert_allclose(noise, sum(p @ q @ p for p in powers[:k]), atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["gibbs", "collapsed"])
+@pytest.mark.parametrize("name", ["gibbs", pytest.param("collapsed", marks=pytest.mark.slow)])
 def test_chains_have_the_derived_mean_and_covariance_after_k_sweeps(name):
     """40 000 chains; within 4.5 standard errors, a 3 % error of the covariance would be seen."""
     shape = Shape(3, 4, 2.0, 0.8, 2)
@@ -189,6 +191,7 @@ def test_direction_is_the_gradient_of_the_divergence():
     np.testing.assert_allclose(update.direction["w"], jax.grad(divergence)(weight), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_literal_and_collapsed_chains_train_alike(collapsed_levels):
     """Levels and spacings of independent seeds within 3.5 standard errors (19 comparisons)."""
     literal = final_levels(dj.models.rbm(), seeds=160, key=1)
@@ -242,7 +245,7 @@ def test_sigma_h_only_rescales_time():
     np.testing.assert_allclose(one.sigma, two.sigma)
 
 
-@pytest.mark.parametrize(("visible", "hidden"), [(4, 2), (3, 5)])
+@pytest.mark.parametrize(("visible", "hidden"), [(4, 2), pytest.param(3, 5, marks=pytest.mark.slow)])
 def test_rectangular_weights_learn_the_softest_directions(visible, hidden):
     kappa = np.linspace(3, 6, visible)
     model = dj.models.rbm(kappa=kappa, hidden=hidden, sampler="collapsed")
@@ -258,9 +261,8 @@ def test_data_are_drawn_in_mini_batches_around_their_moments():
     samples = np.random.default_rng(0).normal(size=(500, 2)) * [0.5, 0.4]
     model = dj.models.rbm(data=samples)
     world = model.world(jax.random.key(0), 64)
-    drawn = np.stack(
-        [model.batch(jax.random.key(i), world, i, 64).data for i in range(400)],
-    )
+    draw = jax.vmap(lambda i: model.batch(jax.random.key(i), world, i, 64).data)
+    drawn = np.asarray(jax.jit(draw)(jnp.arange(400)))
     expected = samples.T @ samples / 500
     assert np.abs((drawn.mean(axis=0) - expected) / (drawn.std(axis=0) / 20)).max() < 4
     assert drawn.std(axis=0)[0, 0] == pytest.approx((samples[:, 0] ** 2).std() / 8, rel=0.15)
@@ -277,6 +279,7 @@ def test_a_member_with_a_negative_precision_is_frozen_and_marked():
     assert not np.isfinite(dataset["train_loss"].sel(sigma_w=12.0)).any()
 
 
+@pytest.mark.slow
 def test_samplers_differ_in_name_only_in_the_configuration():
     for sampler, dynamics in itertools.product(["gibbs", "collapsed"], ["pcd", "langevin"]):
         config = dj.models.rbm(sampler=sampler, dynamics=dynamics).config

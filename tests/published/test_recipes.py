@@ -15,9 +15,30 @@ from dysonjax.published import RECIPES, former
 from dysonjax.published.recipe import trained_once
 
 BOUND = 4.0
+# Each takes seconds; a quick figure of the same model or run is drawn by like code, the theory of digits and
+# optimisers has quick tests of its own.
+LONG = (
+    "width-depth",
+    "gpt-spikes",
+    "linear-spacings",
+    "optimizers",
+    "digits",
+    "phase-feature-density",
+    "phase-couplings",
+    "linear-generalised-semicircle",
+    "spikes-law",
+)
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_long_figures_are_figures():
+    assert {recipe.name for recipe in RECIPES} > set(LONG)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [pytest.param(r, marks=pytest.mark.slow if r.name in LONG else ()) for r in RECIPES],
+    ids=lambda recipe: recipe.name,
+)
 def test_figure_agrees_with_its_theory_line(recipe):
     made = recipe.make("test", None)
     assert made.checks and made.caption and made.data.sizes

@@ -18,7 +18,7 @@ def trained(train):
     ).dataset
 
 
-@pytest.mark.parametrize("train", ["middle", "all"])
+@pytest.mark.parametrize("train", ["middle", pytest.param("all", marks=pytest.mark.slow)])
 def test_energies_add_up_to_the_loss_that_the_run_recorded(train):
     model, run = trained(train)
     found = dj.phase.disorder(run)

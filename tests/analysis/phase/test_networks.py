@@ -59,6 +59,7 @@ def test_gradient_of_an_epoch_is_the_mean_of_its_batches_on_the_way(run):
     assert abs(norm.sel(place).isel(record=1) / run.grad_norm.sel(place).isel(record=2) - 1) > 0.01
 
 
+@pytest.mark.slow
 def test_gradient_of_all_samples_is_that_of_the_run_where_the_run_takes_all(run):
     """`grad_norm` is of 256 samples: of 20 batches of 4 these are all, of 250 a quarter."""
     for record in range(4):
