@@ -8,7 +8,7 @@ from dysonjax import threefry
 from dysonjax.models.base import normal, split
 
 
-@pytest.mark.parametrize("count", [1, 7, 960])
+@pytest.mark.parametrize("count", [1, pytest.param(7, marks=pytest.mark.slow), 960])
 @pytest.mark.parametrize("seed", [0, 3, 2**31])
 def test_bits_and_normals_are_those_of_jax(seed, count):
     key = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), 5)

@@ -50,6 +50,7 @@ def test_dense_matrices_have_the_law_of_the_samplers(beta):
     np.testing.assert_allclose(np.diff(x).mean(), np.diff(ours).mean(), rtol=0.01)
 
 
+@pytest.mark.slow
 def test_numpy_steps_follow_the_equation():
     """400 tamed steps to t = 3; 1000 members show 2 % in ⟨S_i⟩. Half the repulsion: 20 % off."""
     end = bench_dyson.TIME
@@ -79,6 +80,7 @@ def test_every_benchmark_runs_its_engine():
         assert prepared.work() is None
 
 
+@pytest.mark.slow
 def test_products_of_the_nano_gpt_add_up():
     """Forward and backward of every weight matrix and of attention: its FLOPs, less the embedding's."""
     found = nanogpt.products()

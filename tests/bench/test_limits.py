@@ -41,15 +41,9 @@ def _samples(values):
     return np.swapaxes(values, -1, -2)
 
 
-@pytest.mark.parametrize(
-    ("randomness", "train"),
-    [
-        ("common", "middle"),
-        pytest.param("common", "all", marks=pytest.mark.slow),
-        pytest.param("independent", "middle", marks=pytest.mark.slow),
-        pytest.param("independent", "all", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("train", ["middle", "all"])
+@pytest.mark.parametrize("randomness", ["common", "independent"])
 def test_teacher_student_kernels_equal_the_engine(train, randomness):
     model = loss_only(dj.models.teacher_student(train=train, batches=BATCHES))
     grid = dj.Grid(lr=FOUR, sigma_w=FOUR, batch_size=4)
@@ -106,6 +100,7 @@ def test_rbm_kernel_equals_the_engine(sampler):
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=2e-4)
 
 
+@pytest.mark.slow  # of the engine in lanes: tests/ensemble/test_lanes.py
 def test_linear_kernel_equals_the_engine():
     rates = [0.02, 0.1]
     model = dj.models.linear()

@@ -97,7 +97,7 @@ def try_some(seeds: Sequence[int], steps: int, kinds: tuple[str, str], over_worl
         agree(one_a_core(function, states, worlds), expected, 1, names)
 
 
-@pytest.mark.parametrize("group", range(3))
+@pytest.mark.parametrize("group", [*(pytest.param(n, marks=pytest.mark.slow) for n in (0, 1)), 2])
 def test_programs_drawn_at_random_agree(group):
     try_some(range(5 * group, 5 * group + 5), 8, KINDS[group], group % 2 == 1)
 
@@ -108,6 +108,7 @@ def test_many_programs_drawn_at_random_agree(group):
     try_some(range(5 * group, 5 * group + 5), 30, KINDS[group % 4], group % 3 == 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cc", ["gcc", "clang"])
 def test_each_compiler_agrees(cc, monkeypatch):
     if shutil.which(cc) is None:

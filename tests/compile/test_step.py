@@ -96,7 +96,8 @@ ELEMENTWISE = [
 ]
 
 
-@pytest.mark.parametrize("x64", [False, True])
+# Of single precision: test_table.py.
+@pytest.mark.parametrize("x64", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_elementwise_operations_agree(x64):
     with jax.enable_x64(x64):
         x = np.zeros((3, len(ELEMENTWISE)), np.float64 if x64 else np.float32)
@@ -236,6 +237,7 @@ def test_elements_at_computed_positions_agree():
     agree(function, arrays, world, steps=3, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_cross_entropy_of_labels_and_its_gradient_agree():
     """A label picks its logit; the gradient is added where it came from."""
 
@@ -273,6 +275,7 @@ def test_loops_of_known_length_branches_and_looked_up_data_agree():
     )
 
 
+@pytest.mark.slow  # of the collapsed sampler: tests/ensemble/test_lanes.py
 def test_a_cholesky_factor_agrees():
     def function(world, arrays, index):
         (x,) = arrays
@@ -282,6 +285,7 @@ def test_a_cholesky_factor_agrees():
     agree(function, [np.zeros((6, 6), np.float32)], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow  # test_eigenvectors_hold_for_equal_vanishing_and_graded_levels
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_eigenvalues_and_vectors_agree(dtype):
     """Vectors up to their sign, by what does not depend on it; one matrix is diagonal, one has a pair."""

@@ -185,7 +185,9 @@ def test_every_operation_that_is_claimed_has_a_row():
     assert set(ROWS) == lower.CLAIMED
 
 
-@pytest.mark.parametrize("dtype", ["float32", "int32", "bool"])
+@pytest.mark.parametrize(
+    "dtype", ["float32", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("int32", "bool"))]
+)
 def test_operations_agree_at_the_edges_of_their_types(dtype):
     agree(dtype, sorted((ELEMENTWISE | REDUCTIONS) & OF_MODELS), everything=False)
 

@@ -76,7 +76,9 @@ def test_a_record_still_shows_the_state_of_before_and_states_come_back_plain(sta
 
 
 @pytest.mark.usefixtures("short_pieces")
-@pytest.mark.parametrize("call", ["cuLaunchKernel:3", "cuStreamSynchronize:2"])
+@pytest.mark.parametrize(
+    "call", [pytest.param("cuLaunchKernel:3", marks=pytest.mark.slow), "cuStreamSynchronize:2"]
+)
 def test_a_launch_that_fails_leaves_the_rest_to_the_next_target(stand_in, by_xla, monkeypatch, call):
     monkeypatch.setenv("STAND_IN_FAIL", call)
     monkeypatch.setattr(driver, "OUT_OF_MEMORY", -1)
@@ -90,6 +92,7 @@ def test_a_launch_that_fails_leaves_the_rest_to_the_next_target(stand_in, by_xla
     same(run.dataset, by_xla)
 
 
+@pytest.mark.slow  # tests/ensemble/test_resume.py
 @pytest.mark.usefixtures("short_pieces")
 def test_too_little_memory_halves_the_tile(stand_in, by_xla, monkeypatch):
     monkeypatch.setenv("STAND_IN_FAIL", "cuLaunchKernel:2")
@@ -100,6 +103,7 @@ def test_too_little_memory_halves_the_tile(stand_in, by_xla, monkeypatch):
     same(run.dataset, by_xla)
 
 
+@pytest.mark.slow  # states come back plain, see above
 @pytest.mark.usefixtures("short_pieces")
 def test_a_run_that_is_interrupted_and_resumed_on_another_target_ends_alike(
     stand_in, by_xla, tmp_path, monkeypatch
@@ -187,6 +191,7 @@ def test_the_command_says_it_in_a_sentence(tmp_path, capsys):
     assert "there is no NVIDIA GPU" in said and "Traceback" not in said
 
 
+@pytest.mark.slow  # test_a_fall_back_is_told_once_and_kept_with_the_results
 def test_the_store_holds_why_the_gpu_was_not_used_to_the_end(stand_in, monkeypatch, tmp_path):
     monkeypatch.setenv("STAND_IN_FAIL", "cuStreamSynchronize:1")
     monkeypatch.setattr(driver, "OUT_OF_MEMORY", -1)

@@ -54,6 +54,7 @@ def test_students_and_linear_networks_need_no_stack_on_any_gpu():
         assert use["instructions"] * use["threads"] < prototype * 16
 
 
+@pytest.mark.slow
 @needs_nvrtc
 def test_a_bad_layout_is_told_by_its_stack():
     one = kernels.case("student", (0.01, 0.02))

@@ -20,7 +20,7 @@ START = "import os; os.sched_getaffinity = lambda pid: {0, 1}; import jax, dyson
 ASK = "dysonjax.one_device_per_core(); print(jax.local_device_count())"
 
 
-@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("late", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_asking_for_devices_after_jax_was_used_is_told_and_changes_nothing(late):
     hidden = ("JAX_", "XLA_")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(hidden)}
@@ -60,6 +60,7 @@ def test_products_are_in_full_precision_unless_asked_and_always_on_a_cpu():
         assert word in text and "HIGHEST" not in text
 
 
+@pytest.mark.slow  # it matters on a GPU
 def test_the_precision_that_is_asked_for_reaches_training_and_nothing_else(monkeypatch):
     monkeypatch.setattr(programs, "products", lambda precision, platform: programs.PRECISIONS[precision])
     built = []

@@ -100,6 +100,7 @@ for ended in {list(ENDS)}:
 """
 
 
+@pytest.mark.slow  # that it ends: test_a_pool_of_forked_processes_ends
 def test_a_child_ends_as_any_other():
     """JAX's own destructors would wait for its threads, for ever or until the process crashes."""
     path = os.pathsep.join((str(Path(dj.__file__).parents[1]), str(Path(__file__).parent)))

@@ -10,7 +10,8 @@ import dysonjax as dj
 MODEL = dj.models.teacher_student((3, 6, 5, 1), batches=20)
 
 
-@pytest.fixture(scope="module", params=["common", "independent"])
+# Of independent randomness: test_a_run_of_an_earlier_version_goes_on_with_its_own_random_numbers
+@pytest.fixture(scope="module", params=["common", pytest.param("independent", marks=pytest.mark.slow)])
 def run(request):
     sizes = 4 if request.param == "common" else [2, 4]  # on which the noise of one's own depends
     grid = dj.Grid(lr=[0.1, 1.0], sigma_w=[0.5, 2.0], batch_size=sizes, seeds=2, first_seed=3)

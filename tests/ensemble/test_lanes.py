@@ -25,8 +25,10 @@ MODELS = {
     "langevin": (dj.models.rbm(visible=3, dynamics="langevin"), "common"),
     "linear": (dj.models.linear(noise="label"), "common"),
 }
-# "all": test_members_that_diverge_are_frozen_at_the_step_of_xla; "langevin": as "rbm"
-LIKE_OTHERS, SLOW = ("all", "langevin"), pytest.mark.slow
+# Weights of "middle": test_optimisers_equal_optax_with_its_own_learning_rate, its observables: test_identity;
+# "all": test_divergence_is_marked_with_the_step_that_a_numpy_loop_finds; "rbm" and its variants:
+# test_rbm_kernel_equals_the_engine.
+LIKE_OTHERS, SLOW = ("middle", "all", "rbm", "data", "langevin"), pytest.mark.slow
 
 
 def grid(seeds=5, lr=RATES, **kwargs):
@@ -56,8 +58,8 @@ def test_every_model_has_the_numbers_of_xla(name, observed_by_xla):
         np.testing.assert_allclose(ours[variable], theirs[variable], rtol=1e-8, atol=1e-10, err_msg=variable)
 
 
-# Adam in C: test_optimisers_equal_optax_with_its_own_learning_rate
-@pytest.mark.parametrize("name", [pytest.param("adam", marks=SLOW), "muon"])
+@pytest.mark.slow  # of one matrix alone: test_optimisers_equal_optax_with_its_own_learning_rate
+@pytest.mark.parametrize("name", ["adam", "muon"])
 def test_every_optimizer_has_the_numbers_of_xla(name):
     """Of a network with matrices and vectors: Muon is for the former alone, see `Optimizer`."""
     options = {"optimizer": name, "keep_weights": "last"}
@@ -103,6 +105,7 @@ def with_biases():
     )  # fmt: skip
 
 
+@pytest.mark.slow  # test_divergence_is_marked_with_the_step_that_a_numpy_loop_finds
 def test_members_that_diverge_are_frozen_at_the_step_of_xla():
     model, _ = MODELS["all"]
     wild = grid(lr=[0.1, 3.0, 30.0])
@@ -116,7 +119,8 @@ def test_members_that_diverge_are_frozen_at_the_step_of_xla():
         np.testing.assert_allclose(ours[variable], theirs[variable], rtol=1e-8, atol=1e-10, err_msg=variable)
 
 
-@pytest.mark.parametrize("name", [pytest.param("middle", marks=SLOW), "rbm"])
+@pytest.mark.slow  # of a small network: tests/ensemble/test_training.py, test_semantics.py
+@pytest.mark.parametrize("name", ["middle", "rbm"])
 def test_a_member_is_the_same_in_every_grid_tile_and_lane(name):
     model = loss_only(MODELS[name][0])
 
@@ -144,6 +148,7 @@ def test_lanes_are_worlds_or_points_so_that_few_stay_empty():
     assert lanes.over_worlds(looked_up, worlds=16, points=3)
 
 
+@pytest.mark.slow  # test_targets.py
 def test_a_step_that_c_cannot_hold_is_trained_by_xla_or_refused_with_the_reason():
     linear = dj.models.linear()
 
@@ -162,6 +167,7 @@ def test_a_step_that_c_cannot_hold_is_trained_by_xla_or_refused_with_the_reason(
         dj.train(linear, grid(), 5, 2, backend="metal")
 
 
+@pytest.mark.slow
 def test_batch_sizes_that_are_compiled_differently_are_told_apart():
     linear = dj.models.linear()
 
@@ -199,6 +205,7 @@ def test_without_a_working_compiler_xla_takes_over(monkeypatch, tmp_path):
     assert run.summary["backend"] == "xla"
 
 
+@pytest.mark.slow  # test_targets.py
 def test_a_mistake_of_the_compiler_is_told_and_the_next_target_takes_over(monkeypatch):
     def mistaken(*args, **kwargs):
         raise KeyError("dimension_numbers")
@@ -231,7 +238,9 @@ def test_keys_of_batches_are_those_of_the_engine(common):
 ON_A_CPU = [target for target in targets.TARGETS if target.name != "cuda"]  # that one: tests/cuda
 
 
-@pytest.mark.parametrize("target", ON_A_CPU, ids=lambda target: target.name)
+@pytest.mark.parametrize(
+    "target", [pytest.param(t, marks=SLOW if t.name == "xla" else (), id=t.name) for t in ON_A_CPU]
+)
 def test_states_come_back_plain_from_every_target(target, monkeypatch):
     monkeypatch.setitem(thresholds.VALUES, "whole_least_bytes", 0)
     model = loss_only(MODELS["rbm"][0])

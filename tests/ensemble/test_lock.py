@@ -60,7 +60,7 @@ def test_an_owner_on_another_host_counts_until_it_has_been_silent(tmp_path, monk
     Lock(path).release()
 
 
-@pytest.mark.parametrize("age", [-1e6, 0.0, 0.3])
+@pytest.mark.parametrize("age", [-1e6, pytest.param(0.0, marks=pytest.mark.slow), 0.3])
 def test_waiting_for_another_host_is_announced_and_bounded(age, tmp_path, monkeypatch):
     """Also when its clock runs ahead: a time in the future is no sign of life."""
     path, said = tmp_path / "run.lock", []

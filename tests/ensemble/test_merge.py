@@ -12,6 +12,7 @@ def grid(first, seeds, lr=(0.1, 0.3)):
     return dj.Grid(lr=lr, batch_size=4, seeds=seeds, first_seed=first)
 
 
+@pytest.mark.slow  # tests/cli/test_merge_command.py
 def test_runs_of_neighbouring_seeds_become_one(tmp_path):
     dj.train(MODEL, grid(3, 4), out=tmp_path / "b", **RUN)
     dj.train(MODEL, grid(0, 3), out=tmp_path / "a", **RUN)
@@ -23,6 +24,7 @@ def test_runs_of_neighbouring_seeds_become_one(tmp_path):
     assert dj.resume(tmp_path / "all", MODEL).example is not None
 
 
+@pytest.mark.slow  # tests/cli/test_merge_command.py
 def test_overlaps_gaps_and_differences_are_refused(tmp_path):
     for name, part in {
         "a": grid(0, 3),

@@ -82,7 +82,10 @@ def test_overlaps_do_not_depend_on_tiles_and_targets(run, options, backend):
 
 
 @pytest.mark.usefixtures("save_often")
-@pytest.mark.parametrize("after", [pytest.param(0.1, marks=SLOW), 0.45, pytest.param(0.8, marks=SLOW), 0.97])
+@pytest.mark.parametrize(
+    "after",
+    [pytest.param(0.1, marks=SLOW), 0.45, pytest.param(0.8, marks=SLOW), pytest.param(0.97, marks=SLOW)],
+)
 def test_a_resumed_run_compares_with_the_same_records(run, after, tmp_path):
     def progress(done, total):
         if done >= after * total:

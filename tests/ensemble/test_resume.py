@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("save_often", "compile_once")
 SLOW = pytest.mark.slow  # of many alike, some are in the quick suite
 
 
-@pytest.mark.parametrize("after", [0.0, 0.37, 0.81, 0.999])
+@pytest.mark.parametrize("after", [0.0, 0.37, pytest.param(0.81, marks=SLOW), 0.999])
 def test_a_run_that_died_ends_with_the_same_bytes(after, tmp_path, expected):
     start_and_crash(tmp_path, after)
     resumed = dj.resume(tmp_path, MODEL, tile=4)
@@ -39,7 +39,9 @@ def test_a_run_goes_on_where_it_was_not_at_the_start(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [{"tile": 1}, pytest.param({"tile": 64}, marks=SLOW), {"devices": 1}], ids=str
+    "options",
+    [{"tile": 1}, *(pytest.param(options, marks=SLOW) for options in ({"tile": 64}, {"devices": 1}))],
+    ids=str,
 )
 def test_a_run_goes_on_with_other_tiles_and_devices(options, tmp_path, expected):
     start_and_crash(tmp_path, 0.5)
@@ -57,7 +59,7 @@ def hangs_up():
 
 
 @pytest.mark.usefixtures("hangs_up")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=SLOW)])
 def test_a_signal_saves_the_run_and_names_the_way_back(number, tmp_path, expected):
     sent = []
 
@@ -118,7 +120,7 @@ def test_the_way_back_can_be_typed(name, tmp_path):
     assert shlex.split(typed) == ["dysonjax", "resume", str(tmp_path / name)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=SLOW)])
 def test_a_second_signal_stops_at_once(number, tmp_path):
     def progress(done, total):
         if done:
@@ -167,6 +169,11 @@ DAMAGE = {
 }
 
 
+def some(*quick):
+    """All kinds of damage, those that are not named in the slow suite."""
+    return [pytest.param(damage, marks=() if damage in quick else SLOW) for damage in DAMAGE]
+
+
 def flip(path, place):
     content = bytearray(path.read_bytes())
     content[place] ^= 16
@@ -175,8 +182,11 @@ def flip(path, place):
 
 @pytest.mark.parametrize(
     ("victim", "damage"),
-    [("eigenvalues/c", damage) for damage in DAMAGE]
-    + [pytest.param("diverged_at/c", damage, marks=() if damage == "deleted" else SLOW) for damage in DAMAGE],
+    [
+        pytest.param(victim, damage, marks=() if damage in quick else SLOW)
+        for victim, quick in (("eigenvalues/c", ("flipped", "deleted")), ("diverged_at/c", ("truncated",)))
+        for damage in DAMAGE
+    ],
 )
 def test_a_damaged_chunk_is_computed_again(damage, victim, tmp_path, expected):
     start_and_crash(tmp_path, 0.7)
@@ -188,7 +198,7 @@ def test_a_damaged_chunk_is_computed_again(damage, victim, tmp_path, expected):
     same(resumed.dataset, expected)
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("damage", some("truncated", "deleted"))
 def test_a_damaged_finished_run_is_refused_by_read_and_repaired_by_resume(damage, tmp_path, expected):
     dj.train(MODEL, GRID, out=tmp_path, **RUN)
     chunk = sorted(p for p in (tmp_path / "run.zarr/eigenvalues/c").rglob("*") if p.is_file())[3]
@@ -200,7 +210,7 @@ def test_a_damaged_finished_run_is_refused_by_read_and_repaired_by_resume(damage
     same(dj.read(tmp_path).load(), expected)
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("damage", some("truncated", "deleted"))
 def test_a_damaged_checkpoint_is_stepped_over(damage, tmp_path, expected):
     start_and_crash(tmp_path, 0.7)
     kept = checkpoints.of_process(tmp_path / "checkpoints", 0)
@@ -261,7 +271,7 @@ def test_an_older_checkpoint_does_not_speak_for_networks_that_start_again(tmp_pa
     same(dj.resume(tmp_path, MODEL, tile=4).dataset, expected)
 
 
-@pytest.mark.parametrize("file", ["zarr.json", "eigenvalues/zarr.json", "seed/c/0"])
+@pytest.mark.parametrize("file", ["zarr.json", pytest.param("eigenvalues/zarr.json", marks=SLOW), "seed/c/0"])
 def test_damaged_metadata_are_refused_by_read_and_written_anew_by_train(file, tmp_path, expected):
     start_and_crash(tmp_path, 0.7)
     (tmp_path / "run.zarr" / file).write_bytes(b"{")
@@ -271,15 +281,18 @@ def test_damaged_metadata_are_refused_by_read_and_written_anew_by_train(file, tm
     same(dj.read(tmp_path).load(), expected)
 
 
-def test_another_configuration_is_refused_by_its_name(tmp_path):
-    start_and_crash(tmp_path, 0.3)
-    for change, sentence in (
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
         ({"key": 1}, "was made with seed = 0, not 1"),
-        ({"steps": 80}, "was made with records = "),
-        ({"optimizer": "sgd"}, 'optimizer = "momentum", not "sgd"'),
-    ):
-        with pytest.raises(dj.InputError, match=sentence):
-            dj.train(MODEL, GRID, out=tmp_path, resume=True, **RUN | change)
+        pytest.param({"steps": 80}, "was made with records = ", marks=SLOW),
+        pytest.param({"optimizer": "sgd"}, 'optimizer = "momentum", not "sgd"', marks=SLOW),
+    ],
+)
+def test_another_configuration_is_refused_by_its_name(change, sentence, tmp_path):
+    start_and_crash(tmp_path, 0.3)
+    with pytest.raises(dj.InputError, match=sentence):
+        dj.train(MODEL, GRID, out=tmp_path, resume=True, **RUN | change)
     with pytest.raises(dj.InputError, match=r"model\.size = 2, not 3"):
         dj.resume(tmp_path, tiny(3))
     with pytest.raises(dj.InputError, match="holds a run already"):
@@ -351,6 +364,7 @@ def test_what_killed_processes_left_is_cleaned_when_it_is_old(tmp_path, expected
     assert all((tmp_path / name).exists() for name in others)
 
 
+@pytest.mark.slow
 def test_a_program_that_changes_its_folder_during_a_run_loses_nothing(tmp_path, expected, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()

@@ -72,6 +72,7 @@ def test_truth_values_and_integers_of_a_world_mean_what_they_mean_to_xla(shape, 
         np.testing.assert_allclose(found, expected, **close, err_msg=name)
 
 
+@pytest.mark.slow  # test_whole.py, tests/compile/test_table.py
 @needs_compiler
 def test_they_mean_the_same_to_one_network_a_core(monkeypatch):
     grid = dj.Grid(lr=[0.01, 0.5], batch_size=4, seeds=2)
@@ -83,7 +84,7 @@ def test_they_mean_the_same_to_one_network_a_core(monkeypatch):
         np.testing.assert_allclose(run.dataset[name], expected[name], rtol=1e-10, atol=1e-12, err_msg=name)
 
 
-@pytest.mark.parametrize("backend", ["native", "xla"])
+@pytest.mark.parametrize("backend", [pytest.param("native", marks=pytest.mark.slow), "xla"])
 def test_random_numbers_do_not_depend_on_settings_of_jax(backend):
     if backend == "native" and compiler.compiler_path() is None:
         pytest.skip("needs a C compiler")

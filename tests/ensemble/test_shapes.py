@@ -1,5 +1,7 @@
 """Shapes of a tile that are counted from those of one network are the shapes that its programs have."""
 
+import itertools
+
 import jax
 import numpy as np
 import pytest
@@ -21,8 +23,15 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("points", [7, 17])  # next to the last axis, and in it
-@pytest.mark.parametrize("name", MODELS)
+# 7 points lie next to the last axis, 17 in it.
+QUICK = [(n, p) for n in ("linear", "own") for p in (7, 17)]
+QUICK += [("in the last axis", 17), ("collapsed", 17), ("spiked", 7)]
+REST = [case for case in itertools.product(MODELS, (7, 17)) if case not in QUICK]
+
+
+@pytest.mark.parametrize(
+    ("name", "points"), [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in REST)]
+)
 def test_they_are_those_of_the_programs(name, points):
     model = MODELS[name]()
     grid = dj.Grid(lr=np.linspace(0.01, 0.02, points), batch_size=3, seeds=4)

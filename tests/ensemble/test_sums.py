@@ -13,6 +13,7 @@ from dysonjax.cli import main
 from dysonjax.ensemble import jobs, sums
 
 pytestmark = pytest.mark.usefixtures("save_often", "compile_once")
+SLOW = pytest.mark.slow  # of many alike, some are in the quick suite
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +43,13 @@ def test_every_file_of_the_store_has_a_sum(original):
     assert known == {path.relative_to(original / "run.zarr").as_posix() for path in files(original)}
 
 
-def test_no_flipped_bit_of_any_file_goes_unnoticed(original, run):
+@pytest.mark.parametrize("flips", [1, pytest.param(3, marks=SLOW)])
+def test_no_flipped_bit_of_any_file_goes_unnoticed(original, run, flips):
     """Also of metadata and coordinates, which Zarr writes without a checksum."""
     rng = np.random.default_rng(0)
     for path in files(run):
         whole = path.read_bytes()
-        for place in rng.integers(len(whole), size=3):
+        for place in rng.integers(len(whole), size=flips):
             path.write_bytes(
                 whole[:place] + bytes([whole[place] ^ (1 << rng.integers(8))]) + whole[place + 1 :]
             )
@@ -57,7 +59,9 @@ def test_no_flipped_bit_of_any_file_goes_unnoticed(original, run):
     assert dj.read(run).load().identical(dj.read(original).load())
 
 
-@pytest.mark.parametrize("which", ["eigenvalues/c/**/*", "train_loss/c/**/*", "*/c/0"])
+@pytest.mark.parametrize(
+    "which", ["eigenvalues/c/**/*", pytest.param("train_loss/c/**/*", marks=SLOW), "*/c/0"]
+)
 def test_files_that_changed_places_are_noticed_and_repaired(which, run, expected):
     """Whole, with right checksums of their own, in each other's place."""
     first, second = files(run, which)[:2]
@@ -81,8 +85,17 @@ def test_a_chunk_of_another_run_is_noticed(run, tmp_path):
         dj.read(run).load()
 
 
-@pytest.mark.parametrize("damage", ["metadata.json", "000-00000.json"])
-@pytest.mark.parametrize("how", ["deleted", "flipped", "text"])
+@pytest.mark.parametrize(
+    ("how", "damage"),
+    [
+        ("deleted", "metadata.json"),
+        ("flipped", "000-00000.json"),
+        ("text", "metadata.json"),
+        pytest.param("deleted", "000-00000.json", marks=SLOW),
+        pytest.param("flipped", "metadata.json", marks=SLOW),
+        pytest.param("text", "000-00000.json", marks=SLOW),
+    ],
+)
 def test_sums_that_are_damaged_themselves_are_repaired(damage, how, run, expected):
     path = run / sums.FOLDER / damage
     content = path.read_text()

@@ -89,6 +89,7 @@ def test_a_fall_back_is_told_once_and_kept_with_the_results(tmp_path):
     assert json.loads(stored["summary"])["backend_reason"] == reason
 
 
+@pytest.mark.slow  # tests/cuda/test_launch.py
 @needs_c
 def test_nothing_is_told_where_nothing_was_refused_or_asked():
     with warnings.catch_warnings():
@@ -97,6 +98,7 @@ def test_nothing_is_told_where_nothing_was_refused_or_asked():
             assert dj.train(tiny(), GRID, 6, 2, backend=backend).summary["backend_reason"] is None
 
 
+@pytest.mark.slow
 @needs_c
 def test_a_network_that_carries_a_random_key_is_trained_by_xla():
     model = tiny()
@@ -123,7 +125,7 @@ def test_the_flagship_with_large_batches_is_compiled_to_c():
 
 @needs_c
 def test_what_lanes_have_no_room_for_is_tried_as_a_whole(monkeypatch):
-    model = dj.models.teacher_student((2, 6, 5, 1), batches=7)
+    model = tiny()
     monkeypatch.setitem(thresholds.VALUES, "lanes_most_scratch_bytes", -1)
     monkeypatch.setitem(thresholds.VALUES, "whole_least_bytes", 0)
     job = chosen(model, GRID)

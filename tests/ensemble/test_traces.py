@@ -83,6 +83,7 @@ def test_a_second_run_traces_nothing_and_ends_in_the_same_bits(again, untraced):
     assert run().identical(again)
 
 
+@pytest.mark.slow  # as the one above
 def test_so_it_does_in_double_precision_with_an_optimizer(place, untraced):
     options = {"x64": True, "optimizer": "adam", "randomness": "independent"}
     first = run(**options)
@@ -90,6 +91,7 @@ def test_so_it_does_in_double_precision_with_an_optimizer(place, untraced):
     assert run(**options).identical(first)
 
 
+@pytest.mark.slow  # as the one above
 def test_what_a_step_for_one_network_a_core_gives_is_kept_too(place, untraced, monkeypatch):
     monkeypatch.setitem(trace_key.VALUES, "lanes_most_state_bytes", 0)
     first = dj.train(MODEL, GRID, 6, 3, backend="native")
@@ -98,6 +100,7 @@ def test_what_a_step_for_one_network_a_core_gives_is_kept_too(place, untraced, m
     assert dj.train(MODEL, GRID, 6, 3, backend="native").dataset.eigenvalues.equals(first.dataset.eigenvalues)
 
 
+@pytest.mark.slow
 def test_what_comes_from_the_cache_of_jax_is_kept_whole(place, tmp_path, monkeypatch):
     """XLA's machine code that was read from there, if it was written again, would lack its functions."""
     before = {name: getattr(jax.config, name) for name in ("jax_compilation_cache_dir", MIN_SECONDS)}
@@ -120,6 +123,7 @@ def test_what_comes_from_the_cache_of_jax_is_kept_whole(place, tmp_path, monkeyp
         traces.reset_cache()
 
 
+@pytest.mark.slow  # test_each_thing_is_kept_under_its_name_and_shapes
 def test_runs_of_other_shapes_do_not_take_it(again, monkeypatch):
     grid = dj.Grid(lr=[0.1, 0.2, 0.3], batch_size=2, seeds=3, scalars={"epsilon": [0.1, 0.2]})
     found = run(grid=grid)
@@ -157,6 +161,7 @@ def test_a_damaged_entry_is_traced_again(again, place):
     assert all(path.stat().st_size > 0 for path in entries(place))
 
 
+@pytest.mark.slow  # as the one above
 def test_an_entry_that_cannot_be_read_any_more_is_traced_again(again, monkeypatch):
     def broken(content):
         raise ModuleNotFoundError("moved")
@@ -165,8 +170,15 @@ def test_an_entry_that_cannot_be_read_any_more_is_traced_again(again, monkeypatc
     assert run().identical(again)
 
 
-@pytest.mark.parametrize("backend", ["native", "xla"])
-@pytest.mark.parametrize("model", [tiny, dj.models.linear])
+@pytest.mark.parametrize(
+    ("model", "backend"),
+    [
+        (tiny, "native"),
+        (tiny, "xla"),
+        (dj.models.linear, "native"),
+        pytest.param(dj.models.linear, "xla", marks=pytest.mark.slow),
+    ],
+)
 def test_a_process_traces_the_same_step_once(model, backend):
     """A model that is made anew by the same code is the same model; seeds and rates are none of the step."""
     grids = [GRID, dj.Grid(lr=[0.2, 0.4], sigma_w=2.0, batch_size=2, seeds=2)]

@@ -24,6 +24,7 @@ from dysonjax.ensemble.spectrum import squared_singular_values
 
 MODEL = loss_only(dj.models.teacher_student((3, 8, 6, 1), batches=20))
 VALUES = [2.0**k for k in range(-3, 9)]
+SLOW = pytest.mark.slow
 
 
 def _train(grid, steps=200, records=(200,), model=MODEL, **options):
@@ -66,6 +67,7 @@ def test_record_times_do_not_change_a_trajectory():
     np.testing.assert_array_equal(once.weights, often.weights)
 
 
+@pytest.mark.slow  # test_lanes.py, of data online; test_identity.py
 def test_grid_points_share_their_seeds_randomness_or_not():
     grid = dj.Grid(lr=[0.5, 1.0], sigma_w=1.0, batch_size=4, seeds=1)
     for randomness, same in (("common", True), ("independent", False)):
@@ -151,7 +153,9 @@ def world_of_seed_1():
     return jax.jit(MODEL.world, static_argnums=1)(stream_key(0, 1, None, WORLD), 4)
 
 
-@pytest.mark.parametrize("name", ["momentum", "adamw", "adam", "muon", "weak momentum", "custom"])
+@pytest.mark.parametrize(
+    "name", ["momentum", "adamw", pytest.param("adam", marks=SLOW), "muon", "weak momentum", "custom"]
+)
 def test_optimisers_equal_optax_with_its_own_learning_rate(name):
     own = {
         "momentum": optax.sgd(0.05, momentum=0.9),
@@ -198,13 +202,13 @@ def test_the_store_is_readable_while_the_run_goes_on(tmp_path, monkeypatch):
             data = xr.open_zarr(tmp_path / "run.zarr")
         seen.append(float(np.isfinite(data.train_loss).mean()))
 
-    grid = dj.Grid(lr=[0.5, 1.0], sigma_w=[1.0, 2.0], batch_size=[2, 4], seeds=4)
+    grid = dj.Grid(lr=[0.5, 1.0], sigma_w=[1.0, 2.0], batch_size=4, seeds=4)
     run = dj.train(tiny(), grid, 100, 5, out=tmp_path, progress=look, devices=1)
     assert seen[0] < 1 and seen == sorted(seen)
     xr.testing.assert_identical(dj.read(tmp_path).load(), run.dataset)
 
 
-@pytest.mark.parametrize("randomness", ["common", "independent"])
+@pytest.mark.parametrize("randomness", ["common", pytest.param("independent", marks=SLOW)])
 def test_scalars_of_a_model_are_axes_of_the_grid(randomness, tmp_path):
     """Every member of the grid equals the one of a model built with its value; another value differs."""
     values, at = [0.05, 0.1, 0.4], {"lr": 0.2, "sigma_w": 0.5, "seed": 3, "batch_size": 8}
@@ -235,19 +239,20 @@ def test_a_grid_without_scalars_keeps_its_identity():
 
 def test_results_say_how_they_were_made(tmp_path):
     grid = dj.Grid(lr=0.5, sigma_w=1.0, batch_size=4, seeds=2)
-    run = dj.train(MODEL, grid, 10, [0, 10], out=tmp_path, key=7, optimizer="momentum")
+    run = dj.train(tiny(), grid, 10, [0, 10], out=tmp_path, key=7, optimizer="momentum")
     stored = dj.read(tmp_path)
     config = json.loads(stored.attrs["config"])
-    assert config["model"]["widths"] == [3, 8, 6, 1] and config["seed"] == 7
+    assert config["model"]["size"] == 2 and config["seed"] == 7
     assert config["optimizer"] == "momentum" and config["records"] == [0, 10] and config["dtype"] == "float32"
     assert json.loads(stored.attrs["summary"]) == run.summary
     assert run.summary["members"] == 2 and run.summary["steps"] == 10
     assert stored.eigenvalues.dims == ("batch_size", "lr", "sigma_w", "seed", "record", "mode")
     assert all(variable.attrs.get("long_name") for variable in stored.variables.values())
     with pytest.raises(dj.InputError, match="holds a run already"):
-        dj.train(MODEL, grid, 10, 2, out=tmp_path)
+        dj.train(tiny(), grid, 10, 2, out=tmp_path)
 
 
+@pytest.mark.slow  # within a run: test_resume.py
 def test_running_out_of_memory_halves_the_tile_and_changes_nothing(monkeypatch):
     grid = dj.Grid(lr=[0.5, 1.0], sigma_w=[1.0, 2.0], batch_size=[2, 4], seeds=4)
     expected = _train(grid, model=tiny())
@@ -301,6 +306,7 @@ for more in ("", "jax.config.update('jax_enable_x64', True)"):
 """
 
 
+@pytest.mark.slow
 def test_importing_every_module_changes_no_jax_setting():
     """The twin changes a setting, and is told."""
     found = subprocess.run([sys.executable, "-c", IMPORT_ALL], capture_output=True, text=True)

@@ -64,9 +64,16 @@ def content(folder) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-@pytest.mark.parametrize("at", ["open", "read"])
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("trouble", TROUBLE)
+# Of those alike, each trouble and each place is in the quick suite, when it is opened or when it is read.
+CASES = [
+    pytest.param(trouble, place, at, marks=() if (i - j - 3 * k) % 6 == 0 else pytest.mark.slow)
+    for i, trouble in enumerate(TROUBLE)
+    for j, place in enumerate(PLACES)
+    for k, at in enumerate(("open", "read"))
+]
+
+
+@pytest.mark.parametrize(("trouble", "place", "at"), CASES)
 def test_trouble_stops_a_resumed_run_and_changes_nothing(trouble, place, at, started, monkeypatch):
     folder, before = started, content(started)
     said = []

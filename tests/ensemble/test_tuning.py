@@ -84,6 +84,7 @@ def test_the_fastest_tile_is_remembered_and_used_with_the_same_results(folder, t
             np.testing.assert_allclose(run.dataset[name], values, rtol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_size_that_gains_less_than_the_noise_is_not_taken(folder, monkeypatch):
     monkeypatch.setattr(jobs, "measure", lambda job, config: 97.0 if job.tile_members == 8 else 100.0)
     assert train(tile="tune").summary["tile"] == 32
@@ -102,6 +103,7 @@ def test_long_runs_tune_by_themselves_once_and_say_so_before(folder, timed, monk
     assert plans[-1].tuning_seconds == 0
 
 
+@pytest.mark.slow
 def test_other_networks_and_settings_do_not_share_a_size(folder, timed):
     train(tile="tune")
     others = [(MODEL, o) for o in ({"x64": True}, {"optimizer": "momentum"}, {"randomness": "independent"})]
@@ -142,6 +144,7 @@ def test_a_size_that_is_being_written_is_never_seen_in_part(folder, monkeypatch)
     assert len(os.listdir(folder)) == 1
 
 
+@pytest.mark.slow
 def test_a_tile_that_the_memory_does_not_hold_is_left_out(folder, timed, monkeypatch):
     from jax.errors import JaxRuntimeError
 
@@ -154,6 +157,7 @@ def test_a_tile_that_the_memory_does_not_hold_is_left_out(folder, timed, monkeyp
     assert train(tile="tune").summary["tile"] == 32
 
 
+@pytest.mark.slow
 def test_a_signal_ends_the_tuning_and_the_run_can_be_resumed(folder, timed, monkeypatch, tmp_path):
     def measure(job, config):
         timed.append(job.tile_members)

@@ -119,7 +119,7 @@ def reader(rows, columns=16):
     )
 
 
-@pytest.mark.parametrize("columns, copies", [(16, 0), (15, 1)])
+@pytest.mark.parametrize("columns, copies", [(16, 0), pytest.param(15, 1, marks=pytest.mark.slow)])
 def test_a_large_world_is_not_copied_for_every_network_and_piece(columns, copies):
     """Memory, as Python sees it, of two pieces of eight networks; with 15 columns, worlds begin anywhere."""
     rows = 2**17 - 3 if columns == 15 else 2**17
