@@ -64,6 +64,7 @@ def run(model=MODEL, grid=GRID, **options):
 def first(tmp_path_factory):
     """A run, and the cache that it leaves."""
     folder = tmp_path_factory.mktemp("first")
+    traces.forget()  # what tests before this one have traced is not written
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(cache.VARIABLE, str(folder))
         patch.setenv(cache.TRACES, repr(time.time() + 1e6))
