@@ -53,7 +53,6 @@ def test_doubled_noise_is_seen():
     assert step.spacing_shift[0] == pytest.approx(np.sqrt(2) - 1, abs=4 * step.spacing_shift[1])
 
 
-@pytest.mark.slow
 def test_measured_noise_is_that_of_theory():
     ladder = compare.ladder("linear", members=MEMBERS, steps=300, noise="measured", permutations=99)
     theory = compare.linear_system(0.1, 16).g2

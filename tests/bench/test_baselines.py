@@ -50,7 +50,6 @@ def test_dense_matrices_have_the_law_of_the_samplers(beta):
     np.testing.assert_allclose(np.diff(x).mean(), np.diff(ours).mean(), rtol=0.01)
 
 
-@pytest.mark.slow
 def test_numpy_steps_follow_the_equation():
     """400 tamed steps to t = 3; 1000 members show 2 % in ⟨S_i⟩. Half the repulsion: 20 % off."""
     end = bench_dyson.TIME

@@ -16,12 +16,12 @@ from dysonjax.figures.style import new_figure
 ONE = "--lr 0.1 --batch-size 4 --sigma-w 1 --seeds 1 --steps 1 --records 1"
 FEW = [
     f"linear {ONE}",
+    f"phase-diagram {ONE} --widths 3,4,4,1 --batches 4 --steps 20 --lr 1e6 --sigma-w 1000",
     *(
         pytest.param(text, marks=pytest.mark.slow)
         for text in (
             f"rbm {ONE} --visible 2 --hidden 1",
             f"phase-diagram {ONE} --widths 3,4,4,1 --batches 4",
-            f"phase-diagram {ONE} --widths 3,4,4,1 --batches 4 --steps 20 --lr 1e6 --sigma-w 1000",
         )
     ),
 ]

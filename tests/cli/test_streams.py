@@ -91,7 +91,6 @@ def test_a_reader_that_goes_away_hears_nothing_more(words, tmp_path):
     assert done.stderr.count("\n") == (words == ["nothing"])
 
 
-@pytest.mark.slow
 def test_a_run_whose_reader_goes_away_is_saved_and_says_how_to_go_on(tmp_path):
     read, write = os.pipe()
     os.close(read)

@@ -93,8 +93,7 @@ def test_the_memory_of_an_optimizer_is_cut_like_its_weights(optimizer):
     close(kernels.by_threads(one, kernels.kernel(one, way), [10]), kernels.by_xla(one, 10), 2e-5)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["student", "all", "linear"])
+@pytest.mark.parametrize("name", [*(pytest.param(n, marks=SLOW) for n in ("student", "all")), "linear"])
 def test_double_precision(name):
     one = kernels.case(name, CALM.get(name, STUDENT), x64=True)
     found = kernels.by_threads(one, kernels.kernel(one, kernels.layout(one, 4)), [5, 7])

@@ -168,7 +168,6 @@ def test_many_places_and_none_keep_their_shape():
     np.testing.assert_allclose(found, np.log(x[..., 1] - x[..., 0]) - (x**2).sum(-1), rtol=1e-12)
 
 
-@pytest.mark.slow
 def test_an_integer_is_the_key_that_jax_makes_of_it():
     gas = dyson.CoulombGas(dyson.quadratic(), 0.5, n=2)
     np.testing.assert_array_equal(gas.sample(3, 20), gas.sample(jax.random.key(3), 20))

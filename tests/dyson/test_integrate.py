@@ -94,8 +94,7 @@ def test_implicit_and_matrix_agree_out_of_equilibrium():
     assert not agree(end(*twice, KEY), matrix)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("beta", [2.0, 4.0])
+@pytest.mark.parametrize("beta", [pytest.param(2.0, marks=SLOW), 4.0])
 def test_matrix_method_knows_all_three_symmetry_classes(beta):
     gas = dyson.CoulombGas(dyson.quadratic(), 1.0, beta, n=3)
     x = end(gas.potential, 1.0, start(10_000, 3), 8.0, 4, beta, KEY, method="matrix")

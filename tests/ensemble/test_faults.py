@@ -26,7 +26,6 @@ def kill(folder, kills: int, seed: int) -> dict:
     return json.loads(found.stdout.splitlines()[-1])
 
 
-@pytest.mark.slow
 def test_three_kills_change_nothing(tmp_path):
     found = kill(tmp_path, kills=3, seed=1)
     assert found["kills"] == 3 and found["identical"] == found["runs"] > 0

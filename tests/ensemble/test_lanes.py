@@ -167,7 +167,6 @@ def test_a_step_that_c_cannot_hold_is_trained_by_xla_or_refused_with_the_reason(
         dj.train(linear, grid(), 5, 2, backend="metal")
 
 
-@pytest.mark.slow
 def test_batch_sizes_that_are_compiled_differently_are_told_apart():
     linear = dj.models.linear()
 

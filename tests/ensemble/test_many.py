@@ -67,7 +67,6 @@ def test_eight_devices_give_the_results_of_one(tmp_path):
     assert one.drop_attrs().identical(eight.drop_attrs())  # bitwise for this model
 
 
-@pytest.mark.slow
 def test_two_processes_give_the_results_of_one(tmp_path, alone):
     said = [wait(process) for process in processes(tmp_path / "run", 2)]
     assert all("2 x cpu" in text for text in said)

@@ -364,7 +364,6 @@ def test_what_killed_processes_left_is_cleaned_when_it_is_old(tmp_path, expected
     assert all((tmp_path / name).exists() for name in others)
 
 
-@pytest.mark.slow
 def test_a_program_that_changes_its_folder_during_a_run_loses_nothing(tmp_path, expected, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()

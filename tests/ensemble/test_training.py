@@ -306,7 +306,6 @@ for more in ("", "jax.config.update('jax_enable_x64', True)"):
 """
 
 
-@pytest.mark.slow
 def test_importing_every_module_changes_no_jax_setting():
     """The twin changes a setting, and is told."""
     found = subprocess.run([sys.executable, "-c", IMPORT_ALL], capture_output=True, text=True)

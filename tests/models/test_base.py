@@ -19,7 +19,6 @@ def test_eigenvectors_of_many_networks_are_found_together_on_a_gpu_and_one_by_on
     assert text.count("stablehlo.while") == (2 if platform == "cpu" else 0)
 
 
-@pytest.mark.slow
 def test_eigenvectors_of_a_matrix_that_is_not_finite_are_nan():
     matrices = jax.random.normal(jax.random.key(0), (2, 3, 4, 4))
     matrices = (matrices + matrices.mT).at[1, 2, 0, 3].set(jnp.inf)

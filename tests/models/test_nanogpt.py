@@ -95,7 +95,6 @@ def test_numpy_gradient_is_the_slope_of_its_loss(small, params):
         assert (up - down) / 2e-6 == pytest.approx(np.sum(gradient[name] * way), abs=1e-7, rel=1e-5), name
 
 
-@pytest.mark.slow
 def test_two_adamw_steps_of_the_engine_equal_an_independent_implementation(small):
     """The whole path: keys, batches, gradient, AdamW, weights; without the decay it fails by 1e-4."""
     grid = dj.Grid(lr=0.02, batch_size=4, seeds=1)
@@ -220,7 +219,6 @@ def test_a_network_whose_loss_is_not_finite_is_frozen_and_the_others_go_on(small
     assert np.isfinite(losses).all() and run.example is not None
 
 
-@pytest.mark.slow
 def test_text_is_written_with_the_characters_of_the_corpus(small, params):
     text = write(small.config, params, 20, jax.random.key(0))
     assert len(text) == 20 and set(text) <= set(small.config["vocabulary"])

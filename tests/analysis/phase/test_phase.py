@@ -304,7 +304,6 @@ def test_diverged_members_are_left_out_of_averages(trained):
     assert names.tolist() == ["converged", "divergent"]
 
 
-@pytest.mark.slow
 def test_all_layers_learned_uses_the_matrix_before_the_features():
     model = dj.models.teacher_student((3, 6, 5, 2), train="all", batches=20)
     grid = dj.Grid(lr=[0.1, 1.0], sigma_w=[0.5, 2.0], batch_size=4, seeds=2)
