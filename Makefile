@@ -13,10 +13,6 @@ WARM := $(BIN)/python -m dysonjax.cli.bytecode
 demo: $(VENV)/.installed  ## draw the quick phase diagram into runs/demo
 	$(BIN)/dysonjax phase-diagram --preset quick --out runs/demo --overwrite
 
-# Two workers fill two cores. With more threads each, the linear algebra of small matrices waits for others, busily:
-# the tests of judgements, tails and spikes took twice as many seconds of a core.
-test validate matrix-clang: export OPENBLAS_NUM_THREADS := 1
-
 test: $(VENV)/.tested  ## run the test suite
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 

@@ -2,8 +2,9 @@
 
 Whole processes, in turn: with empty caches, with compiled C but nothing that was traced, and warm; with
 `--before FOLDER`, the sources of another version, that one warm as well. Seconds of wall time and of CPU, of
-the command and all processes that it starts. `--write` puts the numbers into first_picture.json, from which
-`python docs/tables.py` makes the table in docs/performance.md.
+the command and all processes that it starts. Then the first and the second call of `dj.train` in one process.
+`--write` puts the numbers into first_picture.json, from which `python docs/tables.py` makes the tables in
+docs/performance.md.
 """
 
 import argparse
@@ -22,6 +23,20 @@ from dysonjax.bench import table
 
 FILE = Path(__file__).parent / "first_picture.json"
 HERE = Path(__file__).parents[1]
+CALLS = """
+import json, time
+import dysonjax as dj
+models = {"teacher-student": dj.models.teacher_student, "RBM": dj.models.rbm, "linear": dj.models.linear}
+grid = dj.Grid(lr=[0.01, 0.02], batch_size=4, seeds=4)
+found = {}
+for name, model in models.items():
+    found[name] = []
+    for key in range(2):
+        begin = time.perf_counter()
+        dj.train(model(), grid, steps=200, records=5, key=key)
+        found[name].append(time.perf_counter() - begin)
+print(json.dumps(found))
+"""
 
 
 def main() -> int:
@@ -55,10 +70,32 @@ def main() -> int:
         }
         for way, rows in found.items()
     }
+    record["calls"] = {
+        way: calls(sources, options.repetitions)
+        for way, sources in (("now", HERE), ("before", options.before))
+        if sources is not None
+    }
     print(json.dumps(record, indent=1))
     if options.write:
         FILE.write_text(json.dumps(record, indent=2) + "\n")
     return 0
+
+
+def calls(sources: Path, repetitions: int) -> dict[str, dict[str, float]]:
+    """Median seconds of the first and the second `dj.train` of a process, of the models of `CALLS`."""
+    variables = os.environ | {"PYTHONPATH": str(sources), "JAX_ENABLE_COMPILATION_CACHE": "0"}
+    command = [sys.executable, "-P", "-c", CALLS]
+    runs = [
+        json.loads(subprocess.run(command, env=variables, capture_output=True, check=True, text=True).stdout)
+        for _ in range(repetitions)
+    ]
+    return {
+        name: {
+            which: round(statistics.median(run[name][number] for run in runs), 3)
+            for number, which in enumerate(("first", "second"))
+        }
+        for name in runs[0]
+    }
 
 
 def seconds(sources: Path, caches: Path, out: Path) -> tuple[float, float]:

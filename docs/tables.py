@@ -97,6 +97,7 @@ TABLES = {  # page: names of its tables, and what makes them
     "performance.md": {
         "speeds": rates.speeds,
         "first picture": rates.first_picture,
+        "calls": rates.calls,
         "gpu rates": rates.gpu_rates,
         "gpu runs": rates.gpu_runs,
     },

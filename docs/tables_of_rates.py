@@ -73,6 +73,18 @@ def first_picture() -> str:
     return table([*heads, "CPU over warm"], rows)
 
 
+def calls() -> str:
+    """Seconds of the first and the second `dj.train` in one process."""
+    found = load(measured.PICTURE)["calls"]
+    rows = [
+        [model, *(f"{of[model][which]:.2f}" for of in found.values() for which in ("first", "second"))]
+        for model in found["now"]
+    ]
+    heads = [f"{which} call{', the version before' * (way == 'before')}, s"
+             for way in found for which in ("first", "second")]  # fmt: skip
+    return table(["model", *heads], rows)
+
+
 def device_results() -> list[tuple[str, dict]]:
     """What was measured on GPUs: names of the files and what they hold, the newest first."""
     paths = sorted(
